@@ -1,0 +1,51 @@
+# Everything here sets itself up: Python >= 3.11 and make are all that is presumed.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+export PATH := $(CURDIR)/.venv/bin:$(CURDIR)/node_modules/.bin:$(PATH)
+export JSII_SILENCE_WARNING_UNTESTED_NODE_VERSION := 1
+
+.PHONY: help setup local test lint format synth lock clean
+
+help: ## Show this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
+
+setup: .venv/.installed node_modules/.installed ## Install the pinned tools into .venv and node_modules
+
+.venv/.installed: requirements.lock
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; set PYTHON=...")'
+	$(PYTHON) -m venv .venv
+	.venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@touch $@
+
+node_modules/.installed: package-lock.json .venv/.installed
+	.venv/bin/npm ci --silent --no-audit --no-fund
+	@touch $@
+
+local: setup ## Deploy into a local AWS and classify real images there (no account needed)
+	python -m local all
+
+test: setup lint ## Lint, type-check and run every test but the slow ones
+	python -m pytest
+
+lint: setup ## Check style and types
+	ruff check .
+	ruff format --check .
+	mypy
+
+format: setup ## Rewrite the code in the project's style
+	ruff check --fix-only .
+	ruff format .
+
+synth: setup ## Render the CloudFormation templates into cdk.out
+	cdk synth --quiet
+
+lock: setup ## Pin the whole dependency tree of requirements-dev.txt anew
+	python -m pip install --quiet uv
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header requirements-dev.txt -o requirements.lock
+	npm install --package-lock-only --silent
+
+clean: ## Remove everything that make made
+	rm -rf .venv node_modules cdk.out build

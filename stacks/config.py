@@ -1,0 +1,139 @@
+"""The configuration of one environment: read from cdk.json, checked, frozen.
+
+`app.py`, `data_prep`, `ops` and `local` all read it here; nothing else looks at cdk.json or at CDK context.
+Importing this module does not import CDK.
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_validator
+
+PROJECT_ROOT = Path(__file__).resolve().parent.parent
+
+LogRetentionDays = Literal[1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 3653]
+InstanceType = Annotated[str, StringConstraints(pattern=r"^ml\.[a-z0-9-]+\.[a-z0-9]+$")]
+ClassName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z_]*$")]
+
+
+class ConfigError(ValueError):
+    """When cdk.json holds an environment that cannot be built; the message is one line that says what is allowed."""
+
+
+class _Section(BaseModel):
+    # strict: "0.9" is a string and true is no number; frozen: a stack cannot change what it was given
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class EndpointConfig(_Section):
+    """The real-time endpoint."""
+
+    instance_type: InstanceType = "ml.m5.large"
+    instance_count: Annotated[int, Field(ge=1, le=100)] = 1
+    capture_percentage: Annotated[int, Field(ge=1, le=100)] = 100
+
+
+class TrainingConfig(_Section):
+    """The training job that `data_prep train` starts."""
+
+    instance_type: InstanceType = "ml.p3.2xlarge"
+    # Overrides of data_prep's defaults, by the algorithm's own names
+    hyperparameters: dict[str, str | int | float] = {}
+
+
+class ScheduleConfig(_Section):
+    """A recurring run of the workflow over all images below a prefix of the bucket."""
+
+    expression: Annotated[str, StringConstraints(pattern=r"^(rate|cron)\(.+\)$")]
+    prefix: Annotated[str, StringConstraints(pattern=r"^(incoming|scheduled)/.*$")] = "scheduled/"
+
+
+class EnvironmentConfig(_Section):
+    """Everything that may differ between two environments of the application."""
+
+    name: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,19}$")]
+    # In label order: the first class is label 0 of the model
+    classes: Annotated[tuple[ClassName, ...], Field(min_length=2, max_length=100)] = ("bicycle", "motorcycle")
+    confidence_threshold: Annotated[float, Field(gt=0, le=1)] = 0.90
+    endpoint: EndpointConfig = EndpointConfig()
+    map_concurrency: Annotated[int, Field(ge=1, le=40)] = 10
+    alert_email: Annotated[str, StringConstraints(pattern=r"^[^@\s]+@[^@\s]+\.[^@\s]+$")] | None = None
+    log_retention_days: LogRetentionDays = 30
+    removal_policy: Literal["retain", "destroy"] = "retain"
+    schedule: ScheduleConfig | None = None
+    training: TrainingConfig = TrainingConfig()
+
+    @field_validator("classes", mode="before")
+    @classmethod
+    def _list_as_tuple(cls, value: object) -> object:
+        return tuple(value) if isinstance(value, list) else value  # JSON has no tuples
+
+    @field_validator("classes")
+    @classmethod
+    def _unique(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(value)) != len(value):
+            raise ValueError("must name each class once")
+        return value
+
+    @property
+    def stage_name(self) -> str:
+        """Prefix of every stack name, so that environments of several people share an account."""
+        return f"scones-{self.name}"
+
+    @property
+    def endpoint_name(self) -> str:
+        return self.stage_name
+
+    @property
+    def artifact_parameter(self) -> str:
+        """SSM parameter that holds the S3 URI of the model artifact to serve."""
+        return f"/scones/{self.name}/model/artifact-uri"
+
+    @property
+    def model_metadata_parameter(self) -> str:
+        """SSM parameter that holds, as JSON, where that artifact comes from."""
+        return f"/scones/{self.name}/model/metadata"
+
+
+def parse_environment(name: str, values: object) -> EnvironmentConfig:
+    """Check one entry of the context's `environments`; raises ConfigError."""
+    if not isinstance(values, Mapping):
+        raise ConfigError(f"environment {name!r}: must be an object of settings, not {values!r}")
+    if "name" in values:
+        raise ConfigError(f"environment {name!r}: 'name' is the key of the environment and cannot be set in it")
+    try:
+        return EnvironmentConfig(name=name, **{str(key): value for key, value in values.items()})
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"]) or "name"
+        if first["type"] == "extra_forbidden":
+            section = EndpointConfig if key.startswith("endpoint.") else EnvironmentConfig
+            raise ConfigError(
+                f"environment {name!r}: unknown key {key!r} = {first['input']!r}; "
+                f"allowed are {', '.join(sorted(set(section.model_fields) - {'name'}))}"
+            ) from None
+        reason = re.sub(r"^(Value error, )?(Input|Value) ?", "", first["msg"]).strip()
+        raise ConfigError(f"environment {name!r}: {key} = {first['input']!r}: {reason}") from None
+
+
+def parse_environments(context: object) -> tuple[EnvironmentConfig, ...]:
+    """Check the context's `environments`, a JSON object from name to settings; raises ConfigError."""
+    if not isinstance(context, Mapping) or not context:
+        raise ConfigError('cdk.json: context "environments" must be an object with at least one environment')
+    return tuple(parse_environment(str(name), values) for name, values in context.items())
+
+
+def load_environment(name: str, cdk_json: Path = PROJECT_ROOT / "cdk.json") -> EnvironmentConfig:
+    """Read one environment from cdk.json, for the tools that run beside CDK; raises ConfigError."""
+    try:
+        content: Any = json.loads(cdk_json.read_text(encoding="utf-8"))
+        environments = content["context"]["environments"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ConfigError(f"{cdk_json}: cannot read context.environments: {error}") from None
+    if not isinstance(environments, Mapping) or name not in environments:
+        known = ", ".join(environments) if isinstance(environments, Mapping) else "none"
+        raise ConfigError(f"environment {name!r} is not in {cdk_json.name}; it has {known}")
+    return parse_environment(name, environments[name])

@@ -1,0 +1,19 @@
+"""The top-level prefixes of an environment's bucket: who writes what where."""
+
+# data_prep: the four channels of the training job
+TRAIN = "train/"
+TRAIN_LST = "train_lst/"
+TEST = "test/"  # the `validation` channel; the notebook called it test and its tools read it by that name
+TEST_LST = "test_lst/"
+MODELS = "models/"  # training output: models/<job>/output/model.tar.gz
+
+# The workflow
+INCOMING = "incoming/"  # an upload here starts the workflow; nothing else writes here, so it cannot loop
+SCHEDULED = "scheduled/"  # images that wait for the scheduled run
+PREDICTIONS = "predictions/"
+MANIFESTS = "manifests/"
+
+# The endpoint and what is computed from its captures
+DATA_CAPTURE = "data-capture/"
+GROUND_TRUTH = "ground-truth/"
+MONITORING = "monitoring/"
