@@ -20,7 +20,7 @@ ClassName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z_]*$")]
 
 
 class ConfigError(ValueError):
-    """When cdk.json holds an environment that cannot be built; the message is one line that says what is allowed."""
+    """When cdk.json holds an environment that cannot be built; the message is one line that says why."""
 
 
 class _Section(BaseModel):
@@ -103,7 +103,9 @@ def parse_environment(name: str, values: object) -> EnvironmentConfig:
     if not isinstance(values, Mapping):
         raise ConfigError(f"environment {name!r}: must be an object of settings, not {values!r}")
     if "name" in values:
-        raise ConfigError(f"environment {name!r}: 'name' is the key of the environment and cannot be set in it")
+        raise ConfigError(
+            f"environment {name!r}: 'name' is the key of the environment and cannot be set in it"
+        )
     try:
         return EnvironmentConfig(name=name, **{str(key): value for key, value in values.items()})
     except ValidationError as error:

@@ -1,0 +1,51 @@
+"""The one seam to AWS: cached clients, so that a warm function reuses its connections."""
+
+from functools import cache
+from typing import TYPE_CHECKING
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import ClientError
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+    from mypy_boto3_sagemaker_runtime import SageMakerRuntimeClient
+
+# Two tries of at most 1 s + 5 s and one pause of at most 1 s end before the functions' time-out of 15 s;
+# further attempts are the state machine's, where they are visible and cost nothing while they wait.
+_BOUNDED = Config(
+    connect_timeout=1,
+    read_timeout=5,
+    retries={"mode": "standard", "total_max_attempts": 2},
+    tcp_keepalive=True,
+)
+
+_TRANSIENT_CODES = {
+    "InternalDependencyException",
+    "InternalError",
+    "InternalFailure",
+    "InternalServerError",
+    "ModelNotReadyException",
+    "RequestTimeout",
+    "ServiceUnavailable",
+    "ServiceUnavailableException",
+    "SlowDown",
+    "ThrottlingException",
+    "TooManyRequestsException",
+}
+
+
+@cache
+def s3() -> "S3Client":
+    return boto3.client("s3", config=_BOUNDED)
+
+
+@cache
+def sagemaker_runtime() -> "SageMakerRuntimeClient":
+    return boto3.client("sagemaker-runtime", config=_BOUNDED)
+
+
+def is_transient(error: ClientError) -> bool:
+    """Whether the service may answer the same request differently later."""
+    status: int = error.response["ResponseMetadata"]["HTTPStatusCode"]
+    return error.response["Error"]["Code"] in _TRANSIENT_CODES or status >= 500 or status == 429

@@ -1,0 +1,57 @@
+"""What can go wrong with one image.
+
+The class names are an interface: Step Functions retries and catches by them, manifests and alerts show them.
+Only the two `...UnavailableError` can succeed on a later attempt, so only they are retried.
+"""
+
+
+class ImageError(Exception):
+    """When one image cannot become a stored prediction."""
+
+
+class InvalidInputError(ImageError):
+    """When the input does not name an image, or a step lacks what the step before it adds."""
+
+
+class ImageNotFoundError(ImageError):
+    """When there is no such object, or no such version of it."""
+
+
+class ImageAccessDeniedError(ImageError):
+    """When the function may not read the object, such as one outside the image prefixes."""
+
+
+class ImageTooLargeError(ImageError):
+    """When the image does not fit through the workflow's state, or unpacks to too many pixels."""
+
+
+class CorruptImageError(ImageError):
+    """When the bytes are not one whole PNG or JPEG image."""
+
+
+class ImageRefusedError(ImageError):
+    """When the model container answers that it cannot use this image (4xx)."""
+
+
+class InvalidPredictionError(ImageError):
+    """When the model's answer is not one probability per class."""
+
+
+class EndpointMisconfiguredError(ImageError):
+    """When SageMaker refuses the call itself: no such endpoint, no permission."""
+
+
+class EndpointUnavailableError(ImageError):
+    """When the endpoint is slow, throttled, unreachable or answers 5xx; a later attempt can succeed."""
+
+
+class LowConfidenceError(ImageError):
+    """When the most likely class is less likely than the confidence threshold."""
+
+
+class PredictionNotStoredError(ImageError):
+    """When the bucket refuses the prediction."""
+
+
+class StorageUnavailableError(ImageError):
+    """When S3 is slow, throttled or unreachable; a later attempt can succeed."""

@@ -1,0 +1,95 @@
+"""Is this one whole PNG or JPEG image? Answered from the bytes, without decoding a pixel.
+
+The functions carry no image library (zip assets without Docker, small cold starts), and the workflow must not
+spend an endpoint call on a file that no decoder would read. So this checks what can be checked by structure:
+signature, every chunk's length and CRC, dimensions and end marker of a PNG
+(https://www.w3.org/TR/png-3/#5DataRep); segment lengths, frame header and end marker of a JPEG (ITU T.81, annex B).
+"""
+
+import struct
+import zlib
+from collections.abc import Iterator
+
+from lambda_src.errors import CorruptImageError, ImageTooLargeError
+
+# 24 bits a pixel: 75 MB unpacked, ten times what a phone's camera gives within the workflow's size limit
+MAX_PIXELS = 25_000_000
+
+_PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_JPEG_SOI = b"\xff\xd8"
+_JPEG_SOS, _JPEG_EOI = 0xDA, 0xD9
+# Start-of-frame markers; C4, C8 and CC in the same range are tables and extensions
+_JPEG_SOF = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+
+
+def check_image(data: bytes, *, name: str) -> None:
+    """Raise CorruptImageError or ImageTooLargeError unless `data`, called `name`, is one whole PNG or JPEG."""
+    if data.startswith(_PNG_SIGNATURE):
+        width, height = _png_size(data, name)
+    elif data.startswith(_JPEG_SOI):
+        width, height = _jpeg_size(data, name)
+    else:
+        found = "empty" if not data else f"starts with {data[:8].hex(' ')}"
+        raise CorruptImageError(f"{name} is neither PNG nor JPEG: it {'is ' if not data else ''}{found}")
+    if width == 0 or height == 0:
+        raise CorruptImageError(f"{name} is {width}x{height} pixels")
+    if width * height > MAX_PIXELS:
+        raise ImageTooLargeError(f"{name} is {width}x{height} pixels; at most {MAX_PIXELS:,} are allowed")
+
+
+def _png_size(data: bytes, name: str) -> tuple[int, int]:
+    size: tuple[int, int] | None = None
+    has_pixels = False
+    for kind, body in _png_chunks(data, name):
+        if size is None:
+            if kind != b"IHDR" or len(body) != 13:
+                raise CorruptImageError(f"{name} is a PNG whose first chunk is not its header")
+            size = struct.unpack(">II", body[:8])
+        has_pixels = has_pixels or kind == b"IDAT"
+    if size is None or not has_pixels:
+        raise CorruptImageError(f"{name} is a PNG without pixels")
+    return size
+
+
+def _png_chunks(data: bytes, name: str) -> Iterator[tuple[bytes, bytes]]:
+    position = len(_PNG_SIGNATURE)
+    while position + 12 <= len(data):
+        (length,) = struct.unpack_from(">I", data, position)
+        kind = data[position + 4 : position + 8]
+        end = position + 12 + length
+        if end > len(data):
+            break
+        if struct.unpack_from(">I", data, end - 4)[0] != zlib.crc32(data[position + 4 : end - 4]):
+            raise CorruptImageError(
+                f"{name} is a PNG with a wrong checksum in chunk {kind!r} at byte {position}"
+            )
+        yield kind, data[position + 8 : end - 4]
+        if kind == b"IEND":
+            return  # what follows the end is ignored by every decoder
+        position = end
+    raise CorruptImageError(f"{name} is a truncated PNG: {len(data)} bytes without an end chunk")
+
+
+def _jpeg_size(data: bytes, name: str) -> tuple[int, int]:
+    size: tuple[int, int] | None = None
+    position = len(_JPEG_SOI)
+    while position + 4 <= len(data):
+        if data[position] != 0xFF:
+            raise CorruptImageError(f"{name} is a JPEG with no marker at byte {position}")
+        marker = data[position + 1]
+        if marker == 0xFF:  # fill bytes may precede a marker
+            position += 1
+            continue
+        (length,) = struct.unpack_from(">H", data, position + 2)
+        if marker in _JPEG_SOF and length >= 8 and position + 9 <= len(data):
+            height, width = struct.unpack_from(">HH", data, position + 5)
+            size = (width, height)
+        if marker == _JPEG_SOS:
+            # Entropy-coded data runs to the end marker
+            if size is None:
+                raise CorruptImageError(f"{name} is a JPEG without a frame header")
+            if data.find(bytes([0xFF, _JPEG_EOI]), position) < 0:
+                break
+            return size
+        position += 2 + max(length, 2)
+    raise CorruptImageError(f"{name} is a truncated JPEG: {len(data)} bytes without an end marker")

@@ -1,0 +1,66 @@
+"""SerializeImageData: read one image from S3 and put it into the item as base64."""
+
+import base64
+from typing import Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from lambda_src import aws
+from lambda_src.errors import (
+    CorruptImageError,
+    ImageAccessDeniedError,
+    ImageNotFoundError,
+    ImageTooLargeError,
+    InvalidInputError,
+    StorageUnavailableError,
+)
+from lambda_src.image_format import check_image
+from lambda_src.item import ImageRef, Item
+
+# A Step Functions state holds 256 KiB; base64 makes 253,336 bytes of these, which leaves 8 kB for the rest
+MAX_IMAGE_BYTES = 190_000
+
+
+def handler(event: Item, _context: object) -> Item:
+    image = ImageRef.of(event)
+    data, version_id = read_image(image)
+    check_image(data, name=image.uri)
+    return {**event, "image_data": base64.b64encode(data).decode("ascii"), "s3_version_id": version_id}
+
+
+def read_image(image: ImageRef) -> tuple[bytes, str]:
+    """The object's bytes and its version (its ETag where the bucket keeps no versions).
+
+    The size is checked before the body is read, so a huge object costs one request and no memory.
+    """
+    request: dict[str, Any] = {"Bucket": image.bucket, "Key": image.key}
+    if image.version_id:
+        request["VersionId"] = image.version_id
+    try:
+        response = aws.s3().get_object(**request)
+        size = response["ContentLength"]
+        if size > MAX_IMAGE_BYTES:
+            response["Body"].close()
+            raise ImageTooLargeError(
+                f"{image.uri} has {size:,} bytes; the workflow takes images of at most {MAX_IMAGE_BYTES:,}"
+            )
+        data = response["Body"].read()
+    except ClientError as error:
+        raise _explained(error, image) from error
+    except BotoCoreError as error:
+        raise StorageUnavailableError(f"{image.uri} could not be read: {error}") from error
+    if len(data) != size:
+        raise CorruptImageError(f"{image.uri} ended after {len(data)} of {size} bytes")
+    return data, response.get("VersionId") or response["ETag"].strip('"')
+
+
+def _explained(error: ClientError, image: ImageRef) -> Exception:
+    code = error.response["Error"]["Code"]
+    version = f" in version {image.version_id}" if image.version_id else ""
+    if code in {"NoSuchKey", "NoSuchBucket", "NoSuchVersion", "MethodNotAllowed", "404"}:
+        return ImageNotFoundError(f"{image.uri} does not exist{version}")
+    if code in {"AccessDenied", "403", "InvalidObjectState"}:
+        return ImageAccessDeniedError(f"{image.uri} may not be read{version}: {error}")
+    if aws.is_transient(error):
+        return StorageUnavailableError(f"{image.uri} could not be read: {error}")
+    return InvalidInputError(f"{image.uri} could not be read{version}: {error}")
