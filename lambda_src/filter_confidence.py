@@ -30,11 +30,7 @@ def handler(event: Item, _context: object) -> Item:
 def confidence_of(item: Item) -> float:
     """The confidence that Classifier put into the item; raises InvalidInputError."""
     confidence = item.get("confidence")
-    if (
-        isinstance(confidence, bool)
-        or not isinstance(confidence, int | float)
-        or not math.isfinite(confidence)
-    ):
+    if isinstance(confidence, bool) or not isinstance(confidence, int | float) or not math.isfinite(confidence):
         raise InvalidInputError(
             f"confidence must be a number, not {confidence!r}: Classifier has not run on this item"
         )

@@ -2,8 +2,8 @@
 
 The functions carry no image library (zip assets without Docker, small cold starts), and the workflow must not
 spend an endpoint call on a file that no decoder would read. So this checks what can be checked by structure:
-signature, every chunk's length and CRC, dimensions and end marker of a PNG
-(https://www.w3.org/TR/png-3/#5DataRep); segment lengths, frame header and end marker of a JPEG (ITU T.81, annex B).
+signature, every chunk's length and CRC, dimensions and end marker of a PNG (https://www.w3.org/TR/png-3/#5DataRep);
+segment lengths, frame header and end marker of a JPEG (ITU T.81, annex B).
 """
 
 import struct
@@ -23,7 +23,7 @@ _JPEG_SOF = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 
 
 def check_image(data: bytes, *, name: str) -> None:
-    """Raise CorruptImageError or ImageTooLargeError unless `data`, called `name`, is one whole PNG or JPEG."""
+    """Raise CorruptImageError or ImageTooLargeError unless `data` is one whole PNG or JPEG called `name`."""
     if data.startswith(_PNG_SIGNATURE):
         width, height = _png_size(data, name)
     elif data.startswith(_JPEG_SOI):

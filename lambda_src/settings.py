@@ -15,11 +15,7 @@ class ClassifierSettings:
 @cache
 def classifier() -> ClassifierSettings:
     classes = json.loads(_required("CLASSES"))
-    if (
-        not isinstance(classes, list)
-        or len(classes) < 2
-        or not all(isinstance(name, str) for name in classes)
-    ):
+    if not isinstance(classes, list) or len(classes) < 2 or not all(isinstance(name, str) for name in classes):
         raise ValueError(f"CLASSES must be a JSON list of at least two names, not {classes!r}")
     return ClassifierSettings(endpoint_name=_required("ENDPOINT_NAME"), classes=tuple(classes))
 

@@ -103,9 +103,7 @@ def parse_environment(name: str, values: object) -> EnvironmentConfig:
     if not isinstance(values, Mapping):
         raise ConfigError(f"environment {name!r}: must be an object of settings, not {values!r}")
     if "name" in values:
-        raise ConfigError(
-            f"environment {name!r}: 'name' is the key of the environment and cannot be set in it"
-        )
+        raise ConfigError(f"environment {name!r}: 'name' is the key of the environment and cannot be set in it")
     try:
         return EnvironmentConfig(name=name, **{str(key): value for key, value in values.items()})
     except ValidationError as error:

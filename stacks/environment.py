@@ -1,0 +1,24 @@
+"""One environment: all stacks of it, wired together."""
+
+from aws_cdk import Stage, Tags
+from constructs import Construct
+
+from stacks.config import EnvironmentConfig
+from stacks.data_stack import DataStack
+from stacks.model_stack import ModelStack
+from stacks.workflow_stack import WorkflowStack
+
+
+class Environment(Stage):
+    """`cdk deploy "dev/*"` deploys the environment `dev`."""
+
+    def __init__(self, scope: Construct, *, config: EnvironmentConfig) -> None:
+        super().__init__(scope, config.name, stage_name=config.stage_name)
+        data = DataStack(self, "Data", config=config)
+        model = ModelStack(self, "Model", config=config, bucket=data.bucket, sagemaker_role=data.sagemaker_role)
+        workflow = WorkflowStack(
+            self, "Workflow", config=config, bucket=data.bucket, alert_topic=data.alert_topic
+        )
+        workflow.add_stack_dependency(model)  # an upload must not arrive before the endpoint
+        Tags.of(self).add("application", "scones-unlimited")
+        Tags.of(self).add("environment", config.name)

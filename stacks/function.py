@@ -1,0 +1,52 @@
+"""One Lambda function of this project: its code, a role that starts with its own log group only, its limits."""
+
+from collections.abc import Mapping, Sequence
+
+from aws_cdk import Duration, IgnoreMode
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_lambda as lambda_
+from constructs import Construct
+
+from stacks.config import PROJECT_ROOT, EnvironmentConfig
+from stacks.log_group import LogGroup
+
+
+class Function(lambda_.Function):
+    """Runs `lambda_src/<construct id in snake_case>.py`."""
+
+    def __init__(
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        config: EnvironmentConfig,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        log_group = LogGroup(scope, f"{construct_id}Logs", config=config)
+        role = iam.Role(scope, f"{construct_id}Role", assumed_by=iam.ServicePrincipal("lambda.amazonaws.com"))
+        log_group.grant_write(role)
+        module = "".join(f"_{c.lower()}" if c.isupper() else c for c in construct_id).lstrip("_")
+        super().__init__(
+            scope,
+            construct_id,
+            runtime=lambda_.Runtime.PYTHON_3_14,
+            architecture=lambda_.Architecture.ARM_64,
+            code=lambda_.Code.from_asset(
+                str(PROJECT_ROOT),
+                # The package itself, not its content: its modules import each other as lambda_src.*
+                exclude=["/*", "!/lambda_src", "__pycache__"],
+                ignore_mode=IgnoreMode.GIT,
+            ),
+            handler=f"lambda_src.{module}.handler",
+            role=role,
+            environment=dict(environment or {}),
+            memory_size=512,
+            # Above the bounded retries of lambda_src/aws.py, under the state's time-out
+            timeout=Duration.seconds(20),
+            logging_format=lambda_.LoggingFormat.JSON,
+            log_group=log_group,
+            tracing=lambda_.Tracing.ACTIVE,
+        )
+
+    def allow(self, actions: Sequence[str], resources: Sequence[str]) -> None:
+        self.add_to_role_policy(iam.PolicyStatement(actions=list(actions), resources=list(resources)))
