@@ -67,7 +67,7 @@ def _explained(error: ClientError, endpoint_name: str, image: ImageRef) -> Excep
     if error.response["Error"]["Code"] == "ModelError":  # the container's own answer, handed on by SageMaker
         status = int(str(error.response.get("OriginalStatusCode", 500)))
         if 400 <= status < 500 and status != 429:
-            return ImageRefusedError(f"the model refused {image.uri} with status {status}: {error}")
+            return ImageRefusedError(f"the model answered {status} to {image.uri}: {error}")
         return EndpointUnavailableError(f"the model behind {endpoint_name} answered {status}: {error}")
     if aws.is_transient(error):
         return EndpointUnavailableError(f"endpoint {endpoint_name} did not answer: {error}")
@@ -85,12 +85,8 @@ def parse_probabilities(body: bytes, classes: tuple[str, ...]) -> list[float]:
             f"the model must answer {len(classes)} probabilities ({', '.join(classes)}), not {body[:60]!r}"
         )
     if not all(type(p) in {int, float} and math.isfinite(p) and 0 <= p <= 1 + SUM_TOLERANCE for p in answer):
-        raise InvalidPredictionError(
-            f"the model's answer holds something else than probabilities: {body[:60]!r}"
-        )
+        raise InvalidPredictionError(f"the model's answer holds something else than probabilities: {body[:60]!r}")
     probabilities = [float(p) for p in answer]
     if abs(math.fsum(probabilities) - 1) > SUM_TOLERANCE:
-        raise InvalidPredictionError(
-            f"the model's probabilities sum to {math.fsum(probabilities):.4f}, not to 1"
-        )
+        raise InvalidPredictionError(f"the model's probabilities sum to {math.fsum(probabilities):.4f}, not to 1")
     return probabilities

@@ -21,7 +21,7 @@ def handler(event: Item, _context: object) -> Item:
     threshold = settings.filter_confidence().confidence_threshold
     if confidence < threshold:
         raise LowConfidenceError(
-            f"{image.uri} is {event.get('label')} with confidence {confidence:.4f}, under {threshold}"
+            f"{event.get('label')} with confidence {confidence:.4f}, under {threshold}: {image.uri}"
         )
     store_prediction(event, image, settings.filter_confidence().bucket_name)
     return {**event, "prediction_key": image.prediction_key}
@@ -31,9 +31,7 @@ def confidence_of(item: Item) -> float:
     """The confidence that Classifier put into the item; raises InvalidInputError."""
     confidence = item.get("confidence")
     if isinstance(confidence, bool) or not isinstance(confidence, int | float) or not math.isfinite(confidence):
-        raise InvalidInputError(
-            f"confidence must be a number, not {confidence!r}: Classifier has not run on this item"
-        )
+        raise InvalidInputError(f"confidence must be a number, not {confidence!r}: Classifier has not run on this item")
     if not item.get("s3_version_id"):
         raise InvalidInputError("s3_version_id is missing: SerializeImageData has not run on this item")
     return float(confidence)
@@ -67,7 +65,7 @@ def store_prediction(item: Item, image: ImageRef, bucket_name: str) -> None:
             return
         # ConditionalRequestConflict: the other delivery is writing at this very moment
         if code == "ConditionalRequestConflict" or aws.is_transient(error):
-            raise StorageUnavailableError(f"{image.prediction_key} could not be stored: {error}") from error
-        raise PredictionNotStoredError(f"{image.prediction_key} may not be stored: {error}") from error
+            raise StorageUnavailableError(f"could not be stored ({error}): {image.prediction_key}") from error
+        raise PredictionNotStoredError(f"may not be stored ({code}): {image.prediction_key}") from error
     except BotoCoreError as error:
-        raise StorageUnavailableError(f"{image.prediction_key} could not be stored: {error}") from error
+        raise StorageUnavailableError(f"could not be stored ({error}): {image.prediction_key}") from error

@@ -29,12 +29,12 @@ def check_image(data: bytes, *, name: str) -> None:
     elif data.startswith(_JPEG_SOI):
         width, height = _jpeg_size(data, name)
     else:
-        found = "empty" if not data else f"starts with {data[:8].hex(' ')}"
-        raise CorruptImageError(f"{name} is neither PNG nor JPEG: it {'is ' if not data else ''}{found}")
+        found = f"bytes that start with {data[:8].hex(' ')}" if data else "empty"
+        raise CorruptImageError(f"neither PNG nor JPEG, but {found}: {name}")
     if width == 0 or height == 0:
-        raise CorruptImageError(f"{name} is {width}x{height} pixels")
+        raise CorruptImageError(f"{width}x{height} pixels: {name}")
     if width * height > MAX_PIXELS:
-        raise ImageTooLargeError(f"{name} is {width}x{height} pixels; at most {MAX_PIXELS:,} are allowed")
+        raise ImageTooLargeError(f"{width}x{height} pixels, at most {MAX_PIXELS:,} are taken: {name}")
 
 
 def _png_size(data: bytes, name: str) -> tuple[int, int]:
@@ -43,11 +43,11 @@ def _png_size(data: bytes, name: str) -> tuple[int, int]:
     for kind, body in _png_chunks(data, name):
         if size is None:
             if kind != b"IHDR" or len(body) != 13:
-                raise CorruptImageError(f"{name} is a PNG whose first chunk is not its header")
+                raise CorruptImageError(f"PNG whose first chunk is not its header: {name}")
             size = struct.unpack(">II", body[:8])
         has_pixels = has_pixels or kind == b"IDAT"
     if size is None or not has_pixels:
-        raise CorruptImageError(f"{name} is a PNG without pixels")
+        raise CorruptImageError(f"PNG without pixels: {name}")
     return size
 
 
@@ -60,14 +60,12 @@ def _png_chunks(data: bytes, name: str) -> Iterator[tuple[bytes, bytes]]:
         if end > len(data):
             break
         if struct.unpack_from(">I", data, end - 4)[0] != zlib.crc32(data[position + 4 : end - 4]):
-            raise CorruptImageError(
-                f"{name} is a PNG with a wrong checksum in chunk {kind!r} at byte {position}"
-            )
+            raise CorruptImageError(f"PNG with a wrong checksum in chunk {kind!r} at byte {position}: {name}")
         yield kind, data[position + 8 : end - 4]
         if kind == b"IEND":
             return  # what follows the end is ignored by every decoder
         position = end
-    raise CorruptImageError(f"{name} is a truncated PNG: {len(data)} bytes without an end chunk")
+    raise CorruptImageError(f"truncated PNG, {len(data)} bytes without an end chunk: {name}")
 
 
 def _jpeg_size(data: bytes, name: str) -> tuple[int, int]:
@@ -75,7 +73,7 @@ def _jpeg_size(data: bytes, name: str) -> tuple[int, int]:
     position = len(_JPEG_SOI)
     while position + 4 <= len(data):
         if data[position] != 0xFF:
-            raise CorruptImageError(f"{name} is a JPEG with no marker at byte {position}")
+            raise CorruptImageError(f"JPEG with no marker at byte {position}: {name}")
         marker = data[position + 1]
         if marker == 0xFF:  # fill bytes may precede a marker
             position += 1
@@ -87,9 +85,9 @@ def _jpeg_size(data: bytes, name: str) -> tuple[int, int]:
         if marker == _JPEG_SOS:
             # Entropy-coded data runs to the end marker
             if size is None:
-                raise CorruptImageError(f"{name} is a JPEG without a frame header")
+                raise CorruptImageError(f"JPEG without a frame header: {name}")
             if data.find(bytes([0xFF, _JPEG_EOI]), position) < 0:
                 break
             return size
         position += 2 + max(length, 2)
-    raise CorruptImageError(f"{name} is a truncated JPEG: {len(data)} bytes without an end marker")
+    raise CorruptImageError(f"truncated JPEG, {len(data)} bytes without an end marker: {name}")

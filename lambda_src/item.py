@@ -39,8 +39,9 @@ class ImageRef:
         key = _text(item, "s3_key")
         if len(key.encode()) > MAX_KEY_BYTES:
             raise InvalidInputError(f"s3_key is longer than {MAX_KEY_BYTES} bytes: {_shown(key)}")
-        has_version = item.get("s3_version_id") is not None
-        return cls(_text(item, "s3_bucket"), key, _text(item, "s3_version_id") if has_version else None)
+        # Events of a bucket without versions carry an empty one
+        version_id = _text(item, "s3_version_id") if item.get("s3_version_id") else None
+        return cls(_text(item, "s3_bucket"), key, version_id)
 
     @property
     def uri(self) -> str:

@@ -41,16 +41,14 @@ def read_image(image: ImageRef) -> tuple[bytes, str]:
         size = response["ContentLength"]
         if size > MAX_IMAGE_BYTES:
             response["Body"].close()
-            raise ImageTooLargeError(
-                f"{image.uri} has {size:,} bytes; the workflow takes images of at most {MAX_IMAGE_BYTES:,}"
-            )
+            raise ImageTooLargeError(f"{size:,} bytes, the workflow takes at most {MAX_IMAGE_BYTES:,}: {image.uri}")
         data = response["Body"].read()
     except ClientError as error:
         raise _explained(error, image) from error
     except BotoCoreError as error:
-        raise StorageUnavailableError(f"{image.uri} could not be read: {error}") from error
+        raise StorageUnavailableError(f"could not be read ({error}): {image.uri}") from error
     if len(data) != size:
-        raise CorruptImageError(f"{image.uri} ended after {len(data)} of {size} bytes")
+        raise CorruptImageError(f"ended after {len(data)} of {size} bytes: {image.uri}")
     return data, response.get("VersionId") or response["ETag"].strip('"')
 
 
@@ -58,9 +56,9 @@ def _explained(error: ClientError, image: ImageRef) -> Exception:
     code = error.response["Error"]["Code"]
     version = f" in version {image.version_id}" if image.version_id else ""
     if code in {"NoSuchKey", "NoSuchBucket", "NoSuchVersion", "MethodNotAllowed", "404"}:
-        return ImageNotFoundError(f"{image.uri} does not exist{version}")
+        return ImageNotFoundError(f"does not exist{version}: {image.uri}")
     if code in {"AccessDenied", "403", "InvalidObjectState"}:
-        return ImageAccessDeniedError(f"{image.uri} may not be read{version}: {error}")
+        return ImageAccessDeniedError(f"may not be read ({code}): {image.uri}")
     if aws.is_transient(error):
-        return StorageUnavailableError(f"{image.uri} could not be read: {error}")
-    return InvalidInputError(f"{image.uri} could not be read{version}: {error}")
+        return StorageUnavailableError(f"could not be read ({error}): {image.uri}")
+    return InvalidInputError(f"could not be read ({error}): {image.uri}")

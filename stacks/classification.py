@@ -156,11 +156,11 @@ def classification_workflow(
         subject=f"Scones Unlimited {environment}: workflow broken",
         message="{% $states.context.Execution.Id & '\n' & $states.input.Error & ': ' & $states.input.Cause %}",
     )
-    notify_broken.next(
-        sfn.Fail.jsonata(
-            scope, "WorkflowBroken", error="{% $states.input.Error %}", cause="{% $states.input.Cause %}"
-        )
+    broken = sfn.Fail.jsonata(
+        scope, "WorkflowBroken", error="{% $states.input.Error %}", cause="{% $states.input.Cause %}"
     )
+    notify_broken.next(broken)
+    notify_broken.add_catch(broken, outputs="{% $states.input %}")
     for state in (list_images, write_manifest):
         _retry(state, ["States.TaskFailed"])
     for catching in (list_images, classify_images, write_manifest):
@@ -247,9 +247,7 @@ def _retry(state: sfn.TaskStateBase, errors: list[str]) -> None:
     )
 
 
-def _verdict(
-    scope: Construct, *, environment: str, alert_topic: sns.ITopic, bucket: s3.IBucket
-) -> sfn.IChainable:
+def _verdict(scope: Construct, *, environment: str, alert_topic: sns.ITopic, bucket: s3.IBucket) -> sfn.IChainable:
     """Succeed only if every image was accepted; otherwise tell the operators once and fail."""
     notify = _publish(
         scope,
@@ -280,8 +278,7 @@ def _verdict(
                 scope,
                 "InferencesFailed",
                 error="InferencesFailed",
-                cause="{% $states.input.counts.FAILED & ' of ' & $count($states.input.outcomes)"
-                " & ' images failed' %}",
+                cause="{% $states.input.counts.FAILED & ' of ' & $count($states.input.outcomes) & ' images failed' %}",
             ),
         )
         .otherwise(
@@ -299,9 +296,7 @@ def _verdict(
     return (
         sfn.Choice.jsonata(scope, "AllAccepted?")
         .when(
-            sfn.Condition.jsonata(
-                "{% $states.input.counts.REJECTED = 0 and $states.input.counts.FAILED = 0 %}"
-            ),
+            sfn.Condition.jsonata("{% $states.input.counts.REJECTED = 0 and $states.input.counts.FAILED = 0 %}"),
             sfn.Succeed.jsonata(scope, "Accepted"),
         )
         .otherwise(notify.next(verdict))

@@ -84,9 +84,9 @@ def sagemaker_execution_role(scope: Stack, *, bucket: s3.IBucket, image: Builtin
         "WriteLogs": (
             ["logs:CreateLogGroup", "logs:CreateLogStream", "logs:DescribeLogStreams", "logs:PutLogEvents"],
             [
-                scope.format_arn(
-                    service="logs", resource="log-group", resource_name=f"/aws/sagemaker/{kind}*"
-                ).replace("log-group/", "log-group:")
+                scope.format_arn(service="logs", resource="log-group", resource_name=f"/aws/sagemaker/{kind}*").replace(
+                    "log-group/", "log-group:"
+                )
                 for kind in ("TrainingJobs", f"Endpoints/{scope.node.path}")
             ],
         ),

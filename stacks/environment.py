@@ -16,9 +16,7 @@ class Environment(Stage):
         super().__init__(scope, config.name, stage_name=config.stage_name)
         data = DataStack(self, "Data", config=config)
         model = ModelStack(self, "Model", config=config, bucket=data.bucket, sagemaker_role=data.sagemaker_role)
-        workflow = WorkflowStack(
-            self, "Workflow", config=config, bucket=data.bucket, alert_topic=data.alert_topic
-        )
+        workflow = WorkflowStack(self, "Workflow", config=config, bucket=data.bucket, alert_topic=data.alert_topic)
         workflow.add_stack_dependency(model)  # an upload must not arrive before the endpoint
         Tags.of(self).add("application", "scones-unlimited")
         Tags.of(self).add("environment", config.name)

@@ -57,8 +57,7 @@ class ModelStack(Stack):
                 initial_sampling_percentage=config.endpoint.capture_percentage,
                 destination_s3_uri=bucket.s3_url_for_object(prefixes.DATA_CAPTURE.rstrip("/")),
                 capture_options=[
-                    sagemaker.CfnEndpointConfig.CaptureOptionProperty(capture_mode=mode)
-                    for mode in ("Input", "Output")
+                    sagemaker.CfnEndpointConfig.CaptureOptionProperty(capture_mode=mode) for mode in ("Input", "Output")
                 ],
                 # Declared as JSON, the answers are captured as text; images stay base64
                 capture_content_type_header=sagemaker.CfnEndpointConfig.CaptureContentTypeHeaderProperty(

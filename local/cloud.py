@@ -1,0 +1,212 @@
+"""The local cloud's two processes: the AWS emulator and the stand-in for SageMaker.
+
+Both listen on 127.0.0.1 only: they run code on behalf of whoever can reach them.
+"""
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from stacks.config import PROJECT_ROOT
+
+DIRECTORY = PROJECT_ROOT / "build" / "local"
+ACCOUNT = "000000000000"
+REGION = "us-east-1"
+START_TIMEOUT_SECONDS = 60
+STOP_TIMEOUT_SECONDS = 10
+
+
+class LocalCloudError(Exception):
+    """When the local cloud cannot do what was asked; the message says why and where to look."""
+
+
+@dataclass(frozen=True)
+class Process:
+    """A process that this project started."""
+
+    module: str
+    pid: int
+    port: int
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def is_ours(self) -> bool:
+        """Whether the process still runs and is what was started, not a later one with the same number."""
+        listing = subprocess.run(
+            ["ps", "-o", "stat=,command=", "-p", str(self.pid)], capture_output=True, text=True, check=False
+        ).stdout
+        return self.module in listing and not listing.startswith("Z")
+
+    def stop(self) -> None:
+        """End the process and everything it started."""
+        if not self.is_ours():
+            return
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.pid, signal.SIGTERM)
+        deadline = time.monotonic() + STOP_TIMEOUT_SECONDS
+        while self.is_ours() and time.monotonic() < deadline:
+            _reap(self.pid)
+            time.sleep(0.05)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.pid, signal.SIGKILL)
+        _reap(self.pid)
+
+
+@dataclass(frozen=True)
+class LocalCloud:
+    """A running local cloud. Its directory keeps logs, and state that outlives this process."""
+
+    emulator: Process
+    sagemaker: Process
+    directory: Path
+
+    @classmethod
+    def start(cls, directory: Path = DIRECTORY) -> "LocalCloud":
+        """Start both processes on free ports; raises LocalCloudError. What a killed run left behind is ended first."""
+        cls.stop_running(directory)
+        directory.mkdir(parents=True, exist_ok=True)
+        emulator_port, sagemaker_port = _free_ports(2)
+        environment = _environment(emulator_port, sagemaker_port)
+        started: list[Process] = []
+        try:
+            for module, port, arguments, health in (
+                ("local.emulator", emulator_port, [], "/_ministack/health"),
+                (
+                    "local.sagemaker",
+                    sagemaker_port,
+                    [
+                        f"--port={sagemaker_port}",
+                        f"--endpoint-url=http://127.0.0.1:{emulator_port}",
+                        f"--state={directory / 'sagemaker'}",
+                    ],
+                    "/ping",
+                ),
+            ):
+                with (directory / f"{module}.log").open("wb") as log:
+                    popen = subprocess.Popen(
+                        [sys.executable, "-m", module, *arguments],
+                        cwd=PROJECT_ROOT,
+                        env=environment,
+                        stdin=subprocess.DEVNULL,
+                        stdout=log,
+                        stderr=subprocess.STDOUT,
+                        start_new_session=True,  # Ctrl-C is ours to handle; the group is ours to end
+                    )
+                started.append(Process(module, popen.pid, port))
+                _state_file(directory).write_text(json.dumps([asdict(process) for process in started]))
+                _wait_until_healthy(popen, f"http://127.0.0.1:{port}{health}", directory / f"{module}.log")
+        except BaseException:
+            for process in started:
+                process.stop()
+            raise
+        return cls(*started, directory)
+
+    @classmethod
+    def running(cls, directory: Path = DIRECTORY) -> "LocalCloud":
+        """The local cloud that an earlier `up` started; raises LocalCloudError if there is none."""
+        processes = _recorded(directory)
+        if len(processes) != 2 or not all(process.is_ours() for process in processes):
+            raise LocalCloudError("no local cloud is running: start one with `python -m local up`")
+        return cls(*processes, directory)
+
+    @classmethod
+    def stop_running(cls, directory: Path = DIRECTORY) -> None:
+        """End the processes that `directory` knows of. Nothing to end is no error."""
+        for process in reversed(_recorded(directory)):
+            process.stop()
+        shutil.rmtree(directory / "sagemaker", ignore_errors=True)
+        _state_file(directory).unlink(missing_ok=True)
+
+    def enforce_iam(self) -> None:
+        """From now on the emulator checks every call against the caller's policies."""
+        os.kill(self.emulator.pid, signal.SIGUSR1)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The environment variables that make any AWS SDK or tool talk to this cloud instead of AWS."""
+        return _environment(self.emulator.port, self.sagemaker.port)
+
+    def use(self) -> None:
+        """Point the AWS SDK of this very process at this cloud."""
+        environment = self.environment
+        os.environ.clear()
+        os.environ.update(environment)
+
+
+def _environment(emulator_port: int, sagemaker_port: int) -> dict[str, str]:
+    """The variables of a child process: this process's own, but nothing that could lead to AWS."""
+    emulator, sagemaker = (f"http://127.0.0.1:{port}" for port in (emulator_port, sagemaker_port))
+    return {
+        **{name: value for name, value in os.environ.items() if not name.startswith("AWS_")},
+        # Read by the SDKs; an IP address makes them address S3 buckets by path
+        "AWS_ENDPOINT_URL": emulator,
+        "AWS_ENDPOINT_URL_SAGEMAKER": sagemaker,
+        "AWS_ENDPOINT_URL_SAGEMAKER_RUNTIME": sagemaker,
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+        "AWS_REGION": REGION,
+        "AWS_DEFAULT_REGION": REGION,
+        "AWS_CONFIG_FILE": os.devnull,
+        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+        "AWS_EC2_METADATA_DISABLED": "true",
+        # Read by the emulator
+        "BIND_HOST": "127.0.0.1",
+        "GATEWAY_PORT": str(emulator_port),
+        "MINISTACK_HOST": "127.0.0.1",
+        "MINISTACK_ACCOUNT_ID": ACCOUNT,
+        "MINISTACK_REGION": REGION,
+        "LOG_LEVEL": "WARNING",
+    }
+
+
+def _free_ports(count: int) -> list[int]:
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for free in sockets:
+            free.bind(("127.0.0.1", 0))
+        return [free.getsockname()[1] for free in sockets]
+
+
+def _wait_until_healthy(popen: "subprocess.Popen[bytes]", url: str, log: Path) -> None:
+    deadline = time.monotonic() + START_TIMEOUT_SECONDS
+    while time.monotonic() < deadline:
+        if popen.poll() is not None:
+            raise LocalCloudError(f"{log.stem} ended with status {popen.returncode}:\n{tail(log)}")
+        with contextlib.suppress(OSError), urllib.request.urlopen(url, timeout=1):  # noqa: S310 - our own address
+            return
+        time.sleep(0.05)
+    raise LocalCloudError(f"{log.stem} did not answer within {START_TIMEOUT_SECONDS} s:\n{tail(log)}")
+
+
+def tail(log: Path, lines: int = 20) -> str:
+    """The end of a log file, for an error message."""
+    return "\n".join(log.read_text(encoding="utf-8", errors="replace").splitlines()[-lines:])
+
+
+def _state_file(directory: Path) -> Path:
+    return directory / "processes.json"
+
+
+def _recorded(directory: Path) -> list[Process]:
+    try:
+        records: list[Mapping[str, object]] = json.loads(_state_file(directory).read_text())
+    except (OSError, ValueError):
+        return []
+    return [Process(str(record["module"]), int(str(record["pid"])), int(str(record["port"]))) for record in records]
+
+
+def _reap(pid: int) -> None:
+    with contextlib.suppress(ChildProcessError):
+        os.waitpid(pid, os.WNOHANG)

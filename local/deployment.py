@@ -1,0 +1,54 @@
+"""The real `cdk` command against the local cloud: untouched app, untouched templates."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from local.cloud import ACCOUNT, REGION, LocalCloud, LocalCloudError, tail
+from stacks.config import PROJECT_ROOT
+
+_QUIET = ["--no-notices", "--no-color", "--ci"]
+
+
+def synthesize(cloud: LocalCloud) -> None:
+    """Render the templates once; every command below deploys from them."""
+    _cdk(cloud, "synth", "--quiet", "--output", str(_assembly(cloud)))
+
+
+def bootstrap(cloud: LocalCloud) -> None:
+    _cdk(cloud, "bootstrap", f"aws://{ACCOUNT}/{REGION}", "--app", str(_assembly(cloud)))
+
+
+def deploy(cloud: LocalCloud, pattern: str) -> None:
+    """`cdk deploy`; `pattern` selects stacks, as in `dev/*`."""
+    _cdk(
+        cloud, "deploy", pattern, "--app", str(_assembly(cloud)), "--require-approval", "never",
+        "--concurrency", "4", "--outputs-file", str(cloud.directory / "outputs.json"),
+    )  # fmt: skip
+
+
+def _assembly(cloud: LocalCloud) -> Path:
+    return cloud.directory / "cdk.out"
+
+
+def _cdk(cloud: LocalCloud, *arguments: str) -> None:
+    log = cloud.directory / "cdk.log"
+    with log.open("ab") as output:
+        output.write(f"$ cdk {' '.join(arguments)}\n".encode())
+        output.flush()
+        status = subprocess.run(
+            [str(PROJECT_ROOT / "node_modules" / ".bin" / "cdk"), *arguments, *_QUIET],
+            cwd=PROJECT_ROOT,
+            env={
+                **cloud.environment,
+                "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+                "CDK_DISABLE_CLI_TELEMETRY": "true",
+            },
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            check=False,
+        ).returncode
+    if status:
+        raise LocalCloudError(f"`cdk {arguments[0]}` ended with status {status}; the end of {log}:\n{tail(log)}")
