@@ -3,7 +3,7 @@
 import base64
 from typing import Any
 
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import BotoCoreError, ClientError, ParamValidationError
 
 from lambda_src import aws
 from lambda_src.errors import (
@@ -45,6 +45,8 @@ def read_image(image: ImageRef) -> tuple[bytes, str]:
         data = response["Body"].read()
     except ClientError as error:
         raise _explained(error, image) from error
+    except ParamValidationError as error:
+        raise InvalidInputError(f"no valid bucket and key ({error}): {image.uri}") from error
     except BotoCoreError as error:
         raise StorageUnavailableError(f"could not be read ({error}): {image.uri}") from error
     if len(data) != size:

@@ -76,9 +76,9 @@ class LocalCloud:
     def start(cls, directory: Path = DIRECTORY) -> "LocalCloud":
         """Start both processes on free ports; raises LocalCloudError. What a killed run left behind is ended first."""
         cls.stop_running(directory)
-        directory.mkdir(parents=True, exist_ok=True)
+        (directory / "tmp").mkdir(parents=True)
         emulator_port, sagemaker_port = _free_ports(2)
-        environment = _environment(emulator_port, sagemaker_port)
+        environment = _environment(directory, emulator_port, sagemaker_port)
         started: list[Process] = []
         try:
             for module, port, arguments, health in (
@@ -126,7 +126,8 @@ class LocalCloud:
         """End the processes that `directory` knows of. Nothing to end is no error."""
         for process in reversed(_recorded(directory)):
             process.stop()
-        shutil.rmtree(directory / "sagemaker", ignore_errors=True)
+        for scratch in ("sagemaker", "tmp"):
+            shutil.rmtree(directory / scratch, ignore_errors=True)
         _state_file(directory).unlink(missing_ok=True)
 
     def enforce_iam(self) -> None:
@@ -136,7 +137,7 @@ class LocalCloud:
     @property
     def environment(self) -> dict[str, str]:
         """The environment variables that make any AWS SDK or tool talk to this cloud instead of AWS."""
-        return _environment(self.emulator.port, self.sagemaker.port)
+        return _environment(self.directory, self.emulator.port, self.sagemaker.port)
 
     def use(self) -> None:
         """Point the AWS SDK of this very process at this cloud."""
@@ -145,7 +146,7 @@ class LocalCloud:
         os.environ.update(environment)
 
 
-def _environment(emulator_port: int, sagemaker_port: int) -> dict[str, str]:
+def _environment(directory: Path, emulator_port: int, sagemaker_port: int) -> dict[str, str]:
     """The variables of a child process: this process's own, but nothing that could lead to AWS."""
     emulator, sagemaker = (f"http://127.0.0.1:{port}" for port in (emulator_port, sagemaker_port))
     return {
@@ -161,7 +162,8 @@ def _environment(emulator_port: int, sagemaker_port: int) -> dict[str, str]:
         "AWS_CONFIG_FILE": os.devnull,
         "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
         "AWS_EC2_METADATA_DISABLED": "true",
-        # Read by the emulator
+        # Read by the emulator, which leaves the unpacked functions behind when it is killed
+        "TMPDIR": str(directory / "tmp"),
         "BIND_HOST": "127.0.0.1",
         "GATEWAY_PORT": str(emulator_port),
         "MINISTACK_HOST": "127.0.0.1",

@@ -98,6 +98,13 @@ class EnvironmentConfig(_Section):
         return f"/scones/{self.name}/model/metadata"
 
 
+_SECTIONS: dict[str, type[_Section]] = {
+    "endpoint": EndpointConfig,
+    "schedule": ScheduleConfig,
+    "training": TrainingConfig,
+}
+
+
 def parse_environment(name: str, values: object) -> EnvironmentConfig:
     """Check one entry of the context's `environments`; raises ConfigError."""
     if not isinstance(values, Mapping):
@@ -107,16 +114,21 @@ def parse_environment(name: str, values: object) -> EnvironmentConfig:
     try:
         return EnvironmentConfig(name=name, **{str(key): value for key, value in values.items()})
     except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"]) or "name"
-        if first["type"] == "extra_forbidden":
-            section = EndpointConfig if key.startswith("endpoint.") else EnvironmentConfig
-            raise ConfigError(
-                f"environment {name!r}: unknown key {key!r} = {first['input']!r}; "
-                f"allowed are {', '.join(sorted(set(section.model_fields) - {'name'}))}"
-            ) from None
-        reason = re.sub(r"^(Value error, )?(Input|Value) ?", "", first["msg"]).strip()
-        raise ConfigError(f"environment {name!r}: {key} = {first['input']!r}: {reason}") from None
+        raise ConfigError(f"environment {name!r}: {_first_problem(error)}") from None
+
+
+def _first_problem(error: ValidationError) -> str:
+    """`key = value: what is allowed`, for the first of the problems."""
+    first = error.errors()[0]
+    key = ".".join(map(str, first["loc"]))
+    if first["type"] == "extra_forbidden":
+        section = _SECTIONS.get(str(first["loc"][0]), EnvironmentConfig)
+        allowed = sorted(set(section.model_fields) - {"name"})
+        return f"unknown key {key!r} = {first['input']!r}; allowed are {', '.join(allowed)}"
+    if first["type"] == "missing":
+        return f"{key} is missing"
+    reason = re.sub(r"^(Value error, |(Input|Value|String|Tuple|List) (?=should))", "", first["msg"])
+    return f"{key} = {first['input']!r}: {reason}"
 
 
 def parse_environments(context: object) -> tuple[EnvironmentConfig, ...]:
@@ -134,6 +146,6 @@ def load_environment(name: str, cdk_json: Path = PROJECT_ROOT / "cdk.json") -> E
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ConfigError(f"{cdk_json}: cannot read context.environments: {error}") from None
     if not isinstance(environments, Mapping) or name not in environments:
-        known = ", ".join(environments) if isinstance(environments, Mapping) else "none"
+        known = ", ".join(map(str, environments)) if isinstance(environments, Mapping) and environments else "none"
         raise ConfigError(f"environment {name!r} is not in {cdk_json.name}; it has {known}")
     return parse_environment(name, environments[name])

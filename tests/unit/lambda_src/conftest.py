@@ -1,0 +1,42 @@
+"""The functions as Lambda runs them, with the AWS clients' HTTP layer stubbed against botocore's own models."""
+
+from collections.abc import Iterator
+
+import boto3
+import pytest
+from botocore.stub import Stubber
+
+from lambda_src import aws, settings
+
+
+@pytest.fixture(autouse=True)
+def _environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setenv("ENDPOINT_NAME", "scones-dev")
+    monkeypatch.setenv("CLASSES", '["bicycle", "motorcycle"]')
+    monkeypatch.setenv("CONFIDENCE_THRESHOLD", "0.9")
+    monkeypatch.setenv("BUCKET_NAME", "the-bucket")
+    yield
+    settings.classifier.cache_clear()
+    settings.filter_confidence.cache_clear()
+
+
+# Lets clients sign their requests, which never leave the stub
+_SESSION = boto3.Session("unit", "test", region_name="us-east-1")
+
+
+@pytest.fixture
+def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[Stubber]:
+    client = _SESSION.client("s3")
+    monkeypatch.setattr(aws, "s3", lambda: client)
+    with Stubber(client) as stubber:
+        yield stubber
+        stubber.assert_no_pending_responses()
+
+
+@pytest.fixture
+def runtime(monkeypatch: pytest.MonkeyPatch) -> Iterator[Stubber]:
+    client = _SESSION.client("sagemaker-runtime")
+    monkeypatch.setattr(aws, "sagemaker_runtime", lambda: client)
+    with Stubber(client) as stubber:
+        yield stubber
+        stubber.assert_no_pending_responses()

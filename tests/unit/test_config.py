@@ -1,0 +1,131 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from stacks.config import (
+    PROJECT_ROOT,
+    ConfigError,
+    EnvironmentConfig,
+    load_environment,
+    parse_environment,
+    parse_environments,
+)
+
+
+def test_defaults_are_the_original_workflow() -> None:
+    config = parse_environment("dev", {})
+    assert config.classes == ("bicycle", "motorcycle")
+    assert config.confidence_threshold == 0.90
+    assert config.training.instance_type == "ml.p3.2xlarge"
+    assert config.schedule is None
+
+
+def test_names_carry_the_environment() -> None:
+    config = parse_environment("alice-dev", {})
+    assert config.stage_name == config.endpoint_name == "scones-alice-dev"
+    assert config.artifact_parameter == "/scones/alice-dev/model/artifact-uri"
+
+
+def test_a_config_cannot_be_changed() -> None:
+    with pytest.raises(ValueError, match="frozen"):
+        parse_environment("dev", {}).confidence_threshold = 0.5  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"colour": "red"}, "unknown key 'colour' = 'red'; allowed are alert_email, classes, confidence_threshold"),
+        ({"endpoint": {"size": 1}}, "unknown key 'endpoint.size' = 1; allowed are capture_percentage"),
+        ({"training": {"gpu": 1}}, "unknown key 'training.gpu' = 1; allowed are "),
+        ({"confidence_threshold": "0.9"}, "confidence_threshold = '0.9': should be a valid number"),
+        ({"confidence_threshold": 90}, "confidence_threshold = 90: should be less than or equal to 1"),
+        ({"confidence_threshold": 0}, "confidence_threshold = 0: should be greater than 0"),
+        ({"confidence_threshold": float("nan")}, "confidence_threshold = nan"),
+        ({"classes": "bicycle"}, "classes = 'bicycle': should be a valid"),
+        ({"classes": ["bicycle"]}, "classes = ('bicycle',): should have at least 2 items"),
+        ({"classes": ["bicycle", "bicycle"]}, "classes = ['bicycle', 'bicycle']: must name each class once"),
+        ({"classes": ["bicycle", 7]}, "classes.1 = 7: should be a valid string"),
+        ({"classes": ["bicycle", "Motor Cycle"]}, "classes.1 = 'Motor Cycle': should match pattern"),
+        ({"map_concurrency": True}, "map_concurrency = True: should be a valid integer"),
+        ({"map_concurrency": 0}, "map_concurrency = 0: should be greater than or equal to 1"),
+        ({"map_concurrency": 41}, "map_concurrency = 41: should be less than or equal to 40"),
+        ({"endpoint": {"capture_percentage": 0}}, "endpoint.capture_percentage = 0"),
+        ({"endpoint": {"instance_type": "m5.large"}}, "endpoint.instance_type = 'm5.large': should match pattern"),
+        ({"endpoint": "large"}, "endpoint = 'large'"),
+        ({"alert_email": "nobody"}, "alert_email = 'nobody': should match pattern"),
+        ({"log_retention_days": 10}, "log_retention_days = 10: should be 1, 3, 5, 7, 14"),
+        ({"removal_policy": "snapshot"}, "removal_policy = 'snapshot': should be 'retain' or 'destroy'"),
+        ({"schedule": {"expression": "daily"}}, "schedule.expression = 'daily': should match pattern"),
+        ({"schedule": {"expression": "rate(1 day)", "x": 1}}, "unknown key 'schedule.x' = 1"),
+        ({"schedule": {}}, "schedule.expression is missing"),
+        ({"name": "other"}, "'name' is the key of the environment"),
+        ([], "must be an object of settings, not []"),
+        (None, "must be an object of settings, not None"),
+    ],
+)
+def test_a_bad_value_is_one_line_that_names_it(values: Any, message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse_environment("dev", values)
+    text = str(caught.value)
+    assert text.startswith("environment 'dev': ")
+    assert message in text
+    assert "\n" not in text
+
+
+@pytest.mark.parametrize("name", ["Dev", "1dev", "", "a" * 21, "dev/x", "dév"])
+def test_a_bad_environment_name_is_refused(name: str) -> None:
+    with pytest.raises(ConfigError, match="name"):
+        parse_environment(name, {})
+
+
+@pytest.mark.parametrize("context", [None, {}, [], "dev"])
+def test_there_must_be_an_environment(context: Any) -> None:
+    with pytest.raises(ConfigError, match="at least one environment"):
+        parse_environments(context)
+
+
+def test_the_projects_own_environments_load() -> None:
+    assert load_environment("dev").removal_policy == "destroy"
+    assert load_environment("prod").removal_policy == "retain"
+    context = json.loads((PROJECT_ROOT / "cdk.json").read_text())["context"]["environments"]
+    assert parse_environments(context) == (load_environment("dev"), load_environment("prod"))
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "No such file"),
+        ("", "Expecting value"),
+        ("{}", "'context'"),
+        ('{"context": {"environments": {}}}', "environment 'dev' is not in cdk.json; it has none"),
+        ('{"context": {"environments": {"a": {}, "b": {}}}}', "it has a, b"),
+        ('{"context": {"environments": {"dev": {"x": 1}}}}', "unknown key 'x'"),
+    ],
+)
+def test_an_unreadable_cdk_json_is_named(tmp_path: Path, content: str | None, message: str) -> None:
+    path = tmp_path / "cdk.json"
+    if content is not None:
+        path.write_text(content)
+    with pytest.raises(ConfigError, match=message) as caught:
+        load_environment("dev", path)
+    assert "cdk.json" in str(caught.value) or "environment 'dev'" in str(caught.value)
+
+
+def test_every_setting_is_reachable_from_json() -> None:
+    everything = {
+        "classes": ["bus", "streetcar", "pickup_truck"],
+        "confidence_threshold": 0.8,
+        "endpoint": {"instance_type": "ml.c7i.xlarge", "instance_count": 3, "capture_percentage": 20},
+        "map_concurrency": 40,
+        "alert_email": "ops@example.com",
+        "log_retention_days": 90,
+        "removal_policy": "destroy",
+        "schedule": {"expression": "rate(1 day)", "prefix": "scheduled/nightly/"},
+    }
+    config = parse_environment("dev", json.loads(json.dumps(everything)))
+    assert set(everything) <= set(EnvironmentConfig.model_fields)
+    assert config.endpoint.instance_count == 3
+    assert config.schedule is not None
+    assert config.schedule.prefix == "scheduled/nightly/"
