@@ -111,7 +111,8 @@ class LocalCloud:
             for process in started:
                 process.stop()
             raise
-        return cls(*started, directory)
+        emulator, sagemaker = started
+        return cls(emulator, sagemaker, directory)
 
     @classmethod
     def running(cls, directory: Path = DIRECTORY) -> "LocalCloud":
@@ -119,7 +120,8 @@ class LocalCloud:
         processes = _recorded(directory)
         if len(processes) != 2 or not all(process.is_ours() for process in processes):
             raise LocalCloudError("no local cloud is running: start one with `python -m local up`")
-        return cls(*processes, directory)
+        emulator, sagemaker = processes
+        return cls(emulator, sagemaker, directory)
 
     @classmethod
     def stop_running(cls, directory: Path = DIRECTORY) -> None:

@@ -29,53 +29,56 @@ LAMBDA_SERVICE_ERRORS = [
 ]
 TRANSIENT_ERRORS = ["EndpointUnavailableError", "StorageUnavailableError"]
 
-# One more than may be classified, so that a longer listing is noticed
-_LIST_ARGUMENTS = {
-    "Bucket": "{% $states.input.s3_bucket %}",
-    "Prefix": "{% $states.input.s3_prefix %}",
-    "MaxKeys": MAX_IMAGES + 1,
-}
-_LISTED_IMAGES = """{% (
+
+def _jsonata(expression: str) -> str:
+    """An expression on one line, as it shows in the console."""
+    return f"{{% {' '.join(expression.split())} %}}"
+
+
+_LISTED_IMAGES = _jsonata("""(
   $bucket := $states.input.s3_bucket;
   [$states.result.Contents[$substring(Key, -1) != '/'].{'image_data': '', 's3_bucket': $bucket, 's3_key': Key}]
-) %}"""
-
-_IMAGES = """{% (
+)""")
+_COLLECTED_IMAGES = _jsonata("""
   $type($states.input) = 'object' and $exists($states.input.images) ? $states.input.images : [$states.input]
-) %}"""
+""")
 
-_NOT_A_LIST = "$type($states.input) != 'array'"
-_TOO_MANY = f"""(
-  /* percent-encoding shows the length in UTF-8, which is what the limit counts */
-  $bytes := $length($replace($encodeUrlComponent($string($states.input)), /%[0-9A-F]{{2}}/, '.'));
-  $count($states.input) > {MAX_IMAGES} or 2 * $bytes + 250 * $count($states.input) > {MAX_OUTCOME_BYTES}
-)"""
+# Percent-encoding shows the length in UTF-8, which is what the limit counts
+_BYTES = "$length($replace($encodeUrlComponent($string($states.input)), /%[0-9A-F]{2}/, '.'))"
+_TOO_MANY_IMAGES = _jsonata(f"""
+  $count($states.input) > {MAX_IMAGES} or 2 * {_BYTES} + 250 * $count($states.input) > {MAX_OUTCOME_BYTES}
+""")
 
-# Members whose value is missing are left out, so this also takes an item that is no object.
-# A function's Cause is JSON; that of a time-out or a service error is text.
-_CAUGHT_OUTCOME = """{%% {
-  'outcome': '%s',
-  's3_bucket': $states.input.s3_bucket,
-  's3_key': $states.input.s3_key,
-  's3_version_id': $states.input.s3_version_id,
-  'label': $states.input.label,
-  'confidence': $states.input.confidence,
-  'error': $states.errorOutput.Error,
-  'cause': $substring(
-    $contains($states.errorOutput.Cause, /^\\{[\\s\\S]*\\}$/)
-      ? $parse($states.errorOutput.Cause).errorMessage : $states.errorOutput.Cause, 0, 120)
-} %%}"""
-_ACCEPTED_OUTCOME = """{% {
+_ACCEPTED = _jsonata("""$states.result.Payload.{
   'outcome': 'ACCEPTED',
-  's3_bucket': $states.result.Payload.s3_bucket,
-  's3_key': $states.result.Payload.s3_key,
-  's3_version_id': $states.result.Payload.s3_version_id,
-  'label': $states.result.Payload.label,
-  'confidence': $states.result.Payload.confidence,
-  'prediction_key': $states.result.Payload.prediction_key
-} %}"""
+  's3_bucket': s3_bucket,
+  's3_key': s3_key,
+  's3_version_id': s3_version_id,
+  'label': label,
+  'confidence': confidence,
+  'prediction_key': prediction_key
+}""")
 
-_MANIFEST = """{% {
+
+def _caught(outcome: str) -> str:
+    # Members whose value is missing are left out, so this also takes an item that is no object.
+    # A function's Cause is JSON; that of a time-out or a service error is text.
+    return _jsonata(f"""{{
+      'outcome': '{outcome}',
+      's3_bucket': $states.input.s3_bucket,
+      's3_key': $states.input.s3_key,
+      's3_version_id': $states.input.s3_version_id,
+      'label': $states.input.label,
+      'confidence': $states.input.confidence,
+      'error': $states.errorOutput.Error,
+      'cause': $substring(
+        $contains($states.errorOutput.Cause, /^\\{{[\\s\\S]*\\}}$/)
+          ? $parse($states.errorOutput.Cause).errorMessage : $states.errorOutput.Cause,
+        0, 120)
+    }}""")
+
+
+_MANIFEST = _jsonata("""{
   'execution': $states.context.Execution.Name,
   'started_at': $states.context.Execution.StartTime,
   'counts': {
@@ -84,8 +87,7 @@ _MANIFEST = """{% {
     'FAILED': $count($states.result[outcome = 'FAILED'])
   },
   'outcomes': $states.result
-} %}"""
-_MANIFEST_KEY = f"{{% '{prefixes.MANIFESTS}' & $states.context.Execution.Name & '.json' %}}"
+}""")
 
 _DIGEST_LINES = 20
 
@@ -115,7 +117,7 @@ def classification_workflow(
         action="putObject",
         parameters={
             "Bucket": bucket.bucket_name,
-            "Key": _MANIFEST_KEY,
+            "Key": _jsonata(f"'{prefixes.MANIFESTS}' & $states.context.Execution.Name & '.json'"),
             "Body": "{% $states.input %}",
             "ContentType": "application/json",
         },
@@ -143,7 +145,11 @@ def classification_workflow(
         "ListImages",
         service="s3",
         action="listObjectsV2",
-        parameters=_LIST_ARGUMENTS,
+        parameters={
+            "Bucket": "{% $states.input.s3_bucket %}",
+            "Prefix": "{% $states.input.s3_prefix %}",
+            "MaxKeys": MAX_IMAGES + 1,  # one more than may be classified, so that a longer listing is noticed
+        },
         iam_action="s3:ListBucket",
         iam_resources=[bucket.bucket_arn],
         outputs=_LISTED_IMAGES,
@@ -154,7 +160,7 @@ def classification_workflow(
         "NotifyWorkflowBroken",
         alert_topic,
         subject=f"Scones Unlimited {environment}: workflow broken",
-        message="{% $states.context.Execution.Id & '\n' & $states.input.Error & ': ' & $states.input.Cause %}",
+        message=_jsonata(r"$states.context.Execution.Id & '\n' & $states.input.Error & ': ' & $states.input.Cause"),
     )
     broken = sfn.Fail.jsonata(
         scope, "WorkflowBroken", error="{% $states.input.Error %}", cause="{% $states.input.Cause %}"
@@ -170,7 +176,7 @@ def classification_workflow(
     within_limits = (
         sfn.Choice.jsonata(scope, "WithinLimits?")
         .when(
-            sfn.Condition.jsonata(f"{{% {_NOT_A_LIST} %}}"),
+            sfn.Condition.jsonata("{% $type($states.input) != 'array' %}"),
             sfn.Fail.jsonata(
                 scope,
                 "InvalidInput",
@@ -179,7 +185,7 @@ def classification_workflow(
             ),
         )
         .when(
-            sfn.Condition.jsonata(f"{{% {_TOO_MANY} %}}"),
+            sfn.Condition.jsonata(_TOO_MANY_IMAGES),
             sfn.Fail.jsonata(
                 scope,
                 "TooManyImages",
@@ -191,7 +197,7 @@ def classification_workflow(
         .otherwise(classify_images.next(write_manifest))
     )
     collect_images = sfn.Pass.jsonata(
-        scope, "CollectImages", comment="A single item becomes a list of one", outputs=_IMAGES
+        scope, "CollectImages", comment="A single item becomes a list of one", outputs=_COLLECTED_IMAGES
     ).next(within_limits)
     return (
         sfn.Choice.jsonata(scope, "IsPrefix?")
@@ -213,11 +219,11 @@ def classify_image(
     steps = [
         _invoke(scope, "SerializeImageData", serialize_image_data, outputs="{% $states.result.Payload %}"),
         _invoke(scope, "Classifier", classifier, outputs="{% $states.result.Payload %}"),
-        _invoke(scope, "FilterConfidence", filter_confidence, outputs=_ACCEPTED_OUTCOME),
+        _invoke(scope, "FilterConfidence", filter_confidence, outputs=_ACCEPTED),
     ]
-    steps[-1].add_catch(rejected, errors=["LowConfidenceError"], outputs=_CAUGHT_OUTCOME % "REJECTED")
+    steps[-1].add_catch(rejected, errors=["LowConfidenceError"], outputs=_caught("REJECTED"))
     for step in steps:
-        step.add_catch(failed, outputs=_CAUGHT_OUTCOME % "FAILED")
+        step.add_catch(failed, outputs=_caught("FAILED"))
     return sfn.Chain.start(steps[0]).next(steps[1]).next(steps[2])
 
 
@@ -253,22 +259,20 @@ def _verdict(scope: Construct, *, environment: str, alert_topic: sns.ITopic, buc
         scope,
         "NotifyOperators",
         alert_topic,
-        subject=(
-            f"{{% 'Scones Unlimited {environment}: ' & "
-            "($states.input.counts.REJECTED + $states.input.counts.FAILED)"
-            " & ' of ' & $count($states.input.outcomes) & ' images not accepted' %}"
-        ),
-        message=(
-            "{% $join(["
-            "$states.input.counts.REJECTED & ' rejected, ' & $states.input.counts.FAILED & ' failed, '"
-            " & $states.input.counts.ACCEPTED & ' accepted.',"
-            f" 'Outcome of every image: s3://{bucket.bucket_name}/{prefixes.MANIFESTS}'"
-            " & $states.context.Execution.Name & '.json',"
-            " 'Execution: ' & $states.context.Execution.Id,"
-            f" $states.input.outcomes[outcome != 'ACCEPTED'][[0..{_DIGEST_LINES - 1}]]"
-            ".(outcome & ' ' & s3_key & ' - ' & error & ': ' & cause)"
-            "], '\n') %}"
-        ),
+        subject=_jsonata(f"""
+          'Scones Unlimited {environment}: ' & ($states.input.counts.REJECTED + $states.input.counts.FAILED)
+          & ' of ' & $count($states.input.outcomes) & ' images not accepted'
+        """),
+        message=_jsonata(rf"""$join([
+          $states.input.counts.REJECTED & ' rejected, ' & $states.input.counts.FAILED & ' failed, '
+            & $states.input.counts.ACCEPTED & ' accepted.',
+          'Outcome of every image: s3://{bucket.bucket_name}/{prefixes.MANIFESTS}'
+            & $states.context.Execution.Name & '.json',
+          'Execution: ' & $states.context.Execution.Id,
+          $states.input.outcomes[outcome != 'ACCEPTED'][[0..{_DIGEST_LINES - 1}]].(
+            outcome & ' ' & s3_key & ' - ' & error & ': ' & cause
+          )
+        ], '\n')"""),
     )
     verdict = (
         sfn.Choice.jsonata(scope, "AnyFailed?")
@@ -286,8 +290,10 @@ def _verdict(scope: Construct, *, environment: str, alert_topic: sns.ITopic, buc
                 scope,
                 "InferencesRejected",
                 error="InferencesRejected",
-                cause="{% $states.input.counts.REJECTED & ' of ' & $count($states.input.outcomes)"
-                " & ' images are under the confidence threshold' %}",
+                cause=_jsonata("""
+                  $states.input.counts.REJECTED & ' of ' & $count($states.input.outcomes)
+                  & ' images are under the confidence threshold'
+                """),
             )
         )
     )

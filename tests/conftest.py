@@ -1,6 +1,13 @@
 """Shared by all tests: where the project is, and what no test may do."""
 
+import os
+import sys
+from pathlib import Path
+
 import pytest
+
+# Node and the linters lie beside the interpreter, whether or not the environment was activated
+os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
 
 
 @pytest.fixture(autouse=True)

@@ -30,7 +30,7 @@ def test_names_carry_the_environment() -> None:
 
 def test_a_config_cannot_be_changed() -> None:
     with pytest.raises(ValueError, match="frozen"):
-        parse_environment("dev", {}).confidence_threshold = 0.5  # type: ignore[misc]
+        parse_environment("dev", {}).confidence_threshold = 0.5
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,117 @@
+"""The templates of cdk.json's environments, synthesized once, and what tests ask of them."""
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from stacks.config import PROJECT_ROOT
+
+Resource = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Template:
+    """One stack's template."""
+
+    path: Path
+    content: dict[str, Any]
+
+    def resources(self, resource_type: str) -> dict[str, Resource]:
+        """Properties by logical id."""
+        return {
+            logical_id: resource.get("Properties", {})
+            for logical_id, resource in self.content["Resources"].items()
+            if resource["Type"] == resource_type
+        }
+
+    def only(self, resource_type: str) -> Resource:
+        found = list(self.resources(resource_type).values())
+        assert len(found) == 1, f"{len(found)} x {resource_type}"
+        return found[0]
+
+    def named(self, resource_type: str, name: str) -> Resource:
+        """Properties of the one resource of this type whose construct is called `name`."""
+        found = [value for key, value in self.resources(resource_type).items() if key[:-8] == name or key == name]
+        assert len(found) == 1, f"{len(found)} x {resource_type} called {name}"
+        return found[0]
+
+    def statements(self, role: str) -> list[dict[str, Any]]:
+        """All policy statements of the role whose construct is called `role`."""
+        (logical_id,) = [key for key in self.resources("AWS::IAM::Role") if key[:-8] == role]
+        return [
+            statement
+            for policy in self.resources("AWS::IAM::Policy").values()
+            if {"Ref": logical_id} in policy["Roles"]
+            for statement in policy["PolicyDocument"]["Statement"]
+        ]
+
+
+def text(value: Any) -> str:
+    """A rendered value as one string, with references in angle brackets."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, list):
+        return ",".join(map(text, value))
+    if "Fn::Join" in value:
+        separator, parts = value["Fn::Join"]
+        return str(separator).join(map(text, parts))
+    if "Fn::GetStackOutput" in value:
+        return f"<{value['Fn::GetStackOutput']['OutputName']}>"
+    if "Fn::GetAtt" in value:
+        return f"<{'.'.join(value['Fn::GetAtt'])}>"
+    return f"<{value.get('Ref', value)}>"
+
+
+@pytest.fixture(scope="session")
+def assembly(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The cloud assembly of app.py, made without credentials, account or network."""
+    output = tmp_path_factory.mktemp("assembly")
+    context = json.loads((PROJECT_ROOT / "cdk.json").read_text())["context"]
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+    subprocess.run(
+        [sys.executable, "app.py"],
+        cwd=PROJECT_ROOT,
+        env={**environment, "CDK_OUTDIR": str(output), "CDK_CONTEXT_JSON": json.dumps(context)},
+        check=True,
+        timeout=120,
+    )
+    return output
+
+
+@pytest.fixture(scope="session", params=["dev", "prod"])
+def environment(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+def _template(assembly: Path, environment: str, stack: str) -> Template:
+    (path,) = (assembly / f"assembly-{environment}").glob(f"{environment}{stack}*.template.json")
+    return Template(path, json.loads(path.read_text()))
+
+
+@pytest.fixture(scope="session")
+def data(assembly: Path, environment: str) -> Template:
+    return _template(assembly, environment, "Data")
+
+
+@pytest.fixture(scope="session")
+def model(assembly: Path, environment: str) -> Template:
+    return _template(assembly, environment, "Model")
+
+
+@pytest.fixture(scope="session")
+def workflow(assembly: Path, environment: str) -> Template:
+    return _template(assembly, environment, "Workflow")
+
+
+@pytest.fixture(scope="session")
+def definition(workflow: Template) -> dict[str, Any]:
+    """The state machine's definition, with references in angle brackets."""
+    rendered = workflow.only("AWS::StepFunctions::StateMachine")["DefinitionString"]
+    parsed: dict[str, Any] = json.loads(text(rendered))
+    return parsed

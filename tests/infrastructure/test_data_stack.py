@@ -1,0 +1,76 @@
+import re
+
+from sagemaker.core import image_uris
+
+from stacks.builtin_image import REGISTRY_ACCOUNTS, REPOSITORY, TAG
+from tests.infrastructure.conftest import Template, text
+
+
+def test_the_bucket_is_versioned_encrypted_and_closed(data: Template) -> None:
+    bucket = data.only("AWS::S3::Bucket")
+    assert bucket["VersioningConfiguration"] == {"Status": "Enabled"}
+    (rule,) = bucket["BucketEncryption"]["ServerSideEncryptionConfiguration"]
+    assert rule["ServerSideEncryptionByDefault"]["SSEAlgorithm"] in {"AES256", "aws:kms"}
+    assert all(bucket["PublicAccessBlockConfiguration"].values())
+    assert len(bucket["PublicAccessBlockConfiguration"]) == 4
+    assert bucket["OwnershipControls"]["Rules"] == [{"ObjectOwnership": "BucketOwnerEnforced"}]
+
+
+def test_the_bucket_refuses_plain_http_and_old_tls(data: Template) -> None:
+    statements = data.only("AWS::S3::BucketPolicy")["PolicyDocument"]["Statement"]
+    refused = [s["Condition"] for s in statements if s["Effect"] == "Deny" and s["Action"] == "s3:*"]
+    assert {"Bool": {"aws:SecureTransport": "false"}} in refused
+    assert {"NumericLessThan": {"s3:TlsVersion": 1.2}} in refused
+    assert not [s for s in statements if s["Effect"] == "Allow"]
+
+
+def test_the_bucket_tells_eventbridge_without_a_custom_resource(data: Template) -> None:
+    configuration = data.only("AWS::S3::Bucket")["NotificationConfiguration"]
+    assert configuration == {"EventBridgeConfiguration": {"EventBridgeEnabled": True}}
+    assert not data.resources("AWS::Lambda::Function")
+
+
+def test_captures_and_old_versions_expire_and_nothing_else_does(data: Template) -> None:
+    rules = data.only("AWS::S3::Bucket")["LifecycleConfiguration"]["Rules"]
+    assert [(rule["Prefix"], rule["ExpirationInDays"]) for rule in rules if "ExpirationInDays" in rule] == [
+        ("data-capture/", 90)
+    ]
+    assert [r["NoncurrentVersionExpiration"] for r in rules if "NoncurrentVersionExpiration" in r] == [
+        {"NoncurrentDays": 30}
+    ]
+
+
+def test_the_bucket_outlives_prod_but_not_dev(data: Template, environment: str) -> None:
+    (bucket,) = [r for r in data.content["Resources"].values() if r["Type"] == "AWS::S3::Bucket"]
+    expected = "Retain" if environment == "prod" else "Delete"
+    assert bucket["DeletionPolicy"] == bucket["UpdateReplacePolicy"] == expected
+
+
+def test_the_alert_topic_refuses_plain_http(data: Template) -> None:
+    (statement,) = data.only("AWS::SNS::TopicPolicy")["PolicyDocument"]["Statement"]
+    assert statement["Effect"] == "Deny"
+    assert statement["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
+
+
+def test_sagemakers_role_stays_in_this_bucket_and_this_image(data: Template) -> None:
+    role = data.only("AWS::IAM::Role")
+    (trust,) = role["AssumeRolePolicyDocument"]["Statement"]
+    assert trust["Principal"] == {"Service": "sagemaker.amazonaws.com"}
+    assert trust["Condition"] == {"StringEquals": {"aws:SourceAccount": {"Ref": "AWS::AccountId"}}}
+    statements = {statement["Sid"]: statement for statement in data.statements("SageMakerRole")}
+
+    def prefixes(sid: str) -> set[str]:
+        return {re.sub(r"^<Bucket\w+\.Arn>/", "", text(arn)) for arn in statements[sid]["Resource"]}
+
+    assert prefixes("ReadChannelsAndArtifacts") == {"train/*", "train_lst/*", "test/*", "test_lst/*", "models/*"}
+    assert prefixes("WriteArtifactsAndCaptures") == {"models/*", "data-capture/*"}
+    assert text(statements["PullImage"]["Resource"]).endswith(":repository/image-classification")
+    everywhere = {sid for sid, statement in statements.items() if statement["Resource"] == "*"}
+    assert everywhere == {"SignInToRegistry", "PublishMetrics"}
+    assert "Condition" in statements["PublishMetrics"]
+
+
+def test_the_registry_accounts_are_those_of_the_sdk() -> None:
+    config = image_uris.config_for_framework("image-classification")["versions"][TAG]
+    assert config["registries"] == REGISTRY_ACCOUNTS
+    assert config["repository"] == REPOSITORY

@@ -1,0 +1,227 @@
+import json
+import re
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lambda_src import errors
+from stacks.config import PROJECT_ROOT, load_environment
+from tests.infrastructure.conftest import Template, text
+
+STEPS = ("SerializeImageData", "Classifier", "FilterConfidence")
+
+
+@pytest.fixture
+def steps(definition: dict[str, Any]) -> dict[str, Any]:
+    states: dict[str, Any] = definition["States"]["ClassifyImages"]["ItemProcessor"]["States"]
+    return states
+
+
+# The functions
+
+
+@pytest.mark.parametrize("name", STEPS)
+def test_a_function_is_small_traced_and_logs_json(workflow: Template, environment: str, name: str) -> None:
+    function = workflow.named("AWS::Lambda::Function", name)
+    assert (function["Runtime"], function["Architectures"]) == ("python3.14", ["arm64"])
+    assert function["TracingConfig"] == {"Mode": "Active"}
+    assert function["LoggingConfig"]["LogFormat"] == "JSON"
+    logs = workflow.named("AWS::Logs::LogGroup", f"{name}Logs")
+    assert logs["RetentionInDays"] == load_environment(environment).log_retention_days
+
+
+def test_the_package_holds_the_functions_and_nothing_else(workflow: Template, assembly: Path) -> None:
+    (key,) = {function["Code"]["S3Key"] for function in workflow.resources("AWS::Lambda::Function").values()}
+    package = assembly / f"asset.{key.removesuffix('.zip')}"
+    packaged = {path.relative_to(package) for path in package.rglob("*") if path.is_file()}
+    assert packaged == {path.relative_to(PROJECT_ROOT) for path in (PROJECT_ROOT / "lambda_src").rglob("*.py")}
+    for function in workflow.resources("AWS::Lambda::Function").values():
+        module, _, name = function["Handler"].rpartition(".")
+        assert f"def {name}(" in (package / f"{module.replace('.', '/')}.py").read_text()
+
+
+def grants(workflow: Template, role: str) -> list[tuple[list[str], list[str]]]:
+    """(actions, resources) of a role, without its own logs and the traces that every function writes."""
+    found = []
+    for statement in workflow.statements(role):
+        actions, resources = statement["Action"], statement["Resource"]
+        actions = actions if isinstance(actions, list) else [actions]
+        resources = resources if isinstance(resources, list) else [resources]
+        if not actions[0].startswith(("logs:", "xray:")):
+            found.append((actions, [text(resource) for resource in resources]))
+    return found
+
+
+def test_serialize_image_data_only_reads_images(workflow: Template) -> None:
+    (read, list_) = grants(workflow, "SerializeImageDataRole")
+    assert read[0] == ["s3:GetObject", "s3:GetObjectVersion"]
+    assert {arn.partition("/")[2] for arn in read[1]} == {"incoming/*", "scheduled/*", "test/*"}
+    assert list_[0] == ["s3:ListBucket"]
+    assert "/" not in list_[1][0]
+
+
+def test_classifier_only_invokes_this_endpoint(workflow: Template, environment: str) -> None:
+    ((actions, (arn,)),) = grants(workflow, "ClassifierRole")
+    assert actions == ["sagemaker:InvokeEndpoint"]
+    assert arn.endswith(f":endpoint/scones-{environment}")
+    assert "*" not in arn
+
+
+def test_filter_confidence_only_writes_predictions(workflow: Template) -> None:
+    ((actions, (arn,)),) = grants(workflow, "FilterConfidenceRole")
+    assert actions == ["s3:PutObject"]
+    assert arn.endswith(">/predictions/*")
+
+
+@pytest.mark.parametrize("name", STEPS)
+def test_a_function_writes_its_own_log_group_only(workflow: Template, name: str) -> None:
+    statements = [
+        statement
+        for statement in workflow.statements(f"{name}Role")
+        if any(action.startswith("logs:") for action in statement["Action"])
+    ]
+    assert len(statements) == 1
+    assert re.fullmatch(rf"<{name}Logs\w+\.Arn>", text(statements[0]["Resource"]))
+
+
+def test_the_state_machine_only_calls_what_it_is_made_of(workflow: Template) -> None:
+    found = {tuple(actions): resources for actions, resources in grants(workflow, "ClassificationWorkflowRole")}
+    assert {tuple(actions) for actions in found} == {
+        ("lambda:InvokeFunction",),
+        ("s3:ListBucket",),
+        ("s3:PutObject",),
+        ("sns:Publish",),
+    }
+    assert [arn.partition("/")[2] for arn in found["s3:PutObject",]] == ["manifests/*"]
+    invoked = {match[1] for arn in found["lambda:InvokeFunction",] if (match := re.match(r"<(\D+)", arn))}
+    assert invoked == set(STEPS)
+
+
+# The definition
+
+
+def test_the_definition_is_valid_jsonata_asl(definition: dict[str, Any], tmp_path: Path) -> None:
+    assert definition["QueryLanguage"] == "JSONata"
+    path = tmp_path / "definition.asl.json"
+    path.write_text(json.dumps(definition).replace("<AWS::Partition>", "aws"))
+    validator = PROJECT_ROOT / "node_modules" / ".bin" / "asl-validator"
+    result = subprocess.run([validator, "--json-path", path], capture_output=True, text=True, check=False, timeout=60)
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+def test_the_steps_run_in_the_original_order(steps: dict[str, Any]) -> None:
+    assert steps["SerializeImageData"]["Next"] == "Classifier"
+    assert steps["Classifier"]["Next"] == "FilterConfidence"
+    assert steps["FilterConfidence"]["End"] is True
+
+
+@pytest.mark.parametrize("name", STEPS)
+def test_each_step_keeps_the_original_retry(steps: dict[str, Any], name: str) -> None:
+    service, transient = steps[name]["Retry"]
+    assert service == {
+        "ErrorEquals": [
+            "Lambda.ServiceException",
+            "Lambda.AWSLambdaException",
+            "Lambda.SdkClientException",
+            "Lambda.TooManyRequestsException",
+        ],
+        "IntervalSeconds": 1,
+        "MaxAttempts": 3,
+        "BackoffRate": 2,
+        "JitterStrategy": "FULL",
+    }
+    assert transient == {**service, "ErrorEquals": ["EndpointUnavailableError", "StorageUnavailableError"]}
+
+
+def test_error_names_in_the_definition_are_classes_of_the_functions(steps: dict[str, Any]) -> None:
+    named = {
+        name
+        for step in STEPS
+        for clause in steps[step]["Retry"] + steps[step]["Catch"]
+        for name in clause["ErrorEquals"]
+        if not name.startswith(("Lambda.", "States."))
+    }
+    assert named == {"EndpointUnavailableError", "StorageUnavailableError", "LowConfidenceError"}
+    for name in named:
+        assert issubclass(getattr(errors, name), errors.ImageError)
+
+
+def test_each_step_catches_everything_per_image(steps: dict[str, Any]) -> None:
+    for name in STEPS:
+        assert steps[name]["Catch"][-1]["ErrorEquals"] == ["States.ALL"]
+        assert steps[name]["Catch"][-1]["Next"] == "Failed"
+    assert steps["FilterConfidence"]["Catch"][0]["ErrorEquals"] == ["LowConfidenceError"]
+    assert steps["FilterConfidence"]["Catch"][0]["Next"] == "Rejected"
+
+
+def test_images_never_leave_the_map(definition: dict[str, Any], steps: dict[str, Any]) -> None:
+    outcomes = [clause["Output"] for name in STEPS for clause in steps[name]["Catch"]]
+    for outcome in [*outcomes, steps["FilterConfidence"]["Output"], definition["States"]["ClassifyImages"]["Output"]]:
+        assert "image_data" not in outcome
+
+
+def test_the_map_fans_out_as_configured(definition: dict[str, Any], environment: str) -> None:
+    classify_images = definition["States"]["ClassifyImages"]
+    assert classify_images["Type"] == "Map"
+    assert classify_images["MaxConcurrency"] == load_environment(environment).map_concurrency
+
+
+def test_time_outs_add_up(workflow: Template, definition: dict[str, Any], steps: dict[str, Any]) -> None:
+    for name in STEPS:
+        function = workflow.named("AWS::Lambda::Function", name)
+        assert function["Timeout"] < steps[name]["TimeoutSeconds"] < definition["TimeoutSeconds"]
+
+
+def test_whatever_is_not_accepted_is_published_and_fails(definition: dict[str, Any]) -> None:
+    states = definition["States"]
+    assert states["ClassifyImages"]["Next"] == "WriteManifest"
+    assert states["WriteManifest"]["Resource"].endswith(":aws-sdk:s3:putObject")
+    assert states["WriteManifest"]["Next"] == "AllAccepted?"
+    assert states["AllAccepted?"]["Default"] == "NotifyOperators"
+    assert states["NotifyOperators"]["Resource"].endswith(":sns:publish")
+    assert states["NotifyOperators"]["Next"] == "AnyFailed?"
+    assert states["NotifyOperators"]["Catch"][0]["Next"] == "AnyFailed?"
+    assert states["InferencesRejected"]["Type"] == states["InferencesFailed"]["Type"] == "Fail"
+    for name in ("ListImages", "ClassifyImages", "WriteManifest"):
+        assert states[name]["Catch"][0]["Next"] == "NotifyWorkflowBroken"
+
+
+def test_executions_are_logged_and_traced_without_their_images(workflow: Template) -> None:
+    state_machine = workflow.only("AWS::StepFunctions::StateMachine")
+    assert state_machine["TracingConfiguration"] == {"Enabled": True}
+    assert state_machine["LoggingConfiguration"]["Level"] == "ALL"
+    assert state_machine["LoggingConfiguration"]["IncludeExecutionData"] is False
+
+
+# The triggers
+
+
+def test_an_upload_below_incoming_starts_the_workflow(workflow: Template) -> None:
+    rule = workflow.only("AWS::Events::Rule")
+    assert rule["State"] == "ENABLED"
+    assert rule["EventPattern"]["source"] == ["aws.s3"]
+    assert rule["EventPattern"]["detail-type"] == ["Object Created"]
+    assert rule["EventPattern"]["detail"]["object"] == {"key": [{"prefix": "incoming/"}]}
+    (target,) = rule["Targets"]
+    template = re.sub(r":(<[\w-]+>)", r':"\1"', text(target["InputTransformer"]["InputTemplate"]))
+    assert set(json.loads(template)) == {"image_data", "s3_bucket", "s3_key", "s3_version_id"}
+    assert target["RetryPolicy"] == {"MaximumEventAgeInSeconds": 7200, "MaximumRetryAttempts": 8}
+    queue = target["DeadLetterConfig"]["Arn"]["Fn::GetAtt"][0]
+    assert queue in workflow.resources("AWS::SQS::Queue")
+
+
+def test_the_dead_letter_queue_is_encrypted_and_closed(workflow: Template) -> None:
+    queue = workflow.only("AWS::SQS::Queue")
+    assert queue["SqsManagedSseEnabled"] is True
+    assert queue["MessageRetentionPeriod"] == 14 * 24 * 3600
+    statements = workflow.only("AWS::SQS::QueuePolicy")["PolicyDocument"]["Statement"]
+    allowed = [statement["Principal"] for statement in statements if statement["Effect"] == "Allow"]
+    assert allowed == [{"Service": "events.amazonaws.com"}]
+    denied = [statement["Condition"] for statement in statements if statement["Effect"] == "Deny"]
+    assert denied == [{"Bool": {"aws:SecureTransport": "false"}}]
+
+
+def test_no_schedule_unless_configured(workflow: Template) -> None:
+    assert not workflow.resources("AWS::Scheduler::Schedule")
