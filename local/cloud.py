@@ -172,6 +172,7 @@ def _environment(directory: Path, emulator_port: int, sagemaker_port: int) -> di
         # Read by the emulator, which leaves the unpacked functions behind when it is killed
         "TMPDIR": str(directory / "tmp"),
         "BIND_HOST": "127.0.0.1",
+        "IOT_MTLS_ENABLED": "0",  # it would listen on every address
         "GATEWAY_PORT": str(emulator_port),
         "MINISTACK_HOST": "127.0.0.1",
         "MINISTACK_ACCOUNT_ID": ACCOUNT,

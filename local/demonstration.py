@@ -86,14 +86,15 @@ class Environment:
         """Upload an image below incoming/ and follow the execution that this starts."""
         key = f"{prefixes.INCOMING}{name}"
         known = {execution["executionArn"] for execution in self._executions()}
-        version = boto3.client("s3").put_object(Bucket=self.bucket, Key=key, Body=data)["VersionId"]
+        boto3.client("s3").put_object(Bucket=self.bucket, Key=key, Body=data)
 
         def started() -> str | None:
             for execution in self._executions():
-                if execution["executionArn"] not in known:
-                    described = boto3.client("stepfunctions").describe_execution(executionArn=execution["executionArn"])
-                    if version in described["input"]:
-                        return str(execution["executionArn"])
+                arn = str(execution["executionArn"])
+                if arn not in known:
+                    described = boto3.client("stepfunctions").describe_execution(executionArn=arn)
+                    if json.loads(described["input"]).get("s3_key") == key:
+                        return arn
             return None
 
         return self.follow(wait_for(started, f"an execution started by the upload of {key}"))
@@ -143,6 +144,17 @@ class Inbox:
         self._sqs = boto3.client("sqs")
         self._url = self._sqs.create_queue(QueueName=f"inbox-{uuid.uuid4()}")["QueueUrl"]
         arn = self._sqs.get_queue_attributes(QueueUrl=self._url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+        policy = {
+            "Version": "2012-10-17",
+            "Statement": {
+                "Effect": "Allow",
+                "Principal": {"Service": "sns.amazonaws.com"},
+                "Action": "sqs:SendMessage",
+                "Resource": arn,
+                "Condition": {"ArnEquals": {"aws:SourceArn": topic_arn}},
+            },
+        }
+        self._sqs.set_queue_attributes(QueueUrl=self._url, Attributes={"Policy": json.dumps(policy)})
         boto3.client("sns").subscribe(TopicArn=topic_arn, Protocol="sqs", Endpoint=arn)
 
     def messages(self) -> list[dict[str, str]]:
