@@ -13,18 +13,20 @@ from data_prep.errors import DataPrepError
 from data_prep.fetch import CIFAR_100, DEFAULT_CACHE, fetch_archive, file_sha256
 from data_prep.progress import progress_bars
 from data_prep.sample import draw_archive
+from data_prep.validate import validate_dataset
 from stacks.config import ConfigError, EnvironmentConfig, load_environment
 
 app = typer.Typer(
     name="data_prep",
     help="From CIFAR-100 to a data set on S3 and a trained model: what to run before deploying.",
     no_args_is_help=True,
+    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
 Environment = Annotated[str, typer.Option("--env", help="Environment of cdk.json whose classes are used.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no notes, only errors.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bars.")]
 AsJson = Annotated[bool, typer.Option("--json", help="The result as JSON on standard output.")]
 ArchivePath = Annotated[
     Path | None,
@@ -100,6 +102,29 @@ def _summary(manifest: Manifest) -> str:
     return "\n".join([*lines, f"source {manifest.archive.source}", f"data digest {manifest.data_digest}"])
 
 
+@app.command(epilog="Example: python -m data_prep validate --env dev")
+def validate(
+    folder: Annotated[Path | None, typer.Argument(help="Data set folder; default is data/ENV.")] = None,
+    *,
+    env: Environment = "dev",
+    image_size: Annotated[
+        int | None, typer.Option(min=1, help="Width and height of every image; default is the manifest's, or any.")
+    ] = None,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> None:
+    """Check a data set folder, whoever made it; exit code 1 if anything in it should not be trained on."""
+    folder = folder or default_folder(load_environment(env).name)
+    with progress_bars(quiet=quiet) as progress:
+        report = validate_dataset(folder, image_size=image_size, progress=progress)
+    found = ", ".join(f"{count:,} {split}" for split, count in report.images.items())
+    lines = [f"{problem.file}: {problem.reason}" for problem in report.problems]
+    lines.append(f"{folder}: {found} images are good, {report.labels} labels, {len(report.problems)} problems")
+    show(report.as_dict(), "\n".join(lines), as_json=as_json)
+    if not report.is_valid:
+        raise typer.Exit(1)
+
+
 @app.command(epilog="Example: python -m data_prep sample --env dev data/sample.tar.gz")
 def sample(
     path: Annotated[Path, typer.Argument(help="Archive to write.")],
@@ -123,10 +148,11 @@ def sample(
     typer.echo(path)
 
 
-def main() -> None:
+def main(arguments: list[str] | None = None) -> None:
+    """Run a command; exit code 0 done, 1 could not (one line on stderr says why), 2 wrong usage."""
     try:
-        app()
-    except (DataPrepError, ConfigError) as error:
+        app(args=arguments, prog_name="python -m data_prep")
+    except (DataPrepError, ConfigError, OSError) as error:
         note(f"Error: {error}")
         sys.exit(1)
 

@@ -5,6 +5,7 @@ from collections import Counter
 from difflib import get_close_matches
 from hashlib import sha256
 from pathlib import Path
+from tempfile import TemporaryFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +25,7 @@ from data_prep.dataset import (
     Split,
     write_list,
 )
-from data_prep.errors import DataPrepError, DataSetError
+from data_prep.errors import DataSetError
 from data_prep.fetch import CIFAR_100
 from data_prep.files import only_one, replaced_folder
 from data_prep.images import PNG_COMPRESS_LEVEL, BadImageError, PixelChecks, decode, encode_png
@@ -50,8 +51,8 @@ def build_dataset(
     """
     if output.exists() and not (output / MANIFEST).is_file() and not _is_empty_folder(output):
         raise DataSetError(f"{output}: exists and is not a data set; remove it or choose another --output")
-    with only_one(output), replaced_folder(output) as folder:
-        source = read_archive(archive, folder, progress)
+    with only_one(output), replaced_folder(output) as folder, TemporaryFile(dir=folder) as spool:
+        source = read_archive(archive, spool, progress)
         selected = _rows_of_classes(source, classes)
         checks, digest = PixelChecks(), DataDigest()
         splits = {}
@@ -144,10 +145,7 @@ class _SplitBuilder:
             line = ListLine(len(self._lines), label, name)
             self._lines.append(line)
             self._digest.add(self._split, line, sha256(png).hexdigest())
-        try:
-            file.write_bytes(png)
-        except OSError as error:
-            raise DataPrepError(f"{file}: cannot be written: {error.strerror}") from None
+        file.write_bytes(png)
 
     def finish(self, max_rejected_share: float) -> Split:
         """Write the `.lst` file; raises DataSetError if too many images were rejected."""

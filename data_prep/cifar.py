@@ -55,8 +55,8 @@ class Archive:
     is_drawn: bool
 
 
-def read_archive(path: Path, scratch: Path, progress: Progress = silent) -> Archive:
-    """Read every image of an archive; pixels lie in unnamed files in `scratch` (up to 184 MB for CIFAR-100).
+def read_archive(path: Path, spool: BinaryIO, progress: Progress = silent) -> Archive:
+    """Read every image of an archive. Pixels go to the file `spool` (184 MB for CIFAR-100), to be kept open meanwhile.
 
     Raises ArchiveError unless it is whole and in CIFAR-100's format.
     """
@@ -69,7 +69,7 @@ def read_archive(path: Path, scratch: Path, progress: Progress = silent) -> Arch
             for name, content in _members(stream):
                 if name in members:
                     raise ArchiveError(f"it has two members {name}")
-                members[name] = pickles.load(content, scratch)
+                members[name] = pickles.load(content, spool)
             sha256 = stream.finish()
             return _checked(members, sha256)
         except tarfile.TarError as error:

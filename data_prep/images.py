@@ -62,7 +62,8 @@ class PixelChecks:
         if (pixels == pixels[0, 0]).all():
             raise BadImageError(f"blank: every pixel is {tuple(pixels[0, 0].tolist())}")
         digest = blake2b(pixels.tobytes(), digest_size=16, key=repr(pixels.shape).encode()).digest()
-        first = self._seen.setdefault(digest, f"{split}/{name}")
-        if first != f"{split}/{name}":
+        image = f"{split}/{name}"
+        first = self._seen.setdefault(digest, image)
+        if first is not image:
             leak = "" if first.startswith(f"{split}/") else ", in the other split"
-            raise BadImageError(f"same pixels as {first}{leak}")
+            raise BadImageError("listed twice" if first == image else f"same pixels as {first}{leak}")

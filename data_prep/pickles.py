@@ -3,14 +3,13 @@
 `pickle.loads` calls whatever its input names, and even one restricted to numpy holds the 154 MB of pixels twice.
 A batch of CIFAR-100 is a dictionary of strings, numbers, lists and one uint8 array, so this reads just the opcodes
 of those (pickle protocol 2, see CPython's Lib/pickletools.py). Nothing is ever imported or called, memory is
-bounded, and the array's bytes go to an unnamed file from which single rows are read.
+bounded, and the array's bytes go to a file from which single rows are read.
 """
 
+import io
 import struct
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import BinaryIO, cast
 
 import numpy as np
@@ -21,29 +20,30 @@ from data_prep.errors import ArchiveError
 # CIFAR-100's larger batch needs 1.6 MB for everything but its pixels. An opcode is at least one byte and makes
 # an object of some 60 bytes, so this also bounds what a hostile pickle can make of our memory.
 MAX_BYTES_BESIDE_PIXELS = 8 << 20
-_LONGEST_NAME = 4096  # a longer string is pixels
+_LONGEST_NAME = 1024  # a longer string is pixels
 _CHUNK = 1 << 20
 
 
 @dataclass(frozen=True)
 class Rows:
-    """A uint8 array of `count` x `width` that lies in a file."""
+    """A uint8 array of `count` x `width` that lies in a file, from `start` on."""
 
     file: BinaryIO
+    start: int
     count: int
     width: int
 
     def __getitem__(self, row: int) -> NDArray[np.uint8]:
         """One row, of shape (width,)."""
-        self.file.seek(row * self.width)
+        self.file.seek(self.start + row * self.width)
         return np.frombuffer(self.file.read(self.width), np.uint8)
 
 
-@dataclass
+@dataclass(frozen=True)
 class _Bytes:
-    """A string too long to be a name."""
+    """A string too long to be a name: where it lies in the spool."""
 
-    file: BinaryIO
+    start: int
     size: int
 
 
@@ -62,20 +62,21 @@ _EMPTY_ARRAY = object()
 _MARK = object()
 
 
-def load(stream: BinaryIO, scratch: Path) -> object:
-    """The dictionary in `stream`: bytes, int, bool, None, list, tuple and dict, and `Rows` for an array.
+def load(stream: BinaryIO, spool: BinaryIO) -> object:
+    """The object in `stream`: bytes, int, bool, None, list, tuple and dict, and `Rows` for an array.
 
-    `scratch` is a folder with room for the array. Raises ArchiveError for anything that CIFAR-100 does not hold.
+    `spool` is a file for the array, to be kept open as long as the rows are used.
+    Raises ArchiveError for anything that CIFAR-100 does not hold.
     """
-    return _Machine(stream, scratch).run()
+    return _Machine(stream, spool).run()
 
 
 class _Machine:
     """The part of the pickle machine that CIFAR-100 needs."""
 
-    def __init__(self, stream: BinaryIO, scratch: Path) -> None:
+    def __init__(self, stream: BinaryIO, spool: BinaryIO) -> None:
         self._stream = stream
-        self._scratch = scratch
+        self._spool = spool
         self._stack: list[object] = []
         self._memo: dict[int, object] = {}
         self._budget = MAX_BYTES_BESIDE_PIXELS
@@ -118,19 +119,18 @@ class _Machine:
 
     def _string(self) -> None:
         size = int.from_bytes(self._read(4), "little")
-        self._stack.append(self._read(size) if size <= _LONGEST_NAME else self._spool(size))
+        self._stack.append(self._read(size) if size <= _LONGEST_NAME else self._spooled(size))
 
-    def _spool(self, size: int) -> _Bytes:
-        # Unnamed, so nothing is left behind whatever happens
-        file = cast(BinaryIO, tempfile.TemporaryFile(dir=self._scratch))  # noqa: SIM115 - lives as long as its rows
+    def _spooled(self, size: int) -> _Bytes:
+        start = self._spool.seek(0, io.SEEK_END)
         left = size
         while left:
             chunk = self._stream.read(min(left, _CHUNK))
             if not chunk:
                 raise ArchiveError("its pickle is truncated")
-            file.write(chunk)
+            self._spool.write(chunk)
             left -= len(chunk)
-        return _Bytes(file, size)
+        return _Bytes(start, size)
 
     def _pop_to_mark(self) -> list[object]:
         start = len(self._stack) - 1
@@ -197,10 +197,10 @@ class _Machine:
             self._stack.append(_UINT8)
             return
         match state:
-            case (1, (int(count), int(width)), dtype, False, _Bytes(file, size)) if (
+            case (1, (int(count), int(width)), dtype, False, _Bytes(start, size)) if (
                 target is _EMPTY_ARRAY and dtype is _UINT8 and count > 0 and width > 0 and count * width == size
             ):
-                self._stack.append(Rows(file, count, width))
+                self._stack.append(Rows(self._spool, start, count, width))
             case _:
                 raise ArchiveError("its pickle holds something else than a whole two-dimensional uint8 array")
 
