@@ -3,6 +3,7 @@
 Written against ministack 1.5.33, whose version is pinned exactly for this reason.
 """
 
+import dataclasses
 import json
 import os
 import re
@@ -18,6 +19,7 @@ from ministack.core import iam_evaluator, lambda_runtime
 from ministack.services import lambda_svc, stepfunctions
 
 from local.sagemaker import cloudformation
+from local.sagemaker.storage import SESSION_NAME
 
 
 def apply() -> None:
@@ -25,6 +27,7 @@ def apply() -> None:
     call_s3_as_the_state_machine()
     count_loopback_as_tls()
     match_newlines_in_policies()
+    let_sagemaker_assume_roles()
     cloudformation.register()
     signal.signal(signal.SIGUSR1, lambda *_: enforce_iam())
 
@@ -74,6 +77,21 @@ def match_newlines_in_policies() -> None:
         return re.compile(compiled.pattern, compiled.flags | re.DOTALL)
 
     iam_evaluator._fnmatch_compile = compile_across_lines
+
+
+def let_sagemaker_assume_roles() -> None:
+    """A role must trust SageMaker for this account; the emulator sees the account's root call, and asks for neither."""
+    evaluate = iam_evaluator.evaluate_trust_policy
+
+    def evaluate_for_sagemaker(document: Any, caller_arn: str, context: Any) -> bool:
+        if context.service_context.get("sts:rolesessionname") == SESSION_NAME:
+            if "sagemaker.amazonaws.com" not in json.dumps(document):
+                return False
+            source = {"aws:sourceaccount": context.principal_account}
+            context = dataclasses.replace(context, service_context={**context.service_context, **source})
+        return bool(evaluate(document, caller_arn, context))
+
+    iam_evaluator.evaluate_trust_policy = evaluate_for_sagemaker
 
 
 def call_s3_as_the_state_machine() -> None:

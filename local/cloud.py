@@ -17,6 +17,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from local.sagemaker.fault import Fault
 from stacks.config import PROJECT_ROOT
 
 DIRECTORY = PROJECT_ROOT / "build" / "local"
@@ -76,7 +77,7 @@ class LocalCloud:
     def start(cls, directory: Path = DIRECTORY) -> "LocalCloud":
         """Start both processes on free ports; raises LocalCloudError. What a killed run left behind is ended first."""
         cls.stop_running(directory)
-        (directory / "tmp").mkdir(parents=True)
+        (directory / "tmp").mkdir(parents=True, exist_ok=True)
         emulator_port, sagemaker_port = _free_ports(2)
         environment = _environment(directory, emulator_port, sagemaker_port)
         started: list[Process] = []
@@ -86,11 +87,7 @@ class LocalCloud:
                 (
                     "local.sagemaker",
                     sagemaker_port,
-                    [
-                        f"--port={sagemaker_port}",
-                        f"--endpoint-url=http://127.0.0.1:{emulator_port}",
-                        f"--state={directory / 'sagemaker'}",
-                    ],
+                    [f"--port={sagemaker_port}", f"--cache={directory / 'models'}"],
                     "/ping",
                 ),
             ):
@@ -128,13 +125,21 @@ class LocalCloud:
         """End the processes that `directory` knows of. Nothing to end is no error."""
         for process in reversed(_recorded(directory)):
             process.stop()
-        for scratch in ("sagemaker", "tmp"):
-            shutil.rmtree(directory / scratch, ignore_errors=True)
+        shutil.rmtree(directory / "tmp", ignore_errors=True)
         _state_file(directory).unlink(missing_ok=True)
 
     def enforce_iam(self) -> None:
         """From now on the emulator checks every call against the caller's policies."""
         os.kill(self.emulator.pid, signal.SIGUSR1)
+
+    def order_faults(self, endpoint_name: str, *faults: Fault) -> None:
+        """Let coming requests to the endpoint meet these faults, each once, instead of the model."""
+        request = urllib.request.Request(  # noqa: S310 - our own address
+            f"{self.sagemaker.url}/endpoints/{endpoint_name}/faults",
+            data=json.dumps([asdict(fault) for fault in faults]).encode(),
+        )
+        with urllib.request.urlopen(request, timeout=5):  # noqa: S310
+            pass
 
     @property
     def environment(self) -> dict[str, str]:

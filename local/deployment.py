@@ -11,29 +11,25 @@ from stacks.config import PROJECT_ROOT
 _QUIET = ["--no-notices", "--no-color", "--ci"]
 
 
-def synthesize(cloud: LocalCloud) -> None:
-    """Render the templates once; every command below deploys from them."""
-    _cdk(cloud, "synth", "--quiet", "--output", str(_assembly(cloud)))
+def synthesize(cloud: LocalCloud) -> Path:
+    """Render the templates of every environment; returns the cloud assembly to deploy from."""
+    assembly = cloud.directory / "cdk.out"
+    _cdk(cloud, "synth", "--quiet", "--output", str(assembly))
+    return assembly
 
 
 def bootstrap(cloud: LocalCloud) -> None:
-    _cdk(cloud, "bootstrap", f"aws://{ACCOUNT}/{REGION}", "--app", str(_assembly(cloud)))
+    """Make the bucket and the roles that `cdk deploy` publishes through."""
+    _cdk(cloud, "bootstrap", f"aws://{ACCOUNT}/{REGION}")
 
 
-def deploy(cloud: LocalCloud, pattern: str) -> None:
+def deploy(cloud: LocalCloud, assembly: Path, pattern: str) -> None:
     """`cdk deploy`; `pattern` selects stacks, as in `dev/*`."""
-    _cdk(
-        cloud, "deploy", pattern, "--app", str(_assembly(cloud)), "--require-approval", "never",
-        "--concurrency", "4", "--outputs-file", str(cloud.directory / "outputs.json"),
-    )  # fmt: skip
-
-
-def _assembly(cloud: LocalCloud) -> Path:
-    return cloud.directory / "cdk.out"
+    _cdk(cloud, "deploy", pattern, "--app", str(assembly), "--require-approval", "never", "--concurrency", "4")
 
 
 def _cdk(cloud: LocalCloud, *arguments: str) -> None:
-    log = cloud.directory / "cdk.log"
+    log = cloud.directory / f"cdk-{arguments[0]}.log"
     with log.open("ab") as output:
         output.write(f"$ cdk {' '.join(arguments)}\n".encode())
         output.flush()

@@ -1,16 +1,11 @@
 """The templates of cdk.json's environments, synthesized once, and what tests ask of them."""
 
 import json
-import os
-import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
-
-from stacks.config import PROJECT_ROOT
 
 Resource = dict[str, Any]
 
@@ -66,22 +61,6 @@ def text(value: Any) -> str:
     if "Fn::GetAtt" in value:
         return f"<{'.'.join(value['Fn::GetAtt'])}>"
     return f"<{value.get('Ref', value)}>"
-
-
-@pytest.fixture(scope="session")
-def assembly(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The cloud assembly of app.py, made without credentials, account or network."""
-    output = tmp_path_factory.mktemp("assembly")
-    context = json.loads((PROJECT_ROOT / "cdk.json").read_text())["context"]
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
-    subprocess.run(
-        [sys.executable, "app.py"],
-        cwd=PROJECT_ROOT,
-        env={**environment, "CDK_OUTDIR": str(output), "CDK_CONTEXT_JSON": json.dumps(context)},
-        check=True,
-        timeout=120,
-    )
-    return output
 
 
 @pytest.fixture(scope="session", params=["dev", "prod"])

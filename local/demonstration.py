@@ -1,0 +1,194 @@
+"""Real test images through the deployed workflow: started by hand as one list, and by an upload.
+
+Everything is seen from outside, with the same calls that a user of the environment would make.
+"""
+
+import json
+import time
+import uuid
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import boto3
+
+from stacks import prefixes
+from stacks.config import EnvironmentConfig
+
+TIMEOUT_SECONDS = 120
+_POLL_SECONDS = 0.2
+
+T = TypeVar("T")
+
+
+class UnexpectedError(Exception):
+    """When the environment did something else than it is meant to do."""
+
+
+@dataclass(frozen=True)
+class LabelledImage:
+    """A test image in the bucket, with its true class."""
+
+    key: str
+    true_class: str
+
+
+@dataclass(frozen=True)
+class Execution:
+    """One finished execution and its manifest."""
+
+    arn: str
+    status: str
+    error: str | None
+    seconds: float
+    manifest: dict[str, Any]
+
+    @property
+    def counts(self) -> dict[str, int]:
+        return dict(self.manifest["counts"])
+
+
+@dataclass(frozen=True)
+class Environment:
+    """The deployed environment, by the outputs of its stacks."""
+
+    config: EnvironmentConfig
+    bucket: str
+    state_machine_arn: str
+    alert_topic_arn: str
+
+    @classmethod
+    def deployed(cls, config: EnvironmentConfig) -> "Environment":
+        outputs = {
+            output["OutputKey"]: output["OutputValue"]
+            for stack in ("Data", "Workflow")
+            for output in boto3.client("cloudformation").describe_stacks(StackName=f"{config.stage_name}-{stack}")[
+                "Stacks"
+            ][0]["Outputs"]
+        }
+        return cls(config, outputs["BucketName"], outputs["StateMachineArn"], outputs["AlertTopicArn"])
+
+    def classify(self, keys: list[str]) -> Execution:
+        """One execution over a list of images in the bucket."""
+        items = [{"image_data": "", "s3_bucket": self.bucket, "s3_key": key} for key in keys]
+        return self.execute({"images": items})
+
+    def execute(self, execution_input: Any) -> Execution:
+        """One execution with any input, followed to its end."""
+        arn = boto3.client("stepfunctions").start_execution(
+            stateMachineArn=self.state_machine_arn, input=json.dumps(execution_input)
+        )["executionArn"]
+        return self.follow(arn)
+
+    def classify_upload(self, name: str, data: bytes) -> Execution:
+        """Upload an image below incoming/ and follow the execution that this starts."""
+        key = f"{prefixes.INCOMING}{name}"
+        known = {execution["executionArn"] for execution in self._executions()}
+        version = boto3.client("s3").put_object(Bucket=self.bucket, Key=key, Body=data)["VersionId"]
+
+        def started() -> str | None:
+            for execution in self._executions():
+                if execution["executionArn"] not in known:
+                    described = boto3.client("stepfunctions").describe_execution(executionArn=execution["executionArn"])
+                    if version in described["input"]:
+                        return str(execution["executionArn"])
+            return None
+
+        return self.follow(wait_for(started, f"an execution started by the upload of {key}"))
+
+    def follow(self, execution_arn: str) -> Execution:
+        """Wait for the end of an execution and read its manifest."""
+
+        def ended() -> dict[str, Any] | None:
+            described = boto3.client("stepfunctions").describe_execution(executionArn=execution_arn)
+            return None if described["status"] == "RUNNING" else dict(described)
+
+        described = wait_for(ended, f"the end of {execution_arn}")
+        key = f"{prefixes.MANIFESTS}{described['name']}.json"
+        s3 = boto3.client("s3")
+        manifest = {}
+        if s3.list_objects_v2(Bucket=self.bucket, Prefix=key).get("KeyCount"):
+            manifest = json.loads(s3.get_object(Bucket=self.bucket, Key=key)["Body"].read())
+        return Execution(
+            arn=execution_arn,
+            status=described["status"],
+            error=described.get("error"),
+            seconds=(described["stopDate"] - described["startDate"]).total_seconds(),
+            manifest=manifest,
+        )
+
+    def keys(self, prefix: str) -> list[str]:
+        pages = boto3.client("s3").get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=prefix)
+        return [entry["Key"] for page in pages for entry in page.get("Contents", [])]
+
+    def captured_inference_ids(self) -> list[str]:
+        """The InferenceId of every captured request."""
+        s3 = boto3.client("s3")
+        return [
+            json.loads(line)["eventMetadata"]["inferenceId"]
+            for key in self.keys(f"{prefixes.DATA_CAPTURE}{self.config.endpoint_name}/")
+            for line in s3.get_object(Bucket=self.bucket, Key=key)["Body"].read().splitlines()
+        ]
+
+    def _executions(self) -> list[Any]:
+        return boto3.client("stepfunctions").list_executions(stateMachineArn=self.state_machine_arn)["executions"]
+
+
+class Inbox:
+    """Receives what the alert topic publishes, as an operator's mailbox would."""
+
+    def __init__(self, topic_arn: str) -> None:
+        self._sqs = boto3.client("sqs")
+        self._url = self._sqs.create_queue(QueueName=f"inbox-{uuid.uuid4()}")["QueueUrl"]
+        arn = self._sqs.get_queue_attributes(QueueUrl=self._url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+        boto3.client("sns").subscribe(TopicArn=topic_arn, Protocol="sqs", Endpoint=arn)
+
+    def messages(self) -> list[dict[str, str]]:
+        """Take out what has arrived: `Subject` and `Message` of each."""
+        received = self._sqs.receive_message(QueueUrl=self._url, MaxNumberOfMessages=10).get("Messages", [])
+        for message in received:
+            self._sqs.delete_message(QueueUrl=self._url, ReceiptHandle=message["ReceiptHandle"])
+        return [json.loads(message["Body"]) for message in received]
+
+
+def labelled_images(dataset: Path, classes: tuple[str, ...], *, at_most: int) -> list[LabelledImage]:
+    """Test images of a data set folder that data_prep built and uploaded, the classes taking turns."""
+    by_class: dict[int, list[LabelledImage]] = {}
+    for line in (dataset / prefixes.TEST_LST / "test.lst").read_text(encoding="utf-8").splitlines():
+        _, label, path = line.split("\t")
+        image = LabelledImage(f"{prefixes.TEST}{path}", classes[int(label)])
+        by_class.setdefault(int(label), []).append(image)
+    rounds = max(map(len, by_class.values()))
+    turns = [images[turn] for turn in range(rounds) for images in by_class.values() if turn < len(images)]
+    return turns[:at_most]
+
+
+def check_execution(environment: Environment, execution: Execution, keys: list[str]) -> None:
+    """Raise UnexpectedError unless every image has one outcome, and everything agrees with it."""
+    outcomes = execution.manifest.get("outcomes", [])
+    if Counter(outcome["s3_key"] for outcome in outcomes) != Counter(keys):
+        raise UnexpectedError(f"{len(outcomes)} outcomes for {len(keys)} images: {execution.arn}")
+    failed = [outcome for outcome in outcomes if outcome["outcome"] == "FAILED"]
+    if failed:
+        raise UnexpectedError(f"{len(failed)} images failed, the first with {failed[0]['error']}: {failed[0]['cause']}")
+    expected = ("FAILED", "InferencesRejected") if execution.counts["REJECTED"] else ("SUCCEEDED", None)
+    if (execution.status, execution.error) != expected:
+        raise UnexpectedError(f"{execution.arn} ended as {execution.status} {execution.error}, not {expected}")
+    stored = set(environment.keys(prefixes.PREDICTIONS))
+    for outcome in outcomes:
+        key = f"{prefixes.PREDICTIONS}{outcome['s3_key']}/{outcome['s3_version_id']}.json"
+        if (key in stored) != (outcome["outcome"] == "ACCEPTED"):
+            raise UnexpectedError(f"{outcome['outcome']}, but the prediction says otherwise: {key}")
+
+
+def wait_for(condition: Callable[[], T | None], what: str) -> T:
+    """The condition's first answer that is not None; raises UnexpectedError after two minutes."""
+    deadline = time.monotonic() + TIMEOUT_SECONDS
+    while time.monotonic() < deadline:
+        answer = condition()
+        if answer is not None:
+            return answer
+        time.sleep(_POLL_SECONDS)
+    raise UnexpectedError(f"waited {TIMEOUT_SECONDS} s for {what}")

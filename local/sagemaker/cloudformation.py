@@ -1,0 +1,98 @@
+"""Lets the emulator's CloudFormation create SageMaker resources: each becomes a call to the stand-in's API."""
+
+import os
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import boto3
+from botocore.exceptions import ClientError, WaiterError
+from ministack.services.cloudformation import provisioners, stacks
+
+if TYPE_CHECKING:
+    from mypy_boto3_sagemaker import SageMakerClient
+
+Properties = dict[str, Any]
+Created = tuple[str, dict[str, str]]
+
+_POLL_SECONDS = 1
+_POLLS = 120
+
+
+def register() -> None:
+    """Add the handlers to the emulator. They wait for the stand-in, so they run on its worker threads."""
+    provisioners._RESOURCE_HANDLERS.update(
+        {
+            "AWS::SageMaker::Model": {
+                "create": _create_model,
+                "delete": lambda name, _: _delete(_sagemaker().delete_model, ModelName=name),
+            },
+            "AWS::SageMaker::EndpointConfig": {
+                "create": _create_endpoint_config,
+                "delete": lambda name, _: _delete(_sagemaker().delete_endpoint_config, EndpointConfigName=name),
+            },
+            "AWS::SageMaker::Endpoint": {
+                "create": _create_endpoint,
+                "update": _update_endpoint,
+                "delete": lambda name, _: _delete(_sagemaker().delete_endpoint, EndpointName=name),
+            },
+        }
+    )
+    runs_on_worker_thread = stacks._runs_on_worker_thread
+    stacks._runs_on_worker_thread = lambda kind: kind.startswith("AWS::SageMaker::") or runs_on_worker_thread(kind)
+
+
+def _sagemaker() -> "SageMakerClient":
+    return boto3.client("sagemaker", endpoint_url=os.environ["AWS_ENDPOINT_URL_SAGEMAKER"])
+
+
+def _name(properties: Properties, member: str, stack_name: str, logical_id: str) -> str:
+    """The template's name, or one of its own for each content, as every change of these types is a replacement."""
+    generated = provisioners._physical_name(stack_name, logical_id, max_len=50)
+    return str(properties.get(member) or f"{generated}-{os.urandom(4).hex()}")
+
+
+def _create_model(logical_id: str, properties: Properties, stack_name: str) -> Created:
+    name = _name(properties, "ModelName", stack_name, logical_id)
+    arn = _sagemaker().create_model(**{**properties, "ModelName": name})["ModelArn"]
+    return name, {"ModelName": name, "Id": arn}
+
+
+def _create_endpoint_config(logical_id: str, properties: Properties, stack_name: str) -> Created:
+    name = _name(properties, "EndpointConfigName", stack_name, logical_id)
+    arn = _sagemaker().create_endpoint_config(**{**properties, "EndpointConfigName": name})["EndpointConfigArn"]
+    return name, {"EndpointConfigName": name, "Id": arn}
+
+
+def _create_endpoint(logical_id: str, properties: Properties, stack_name: str) -> Created:
+    name = _name(properties, "EndpointName", stack_name, logical_id)
+    arn = _sagemaker().create_endpoint(**{**properties, "EndpointName": name})["EndpointArn"]
+    _wait(name)
+    return name, {"EndpointName": name, "Id": arn}
+
+
+def _update_endpoint(name: str, _: Properties, properties: Properties, stack_name: str) -> Created:  # noqa: ARG001
+    config_name = properties["EndpointConfigName"]
+    arn = _sagemaker().update_endpoint(EndpointName=name, EndpointConfigName=config_name)["EndpointArn"]
+    _wait(name)
+    served = _sagemaker().describe_endpoint(EndpointName=name)
+    if served["EndpointConfigName"] != config_name:
+        raise ValueError(f"endpoint {name} was not updated: {served.get('FailureReason')}")
+    return name, {"EndpointName": name, "Id": arn}
+
+
+def _wait(name: str) -> None:
+    try:
+        _sagemaker().get_waiter("endpoint_in_service").wait(
+            EndpointName=name, WaiterConfig={"Delay": _POLL_SECONDS, "MaxAttempts": _POLLS}
+        )
+    except WaiterError as error:
+        reason = _sagemaker().describe_endpoint(EndpointName=name).get("FailureReason", error)
+        raise ValueError(f"endpoint {name} did not come into service: {reason}") from error
+
+
+def _delete(operation: Callable[..., object], **name: str) -> None:
+    try:
+        operation(**name)
+    except ClientError as error:
+        if "Could not find" not in str(error):
+            raise

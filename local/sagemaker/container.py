@@ -1,0 +1,62 @@
+"""What runs in the model container: image bytes in, a JSON list of probabilities out."""
+
+import io
+import json
+import tarfile
+import tempfile
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from local.sagemaker.errors import ContainerError, JobFailedError
+from local.sagemaker.model import StandInModel
+
+MODEL_FILE = "model.npz"
+IMAGE_SIZE = (32, 32)
+_CONTENT_TYPES = ("application/x-image", "image/png", "image/jpeg")
+
+
+def decode_image(data: bytes) -> NDArray[np.uint8]:
+    """A PNG or JPEG as an array (32, 32, 3) in RGB, as the algorithm sees it; raises ValueError."""
+    try:
+        with Image.open(io.BytesIO(data), formats=("PNG", "JPEG")) as image:
+            return np.asarray(image.convert("RGB").resize(IMAGE_SIZE), dtype=np.uint8)
+    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
+        raise ValueError(f"not a readable image: {error}") from error
+
+
+def pack_artifact(model: StandInModel) -> bytes:
+    """The model as the model.tar.gz that a training job uploads."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / MODEL_FILE
+        model.save(path)
+        buffer = io.BytesIO()
+        with tarfile.open(fileobj=buffer, mode="w:gz") as archive:
+            archive.add(path, MODEL_FILE)
+        return buffer.getvalue()
+
+
+class Container:
+    """One loaded model artifact, with the contract of /invocations."""
+
+    def __init__(self, artifact: bytes, *, uri: str) -> None:
+        try:
+            with tarfile.open(fileobj=io.BytesIO(artifact)) as archive, tempfile.TemporaryDirectory() as folder:
+                archive.extract(MODEL_FILE, folder, filter="data")
+                self._model = StandInModel.load(Path(folder) / MODEL_FILE)
+        except (tarfile.TarError, KeyError, ValueError, EOFError, OSError) as error:
+            raise JobFailedError(
+                f"{uri} was not trained by the local stand-in, which serves nothing else: {error}"
+            ) from error
+
+    def invocations(self, body: bytes, content_type: str) -> bytes:
+        """Answer one request; raises ContainerError."""
+        if content_type not in _CONTENT_TYPES:
+            raise ContainerError(415, f"content type must be one of {', '.join(_CONTENT_TYPES)}, not {content_type!r}")
+        try:
+            image = decode_image(body)
+        except ValueError as error:
+            raise ContainerError(400, str(error)) from error
+        return json.dumps(self._model.predict(image[np.newaxis])[0].tolist()).encode()

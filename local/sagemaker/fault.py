@@ -1,0 +1,14 @@
+"""Faults to order: what an endpoint does instead of asking its model."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What one coming request meets instead of the model, for tests and demonstrations."""
+
+    status: int = 500  # the container's answer
+    body: str = ""
+    delay_seconds: float = 0  # time until the answer
+    service_error: str = ""  # SageMaker's own refusal, such as ThrottlingException, in place of the container's answer
+    inference_id: str = ""  # only a request with this InferenceId

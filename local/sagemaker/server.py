@@ -1,0 +1,117 @@
+"""The HTTP side of the stand-in, on 127.0.0.1.
+
+`POST /` is SageMaker's API in AWS's JSON 1.1 protocol; `POST /endpoints/<name>/invocations` is SageMaker Runtime's
+InvokeEndpoint (https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_runtime_InvokeEndpoint.html); `GET /ping`
+says that the process is ready; `POST /endpoints/<name>/faults` orders faults and is this project's own.
+"""
+
+import json
+import re
+import uuid
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+from local.sagemaker.control_plane import ControlPlane
+from local.sagemaker.endpoint import RESPONSE_TYPE, Endpoint
+from local.sagemaker.errors import ApiError, ContainerError
+from local.sagemaker.fault import Fault
+
+_MAX_BODY_BYTES = 25 * 1024 * 1024  # InvokeEndpoint's own limit
+_ENDPOINT_PATH = re.compile(r"/endpoints/([A-Za-z0-9-]+)/(invocations|faults)")
+
+
+class Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def __init__(self, port: int, control_plane: ControlPlane) -> None:
+        super().__init__(("127.0.0.1", port), _Handler)
+        self.control_plane = control_plane
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # otherwise each answer waits 40 ms for the client's acknowledgement
+    server: Server
+
+    def do_GET(self) -> None:
+        self._answer(200 if self.path == "/ping" else 404, b"")
+
+    def do_POST(self) -> None:
+        size = int(self.headers.get("Content-Length", 0))
+        if size > _MAX_BODY_BYTES:
+            self.close_connection = True
+            self._refuse(ApiError("ValidationError", f"{size} bytes, at most {_MAX_BODY_BYTES} are taken", status=413))
+            return
+        body = self.rfile.read(size)
+        try:
+            if self.path == "/":
+                self._call_api(body)
+            else:
+                self._call_endpoint(body)
+        except ApiError as error:
+            self._refuse(error)
+
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the name is http.server's
+        """Stay silent: the log is for what goes wrong."""
+
+    def _call_api(self, body: bytes) -> None:
+        operation = self.headers.get("X-Amz-Target", "").removeprefix("SageMaker.")
+        answer = self.server.control_plane.call(operation, json.loads(body or b"{}"))
+        self._answer(200, json.dumps(answer).encode(), content_type="application/x-amz-json-1.1")
+
+    def _call_endpoint(self, body: bytes) -> None:
+        match = _ENDPOINT_PATH.fullmatch(self.path)
+        endpoint = self.server.control_plane.endpoints.get(match[1]) if match else None
+        if match is None or endpoint is None:
+            raise ApiError("ValidationError", f"Endpoint of {self.path} not found.")
+        if match[2] == "faults":
+            endpoint.faults.extend(Fault(**fault) for fault in json.loads(body))
+            self._answer(200, b"")
+        else:
+            self._invoke(endpoint, body)
+
+    def _invoke(self, endpoint: Endpoint, body: bytes) -> None:
+        try:
+            answer, variant_name = endpoint.invoke(
+                body,
+                content_type=self.headers.get("Content-Type", "application/octet-stream"),
+                inference_id=self.headers.get("X-Amzn-SageMaker-Inference-Id"),
+            )
+        except ContainerError as error:
+            self._answer(
+                424,
+                json.dumps(
+                    {
+                        "ErrorCode": "CLIENT_ERROR_FROM_MODEL" if error.status < 500 else "INTERNAL_FAILURE_FROM_MODEL",
+                        "Message": f"Received client error ({error.status}) from primary with message {str(error)!r}",
+                        "OriginalMessage": str(error),
+                        "OriginalStatusCode": error.status,
+                    }
+                ).encode(),
+                headers={"x-amzn-ErrorType": "ModelError"},
+            )
+            return
+        self._answer(
+            200, answer, content_type=RESPONSE_TYPE, headers={"x-Amzn-Invoked-Production-Variant": variant_name}
+        )
+
+    def _refuse(self, error: ApiError) -> None:
+        body = json.dumps({"__type": error.code, "message": str(error)}).encode()
+        self._answer(error.status, body, headers={"x-amzn-ErrorType": error.code})
+
+    def _answer(
+        self,
+        status: int,
+        body: bytes,
+        *,
+        content_type: str = "application/json",
+        headers: dict[str, str] | None = None,
+    ) -> None:
+        self.send_response(status)
+        self.send_header("Content-Type", content_type)
+        self.send_header("Content-Length", str(len(body)))
+        self.send_header("x-amzn-RequestId", str(uuid.uuid4()))
+        for name, value in (headers or {}).items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(body)

@@ -1,0 +1,80 @@
+"""One local cloud for all tests here: the dev environment as `cdk deploy` makes it, with IAM enforced.
+
+The data set is drawn, so that no test needs the real images.
+"""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import boto3
+import pytest
+
+from local import deployment
+from local.cloud import LocalCloud
+from local.demonstration import Environment, Inbox, labelled_images
+from stacks.config import PROJECT_ROOT, load_environment
+
+
+@pytest.fixture(scope="session")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small data set, drawn and built by the commands that users run."""
+    folder = tmp_path_factory.mktemp("data")
+    for arguments in (
+        ["sample", str(folder / "sample.tar.gz"), "--train", "60", "--test", "20"],
+        ["build", "--env", "dev", "--archive", str(folder / "sample.tar.gz"), "--output", str(folder / "dataset")],
+    ):
+        subprocess.run(
+            [sys.executable, "-m", "data_prep", *arguments, "--quiet"], cwd=PROJECT_ROOT, check=True, timeout=120
+        )
+    return folder / "dataset"
+
+
+@pytest.fixture(scope="session")
+def cloud(tmp_path_factory: pytest.TempPathFactory, assembly: Path, dataset: Path) -> Iterator[LocalCloud]:
+    directory = tmp_path_factory.mktemp("cloud")
+    cloud = LocalCloud.start(directory)
+    try:
+        deployment.bootstrap(cloud)
+        deployment.deploy(cloud, assembly, "dev/Data")
+        for command in ("upload", "train"):
+            subprocess.run(
+                [sys.executable, "-m", "data_prep", command, "--env", "dev", "--dataset", str(dataset), "--quiet"],
+                cwd=PROJECT_ROOT,
+                env=cloud.environment,
+                check=True,
+                timeout=300,
+            )
+        deployment.deploy(cloud, assembly, "dev/*")
+        cloud.enforce_iam()
+        yield cloud
+    finally:
+        LocalCloud.stop_running(directory)
+
+
+@pytest.fixture(autouse=True)
+def _local_aws(monkeypatch: pytest.MonkeyPatch, cloud: LocalCloud, _no_real_aws: None) -> None:
+    for name, value in cloud.environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)  # it remembers the credentials that it saw first
+
+
+@pytest.fixture
+def environment(_local_aws: None) -> Environment:
+    return Environment.deployed(load_environment("dev"))
+
+
+@pytest.fixture
+def inbox(environment: Environment) -> Inbox:
+    return Inbox(environment.alert_topic_arn)
+
+
+@pytest.fixture
+def confident_images(environment: Environment, dataset: Path) -> list[str]:
+    """Keys of test images that the trained model is sure of."""
+    keys = [image.key for image in labelled_images(dataset, environment.config.classes, at_most=40)]
+    outcomes = environment.classify(keys).manifest["outcomes"]
+    confident = [outcome["s3_key"] for outcome in outcomes if outcome["outcome"] == "ACCEPTED"]
+    assert len(confident) >= 10, "the model must be sure of some images for the tests to mean anything"
+    return confident

@@ -1,0 +1,181 @@
+"""The deployed workflow, end to end: every image ends in exactly one outcome, and nothing is lost."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+
+from lambda_src.item import ImageRef
+from local.cloud import LocalCloud
+from local.demonstration import Environment, Execution, Inbox, check_execution, labelled_images, wait_for
+from local.sagemaker.fault import Fault
+
+
+def inference_id(environment: Environment, key: str) -> str:
+    version = boto3.client("s3").head_object(Bucket=environment.bucket, Key=key)["VersionId"]
+    return ImageRef(environment.bucket, key, version).inference_id
+
+
+def outcome_of(execution: Execution, key: str) -> dict[str, Any]:
+    (outcome,) = [outcome for outcome in execution.manifest["outcomes"] if outcome["s3_key"] == key]
+    return dict(outcome)
+
+
+def digest(inbox: Inbox) -> dict[str, str]:
+    (message,) = wait_for(lambda: inbox.messages() or None, "the digest")
+    return message
+
+
+def attempts(execution: Execution, state: str) -> int:
+    history = boto3.client("stepfunctions").get_paginator("get_execution_history")
+    events = [event for page in history.paginate(executionArn=execution.arn) for event in page["events"]]
+    entered = {e["id"] for e in events if e.get("stateEnteredEventDetails", {}).get("name") == state}
+    assert len(entered) == 1
+    started = ("TaskScheduled", "LambdaFunctionScheduled")
+    return sum(event["type"] in started and _belongs_to(event, entered, events) for event in events)
+
+
+def _belongs_to(event: Any, entered: set[int], events: list[Any]) -> bool:
+    by_id = {e["id"]: e for e in events}
+    while event["id"] not in entered:
+        if event["type"].endswith("StateEntered") or not event.get("previousEventId"):
+            return False
+        event = by_id[event["previousEventId"]]
+    return True
+
+
+def test_a_list_of_confident_images_succeeds(
+    environment: Environment, inbox: Inbox, confident_images: list[str]
+) -> None:
+    execution = environment.classify(confident_images)
+    assert (execution.status, execution.error) == ("SUCCEEDED", None)
+    assert execution.counts == {"ACCEPTED": len(confident_images), "REJECTED": 0, "FAILED": 0}
+    check_execution(environment, execution, confident_images)
+    assert inbox.messages() == []
+
+
+def test_the_model_tells_the_classes_apart(environment: Environment, dataset: Path) -> None:
+    images = labelled_images(dataset, environment.config.classes, at_most=40)
+    execution = environment.classify([image.key for image in images])
+    check_execution(environment, execution, [image.key for image in images])
+    right = sum(outcome_of(execution, image.key)["label"] == image.true_class for image in images)
+    assert right >= 0.8 * len(images)
+
+
+def test_a_prediction_object_says_what_was_seen_and_what_was_thought(
+    environment: Environment, confident_images: list[str]
+) -> None:
+    execution = environment.classify(confident_images[:1])
+    outcome = outcome_of(execution, confident_images[0])
+    stored = boto3.client("s3").get_object(Bucket=environment.bucket, Key=outcome["prediction_key"])
+    prediction = json.loads(stored["Body"].read())
+    assert prediction["s3_key"] == confident_images[0]
+    assert prediction["label"] == outcome["label"]
+    assert prediction["confidence"] == outcome["confidence"] == max(prediction["inferences"])
+    assert prediction["inference_id"] == inference_id(environment, confident_images[0])
+
+
+def test_one_unsure_image_is_rejected_loudly_and_its_siblings_are_stored(
+    cloud: LocalCloud, environment: Environment, inbox: Inbox, confident_images: list[str]
+) -> None:
+    unsure, *rest = confident_images
+    fault = Fault(status=200, body="[0.6, 0.4]", inference_id=inference_id(environment, unsure))
+    cloud.order_faults(environment.config.endpoint_name, fault)
+    execution = environment.classify(confident_images)
+    assert (execution.status, execution.error) == ("FAILED", "InferencesRejected")
+    assert execution.counts == {"ACCEPTED": len(rest), "REJECTED": 1, "FAILED": 0}
+    rejected = outcome_of(execution, unsure)
+    assert (rejected["outcome"], rejected["error"]) == ("REJECTED", "LowConfidenceError")
+    assert (rejected["label"], rejected["confidence"]) == ("bicycle", 0.6)
+    message = digest(inbox)
+    assert message["Subject"] == f"Scones Unlimited dev: 1 of {len(confident_images)} images not accepted"
+    assert unsure in message["Message"]
+    assert execution.arn in message["Message"]
+
+
+@pytest.mark.parametrize(
+    ("key", "body", "error"),
+    [
+        ("test/missing.png", None, "ImageNotFoundError"),
+        ("test/empty.png", b"", "CorruptImageError"),
+        ("test/text.png", b"I am no image", "CorruptImageError"),
+        ("test/huge.png", bytes(200_000), "ImageTooLargeError"),
+        ("models/secret.png", b"I am out of reach", "ImageAccessDeniedError"),
+    ],
+)
+def test_one_bad_image_fails_by_name_and_its_siblings_are_stored(
+    environment: Environment, inbox: Inbox, confident_images: list[str], key: str, body: bytes | None, error: str
+) -> None:
+    if body is not None:
+        boto3.client("s3").put_object(Bucket=environment.bucket, Key=key, Body=body)
+    siblings = confident_images[:3]
+    execution = environment.classify([siblings[0], key, *siblings[1:]])
+    assert (execution.status, execution.error) == ("FAILED", "InferencesFailed")
+    assert execution.counts == {"ACCEPTED": 3, "REJECTED": 0, "FAILED": 1}
+    failed = outcome_of(execution, key)
+    assert (failed["outcome"], failed["error"]) == ("FAILED", error)
+    assert key in failed["cause"]
+    assert error in digest(inbox)["Message"]
+
+
+def test_an_endpoint_that_recovers_costs_retries_only(
+    cloud: LocalCloud, environment: Environment, confident_images: list[str]
+) -> None:
+    target = inference_id(environment, confident_images[0])
+    cloud.order_faults(environment.config.endpoint_name, *[Fault(status=500, inference_id=target)] * 2)
+    execution = environment.classify(confident_images[:1])
+    assert execution.status == "SUCCEEDED"
+    assert attempts(execution, "Classifier") == 3
+    assert attempts(execution, "SerializeImageData") == attempts(execution, "FilterConfidence") == 1
+
+
+def test_the_originals_single_item_is_a_list_of_one(environment: Environment, confident_images: list[str]) -> None:
+    item = {"image_data": "", "s3_bucket": environment.bucket, "s3_key": confident_images[0]}
+    execution = environment.execute(item)
+    assert execution.status == "SUCCEEDED"
+    check_execution(environment, execution, confident_images[:1])
+
+
+def test_a_prefix_stands_for_all_images_below_it(environment: Environment, confident_images: list[str]) -> None:
+    s3 = boto3.client("s3")
+    for key in confident_images[:3]:
+        source = f"{environment.bucket}/{key}"
+        s3.copy_object(Bucket=environment.bucket, Key=f"scheduled/nightly/{key}", CopySource=source)
+    execution = environment.execute({"s3_bucket": environment.bucket, "s3_prefix": "scheduled/nightly/"})
+    assert execution.status == "SUCCEEDED"
+    check_execution(environment, execution, [f"scheduled/nightly/{key}" for key in confident_images[:3]])
+
+
+@pytest.mark.parametrize("name", ["bike.png", "my bike é+100% 🚲.png"])
+def test_an_upload_starts_the_workflow_by_itself(
+    environment: Environment, confident_images: list[str], name: str
+) -> None:
+    data = boto3.client("s3").get_object(Bucket=environment.bucket, Key=confident_images[0])["Body"].read()
+    execution = environment.classify_upload(name, data)
+    check_execution(environment, execution, [f"incoming/{name}"])
+    assert execution.status == "SUCCEEDED"
+
+
+@pytest.mark.parametrize(
+    ("execution_input", "error"),
+    [
+        ({"images": "test/bike.png"}, "InvalidInputError"),
+        ({"images": [{"s3_bucket": "b", "s3_key": str(index)} for index in range(501)]}, "TooManyImagesError"),
+    ],
+)
+def test_what_is_no_list_of_at_most_500_is_refused(
+    environment: Environment, execution_input: dict[str, Any], error: str
+) -> None:
+    execution = environment.execute(execution_input)
+    assert (execution.status, execution.error) == ("FAILED", error)
+    assert not execution.manifest
+
+
+def test_every_request_is_captured_with_its_image_and_its_answer(
+    environment: Environment, confident_images: list[str]
+) -> None:
+    environment.classify(confident_images[:1])
+    expected = inference_id(environment, confident_images[0])
+    wait_for(lambda: expected in environment.captured_inference_ids() or None, "the capture")

@@ -1,0 +1,60 @@
+"""Each adapter of local/adapters.py is there for a gap in the emulator: these tests fail when the gap is closed.
+
+They look at the emulator as it is installed; `apply` is never called here.
+"""
+
+import inspect
+import json
+from importlib.metadata import version
+
+from ministack.core import iam_evaluator
+from ministack.services import lambda_svc, stepfunctions
+from ministack.services.cloudformation import provisioners
+
+
+def test_the_adapters_are_written_for_this_version() -> None:
+    assert version("ministack") == "1.5.33"
+
+
+def test_the_emulator_has_no_sagemaker() -> None:
+    assert not [kind for kind in provisioners._RESOURCE_HANDLERS if kind.startswith("AWS::SageMaker::")]
+
+
+def test_the_emulators_functions_still_hide_the_class_of_an_error() -> None:
+    assert 'error_type = "Runtime.HandlerError"' in inspect.getsource(lambda_svc._execute_function_warm)
+
+
+def test_the_emulators_state_machines_still_call_services_without_a_role() -> None:
+    assert list(inspect.signature(stepfunctions._invoke_aws_sdk_integration).parameters) == ["resource", "input_data"]
+
+
+def test_the_emulators_wildcards_still_stop_at_a_newline() -> None:
+    assert not iam_evaluator._fnmatch_compile("arn:aws:s3:::b/*", False).match("arn:aws:s3:::b/a\nb")
+
+
+def test_the_emulator_still_counts_its_own_calls_as_plain_http() -> None:
+    assert iam_evaluator._request_origin.get()[1] is False
+
+
+def test_the_emulator_still_does_not_say_for_which_account_sagemaker_assumes_a_role() -> None:
+    principal = {"Service": "sagemaker.amazonaws.com"}
+    trust = {
+        "Statement": [
+            {
+                "Effect": "Allow",
+                "Principal": principal,
+                "Action": "sts:AssumeRole",
+                "Condition": {"StringEquals": {"aws:SourceAccount": "000000000000"}},
+            }
+        ]
+    }
+    root = "arn:aws:iam::000000000000:root"
+    context = iam_evaluator.EvalContext(
+        principal_arn=root,
+        principal_type="Root",
+        principal_account="000000000000",
+        action="sts:AssumeRole",
+        resource_arn="arn:aws:iam::000000000000:role/r",
+        region="us-east-1",
+    )
+    assert not iam_evaluator.evaluate_trust_policy(json.dumps(trust), root, context)
