@@ -1,0 +1,162 @@
+"""A data set folder: images by split, their `.lst` files and the manifest. It mirrors the bucket's training prefixes.
+
+train/NAME.png       test/NAME.png
+train_lst/train.lst  test_lst/test.lst
+rejected/SPLIT/NAME.png
+manifest.json
+"""
+
+import dataclasses
+import json
+from collections.abc import Iterable, Iterator
+from hashlib import sha256
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass
+
+from data_prep.errors import DataSetError
+from stacks import prefixes
+from stacks.config import PROJECT_ROOT
+
+FORMAT_VERSION = 1
+MANIFEST = "manifest.json"
+REJECTED = "rejected"
+
+# Where the images and the .lst file of each split lie, as in the bucket
+IMAGES = {"train": prefixes.TRAIN, "test": prefixes.TEST}
+LISTS = {"train": f"{prefixes.TRAIN_LST}train.lst", "test": f"{prefixes.TEST_LST}test.lst"}
+
+_STRICT = ConfigDict(extra="forbid", strict=True)
+
+
+def default_folder(environment: str) -> Path:
+    return PROJECT_ROOT / "data" / environment
+
+
+@dataclasses.dataclass(frozen=True)
+class ListLine:
+    """One line of a `.lst` file: `index<TAB>label<TAB>path`, the path relative to the split's image folder."""
+
+    index: int
+    label: int
+    path: str
+
+    def __str__(self) -> str:
+        return f"{self.index}\t{self.label}\t{self.path}"
+
+
+def parse_line(text: str) -> ListLine:
+    """One line without its end; raises ValueError with the reason. The path stays below the split's folder."""
+    fields = text.split("\t")
+    if len(fields) != 3:
+        raise ValueError(f"{len(fields)} fields instead of index, label and path with tabs between: {text[:60]!r}")
+    index, label, path = fields
+    for name, value in (("index", index), ("label", label)):
+        if not (value.isascii() and value.isdigit()) or len(value) > 9:
+            raise ValueError(f"{name} {value[:20]!r} is not a whole number from 0")
+    parts = PurePosixPath(path).parts
+    if not parts or path.startswith("/") or ".." in parts or "\\" in path or not path.isprintable():
+        raise ValueError(f"path {path[:60]!r} is not one below the split's folder")
+    return ListLine(int(index), int(label), path)
+
+
+def write_list(file: Path, lines: Iterable[ListLine]) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8", newline="\n")
+
+
+def read_list(file: Path) -> Iterator[tuple[int, ListLine | ValueError]]:
+    """Each non-empty line with its number, or what is wrong with it; raises DataSetError if there is no such file."""
+    try:
+        with file.open(encoding="utf-8", errors="surrogateescape", newline="\n") as lines:
+            for number, text in enumerate(lines, 1):
+                if not text.strip():
+                    continue
+                try:
+                    yield number, parse_line(text.rstrip("\r\n"))
+                except ValueError as error:
+                    yield number, error
+    except OSError as error:
+        raise DataSetError(f"{file}: cannot be read: {error.strerror}") from None
+
+
+class DataDigest:
+    """One sha256 over every `.lst` line with its file's sha256: equal data has an equal digest."""
+
+    def __init__(self) -> None:
+        self._sha256 = sha256()
+
+    def add(self, split: str, line: ListLine, file_sha256: str) -> None:
+        self._sha256.update(f"{split}\t{line}\t{file_sha256}\n".encode("utf-8", "surrogateescape"))
+
+    def hexdigest(self) -> str:
+        return self._sha256.hexdigest()
+
+
+@dataclass(frozen=True, config=_STRICT)
+class Rejection:
+    """An image that was left out, as it lies below `rejected/`."""
+
+    file: str
+    class_name: str
+    reason: str
+
+
+@dataclass(frozen=True, config=_STRICT)
+class Split:
+    """What a split holds: images by class, in label order."""
+
+    counts: dict[str, int]
+    total: int
+    rejected: tuple[Rejection, ...]
+
+
+@dataclass(frozen=True, config=_STRICT)
+class ArchiveInfo:
+    """Where the images come from."""
+
+    sha256: str
+    source: str
+    is_drawn: bool
+
+
+@dataclass(frozen=True, config=_STRICT)
+class Manifest:
+    """What a built data set is. It holds no time: building the same archive again gives the same bytes."""
+
+    format_version: int
+    classes: tuple[str, ...]
+    archive: ArchiveInfo
+    splits: dict[str, Split]
+    data_digest: str
+    parameters: dict[str, int | float]
+
+    @classmethod
+    def load(cls, folder: Path) -> "Manifest":
+        """The manifest of a data set folder; raises DataSetError."""
+        file = folder / MANIFEST
+        try:
+            manifest = _ADAPTER.validate_json(file.read_bytes())
+        except OSError as error:
+            raise DataSetError(
+                f"{file}: cannot be read ({error.strerror}); `python -m data_prep build` writes it"
+            ) from None
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(map(str, first["loc"]))
+            raise DataSetError(f"{file}: {where or 'content'}: {first['msg']}; build the data set again") from None
+        if manifest.format_version != FORMAT_VERSION:
+            raise DataSetError(f"{file}: has format {manifest.format_version}, not {FORMAT_VERSION}; build it again")
+        return manifest
+
+    def as_dict(self) -> dict[str, Any]:
+        return dataclasses.asdict(self)
+
+    def save(self, folder: Path) -> None:
+        text = json.dumps(self.as_dict(), ensure_ascii=False, indent=2)
+        (folder / MANIFEST).write_text(f"{text}\n", encoding="utf-8", newline="\n")
+
+
+_ADAPTER = TypeAdapter(Manifest)

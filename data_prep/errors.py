@@ -1,0 +1,17 @@
+"""What stops a command of data_prep: one line that names the input, the reason and the way out."""
+
+
+class DataPrepError(Exception):
+    """When a command cannot do what was asked."""
+
+
+class ArchiveError(DataPrepError):
+    """When a file is not a CIFAR-100 archive that can be read safely."""
+
+
+class DownloadError(DataPrepError):
+    """When the archive's host answers something else than the archive."""
+
+
+class DataSetError(DataPrepError):
+    """When a data set folder cannot be built, or is not what its `.lst` files and manifest say."""

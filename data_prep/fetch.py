@@ -1,0 +1,184 @@
+"""The CIFAR-100 archive: downloaded once, verified always, or drawn where its host cannot be reached."""
+
+import hashlib
+import ssl
+import time
+import urllib.request
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import urllib3
+from urllib3.exceptions import (
+    ConnectTimeoutError,
+    HTTPError,
+    MaxRetryError,
+    NewConnectionError,
+    ProxyError,
+)
+
+from data_prep.errors import DownloadError
+from data_prep.files import CHUNK, only_one
+from data_prep.progress import Progress, silent
+from data_prep.sample import drawn_archive
+from stacks.config import PROJECT_ROOT
+
+DEFAULT_CACHE = PROJECT_ROOT / "data" / "cache"
+TIMEOUT = urllib3.Timeout(connect=5, read=30)
+# How often a download that breaks off is taken up again, with pauses of 1, 2, 4 ... seconds
+ATTEMPTS = 5
+_UNREACHABLE = (NewConnectionError, ConnectTimeoutError, ProxyError)
+
+
+@dataclass(frozen=True)
+class RemoteArchive:
+    """A file to download, and what it must be."""
+
+    url: str
+    length: int
+    md5: str
+    sha256: str
+
+
+# Length and md5: https://www.cs.toronto.edu/~kriz/cifar.html; sha256: as in keras.datasets.cifar100
+CIFAR_100 = RemoteArchive(
+    url="https://www.cs.toronto.edu/~kriz/cifar-100-python.tar.gz",
+    length=169_001_437,
+    md5="eb9058c3a382ffc7106e4002c42a8d85",
+    sha256="85cd44d02ba6437773c5bbd22e183051d648de2e7d6b014e1ef29b855ba677a7",
+)
+
+
+class HostUnreachableError(DownloadError):
+    """When no connection to the archive's host comes about."""
+
+
+def fetch_archive(
+    remote: RemoteArchive = CIFAR_100,
+    *,
+    classes: tuple[str, ...],
+    cache: Path = DEFAULT_CACHE,
+    say: Callable[[str], None],
+    progress: Progress = silent,
+) -> Path:
+    """The path of the verified archive in `cache`, downloaded if it is not there yet.
+
+    If the host cannot be reached, it is a drawn archive of `classes`, and `say` is told so. Raises DownloadError
+    if the host answers something else than the archive.
+    """
+    try:
+        return download(remote, cache, progress)
+    except HostUnreachableError as error:
+        say(f"{error}; going on with drawn images instead of CIFAR-100")
+        return drawn_archive(cache, classes, progress)
+
+
+def download(remote: RemoteArchive, cache: Path, progress: Progress = silent) -> Path:
+    """The path of the verified file in `cache`. A download that was interrupted goes on where it stopped."""
+    if urlsplit(remote.url).scheme != "https":
+        raise DownloadError(f"{remote.url}: only https is used")
+    target = cache / remote.url.rpartition("/")[2]
+    part = target.with_name(f"{target.name}.part")
+    with only_one(target):
+        if target.is_file() and not _problem(target, remote):
+            return target
+        had_part = part.exists()
+        _complete(remote, part, progress)
+        problem = _problem(part, remote)
+        if problem and had_part:  # the older half may be from another file
+            part.unlink()
+            _complete(remote, part, progress)
+            problem = _problem(part, remote)
+        if problem:
+            part.unlink()
+            raise DownloadError(f"{remote.url}: {problem}; the host or a proxy sends something else than the archive")
+        part.replace(target)
+        return target
+
+
+def file_sha256(path: Path) -> str:
+    """The sha256 of a file, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _problem(path: Path, remote: RemoteArchive) -> str | None:
+    """How the file differs from what it must be."""
+    md5, sha256 = hashlib.md5(usedforsecurity=False), hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(CHUNK):
+            md5.update(chunk)
+            sha256.update(chunk)
+    length = path.stat().st_size
+    for name, found, expected in (
+        ("length", length, remote.length),
+        ("md5", md5.hexdigest(), remote.md5),
+        ("sha256", sha256.hexdigest(), remote.sha256),
+    ):
+        if found != expected:
+            return f"{name} is {found} instead of {expected}"
+    return None
+
+
+def _complete(remote: RemoteArchive, part: Path, progress: Progress) -> None:
+    """Download what `part` lacks; takes up a broken connection again as long as that brings new bytes or hope."""
+    with _pool(remote.url) as pool:
+        for attempt in range(1, ATTEMPTS + 1):
+            try:
+                _request_rest(pool, remote, part, progress)
+            except HTTPError as error:
+                if attempt == ATTEMPTS:
+                    have = part.stat().st_size if part.exists() else 0
+                    raise DownloadError(
+                        f"{remote.url}: broke off at {have:,} of {remote.length:,} bytes ({error}); "
+                        "run the command again to go on from there"
+                    ) from None
+                time.sleep(2 ** (attempt - 1))
+            else:
+                return
+
+
+def _pool(url: str) -> urllib3.PoolManager:
+    # Only the start of a request is repeated here; a body that breaks off is taken up by _complete
+    retries = urllib3.Retry(connect=1, read=1, status=3, redirect=0, backoff_factor=1, status_forcelist=(429, 502, 503))
+    context = ssl.create_default_context()
+    proxy = urllib.request.getproxies().get("https")
+    if proxy and not urllib.request.proxy_bypass(urlsplit(url).hostname or ""):
+        return urllib3.ProxyManager(proxy, retries=retries, timeout=TIMEOUT, ssl_context=context)
+    return urllib3.PoolManager(retries=retries, timeout=TIMEOUT, ssl_context=context)
+
+
+def _request_rest(pool: urllib3.PoolManager, remote: RemoteArchive, part: Path, progress: Progress) -> None:
+    have = part.stat().st_size if part.exists() else 0
+    if have > remote.length:
+        part.unlink()
+        have = 0
+    if have == remote.length:
+        return
+    try:
+        response = pool.request(
+            "GET",
+            remote.url,
+            headers={"Range": f"bytes={have}-"} if have else {},
+            preload_content=False,
+            decode_content=False,
+        )
+    except MaxRetryError as error:
+        if isinstance(error.reason, _UNREACHABLE):
+            raise HostUnreachableError(f"{urlsplit(remote.url).hostname} cannot be reached") from None
+        raise DownloadError(f"{remote.url}: {error.reason}") from None
+    with response:
+        if response.status == 206 and response.headers.get("Content-Range", "").startswith(f"bytes {have}-"):
+            mode = "ab"
+        elif response.status == 200:
+            mode, have = "wb", 0  # the server does not resume
+        else:
+            raise DownloadError(f"{remote.url}: the host answered {response.status} {response.reason or ''}".rstrip())
+        with part.open(mode) as file:
+            for chunk in response.stream(CHUNK):
+                have += len(chunk)
+                if have > remote.length:
+                    raise DownloadError(f"{remote.url}: sends more than the archive's {remote.length:,} bytes")
+                file.write(chunk)
+                progress("Downloading CIFAR-100", have, remote.length)

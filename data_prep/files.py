@@ -1,0 +1,54 @@
+"""Files and folders that appear whole or not at all, also when two processes make the same one."""
+
+import fcntl
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+CHUNK = 1 << 20
+
+
+@contextmanager
+def only_one(target: Path) -> Iterator[None]:
+    """Wait until no other process makes `target`. The lock ends with the process, however that ends."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with (target.parent / f".{target.name}.lock").open("wb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+@contextmanager
+def replaced_folder(target: Path) -> Iterator[Path]:
+    """An empty folder to fill, which takes the place of `target` when the block ends without an exception.
+
+    Call it under `only_one(target)`. What a killed process left behind is removed.
+    """
+    new, old = (target.parent / f".{target.name}.{state}" for state in ("new", "old"))
+    if old.exists() and not target.exists():
+        old.rename(target)  # killed between the two renames below
+    for leftover in (new, old):
+        shutil.rmtree(leftover, ignore_errors=True)
+    new.mkdir()
+    try:
+        yield new
+        if target.exists():
+            target.rename(old)
+        new.rename(target)
+        shutil.rmtree(old, ignore_errors=True)
+    except BaseException:
+        shutil.rmtree(new, ignore_errors=True)
+        raise
+
+
+@contextmanager
+def replaced_file(target: Path) -> Iterator[Path]:
+    """A path to write to, which takes the place of `target` when the block ends without an exception."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    new = target.parent / f".{target.name}.{os.getpid()}.new"
+    try:
+        yield new
+        new.replace(target)
+    finally:
+        new.unlink(missing_ok=True)
