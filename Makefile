@@ -7,7 +7,9 @@ PYTHON ?= python3
 export PATH := $(CURDIR)/.venv/bin:$(CURDIR)/node_modules/.bin:$(PATH)
 export JSII_SILENCE_WARNING_UNTESTED_NODE_VERSION := 1
 
-.PHONY: help setup local test lint format synth lock clean
+ENV ?= dev
+
+.PHONY: help setup local test lint format synth deploy destroy lock clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -25,7 +27,7 @@ node_modules/.installed: package-lock.json .venv/.installed
 	@touch $@
 
 local: setup ## Deploy into a local AWS and classify real images there (no account needed)
-	python -m local all
+	python -m local all $(if $(ARCHIVE),--archive "$(ARCHIVE)")
 
 test: setup lint ## Lint, type-check and run every test but the slow ones
 	python -m pytest
@@ -41,6 +43,14 @@ format: setup ## Rewrite the code in the project's style
 
 synth: setup ## Render the CloudFormation templates into cdk.out
 	cdk synth --quiet
+
+deploy: setup ## Deploy environment ENV into the account of your credentials, with a trained model
+	cdk deploy "$(ENV)/Data" --require-approval never
+	python -m data_prep run --env "$(ENV)"
+	cdk deploy "$(ENV)/*" --require-approval never
+
+destroy: setup ## Remove environment ENV from the account of your credentials
+	cdk destroy "$(ENV)/*"
 
 lock: setup ## Pin the whole dependency tree of requirements-dev.txt anew
 	python -m pip install --quiet uv

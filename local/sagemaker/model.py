@@ -1,0 +1,193 @@
+"""A stand-in for SageMaker's image classification, small enough to train on a laptop and to serve with numpy alone.
+
+Kernel least squares over two views of an image:
+
+- colour and texture: Coates, Lee & Ng, "An Analysis of Single-Layer Networks in Unsupervised Feature Learning",
+  AISTATS 2011. Contrast-normalised, ZCA-whitened 6x6 patches, a k-means dictionary, triangle activation, quadrant pooling;
+- shape: histograms of oriented gradients, Dalal & Triggs, CVPR 2005.
+
+A bicycle that rides to the left is still a bicycle, so the kernel is averaged over the mirror image. Regularisation and
+temperature are chosen on leave-one-out predictions, which least squares has in closed form (Rifkin & Lippert, "Notes on
+Regularized Least Squares", MIT 2007), so that a probability of 0.9 means right nine times out of ten.
+"""
+
+import zipfile
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float32]
+Doubles = NDArray[np.float64]
+
+SIDE = 32
+PATCH = 6
+CENTROIDS = 400
+DICTIONARY_PATCHES = 30_000
+CELL = 8
+ORIENTATIONS = 9
+REGULARISATIONS = 10.0 ** np.arange(-3, 2.5, 0.5)
+TEMPERATURES = 2.0 ** np.arange(-8, 4, 0.125)
+BATCH = 64  # images whose patch activations are in memory at once
+
+
+@dataclass(frozen=True)
+class StandInModel:
+    """A trained model; every field is an array, and they are all that the artifact holds."""
+
+    patch_mean: Floats  # (108,)
+    whitening: Floats  # (108, 108)
+    centroids: Floats  # (CENTROIDS, 108)
+    centre: Floats  # (texture features,)
+    scale: Floats  # (texture features,)
+    texture: Floats  # (2 n, texture features): the training images, then their mirror images
+    shape: Floats  # (2 n, shape features)
+    shape_spread: Floats  # (): mean squared distance between two training images
+    coefficients: Doubles  # (n, num_classes)
+    temperature: Doubles  # ()
+
+    @classmethod
+    def train(cls, images: NDArray[np.uint8], labels: NDArray[np.int64], *, num_classes: int) -> "StandInModel":
+        """Learn from RGB images (n, 32, 32, 3) and their labels (n,) in 0..num_classes-1; the same in, the same out.
+
+        Raises ValueError when there is nothing to learn from: a class without an image, or other shapes.
+        """
+        _check(images)
+        if len(images) != len(labels):
+            raise ValueError(f"{len(images)} images but {len(labels)} labels: each image needs one")
+        if num_classes < 2 or set(np.unique(labels).tolist()) != set(range(num_classes)):
+            raise ValueError(
+                f"the labels are {np.unique(labels).tolist()}, but {num_classes} classes need each of 0.."
+                f"{num_classes - 1} at least once, and two classes at least"
+            )
+        both = np.concatenate([images, images[:, :, ::-1]])
+        patch_mean, whitening, centroids = _learn_dictionary(images)
+        texture = _texture(both, patch_mean, whitening, centroids)
+        centre, scale = texture.mean(axis=0), texture.std(axis=0) + np.float32(1e-4)
+        texture = (texture - centre) / scale
+        shape = _shape(both)
+        spread = np.asarray(2 * shape.var(axis=0).sum(), dtype=np.float32)
+        kernel = _kernel(texture, shape, texture[: len(images)], shape[: len(images)], spread)
+        coefficients, temperature = _solve(kernel, np.eye(num_classes)[labels])
+        return cls(patch_mean, whitening, centroids, centre, scale, texture, shape, spread, coefficients, temperature)
+
+    def predict(self, images: NDArray[np.uint8]) -> Doubles:
+        """Probabilities (n, num_classes) of RGB images (n, 32, 32, 3); each row sums to 1."""
+        _check(images)
+        texture = (_texture(images, self.patch_mean, self.whitening, self.centroids) - self.centre) / self.scale
+        kernel = _kernel(self.texture, self.shape, texture, _shape(images), self.shape_spread)
+        return _softmax(kernel @ self.coefficients / self.temperature)
+
+    def save(self, path: Path) -> None:
+        with path.open("wb") as file:
+            np.savez_compressed(file, **asdict(self))
+
+    @classmethod
+    def load(cls, path: Path) -> "StandInModel":
+        """Read what `save` wrote. The file is data, never code. Raises ValueError if it is something else."""
+        try:
+            with np.load(path, allow_pickle=False) as arrays:
+                return cls(**{field.name: arrays[field.name] for field in fields(cls)})
+        except (zipfile.BadZipFile, ValueError, KeyError, TypeError, EOFError, OSError) as error:
+            raise ValueError(f"{path} is no model of the local trainer ({error}): train again") from error
+
+
+def _check(images: NDArray[np.uint8]) -> None:
+    if images.dtype != np.uint8 or images.shape[1:] != (SIDE, SIDE, 3):
+        raise ValueError(f"images must be uint8 (n, {SIDE}, {SIDE}, 3), not {images.dtype} {images.shape}: resize them")
+
+
+def _patches(images: NDArray[np.uint8]) -> Floats:
+    """Every 6x6 patch, its brightness and contrast removed: (n, 27, 27, 108)."""
+    windows = sliding_window_view(images.astype(np.float32), (PATCH, PATCH), axis=(1, 2))
+    patches = windows.reshape(*windows.shape[:3], -1)
+    patches = patches - patches.mean(axis=-1, keepdims=True)
+    return np.asarray(patches / np.sqrt(np.square(patches).mean(axis=-1, keepdims=True) + 10), dtype=np.float32)
+
+
+def _learn_dictionary(images: NDArray[np.uint8]) -> tuple[Floats, Floats, Floats]:
+    from sklearn.cluster import MiniBatchKMeans  # noqa: PLC0415 - serving must not need it
+
+    random = np.random.default_rng(0)
+    patches = _patches(images[random.permutation(len(images))[:2000]]).reshape(-1, PATCH * PATCH * 3)
+    patches = patches[random.permutation(len(patches))[:DICTIONARY_PATCHES]]
+    mean = patches.mean(axis=0)
+    values, vectors = np.linalg.eigh(np.cov(patches, rowvar=False))
+    whitening = ((vectors / np.sqrt(values + 0.1)) @ vectors.T).astype(np.float32)
+    k_means = MiniBatchKMeans(CENTROIDS, batch_size=4096, n_init=1, max_iter=10, random_state=0)
+    return mean, whitening, k_means.fit((patches - mean) @ whitening).cluster_centers_.astype(np.float32)
+
+
+def _texture(images: NDArray[np.uint8], mean: Floats, whitening: Floats, centroids: Floats) -> Floats:
+    """How much of each centroid each quadrant shows: max(0, mean distance - distance), averaged over its patches."""
+    pooled = []
+    for start in range(0, len(images), BATCH):
+        patches = (_patches(images[start : start + BATCH]) - mean) @ whitening
+        distances = np.sqrt(_squared_distances(patches.reshape(-1, patches.shape[-1]), centroids))
+        activations = np.maximum(distances.mean(axis=1, keepdims=True) - distances, 0)
+        activations = activations.reshape(*patches.shape[:3], -1)
+        halves = (slice(None, 14), slice(14, None))
+        pooled.append(
+            np.concatenate(
+                [activations[:, rows, columns].mean(axis=(1, 2)) for rows in halves for columns in halves], 1
+            )
+        )
+    return np.concatenate(pooled)
+
+
+def _shape(images: NDArray[np.uint8]) -> Floats:
+    """Histograms of oriented gradients: 8x8 cells, 9 unsigned orientations, 2x2 blocks, L2-Hys normalisation."""
+    padded = np.pad(np.sqrt(images.astype(np.float32) / 255), ((0, 0), (1, 1), (1, 1), (0, 0)), mode="edge")
+    across = padded[:, 1:-1, 2:] - padded[:, 1:-1, :-2]
+    down = padded[:, 2:, 1:-1] - padded[:, :-2, 1:-1]
+    channel = np.hypot(across, down).argmax(axis=-1)[..., np.newaxis]
+    across = np.take_along_axis(across, channel, -1)[..., 0]
+    down = np.take_along_axis(down, channel, -1)[..., 0]
+    position = np.arctan2(down, across) % np.pi * (ORIENTATIONS / np.pi)
+    offset = np.abs(position[..., np.newaxis] - np.arange(ORIENTATIONS) - 0.5)
+    votes = np.maximum(0, 1 - np.minimum(offset, ORIENTATIONS - offset)) * np.hypot(across, down)[..., np.newaxis]
+    centres = (np.arange(SIDE // CELL) + 0.5) * CELL - 0.5
+    share = np.maximum(0, 1 - np.abs(centres[:, np.newaxis] - np.arange(SIDE)) / CELL).astype(np.float32)
+    cells = np.einsum("ij,njkb,lk->nilb", share, votes, share, optimize=True)
+    blocks = sliding_window_view(cells, (2, 2), axis=(1, 2))
+    blocks = blocks.reshape(*blocks.shape[:3], -1)
+    for ceiling in (0.2, np.inf):
+        blocks = np.minimum(blocks / np.sqrt(np.square(blocks).sum(axis=-1, keepdims=True) + 0.01), ceiling)
+    return np.asarray(blocks.reshape(len(images), -1), dtype=np.float32)
+
+
+def _squared_distances(a: Floats, b: Floats) -> Floats:
+    distances = np.square(a).sum(axis=1)[:, np.newaxis] - 2 * a @ b.T + np.square(b).sum(axis=1)
+    return np.maximum(distances, 0, out=distances)
+
+
+def _kernel(train_texture: Floats, train_shape: Floats, texture: Floats, shape: Floats, spread: Floats) -> Doubles:
+    """Mean of a Gaussian kernel on each view, averaged over each training image and its mirror image: (images, n)."""
+    both = np.exp(-0.3 / texture.shape[1] * _squared_distances(texture, train_texture))
+    both += np.exp(-_squared_distances(shape, train_shape) / spread)
+    return both.reshape(len(texture), 2, -1).mean(axis=1, dtype=np.float64)
+
+
+def _solve(kernel: Doubles, targets: Doubles) -> tuple[Doubles, Doubles]:
+    """Coefficients of the regularised least squares, and the temperature, that predict left-out images best."""
+    values, vectors = np.linalg.eigh((kernel + kernel.T) / 2)
+    targets = targets - 1 / targets.shape[1]
+    best = None
+    for regularisation in REGULARISATIONS:
+        inverse = (vectors / (np.maximum(values, 0) + regularisation)) @ vectors.T
+        coefficients = inverse @ targets
+        left_out = targets - coefficients / np.diag(inverse)[:, np.newaxis]
+        for temperature in TEMPERATURES:
+            probabilities = _softmax(left_out / temperature)
+            loss = -np.log(probabilities[targets > 0] + 1e-12).mean()
+            if best is None or loss < best[0]:
+                best = (loss, coefficients, np.asarray(temperature))
+    assert best is not None
+    return best[1], best[2]
+
+
+def _softmax(scores: Doubles) -> Doubles:
+    powers = np.exp(scores - scores.max(axis=1, keepdims=True))
+    return np.asarray(powers / powers.sum(axis=1, keepdims=True))

@@ -1,0 +1,131 @@
+import io
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from local.sagemaker.model import StandInModel
+
+Images = NDArray[np.uint8]
+Labels = NDArray[np.int64]
+
+
+def striped(num_classes: int, count: int, seed: int) -> tuple[Images, Labels]:
+    """Noisy stripes, level, upright or aslant by class, at random places."""
+    random = np.random.default_rng(seed)
+    labels = np.arange(count) % num_classes
+    rows, columns = np.mgrid[:32, :32]
+    directions = np.stack([rows, columns, rows + columns])[labels]
+    waves = np.sin(directions + random.uniform(0, 6, (count, 1, 1)))
+    noise = random.normal(0, 20, (count, 32, 32, 3))
+    return np.clip(128 + 60 * waves[..., np.newaxis] + noise, 0, 255).astype(np.uint8), labels
+
+
+@pytest.fixture(scope="module")
+def model() -> StandInModel:
+    return StandInModel.train(*striped(2, 40, seed=0), num_classes=2)
+
+
+def test_learns_a_trivial_task_and_is_sure_of_it(model: StandInModel) -> None:
+    images, labels = striped(2, 20, seed=1)
+    probabilities = model.predict(images)
+    assert probabilities.argmax(axis=1).tolist() == labels.tolist()
+    assert probabilities.max(axis=1).min() > 0.9
+
+
+def test_learns_three_classes() -> None:
+    images, labels = striped(3, 30, seed=1)
+    probabilities = StandInModel.train(*striped(3, 60, seed=0), num_classes=3).predict(images)
+    assert probabilities.shape == (30, 3)
+    assert probabilities.argmax(axis=1).tolist() == labels.tolist()
+
+
+def test_is_unsure_where_nothing_can_be_learned() -> None:
+    images, labels = striped(2, 40, seed=0)
+    shuffled = np.random.default_rng(0).permutation(labels)
+    probabilities = StandInModel.train(images, shuffled, num_classes=2).predict(striped(2, 20, seed=1)[0])
+    assert probabilities.max() < 0.9
+
+
+def test_probabilities_sum_to_one(model: StandInModel) -> None:
+    flat = np.stack([np.zeros((32, 32, 3), np.uint8), np.full((32, 32, 3), 255, np.uint8)])
+    probabilities = model.predict(np.concatenate([flat, striped(2, 6, seed=2)[0]]))
+    assert probabilities.shape == (8, 2)
+    assert probabilities.min() >= 0
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1)
+
+
+def test_a_mirrored_image_gets_the_same_answer(model: StandInModel) -> None:
+    images, _ = striped(2, 6, seed=3)
+    np.testing.assert_allclose(model.predict(images[:, :, ::-1]), model.predict(images), atol=0.02)
+
+
+def test_the_same_images_give_the_same_model(model: StandInModel) -> None:
+    again = StandInModel.train(*striped(2, 40, seed=0), num_classes=2)
+    images, _ = striped(2, 6, seed=3)
+    np.testing.assert_array_equal(again.predict(images), model.predict(images))
+
+
+def test_a_saved_model_predicts_exactly_the_same(model: StandInModel, tmp_path: Path) -> None:
+    model.save(tmp_path / "model.npz")
+    images, _ = striped(2, 6, seed=3)
+    np.testing.assert_array_equal(
+        StandInModel.load(tmp_path / "model.npz").predict(images), model.predict(images), strict=True
+    )
+
+
+class Evil:
+    """What must not come to life when a file is read."""
+
+    def __reduce__(self) -> tuple[object, tuple[object, ...]]:
+        return pytest.fail, ("a pickle was run",)
+
+
+def npz(**arrays: object) -> bytes:
+    file = io.BytesIO()
+    np.savez(file, allow_pickle=True, **arrays)  # type: ignore[arg-type]
+    return file.getvalue()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"\x89PNG\r\n\x1a\n",
+        b"PK\x03\x04 torn",
+        pickle.dumps(Evil()),
+        npz(centroids=np.array([Evil()], dtype=object)),
+        npz(other=np.zeros(3)),
+    ],
+    ids=["empty", "image", "torn", "pickle", "pickle inside", "other arrays"],
+)
+def test_a_foreign_file_is_refused_without_running_it(content: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "model.npz"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"model\.npz is no model of the local trainer"):
+        StandInModel.load(path)
+
+
+def test_a_damaged_model_is_refused(model: StandInModel, tmp_path: Path) -> None:
+    path = tmp_path / "model.npz"
+    model.save(path)
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 0xFF
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match="is no model"):
+        StandInModel.load(path)
+
+
+@pytest.mark.parametrize(
+    ("labels", "num_classes"), [([0, 0, 0], 2), ([0, 1, 2], 2), ([0, 1, -1], 2), ([0, 0, 0], 1), ([0, 1], 2)]
+)
+def test_labels_that_do_not_fit_are_refused(labels: list[int], num_classes: int) -> None:
+    with pytest.raises(ValueError, match="label"):
+        StandInModel.train(striped(2, 3, seed=0)[0], np.array(labels), num_classes=num_classes)
+
+
+def test_other_shapes_are_refused(model: StandInModel) -> None:
+    with pytest.raises(ValueError, match="resize"):
+        model.predict(np.zeros((1, 64, 64, 3), np.uint8))
