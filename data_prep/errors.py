@@ -15,3 +15,11 @@ class DownloadError(DataPrepError):
 
 class DataSetError(DataPrepError):
     """When a data set folder cannot be built, or is not what its `.lst` files and manifest say."""
+
+
+class UploadError(DataPrepError):
+    """When the bucket does not hold exactly the data set."""
+
+
+class TrainingError(DataPrepError):
+    """When a training job cannot start, or ends without a model."""

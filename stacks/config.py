@@ -40,8 +40,11 @@ class TrainingConfig(_Section):
     """The training job that `data_prep train` starts."""
 
     instance_type: InstanceType = "ml.p3.2xlarge"
-    # Overrides of data_prep's defaults, by the algorithm's own names
+    preset: Literal["scratch", "transfer"] = "scratch"
+    # Overrides of the preset in stacks/training_job.py, by the algorithm's own names
     hyperparameters: dict[str, str | int | float] = {}
+    spot: bool = False
+    max_runtime_minutes: Annotated[int, Field(ge=5, le=5 * 24 * 60)] = 60
 
 
 class ScheduleConfig(_Section):

@@ -1,15 +1,34 @@
-"""Small archives in CIFAR-100's format."""
+"""Small archives in CIFAR-100's format, data set folders, and an AWS account inside the process.
+
+The account is moto's, whose requests botocore checks as it does for AWS.
+"""
 
 import io
 import tarfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from moto import mock_aws
+from PIL import Image
 
+from data_prep import aws
 from data_prep.cifar import write_archive
+from data_prep.dataset import (
+    FORMAT_VERSION,
+    IMAGES,
+    LISTS,
+    ArchiveInfo,
+    DataDigest,
+    ListLine,
+    Manifest,
+    Split,
+    write_list,
+)
+from stacks.config import EnvironmentConfig, parse_environment
 
 CLASS_NAMES = ("apple", "bicycle", "bee", "motorcycle")
 CLASSES = ("bicycle", "motorcycle")
@@ -53,3 +72,63 @@ def tar_of(tmp_path: Path) -> Callable[..., Path]:
         return path
 
     return make
+
+
+BUCKET = "scones-dev-data"
+CLASSES = ("bicycle", "motorcycle")
+ROLE_ARN = "arn:aws:iam::123456789012:role/sagemaker"
+
+
+@pytest.fixture
+def config() -> EnvironmentConfig:
+    return parse_environment("dev", {})
+
+
+@pytest.fixture
+def cloud(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """An account where the environment's data stack is deployed: its bucket."""
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    with mock_aws():
+        aws.s3().create_bucket(Bucket=BUCKET)  # the clients outlive the test, the account does not
+        stack = aws.DataStack(bucket=BUCKET, sagemaker_role_arn=ROLE_ARN, region="us-east-1")
+        monkeypatch.setattr(aws, "data_stack", lambda _: stack)
+        yield BUCKET
+
+
+def write_dataset(folder: Path, train: int, test: int, image: Callable[[Path, int], None]) -> Path:
+    """A data set with that many images; `image` writes the one of a number."""
+    digest = DataDigest()
+    splits = {}
+    for split, count in (("train", train), ("test", test)):
+        (folder / IMAGES[split]).mkdir(parents=True)
+        lines = [ListLine(index, index % 2, f"{split}_{index:04}.png") for index in range(count)]
+        for line in lines:
+            file = folder / IMAGES[split] / line.path
+            image(file, line.index + (10_000 if split == "test" else 0))
+            digest.add(split, line, sha256(file.read_bytes()).hexdigest())
+        write_list(folder / LISTS[split], lines)
+        splits[split] = Split(
+            counts={name: len(range(label, count, 2)) for label, name in enumerate(CLASSES)}, total=count, rejected=()
+        )
+    Manifest(
+        format_version=FORMAT_VERSION,
+        classes=CLASSES,
+        archive=ArchiveInfo(sha256="0" * 64, source="made by a test", is_drawn=True),
+        splits=splits,
+        data_digest=digest.hexdigest(),
+        parameters={"image_size": 32},
+    ).save(folder)
+    return folder
+
+
+def picture(file: Path, number: int) -> None:
+    """A PNG that is no other number's."""
+    image = Image.new("RGB", (32, 32), (number % 251, number // 251, 77))
+    image.putpixel((number % 32, 3), (255, 255, 255))
+    image.save(file)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A valid data set of 40 and 10 images."""
+    return write_dataset(tmp_path / "dataset", 40, 10, picture)

@@ -1,0 +1,193 @@
+"""Copies a data set folder into the environment's bucket, and knows when the two are equal."""
+
+import base64
+import hashlib
+import mimetypes
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from multiprocessing.pool import ThreadPool
+from pathlib import Path
+from typing import TypeVar
+
+from data_prep import aws
+from data_prep.dataset import IMAGES, LISTS, MANIFEST, Manifest, read_list
+from data_prep.errors import DataSetError, UploadError
+from data_prep.progress import Progress, silent
+from stacks import prefixes
+
+_T = TypeVar("_T")
+
+_CHANNEL_PREFIXES = (prefixes.TRAIN, prefixes.TEST, prefixes.TRAIN_LST, prefixes.TEST_LST)
+_MAX_KEYS = 1000  # that one DeleteObjects takes
+
+
+@dataclass(frozen=True)
+class Stored:
+    """An object of the bucket as a listing shows it; `size` in bytes."""
+
+    size: int
+    etag: str
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A data set folder beside the bucket, by object key: what differs or is missing there, and what is too much."""
+
+    files: int
+    changed: tuple[str, ...]
+    extra: tuple[str, ...]
+
+    @property
+    def is_equal(self) -> bool:
+        return not self.changed and not self.extra
+
+
+@dataclass(frozen=True)
+class Upload:
+    """What an upload did."""
+
+    files: int
+    uploaded: int
+    uploaded_bytes: int
+    deleted: int
+
+
+def upload_dataset(folder: Path, bucket: str, *, delete_extra: bool = False, progress: Progress = silent) -> Upload:
+    """Make the bucket's training channels equal to the folder; sends only what differs.
+
+    An interrupted upload is taken up by calling this again. Images go first and the files that name them last, so
+    that a `.lst` file never names an image that is not there. Objects are encrypted as the bucket prescribes,
+    and S3 checks the SHA-256 of each before it stores it.
+
+    Afterwards lists the bucket: raises UploadError if it does not hold exactly what the `.lst` files name. A training
+    job would fetch objects that no `.lst` file names, and could read a second `.lst` file.
+    """
+    images, lists = _files(folder)
+    stored = _listing(bucket)
+    etags: dict[str, str] = {}
+    sent: list[int] = []
+    with _in_parallel(lambda key: _bring(folder, bucket, key, stored.get(key)), images) as results:
+        for key, etag, size in results:
+            etags[key] = etag
+            sent += size
+            progress("Upload", len(etags), len(images))
+    for key in lists:
+        _, etags[key], size = _bring(folder, bucket, key, stored.get(key))
+        sent += size
+
+    listed = _listing(bucket)
+    wrong = sorted(key for key, etag in etags.items() if key not in listed or listed[key].etag != etag)
+    if wrong:
+        raise UploadError(
+            f"s3://{bucket}: {len(wrong)} of {len(etags)} objects changed while they were uploaded, "
+            f"the first is {wrong[0]}: something else writes there; stop it and upload again"
+        )
+    extra = sorted(listed.keys() - etags.keys())
+    if extra and not delete_extra:
+        raise UploadError(
+            f"s3://{bucket}: holds {len(extra)} objects that the data set does not have, the first is {extra[0]}: "
+            "remove them with `upload --delete-extra` (the bucket keeps deleted versions for 30 days)"
+        )
+    _delete(bucket, extra)
+    return Upload(files=len(etags), uploaded=len(sent), uploaded_bytes=sum(sent), deleted=len(extra))
+
+
+def compare(folder: Path, bucket: str) -> Comparison:
+    """Compare by content, without sending any."""
+    images, lists = _files(folder)
+    stored = _listing(bucket)
+
+    def is_changed(key: str) -> tuple[str, bool]:
+        there = stored.get(key)
+        return key, there is None or not _holds(bucket, key, there, _read(folder, key))
+
+    with _in_parallel(is_changed, images + lists) as results:
+        changed = sorted(key for key, differs in results if differs)
+    extra = sorted(stored.keys() - {*images, *lists})
+    return Comparison(len(images) + len(lists), tuple(changed), tuple(extra))
+
+
+def _files(folder: Path) -> tuple[list[str], list[str]]:
+    """The folder's files by key, which is also the path below it: images, and then what names them."""
+    Manifest.load(folder)
+    images = []
+    for split, name in LISTS.items():
+        for number, line in read_list(folder / name):
+            if isinstance(line, ValueError):
+                raise DataSetError(f"{folder / name}:{number}: {line}; `python -m data_prep validate` shows all")
+            images.append(IMAGES[split] + line.path)
+    return list(dict.fromkeys(images)), [*LISTS.values(), MANIFEST]
+
+
+def _bring(folder: Path, bucket: str, key: str, there: Stored | None) -> tuple[str, str, list[int]]:
+    """Send one file unless the bucket holds it: its key, its object's ETag, and the bytes if any were sent."""
+    content = _read(folder, key)
+    if there and _holds(bucket, key, there, content):
+        return key, there.etag, []
+    answer = aws.s3().put_object(
+        Bucket=bucket,
+        Key=key,
+        Body=content,
+        ChecksumSHA256=_sha256(content),
+        ContentType=mimetypes.guess_type(key)[0] or "text/plain",
+    )
+    return key, answer["ETag"], [len(content)]
+
+
+def _holds(bucket: str, key: str, there: Stored, content: bytes) -> bool:
+    """Whether the object has this content. An ETag that is the MD5 tells without a request.
+
+    In a bucket that encrypts with KMS it is not, and the SHA-256 that came with the upload has to be asked for.
+    https://docs.aws.amazon.com/AmazonS3/latest/API/API_Object.html
+    """
+    if there.size != len(content):
+        return False
+    if there.etag.strip('"') == hashlib.md5(content, usedforsecurity=False).hexdigest():
+        return True
+    head = aws.s3().head_object(Bucket=bucket, Key=key, ChecksumMode="ENABLED")
+    return head.get("ChecksumSHA256") == _sha256(content)
+
+
+def _sha256(content: bytes) -> str:
+    return base64.b64encode(hashlib.sha256(content).digest()).decode()
+
+
+def _read(folder: Path, key: str) -> bytes:
+    try:
+        return (folder / key).read_bytes()
+    except OSError as error:
+        raise DataSetError(f"{folder / key}: cannot be read: {error.strerror}; build the data set again") from None
+
+
+def _listing(bucket: str) -> dict[str, Stored]:
+    """Every object of the training channels, and the manifest. What the console shows as empty folders is left out."""
+    pages = aws.s3().get_paginator("list_objects_v2")
+    return {
+        item["Key"]: Stored(item["Size"], item["ETag"])
+        for prefix in (*_CHANNEL_PREFIXES, MANIFEST)
+        for page in pages.paginate(Bucket=bucket, Prefix=prefix)
+        for item in page.get("Contents", [])
+        if not item["Key"].endswith("/")
+    }
+
+
+def _delete(bucket: str, keys: list[str]) -> None:
+    for start in range(0, len(keys), _MAX_KEYS):
+        batch = keys[start : start + _MAX_KEYS]
+        answer = aws.s3().delete_objects(
+            Bucket=bucket, Delete={"Objects": [{"Key": key} for key in batch], "Quiet": True}
+        )
+        for error in answer.get("Errors", []):
+            raise UploadError(f"s3://{bucket}/{error['Key']}: cannot be deleted: {error['Message']}")
+
+
+@contextmanager
+def _in_parallel(function: Callable[[str], _T], keys: list[str]) -> Iterator[Iterator[_T]]:
+    """The results in any order. Leaving the block early waits for the calls under way and begins no other."""
+    pool = ThreadPool(aws.MAX_CONNECTIONS)
+    try:
+        yield pool.imap_unordered(function, keys)
+    finally:
+        pool.terminate()
+        pool.join()

@@ -1,0 +1,116 @@
+from typing import Any
+
+import boto3
+import pytest
+from botocore.validate import ParamValidator
+
+from stacks.config import ConfigError, EnvironmentConfig, parse_environment
+from stacks.training_job import PRESETS, hyperparameters, training_job_request
+
+
+def _request(config: EnvironmentConfig, **changed: Any) -> dict[str, Any]:
+    inputs: dict[str, Any] = {
+        "job_name": "scones-dev-0123abcd-0123abcd-1",
+        "bucket": "b",
+        "role_arn": "arn:aws:iam::123456789012:role/sagemaker",
+        "image": "811284229777.dkr.ecr.us-east-1.amazonaws.com/image-classification:1",
+        "num_training_samples": "1000",
+        "checkpoint_prefix": "models/x/checkpoints/",
+        "tags": {"data-digest": "0" * 64},
+        **changed,
+    }
+    return {**training_job_request(config, **inputs)}
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize("spot", [False, True])
+def test_every_request_is_one_that_sagemaker_accepts(preset: str, spot: bool) -> None:
+    config = parse_environment("dev", {"training": {"preset": preset, "spot": spot, "hyperparameters": {"epochs": 5}}})
+    model = boto3.Session("unit", "test", region_name="us-east-1").client("sagemaker").meta.service_model
+    shape = model.operation_model("CreateTrainingJob").input_shape
+    report = ParamValidator().validate(_request(config), shape)
+    assert not report.has_errors(), report.generate_report()
+
+
+def test_the_four_channels_are_the_buckets_prefixes() -> None:
+    channels = {
+        channel["ChannelName"]: channel["DataSource"]["S3DataSource"]["S3Uri"]
+        for channel in _request(parse_environment("dev", {}))["InputDataConfig"]
+    }
+    assert channels == {
+        "train": "s3://b/train/",
+        "validation": "s3://b/test/",
+        "train_lst": "s3://b/train_lst/",
+        "validation_lst": "s3://b/test_lst/",
+    }
+
+
+def test_images_travel_as_they_are_and_the_container_has_no_network() -> None:
+    request = _request(parse_environment("dev", {}))
+    assert {channel["ContentType"] for channel in request["InputDataConfig"]} == {"application/x-image"}
+    assert request["AlgorithmSpecification"]["TrainingInputMode"] == "File"
+    assert request["OutputDataConfig"] == {"S3OutputPath": "s3://b/models/"}
+    assert request["EnableNetworkIsolation"] is True
+    assert {tag["Key"]: tag["Value"] for tag in request["Tags"]} == {
+        "application": "scones-unlimited",
+        "environment": "dev",
+        "data-digest": "0" * 64,
+    }
+
+
+def test_only_a_spot_job_waits_and_keeps_checkpoints() -> None:
+    on_demand = _request(parse_environment("dev", {}))
+    assert on_demand["StoppingCondition"] == {"MaxRuntimeInSeconds": 3600}
+    assert not {"EnableManagedSpotTraining", "CheckpointConfig"} & on_demand.keys()
+    spot = _request(parse_environment("dev", {"training": {"spot": True, "max_runtime_minutes": 30}}))
+    assert spot["EnableManagedSpotTraining"] is True
+    assert spot["StoppingCondition"] == {"MaxRuntimeInSeconds": 1800, "MaxWaitTimeInSeconds": 9000}
+    assert spot["CheckpointConfig"] == {"S3Uri": "s3://b/models/x/checkpoints/"}
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_presets_keep_to_what_the_algorithm_takes(preset: str) -> None:
+    values = hyperparameters(parse_environment("dev", {"training": {"preset": preset}}))
+    assert all(isinstance(value, str) for value in values.values())
+    transfer = values.get("use_pretrained_model") == "1"
+    # For 224x224 images, the only ones that come pretrained; and for images as small as these
+    allowed = ["18", "34", "50", "101", "152", "200"] if transfer else ["20", "32", "44", "56", "110"]
+    assert values["num_layers"] in allowed
+    crop = int(values["image_shape"].split(",")[1])
+    assert transfer == (crop == 224)
+    if "resize" in values:
+        assert int(values["resize"]) > crop
+
+
+def test_the_configuration_overrides_the_preset() -> None:
+    config = parse_environment(
+        "dev",
+        {
+            "classes": ["bus", "streetcar", "tractor"],
+            "training": {"hyperparameters": {"epochs": 8, "learning_rate": 0.01, "optimizer": "adam"}},
+        },
+    )
+    values = hyperparameters(config)
+    assert values["num_classes"] == "3"
+    assert (values["epochs"], values["learning_rate"], values["optimizer"]) == ("8", "0.01", "adam")
+    assert values["lr_scheduler_step"] == "4,6", "follows the epochs"
+
+
+@pytest.mark.parametrize(("epochs", "steps"), [(100, "50,75"), (4, "2,3"), (3, None), (1, None)])
+def test_the_learning_rate_falls_at_a_half_and_three_quarters(epochs: int, steps: str | None) -> None:
+    config = parse_environment("dev", {"training": {"hyperparameters": {"epochs": epochs}}})
+    assert hyperparameters(config).get("lr_scheduler_step") == steps
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("epoch", r"training\.hyperparameters\.epoch: .* no such hyperparameter; did you mean epochs"),
+        ("zzz", "did you mean augmentation_type, beta_1"),
+        ("num_training_samples", "follows from the data set; leave it out"),
+        ("num_classes", "follows from the data set; leave it out"),
+    ],
+)
+def test_a_hyperparameter_that_cannot_be_set_is_named(name: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        hyperparameters(parse_environment("dev", {"training": {"hyperparameters": {name: 1}}}))
