@@ -172,8 +172,9 @@ def _classify(cloud: LocalCloud, config: EnvironmentConfig) -> None:
 
 def _show_outcomes(outcomes: list[dict[str, Any]], truth: dict[str, str]) -> None:
     colours = {"ACCEPTED": "green", "REJECTED": "yellow", "FAILED": "red"}
-    table = Table("image", "true class", "predicted class", "", "outcome", box=None, header_style="bold")
-    table.columns[3].header, table.columns[3].justify = "confidence", "right"
+    table = Table("image", "true", "predicted", "confidence", "outcome", box=None, header_style="bold", pad_edge=False)
+    table.columns[0].overflow = "fold"
+    table.columns[3].justify = "right"
     for outcome in outcomes:
         label, true_class = outcome["label"], truth[outcome["s3_key"]]
         table.add_row(

@@ -3,7 +3,7 @@
 Kernel least squares over two views of an image:
 
 - colour and texture: Coates, Lee & Ng, "An Analysis of Single-Layer Networks in Unsupervised Feature Learning",
-  AISTATS 2011. Contrast-normalised, ZCA-whitened 6x6 patches, a k-means dictionary, triangle activation, quadrant pooling;
+  AISTATS 2011. Normalised, ZCA-whitened 6x6 patches, a k-means dictionary, triangle activation, quadrant pooling;
 - shape: histograms of oriented gradients, Dalal & Triggs, CVPR 2005.
 
 A bicycle that rides to the left is still a bicycle, so the kernel is averaged over the mirror image. Regularisation and
@@ -159,7 +159,7 @@ def _shape(images: NDArray[np.uint8]) -> Floats:
 
 
 def _squared_distances(a: Floats, b: Floats) -> Floats:
-    distances = np.square(a).sum(axis=1)[:, np.newaxis] - 2 * a @ b.T + np.square(b).sum(axis=1)
+    distances: Floats = np.square(a).sum(axis=1)[:, np.newaxis] - 2 * a @ b.T + np.square(b).sum(axis=1)
     return np.maximum(distances, 0, out=distances)
 
 
@@ -174,7 +174,7 @@ def _solve(kernel: Doubles, targets: Doubles) -> tuple[Doubles, Doubles]:
     """Coefficients of the regularised least squares, and the temperature, that predict left-out images best."""
     values, vectors = np.linalg.eigh((kernel + kernel.T) / 2)
     targets = targets - 1 / targets.shape[1]
-    best = None
+    best_loss, best = np.inf, (targets, np.asarray(1.0))
     for regularisation in REGULARISATIONS:
         inverse = (vectors / (np.maximum(values, 0) + regularisation)) @ vectors.T
         coefficients = inverse @ targets
@@ -182,10 +182,9 @@ def _solve(kernel: Doubles, targets: Doubles) -> tuple[Doubles, Doubles]:
         for temperature in TEMPERATURES:
             probabilities = _softmax(left_out / temperature)
             loss = -np.log(probabilities[targets > 0] + 1e-12).mean()
-            if best is None or loss < best[0]:
-                best = (loss, coefficients, np.asarray(temperature))
-    assert best is not None
-    return best[1], best[2]
+            if loss < best_loss:
+                best_loss, best = loss, (coefficients, np.asarray(temperature))
+    return best
 
 
 def _softmax(scores: Doubles) -> Doubles:

@@ -33,7 +33,7 @@ from stacks.config import EnvironmentConfig, parse_environment
 CLASS_NAMES = ("apple", "bicycle", "bee", "motorcycle")
 CLASSES = ("bicycle", "motorcycle")
 
-Split = tuple[list[str], list[int], Any]
+RawSplit = tuple[list[str], list[int], Any]
 
 
 def noise(count: int, seed: int) -> Any:
@@ -41,12 +41,12 @@ def noise(count: int, seed: int) -> Any:
     return np.random.default_rng(seed).integers(0, 256, (count, 32, 32, 3), np.uint8)
 
 
-def split_of(count: int, seed: int) -> Split:
+def split_of(count: int, seed: int) -> RawSplit:
     labels = [index % len(CLASS_NAMES) for index in range(count)]
     return [f"image_{seed}_{index}.png" for index in range(count)], labels, noise(count, seed)
 
 
-def archive_of(path: Path, *, train: Split | None = None, test: Split | None = None) -> Path:
+def archive_of(path: Path, *, train: RawSplit | None = None, test: RawSplit | None = None) -> Path:
     write_archive(
         path, class_names=CLASS_NAMES, splits={"train": train or split_of(20, 1), "test": test or split_of(8, 2)}
     )
