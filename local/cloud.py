@@ -104,6 +104,7 @@ class LocalCloud:
                 started.append(Process(module, popen.pid, port))
                 _state_file(directory).write_text(json.dumps([asdict(process) for process in started]))
                 _wait_until_healthy(popen, f"http://127.0.0.1:{port}{health}", directory / f"{module}.log")
+                popen.returncode = 0  # ended by its number, maybe by another process: Popen must not warn
         except BaseException:
             for process in started:
                 process.stop()
