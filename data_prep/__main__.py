@@ -2,17 +2,22 @@
 
 import json
 import sys
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
+from data_prep import aws
 from data_prep.build import MAX_REJECTED_SHARE, build_dataset
-from data_prep.dataset import Manifest, default_folder
+from data_prep.dataset import MANIFEST, Manifest, default_folder
 from data_prep.errors import DataPrepError
 from data_prep.fetch import CIFAR_100, DEFAULT_CACHE, fetch_archive, file_sha256
+from data_prep.job_view import job_view
 from data_prep.progress import progress_bars
 from data_prep.sample import draw_archive
+from data_prep.training import publish_model, start_training, wait_for_job
+from data_prep.upload import upload_dataset
 from data_prep.validate import validate_dataset
 from stacks.config import ConfigError, EnvironmentConfig, load_environment
 
@@ -31,6 +36,9 @@ AsJson = Annotated[bool, typer.Option("--json", help="The result as JSON on stan
 ArchivePath = Annotated[
     Path | None,
     typer.Option(help="Archive in CIFAR-100's format to use instead of the official one.", show_default=False),
+]
+DataSet = Annotated[
+    Path | None, typer.Option("--dataset", help="Data set folder; default is data/ENV.", show_default=False)
 ]
 
 
@@ -146,6 +154,130 @@ def sample(
             progress=progress,
         )
     typer.echo(path)
+
+
+@app.command(epilog="Example: python -m data_prep upload --env dev")
+def upload(
+    *,
+    env: Environment = "dev",
+    dataset: DataSet = None,
+    delete_extra: Annotated[
+        bool, typer.Option("--delete-extra", help="Delete objects of the training channels that no .lst file names.")
+    ] = False,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> None:
+    """Copy what changed of the data set to the environment's bucket, and verify that the two are equal."""
+    config = load_environment(env)
+    with aws.one_line_errors():
+        bucket = aws.data_stack(config).bucket
+        with progress_bars(quiet=quiet) as progress:
+            result = upload_dataset(
+                dataset or default_folder(env), bucket, delete_extra=delete_extra, progress=progress
+            )
+    show(
+        {"bucket": bucket, **asdict(result)},
+        f"s3://{bucket}: {result.uploaded:,} of {result.files:,} files uploaded ({result.uploaded_bytes:,} bytes), "
+        f"{result.deleted:,} deleted; it holds exactly the data set",
+        as_json=as_json,
+    )
+
+
+@app.command(epilog="Example: python -m data_prep train --env dev --spot")
+def train(
+    *,
+    env: Environment = "dev",
+    dataset: DataSet = None,
+    preset: Annotated[
+        Literal["scratch", "transfer"] | None,
+        typer.Option(
+            help="Train from nothing, or from weights of ImageNet; default is cdk.json's.", show_default=False
+        ),
+    ] = None,
+    spot: Annotated[
+        bool | None,
+        typer.Option("--spot/--no-spot", help="Use spot capacity; default is cdk.json's.", show_default=False),
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Start a job even if there is one for this data.")] = False,
+    resume: Annotated[str | None, typer.Option(metavar="JOB", help="Follow this job instead of starting one.")] = None,
+    wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Follow the job to its end.")] = True,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> None:
+    """Train SageMaker's built-in Image Classification on the uploaded data set and hand the model to the stacks.
+
+    The same data and parameters find the job that runs or has completed, so this can be interrupted and repeated.
+    """
+    config = load_environment(env)
+    changes = {"preset": preset, "spot": spot}
+    training = config.training.model_copy(update={key: value for key, value in changes.items() if value is not None})
+    config = config.model_copy(update={"training": training})
+    with aws.one_line_errors():
+        job = resume or _start(config, dataset or default_folder(env), force=force, quiet=quiet)
+        if wait:
+            _finish(config, job, quiet=quiet, as_json=as_json)
+        else:
+            show({"job": job}, f"{job}\nFollow it with `{_resume_command(config, job)}`", as_json=as_json)
+
+
+def _start(config: EnvironmentConfig, folder: Path, *, force: bool, quiet: bool) -> str:
+    with progress_bars(quiet=quiet) as progress:
+        job, is_new = start_training(config, folder, force=force, progress=progress)
+    if not quiet:
+        note(f"Started {job}" if is_new else f"{job} is for this data and these parameters: taking it")
+    return job
+
+
+def _finish(config: EnvironmentConfig, job: str, *, quiet: bool, as_json: bool) -> None:
+    """Follow a job to its end and hand its model over. An interruption leaves the job alone."""
+    try:
+        with job_view(quiet=quiet) as view:
+            state = wait_for_job(config, job, view)
+    except KeyboardInterrupt:
+        note(f"{job} goes on; follow it again with `{_resume_command(config, job)}`")
+        raise typer.Exit(130) from None
+    model = publish_model(config, state)
+    accuracy = "unknown" if model.accuracy is None else f"{model.accuracy:.3f}"
+    show(
+        asdict(model),
+        f"{model.artifact_uri}\nvalidation accuracy {accuracy}, {state.billable_seconds} s billable\n"
+        f'Deploy it with `cdk deploy "{config.name}/*"`',
+        as_json=as_json,
+    )
+
+
+def _resume_command(config: EnvironmentConfig, job: str) -> str:
+    return f"python -m data_prep train --env {config.name} --resume {job}"
+
+
+@app.command(epilog="Example: python -m data_prep run --env dev")
+def run(
+    *,
+    env: Environment = "dev",
+    archive: ArchivePath = None,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> None:
+    """Fetch, build, validate, upload and train, each only if it is not done yet."""
+    config = load_environment(env)
+    with aws.one_line_errors():
+        bucket = aws.data_stack(config).bucket  # before the download: is there a place for all of it?
+        source = archive_for(config, archive, quiet=quiet)
+        folder = default_folder(env)
+        with progress_bars(quiet=quiet) as progress:
+            if not _is_built(folder, source, config):
+                build_dataset(source, folder, classes=config.classes, progress=progress)
+            upload_dataset(folder, bucket, progress=progress)
+        job = _start(config, folder, force=False, quiet=quiet)
+        _finish(config, job, quiet=quiet, as_json=as_json)
+
+
+def _is_built(folder: Path, archive: Path, config: EnvironmentConfig) -> bool:
+    """Whether the folder was made of this archive for these classes."""
+    if not (folder / MANIFEST).exists():
+        return False
+    manifest = Manifest.load(folder)
+    return (manifest.archive.sha256, manifest.classes) == (file_sha256(archive), config.classes)
 
 
 def main(arguments: list[str] | None = None) -> None:

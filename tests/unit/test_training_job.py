@@ -27,7 +27,7 @@ def _request(config: EnvironmentConfig, **changed: Any) -> dict[str, Any]:
 def test_every_request_is_one_that_sagemaker_accepts(preset: str, spot: bool) -> None:
     config = parse_environment("dev", {"training": {"preset": preset, "spot": spot, "hyperparameters": {"epochs": 5}}})
     model = boto3.Session("unit", "test", region_name="us-east-1").client("sagemaker").meta.service_model
-    shape = model.operation_model("CreateTrainingJob").input_shape
+    shape = model.shape_for("CreateTrainingJobRequest")
     report = ParamValidator().validate(_request(config), shape)
     assert not report.has_errors(), report.generate_report()
 

@@ -1,0 +1,336 @@
+"""Starts SageMaker training jobs, follows them, and hands their model over to the stacks.
+
+The name of a job tells the environment, the data and the parameters that it is for, so that the same command finds
+the job of an interrupted run instead of starting, and paying for, a second one.
+"""
+
+import hashlib
+import json
+import re
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from botocore.exceptions import ClientError
+
+from data_prep import aws
+from data_prep.dataset import MANIFEST, Manifest
+from data_prep.errors import DataSetError, TrainingError
+from data_prep.progress import Progress, silent
+from data_prep.upload import compare
+from data_prep.validate import validate_dataset
+from stacks import prefixes
+from stacks.config import EnvironmentConfig
+from stacks.training_job import ACCURACY_METRIC, hyperparameters, training_job_request
+
+if TYPE_CHECKING:
+    from mypy_boto3_sagemaker.type_defs import DescribeTrainingJobResponseTypeDef
+
+POLL_SECONDS = 2
+
+_LOG_GROUP = "/aws/sagemaker/TrainingJobs"
+# What the algorithm prints after each epoch, and what its metric is read from
+_EPOCH = re.compile(r"Epoch\[(\d+)\] Validation-accuracy=([0-9.]+)")
+
+
+@dataclass(frozen=True)
+class JobState:
+    """A training job as it is now; `accuracies` are the validation accuracies by epoch."""
+
+    name: str
+    status: str
+    secondary_status: str
+    message: str
+    instance_type: str
+    training_seconds: int
+    billable_seconds: int
+    accuracies: dict[int, float]
+    failure_reason: str
+    artifact_uri: str
+
+
+@dataclass(frozen=True)
+class TrainedModel:
+    """A model artifact and where it comes from, as the environment's metadata parameter holds it.
+
+    `classes` are in label order; `accuracy` is that of the best epoch, which is the one in the artifact, on the
+    validation channel, or None if the job told none.
+    """
+
+    job: str
+    artifact_uri: str
+    accuracy: float | None
+    classes: tuple[str, ...]
+    data_digest: str
+    image: str
+    hyperparameters: dict[str, str]
+
+
+def start_training(
+    config: EnvironmentConfig, folder: Path, *, force: bool = False, progress: Progress = silent
+) -> tuple[str, bool]:
+    """Start the job for this data and these parameters: its name, and whether it is a new one.
+
+    An earlier job for the same data and parameters is taken if it runs or has completed, unless `force`. Raises
+    DataSetError, UploadError or TrainingError before anything is started that would fail.
+    """
+    manifest = Manifest.load(folder)
+    if manifest.classes != config.classes:
+        raise DataSetError(
+            f"{folder}: holds the classes {', '.join(manifest.classes)}, but environment {config.name!r} has "
+            f"{', '.join(config.classes)}; order counts; `python -m data_prep build --env {config.name}` builds it anew"
+        )
+    parameters = hyperparameters(config)
+    samples = manifest.splits["train"].total
+    batch = parameters["mini_batch_size"]
+    if not batch.isdecimal() or not 1 <= int(batch) <= samples:
+        raise TrainingError(
+            f"mini_batch_size is {batch}, but must be from 1 to the {samples} training images: "
+            "set training.hyperparameters.mini_batch_size in cdk.json"
+        )
+    stack = aws.data_stack(config)
+    image = image_uri(stack.region)
+    base = _base_name(config, manifest.data_digest, image, parameters)
+    latest = _latest_attempt(base)
+    if latest and not force and latest[1] in ("InProgress", "Stopping", "Completed"):
+        return f"{base}-{latest[0]}", False
+
+    report = validate_dataset(folder, progress=progress)
+    if not report.is_valid:
+        first = report.problems[0]
+        raise DataSetError(
+            f"{folder}: has {len(report.problems)} problems, the first is {first.file}: {first.reason}; "
+            f"`python -m data_prep validate {folder}` shows all"
+        )
+    difference = compare(folder, stack.bucket)
+    if not difference.is_equal:
+        raise DataSetError(
+            f"s3://{stack.bucket}: {len(difference.changed)} of {difference.files} files differ from {folder} or are "
+            f"missing, {len(difference.extra)} are too many: run `python -m data_prep upload --env {config.name}`"
+        )
+    name = f"{base}-{latest[0] + 1 if latest else 1}"
+    request = training_job_request(
+        config,
+        job_name=name,
+        bucket=stack.bucket,
+        role_arn=stack.sagemaker_role_arn,
+        image=image,
+        num_training_samples=str(samples),
+        # A spot job that ran out of time is continued by the next attempt; a forced one starts from nothing
+        checkpoint_prefix=f"{prefixes.MODELS}{name if force else base}/checkpoints/",
+        tags={"data-digest": manifest.data_digest},
+    )
+    # Beside the artifact lies what it was trained on
+    aws.s3().put_object(Bucket=stack.bucket, Key=_manifest_key(name), Body=(folder / MANIFEST).read_bytes())
+    try:
+        aws.sagemaker().create_training_job(**request)
+    except ClientError as error:
+        if error.response["Error"]["Code"] == "ResourceInUse":  # another run of this command was faster
+            return name, False
+        raise _refused(config, stack.sagemaker_role_arn, error) from None
+    return name, True
+
+
+def image_uri(region: str) -> str:
+    """The algorithm's container image in a region."""
+    from sagemaker.core import image_uris  # noqa: PLC0415 - importing it takes seconds
+
+    uri: str = image_uris.retrieve("image-classification", region)
+    return uri
+
+
+def _base_name(config: EnvironmentConfig, data_digest: str, image: str, parameters: dict[str, str]) -> str:
+    """What decides the model; the instance it is trained on does not."""
+    decisive = json.dumps([image, parameters], sort_keys=True).encode()
+    return f"{config.stage_name}-{data_digest[:8]}-{hashlib.sha256(decisive).hexdigest()[:8]}"
+
+
+def _latest_attempt(base: str) -> tuple[int, str] | None:
+    """Number and status of the last job of this name; SageMaker keeps jobs for ever, so their number counts up."""
+    pages = aws.sagemaker().get_paginator("list_training_jobs").paginate(NameContains=f"{base}-")
+    attempts = [
+        (int(match[1]), str(job["TrainingJobStatus"]))
+        for page in pages
+        for job in page["TrainingJobSummaries"]
+        if (match := re.fullmatch(rf"{re.escape(base)}-(\d+)", job["TrainingJobName"]))
+    ]
+    return max(attempts, default=None)
+
+
+def _manifest_key(job_name: str) -> str:
+    return f"{prefixes.MODELS}{job_name}/{MANIFEST}"
+
+
+def _refused(config: EnvironmentConfig, role_arn: str, error: ClientError) -> Exception:
+    """Why SageMaker did not take the job, with what to do."""
+    code, message = error.response["Error"]["Code"], error.response["Error"]["Message"]
+    instance = config.training.instance_type
+    kind = "spot training job" if config.training.spot else "training job"
+    if code == "ResourceLimitExceeded":
+        return TrainingError(
+            f"the account's quota for {instance} is used up (new accounts have 0): {message}\n"
+            f'Ask for "{instance} for {kind} usage" under Service Quotas, Amazon SageMaker, or set '
+            "training.instance_type in cdk.json to one that the account has, such as ml.g4dn.xlarge."
+        )
+    if "PassRole" in message:
+        return TrainingError(f"the caller may not hand SageMaker its role; it needs iam:PassRole on {role_arn}")
+    if code == "ValidationException" and "role" in message.lower():
+        return TrainingError(
+            f"SageMaker cannot take on its role: {message}\nDeploy it again with `cdk deploy {config.name}/Data`."
+        )
+    return error
+
+
+def job_state(job_name: str) -> JobState:
+    """Look at a job once; raises TrainingError if there is none of that name."""
+    job = _describe(job_name)
+    transitions = job.get("SecondaryStatusTransitions", [])
+    return JobState(
+        name=job_name,
+        status=job["TrainingJobStatus"],
+        secondary_status=job["SecondaryStatus"],
+        message=transitions[-1].get("StatusMessage", "") if transitions else "",
+        instance_type=job["ResourceConfig"].get("InstanceType", ""),
+        training_seconds=job.get("TrainingTimeInSeconds", 0),
+        billable_seconds=job.get("BillableTimeInSeconds", 0),
+        accuracies=_accuracies(job_name),
+        failure_reason=job.get("FailureReason", ""),
+        artifact_uri=job.get("ModelArtifacts", {}).get("S3ModelArtifacts", ""),
+    )
+
+
+def _describe(job_name: str) -> "DescribeTrainingJobResponseTypeDef":
+    try:
+        return aws.sagemaker().describe_training_job(TrainingJobName=job_name)
+    except ClientError as error:
+        if "not found" not in error.response["Error"]["Message"].lower():
+            raise
+        raise TrainingError(
+            f"there is no training job {job_name} in {aws.sagemaker().meta.region_name}; "
+            "`aws sagemaker list-training-jobs` shows them"
+        ) from None
+
+
+def _accuracies(job_name: str) -> dict[int, float]:
+    """By epoch, from the job's log: CloudWatch's metrics keep one value a minute, in which many epochs pass."""
+    pages = aws.logs().get_paginator("filter_log_events")
+    try:
+        return {
+            int(match[1]): float(match[2])
+            for page in pages.paginate(
+                logGroupName=_LOG_GROUP, logStreamNamePrefix=f"{job_name}/", filterPattern='"Validation-accuracy"'
+            )
+            for event in page["events"]
+            if (match := _EPOCH.search(event["message"]))
+        }
+    except ClientError as error:
+        if error.response["Error"]["Code"] != "ResourceNotFoundException":
+            raise
+        return {}  # the account's first job has not written yet
+
+
+def wait_for_job(
+    config: EnvironmentConfig,
+    job_name: str,
+    show: Callable[[JobState], None],
+    sleep: Callable[[float], None] = time.sleep,
+) -> JobState:
+    """Follow a job of this environment to its end, showing each state.
+
+    Raises TrainingError if the job is another's, or ends without a model.
+    """
+    if not re.fullmatch(rf"{re.escape(config.stage_name)}(-[0-9a-f]{{8}}){{2}}-\d+", job_name):
+        raise TrainingError(
+            f"{job_name!r} is no job of environment {config.name!r}: "
+            f"those are called {config.stage_name}-DATA-PARAMETERS-NUMBER"
+        )
+    while True:
+        state = job_state(job_name)
+        show(state)
+        if state.status == "Completed":
+            return state
+        if state.status in ("Failed", "Stopped"):
+            raise TrainingError(
+                f"{job_name} ended as {state.secondary_status}: {_reason_and_way_out(state, config.name)}"
+            )
+        sleep(POLL_SECONDS)
+
+
+_WAYS_OUT = (
+    (
+        "CapacityError",
+        "AWS has no such instance free now: try again later, or set another training.instance_type in cdk.json.",
+    ),
+    (
+        "MaxWaitTimeExceeded",
+        "Spot instances were interrupted or not to be had. The same command continues from the last checkpoint; "
+        "`--no-spot` does not wait for them.",
+    ),
+    (
+        "MaxRuntimeExceeded",
+        "Raise training.max_runtime_minutes in cdk.json, or train fewer epochs.",
+    ),
+    (
+        "batch",
+        "Set training.hyperparameters.mini_batch_size in cdk.json to at most the number of images of a split.",
+    ),
+    (
+        "AccessDenied|Access Denied|NoSuchBucket|not authorized",
+        "SageMaker's role lacks a right: deploy it again with `cdk deploy {environment}/Data`.",
+    ),
+    (
+        "InternalServerError",
+        "The failure is SageMaker's: start it again with the same command.",
+    ),
+)
+
+
+def _reason_and_way_out(state: JobState, environment: str) -> str:
+    reason = state.failure_reason or state.message or "no reason given"
+    for pattern, way_out in _WAYS_OUT:
+        if re.search(pattern, f"{state.secondary_status} {reason}", re.IGNORECASE):
+            return f"{reason}\n{way_out.format(environment=environment)}"
+    return f"{reason}\nIts log: CloudWatch log group {_LOG_GROUP}, streams {state.name}/"
+
+
+def publish_model(config: EnvironmentConfig, state: JobState) -> TrainedModel:
+    """Hand the artifact of a completed job to the model stack: its SSM parameters change, if they have to.
+
+    Raises TrainingError if the job was trained on other classes than the environment has now.
+    """
+    job = _describe(state.name)
+    bucket = aws.data_stack(config).bucket
+    content = aws.s3().get_object(Bucket=bucket, Key=_manifest_key(state.name))["Body"].read()
+    manifest: dict[str, Any] = json.loads(content)
+    classes = tuple(manifest["classes"])
+    if classes != config.classes:
+        raise TrainingError(
+            f"{state.name} was trained on {', '.join(classes)}, but environment {config.name!r} has "
+            f"{', '.join(config.classes)}: train a new model, or set the classes in cdk.json back"
+        )
+    final = [m["Value"] for m in job.get("FinalMetricDataList", []) if m["MetricName"] == ACCURACY_METRIC]
+    model = TrainedModel(
+        job=state.name,
+        artifact_uri=state.artifact_uri,
+        accuracy=max([*state.accuracies.values(), *final], default=None),
+        classes=classes,
+        data_digest=manifest["data_digest"],
+        image=job["AlgorithmSpecification"]["TrainingImage"],
+        hyperparameters=job["HyperParameters"],
+    )
+    # The artifact last: it is what a deployment reads
+    _put_parameter(config.model_metadata_parameter, json.dumps(asdict(model)))
+    _put_parameter(config.artifact_parameter, model.artifact_uri)
+    return model
+
+
+def _put_parameter(name: str, value: str) -> None:
+    client = aws.ssm()
+    try:
+        if client.get_parameter(Name=name)["Parameter"]["Value"] == value:
+            return
+    except client.exceptions.ParameterNotFound:
+        pass
+    client.put_parameter(Name=name, Value=value, Type="String", Overwrite=True)
