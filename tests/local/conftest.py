@@ -53,11 +53,16 @@ def cloud(tmp_path_factory: pytest.TempPathFactory, assembly: Path, dataset: Pat
         LocalCloud.stop_running(directory)
 
 
-@pytest.fixture(autouse=True)
-def _local_aws(monkeypatch: pytest.MonkeyPatch, cloud: LocalCloud, _no_real_aws: None) -> None:
+def use(cloud: LocalCloud, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Point the AWS SDK of this process at the local cloud."""
     for name, value in cloud.environment.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)  # it remembers the credentials that it saw first
+
+
+@pytest.fixture(autouse=True)
+def _local_aws(monkeypatch: pytest.MonkeyPatch, cloud: LocalCloud, _no_real_aws: None) -> None:
+    use(cloud, monkeypatch)
 
 
 @pytest.fixture
@@ -65,16 +70,20 @@ def environment(_local_aws: None) -> Environment:
     return Environment.deployed(load_environment("dev"))
 
 
-@pytest.fixture
-def inbox(environment: Environment) -> Inbox:
-    return Inbox(environment.alert_topic_arn)
-
-
-@pytest.fixture
-def confident_images(environment: Environment, dataset: Path) -> list[str]:
+@pytest.fixture(scope="session")
+def confident_images(cloud: LocalCloud, dataset: Path) -> list[str]:
     """Keys of test images that the trained model is sure of."""
-    keys = [image.key for image in labelled_images(dataset, environment.config.classes, at_most=40)]
-    outcomes = environment.classify(keys).manifest["outcomes"]
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        use(cloud, monkeypatch)
+        environment = Environment.deployed(load_environment("dev"))
+        keys = [image.key for image in labelled_images(dataset, environment.config.classes, at_most=40)]
+        outcomes = environment.classify(keys).manifest["outcomes"]
     confident = [outcome["s3_key"] for outcome in outcomes if outcome["outcome"] == "ACCEPTED"]
     assert len(confident) >= 10, "the model must be sure of some images for the tests to mean anything"
     return confident
+
+
+@pytest.fixture
+def inbox(environment: Environment, confident_images: list[str]) -> Inbox:
+    """Opened after the images were looked for, which the topic is told of too."""
+    return Inbox(environment.alert_topic_arn)

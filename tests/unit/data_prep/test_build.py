@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from data_prep import build
+from data_prep import build, images
 from data_prep.build import build_dataset
 from data_prep.dataset import Manifest, read_list
 from data_prep.errors import ArchiveError, DataSetError
@@ -86,7 +86,7 @@ def test_a_bad_image_is_rejected_with_its_reason(tmp_path: Path) -> None:
 def test_an_image_that_the_encoder_spoils_is_rejected(
     archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    encode = build.encode_png
+    encode = images.encode_png
     monkeypatch.setattr(build, "encode_png", lambda pixels: encode(255 - pixels))
     manifest = build_dataset(archive, tmp_path / "data", classes=CLASSES, max_rejected_share=1)
     assert {r.reason for r in manifest.splits["train"].rejected} == {"the encoded image has other pixels"}
