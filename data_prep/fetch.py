@@ -141,7 +141,7 @@ def _complete(remote: RemoteArchive, part: Path, progress: Progress) -> None:
 
 def _pool(url: str) -> urllib3.PoolManager:
     # Only the start of a request is repeated here; a body that breaks off is taken up by _complete
-    retries = urllib3.Retry(connect=1, read=1, status=3, redirect=0, backoff_factor=1, status_forcelist=(429, 502, 503))
+    retries = urllib3.Retry(connect=1, read=1, status=3, backoff_factor=1, status_forcelist=(429, 502, 503))
     context = ssl.create_default_context()
     proxy = urllib.request.getproxies().get("https")
     if proxy and not urllib.request.proxy_bypass(urlsplit(url).hostname or ""):
@@ -162,6 +162,7 @@ def _request_rest(pool: urllib3.PoolManager, remote: RemoteArchive, part: Path, 
             remote.url,
             headers={"Range": f"bytes={have}-"} if have else {},
             preload_content=False,
+            redirect=False,
             decode_content=False,
         )
     except MaxRetryError as error:

@@ -22,10 +22,10 @@ from rich.text import Text
 class Progress(Protocol):
     """Called while a stage advances: `done` of `total` so far."""
 
-    def __call__(self, stage: str, done: int, total: int) -> None: ...
+    def __call__(self, stage: str, done: int, total: int, /) -> None: ...
 
 
-def silent(stage: str, done: int, total: int) -> None:
+def silent(_stage: str, _done: int, _total: int) -> None:
     """No progress shown."""
 
 

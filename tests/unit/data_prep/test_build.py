@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from data_prep import build, images
+from data_prep import build
 from data_prep.build import build_dataset
 from data_prep.dataset import Manifest, read_list
 from data_prep.errors import ArchiveError, DataSetError
 from data_prep.fetch import file_sha256
+from data_prep.images import encode_png
 from data_prep.sample import draw_archive
 from data_prep.validate import validate_dataset
 from tests.unit.data_prep.conftest import CLASSES, archive_of, noise, split_of
@@ -86,11 +87,10 @@ def test_a_bad_image_is_rejected_with_its_reason(tmp_path: Path) -> None:
 def test_an_image_that_the_encoder_spoils_is_rejected(
     archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    encode = images.encode_png
-    monkeypatch.setattr(build, "encode_png", lambda pixels: encode(255 - pixels))
+    monkeypatch.setattr(build, "encode_png", lambda pixels: encode_png(255 - pixels))
     manifest = build_dataset(archive, tmp_path / "data", classes=CLASSES, max_rejected_share=1)
     assert {r.reason for r in manifest.splits["train"].rejected} == {"the encoded image has other pixels"}
-    monkeypatch.setattr(build, "encode_png", lambda pixels: encode(pixels)[:-20])
+    monkeypatch.setattr(build, "encode_png", lambda pixels: encode_png(pixels)[:-20])
     manifest = build_dataset(archive, tmp_path / "data", classes=CLASSES, max_rejected_share=1)
     assert "truncated PNG" in manifest.splits["train"].rejected[0].reason
 

@@ -1,0 +1,89 @@
+import json
+import shlex
+from pathlib import Path
+
+import pytest
+
+from data_prep import __main__ as cli
+from data_prep.sample import draw_archive
+
+
+@pytest.fixture(autouse=True)
+def _small_and_offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The host of CIFAR-100 cannot be reached, archives are small, and everything is written below tmp_path."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(cli, "default_folder", lambda environment: tmp_path / "data" / environment)
+
+    def fetch(*, classes: tuple[str, ...], cache: Path, say: object, progress: object) -> Path:
+        return draw_archive(tmp_path / "drawn.tar.gz", classes=classes, train_per_class=2, test_per_class=1)
+
+    monkeypatch.setattr(cli, "fetch_archive", fetch)
+    monkeypatch.setattr(cli, "draw_archive", lambda path, **_: path)
+
+
+def run(*arguments: str) -> int:
+    with pytest.raises(SystemExit) as ended:
+        cli.main(list(arguments))
+    return int(ended.value.code or 0)
+
+
+@pytest.mark.parametrize("command", ["fetch", "build", "sample", "validate"])
+def test_the_example_of_each_help_runs(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(command, "--help") == 0
+    (example,) = [line for line in capsys.readouterr().out.splitlines() if "Example: " in line]
+    assert run("build", "--quiet") == 0  # what validate checks
+    arguments = shlex.split(example.partition("python -m data_prep ")[2])
+    assert arguments[0] == command
+    assert run(*arguments) == 0
+
+
+def test_build_and_validate_answer_in_json(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("build", "--json") == 0
+    built = json.loads(capsys.readouterr().out)
+    assert built["splits"]["train"]["counts"] == {"bicycle": 2, "motorcycle": 2}
+    assert run("validate", "--json") == 0
+    report = json.loads(capsys.readouterr().out)
+    assert (report["data_digest"], report["problems"]) == (built["data_digest"], [])
+
+
+def test_validate_ends_with_1_if_there_is_a_problem(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run("build")
+    next((tmp_path / "data/dev/train").iterdir()).write_bytes(b"")
+    assert run("validate") == 1
+    assert "neither PNG nor JPEG, but empty" in capsys.readouterr().out
+
+
+def test_another_archive_is_taken_with_a_warning_that_names_its_digest(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run("build")
+    assert run("fetch", "--archive", str(tmp_path / "drawn.tar.gz")) == 0
+    output = capsys.readouterr()
+    digest = output.out.split()[-1]
+    assert f"is not the official archive; its sha256 is {digest}" in output.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["build", "--env", "nope"], "environment 'nope' is not in cdk.json"),
+        (["build", "--archive", "absent"], "absent: no such file"),
+        (["validate", "absent"], "absent: no such folder"),
+    ],
+)
+def test_what_cannot_be_done_is_one_line_and_exit_code_1(
+    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(*arguments) == 1
+    output = capsys.readouterr()
+    assert output.out == ""
+    assert output.err.startswith("Error: ")
+    assert message in output.err
+    assert output.err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "arguments", [["build", "--nope"], ["nope"], ["build", "--max-rejected-share", "2"], ["sample"]]
+)
+def test_wrong_usage_is_exit_code_2(arguments: list[str]) -> None:
+    assert run(*arguments) == 2
