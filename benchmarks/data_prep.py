@@ -77,7 +77,7 @@ def floor(archive: Path, _folder: Path, classes: tuple[str, ...]) -> dict[str, f
 
 def notebook(archive: Path, folder: Path, classes: tuple[str, ...]) -> dict[str, float]:
     import matplotlib.pyplot as plt  # noqa: PLC0415 - not among the project's dependencies
-    import pandas as pd  # type: ignore[import-untyped]  # noqa: PLC0415
+    import pandas as pd  # noqa: PLC0415
 
     def load(name: str) -> Any:
         with (folder / "cifar-100-python" / name).open("rb") as file:
