@@ -83,7 +83,7 @@ def read_channel(s3: "S3Client", images_uri: str, lst_uri: str) -> Channel:
         uri = f"{images_uri.rstrip('/')}/{path}"
         if uri not in etags:
             raise JobFailedError(f"ClientError: {lst_uri} names an image that is not there: {uri}")
-        digest.update(f"{label}\0{uri}\0{etags[uri]}\n".encode())
+        digest.update(f"{label}\0{path}\0{etags[uri]}\n".encode())  # not the URI: each run has a bucket of its own
         uris.append(uri)
         labels.append(int(float(label)))
     if not uris:
