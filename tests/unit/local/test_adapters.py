@@ -7,6 +7,7 @@ import inspect
 import json
 from importlib.metadata import version
 
+import pytest
 from ministack.core import iam_evaluator
 from ministack.services import lambda_svc, stepfunctions
 from ministack.services.cloudformation import provisioners
@@ -26,6 +27,17 @@ def test_the_emulators_functions_still_hide_the_class_of_an_error() -> None:
 
 def test_the_emulators_state_machines_still_call_services_without_a_role() -> None:
     assert list(inspect.signature(stepfunctions._invoke_aws_sdk_integration).parameters) == ["resource", "input_data"]
+    assert list(inspect.signature(stepfunctions._invoke_resource).parameters) == ["resource", "input_data"]
+
+
+@pytest.mark.parametrize(
+    "integration",
+    ["sagemaker:createTrainingJob.sync", "sagemaker:createTransformJob.sync", "aws-sdk:sagemaker:describeEndpoint"],
+)
+def test_the_emulators_state_machines_still_cannot_call_sagemaker(integration: str) -> None:
+    with pytest.raises(stepfunctions._ExecutionError) as caught:
+        stepfunctions._invoke_resource(f"arn:aws:states:::{integration}", {})
+    assert "not yet implemented" in caught.value.cause or "not supported" in caught.value.cause
 
 
 def test_the_emulators_wildcards_still_stop_at_a_newline() -> None:
