@@ -14,10 +14,16 @@ class ClassifierSettings:
 
 @cache
 def classifier() -> ClassifierSettings:
-    classes = json.loads(_required("CLASSES"))
-    if not isinstance(classes, list) or len(classes) < 2 or not all(isinstance(name, str) for name in classes):
-        raise ValueError(f"CLASSES must be a JSON list of at least two names, not {classes!r}")
-    return ClassifierSettings(endpoint_name=_required("ENDPOINT_NAME"), classes=tuple(classes))
+    return ClassifierSettings(endpoint_name=_required("ENDPOINT_NAME"), classes=classes())
+
+
+@cache
+def classes() -> tuple[str, ...]:
+    """In label order."""
+    names = json.loads(_required("CLASSES"))
+    if not isinstance(names, list) or len(names) < 2 or not all(isinstance(name, str) for name in names):
+        raise ValueError(f"CLASSES must be a JSON list of at least two names, not {names!r}")
+    return tuple(names)
 
 
 @dataclass(frozen=True)
@@ -32,6 +38,17 @@ def filter_confidence() -> FilterSettings:
     if not 0 < threshold <= 1:  # also refuses NaN
         raise ValueError(f"CONFIDENCE_THRESHOLD must be above 0 and at most 1, not {threshold}")
     return FilterSettings(confidence_threshold=threshold, bucket_name=_required("BUCKET_NAME"))
+
+
+@dataclass(frozen=True)
+class PredictionSettings:
+    bucket_name: str
+
+
+@cache
+def predictions() -> PredictionSettings:
+    """Where predictions and manifests lie."""
+    return PredictionSettings(bucket_name=_required("BUCKET_NAME"))
 
 
 def _required(name: str) -> str:

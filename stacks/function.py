@@ -21,6 +21,8 @@ class Function(lambda_.Function):
         *,
         config: EnvironmentConfig,
         environment: Mapping[str, str] | None = None,
+        # Above the bounded retries of lambda_src/aws.py, under the state's time-out
+        timeout: Duration = Duration.seconds(20),  # noqa: B008 - a constant
     ) -> None:
         log_group = LogGroup(scope, f"{construct_id}Logs", config=config)
         role = iam.Role(scope, f"{construct_id}Role", assumed_by=iam.ServicePrincipal("lambda.amazonaws.com"))
@@ -41,8 +43,7 @@ class Function(lambda_.Function):
             role=role,
             environment=dict(environment or {}),
             memory_size=512,
-            # Above the bounded retries of lambda_src/aws.py, under the state's time-out
-            timeout=Duration.seconds(20),
+            timeout=timeout,
             logging_format=lambda_.LoggingFormat.JSON,
             log_group=log_group,
             tracing=lambda_.Tracing.ACTIVE,

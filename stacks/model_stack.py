@@ -71,4 +71,5 @@ class ModelStack(Stack):
             endpoint_name=config.endpoint_name,
             endpoint_config_name=endpoint_config.attr_endpoint_config_name,
         )
+        self.model_name = model.attr_model_name
         CfnOutput(self, "EndpointName", value=endpoint.attr_endpoint_name)

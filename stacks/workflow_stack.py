@@ -64,6 +64,12 @@ class WorkflowStack(Stack):
             },
         )
         filter_confidence.allow(["s3:PutObject"], [bucket.arn_for_objects(f"{prefixes.PREDICTIONS}*")])
+        # In the order of the steps; the bulk workflows call them too
+        self.steps = {
+            "SerializeImageData": serialize_image_data,
+            "Classifier": classifier,
+            "FilterConfidence": filter_confidence,
+        }
 
         state_machine = sfn.StateMachine(
             self,
@@ -73,9 +79,7 @@ class WorkflowStack(Stack):
                 classification_workflow(
                     Construct(self, "States"),
                     environment=config.name,
-                    serialize_image_data=serialize_image_data,
-                    classifier=classifier,
-                    filter_confidence=filter_confidence,
+                    steps=self.steps,
                     bucket=bucket,
                     alert_topic=alert_topic,
                     map_concurrency=config.map_concurrency,
@@ -104,7 +108,7 @@ class WorkflowStack(Stack):
             retention_period=Duration.days(14),
         )
         self._start_on_upload(state_machine, bucket=bucket, dead_letters=dead_letters)
-        if config.schedule:
+        if config.schedule and config.schedule.workflow == "inline":
             scheduler.Schedule(
                 self,
                 "Schedule",

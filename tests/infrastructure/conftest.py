@@ -89,6 +89,11 @@ def workflow(assembly: Path, environment: str) -> Template:
 
 
 @pytest.fixture(scope="session")
+def bulk(assembly: Path, environment: str) -> Template:
+    return _template(assembly, environment, "Bulk")
+
+
+@pytest.fixture(scope="session")
 def definition(workflow: Template) -> dict[str, Any]:
     """The state machine's definition, with references in angle brackets."""
     rendered = workflow.only("AWS::StepFunctions::StateMachine")["DefinitionString"]
