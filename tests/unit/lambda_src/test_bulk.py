@@ -4,7 +4,7 @@ import json
 import tracemalloc
 from collections.abc import Iterator
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import boto3
 import pytest
@@ -204,7 +204,7 @@ class EndlessFile:
 
 def test_memory_does_not_grow_with_the_outcomes(monkeypatch: pytest.MonkeyPatch) -> None:
     def peak(count: int) -> int:
-        body = StreamingBody(EndlessFile(count), None)
+        body = StreamingBody(cast("Any", EndlessFile(count)), cast("Any", None))
         monkeypatch.setattr(aws, "s3", lambda: SimpleNamespace(get_object=lambda **_: {"Body": body}))
         tracemalloc.start()
         try:
