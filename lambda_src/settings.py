@@ -34,6 +34,16 @@ def filter_confidence() -> FilterSettings:
     return FilterSettings(confidence_threshold=threshold, bucket_name=_required("BUCKET_NAME"))
 
 
+@dataclass(frozen=True)
+class MetricsSettings:
+    namespace: str
+
+
+@cache
+def metrics() -> MetricsSettings:
+    return MetricsSettings(namespace=_required("METRIC_NAMESPACE"))
+
+
 def _required(name: str) -> str:
     value = os.environ.get(name)
     if not value:

@@ -15,7 +15,9 @@ def _environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setenv("CLASSES", '["bicycle", "motorcycle"]')
     monkeypatch.setenv("CONFIDENCE_THRESHOLD", "0.9")
     monkeypatch.setenv("BUCKET_NAME", "the-bucket")
+    monkeypatch.setenv("METRIC_NAMESPACE", "SconesUnlimited/dev")
     yield
+    settings.metrics.cache_clear()
     settings.classifier.cache_clear()
     settings.filter_confidence.cache_clear()
 
