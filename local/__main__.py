@@ -131,6 +131,8 @@ def _upload_and_train(cloud: LocalCloud, config: EnvironmentConfig) -> None:
     for command in ("upload", "train"):
         with _stage(f"data_prep {command}"):
             _data_prep(cloud, command, "--env", config.name, "--dataset", str(DATASET))
+    with _stage("data_prep baseline"):
+        _data_prep(cloud, "baseline", "--env", config.name)
 
 
 def _data_prep(cloud: LocalCloud, *arguments: str) -> None:
@@ -249,9 +251,17 @@ def _short(path: Path) -> str:
     return str(path.relative_to(PROJECT_ROOT))
 
 
+def _interrupt(*_: object) -> None:
+    # Once: whoever asks again must not interrupt the clean-up
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    raise KeyboardInterrupt
+
+
 def main() -> None:
     # A terminated run cleans up as one that was interrupted
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _interrupt)
     try:
         app()
     except (ConfigError, LocalCloudError, UnexpectedError) as error:

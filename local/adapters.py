@@ -9,13 +9,14 @@ import json
 import os
 import re
 import signal
+import time
 from contextvars import ContextVar
 from typing import Any
 
 import boto3
 import ministack.app
 from botocore import xform_name
-from botocore.exceptions import ClientError
+from botocore.exceptions import ClientError, ParamValidationError
 from ministack.core import iam_evaluator, lambda_runtime
 from ministack.services import cloudwatch, lambda_svc, stepfunctions
 from ministack.services.cloudformation import provisioners
@@ -27,7 +28,7 @@ from local.sagemaker.storage import SESSION_NAME
 
 def apply() -> None:
     report_errors_by_class_name()
-    call_s3_as_the_state_machine()
+    call_services_as_the_state_machine()
     count_loopback_as_tls()
     match_newlines_in_policies()
     let_sagemaker_assume_roles()
@@ -148,36 +149,101 @@ def evaluate_alarms_as_cloudwatch_does() -> None:
     cloudwatch._evaluate_alarm = alarms.evaluate
 
 
-def call_s3_as_the_state_machine() -> None:
-    """Step Functions calls S3 with the state machine's role; the emulator does it as nobody, and without bodies.
+def call_services_as_the_state_machine() -> None:
+    """Step Functions calls S3 and SageMaker with the state machine's role.
 
-    So that the role's policies are enforced here as well, the call goes to the emulator's own S3 with a session of
-    that role.
+    The emulator calls S3 as nobody and without bodies, and has no SageMaker. So that the role's policies are enforced
+    here as well, `aws-sdk:s3:*`, `aws-sdk:sagemaker:*` and `sagemaker:create...Job.sync` go to the emulator's own S3
+    and to the stand-in with a session of that role.
     """
     execute_task = stepfunctions._execute_task
-    invoke = stepfunctions._invoke_aws_sdk_integration
+    invoke = stepfunctions._invoke_resource
     role_arn: ContextVar[str] = ContextVar("role_arn")
 
     def execute_task_in_role(state: Any, raw_input: Any, execution: Any, context: Any) -> Any:
-        role_arn.set(stepfunctions._state_machines[execution["stateMachineArn"]]["roleArn"])
+        # A child of a Distributed Map has a name of its own below its state machine's
+        state_machine_arn = execution["stateMachineArn"].partition("/")[0]
+        role_arn.set(stepfunctions._state_machines[state_machine_arn]["roleArn"])
         return execute_task(state, raw_input, execution, context)
 
     def invoke_in_role(resource: str, arguments: Any) -> Any:
-        service, action = resource.split(":")[-2:]
-        if service != "s3":
+        integration = resource.removeprefix("arn:aws:states:::")
+        if job := _SAGEMAKER_JOBS.get(integration):
+            return _run_sagemaker_job(role_arn.get(), job, arguments)
+        kind, _, call = integration.partition(":")
+        service, _, action = call.partition(":")
+        if kind != "aws-sdk" or service not in _SDK_ERROR_PREFIXES:
             return invoke(resource, arguments)
-        if isinstance(arguments.get("Body"), dict | list):
-            arguments = {**arguments, "Body": json.dumps(arguments["Body"], ensure_ascii=False)}
-        try:
-            answer = getattr(_session(role_arn.get()).client("s3"), xform_name(action))(**arguments)
-        except ClientError as error:
-            code = error.response["Error"]["Code"]
-            raise stepfunctions._ExecutionError(f"S3.{code.removesuffix('Exception')}Exception", str(error)) from error
-        del answer["ResponseMetadata"]
-        return json.loads(json.dumps(answer, default=str))
+        return _call_sdk(role_arn.get(), service, action, arguments)
 
     stepfunctions._execute_task = execute_task_in_role
-    stepfunctions._invoke_aws_sdk_integration = invoke_in_role
+    stepfunctions._invoke_resource = invoke_in_role
+
+
+# Prefix of an error's name by service; the names are those of the Java SDK's exceptions
+_SDK_ERROR_PREFIXES = {"s3": "S3", "sagemaker": "SageMaker"}
+# Kind of job by `.sync` integration (https://docs.aws.amazon.com/step-functions/latest/dg/connect-sagemaker.html)
+_SAGEMAKER_JOBS = {
+    "sagemaker:createTrainingJob.sync": "TrainingJob",
+    "sagemaker:createTransformJob.sync": "TransformJob",
+}
+_JOB_POLL_SECONDS = 0.5
+
+
+def _call_sdk(role_arn: str, service: str, action: str, arguments: Any) -> Any:
+    """One call with a session of the role; its errors have the names that Retry and Catch know."""
+    if isinstance(arguments.get("Body"), dict | list):
+        arguments = {**arguments, "Body": json.dumps(arguments["Body"], ensure_ascii=False)}
+    if service == "sagemaker":  # the stand-in takes anybody's calls
+        _check_permission(role_arn, f"sagemaker:{action[0].upper()}{action[1:]}", arguments)
+    session: Any = _session(role_arn)
+    try:
+        answer = getattr(session.client(service), xform_name(action))(**arguments)
+    except ClientError as error:
+        code = error.response["Error"]["Code"].removesuffix("Exception")
+        name = f"{_SDK_ERROR_PREFIXES[service]}.{code}Exception"
+        raise stepfunctions._ExecutionError(name, str(error)) from error
+    except ParamValidationError as error:
+        raise stepfunctions._ExecutionError("States.Runtime", str(error)) from error
+    del answer["ResponseMetadata"]
+    return json.loads(json.dumps(answer, default=_as_json))
+
+
+def _as_json(value: Any) -> str:
+    """What JSON cannot hold: an object's content, or a time."""
+    return str(value.read().decode() if hasattr(value, "read") else value)
+
+
+def _check_permission(role_arn: str, action: str, arguments: Any) -> None:
+    """Raise as AWS does unless the role's policies allow the action on the job or resource that the call names."""
+    if not ministack.app.AUTH:
+        return
+    names = [(key.removesuffix("Name"), value) for key, value in arguments.items() if key.endswith("JobName")]
+    kind = "".join(f"-{c.lower()}" if c.isupper() else c for c in names[0][0]).lstrip("-") if names else ""
+    account = role_arn.split(":")[4]
+    resource = f"arn:aws:sagemaker:{os.environ['AWS_REGION']}:{account}:{kind}/{names[0][1]}" if names else "*"
+    answer = boto3.client("iam").simulate_principal_policy(
+        PolicySourceArn=role_arn, ActionNames=[action], ResourceArns=[resource]
+    )
+    if answer["EvaluationResults"][0]["EvalDecision"] != "allowed":
+        raise stepfunctions._ExecutionError(
+            "SageMaker.AccessDeniedException", f"{role_arn} is not authorized to perform: {action} on {resource}"
+        )
+
+
+def _run_sagemaker_job(role_arn: str, kind: str, arguments: Any) -> Any:
+    """Create the job, wait for its end, answer its description; a job that failed fails the task."""
+    _call_sdk(role_arn, "sagemaker", f"create{kind}", arguments)
+    name = {f"{kind}Name": arguments[f"{kind}Name"]}
+    while True:
+        job = _call_sdk(role_arn, "sagemaker", f"describe{kind}", name)
+        status = job[f"{kind}Status"]
+        if status not in {"InProgress", "Stopping"}:
+            break
+        time.sleep(_JOB_POLL_SECONDS)
+    if status != "Completed":
+        raise stepfunctions._ExecutionError("States.TaskFailed", json.dumps(job))
+    return job
 
 
 def _session(role_arn: str) -> boto3.Session:
