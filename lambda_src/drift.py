@@ -238,9 +238,9 @@ def chi_squared_survival(statistic: float, degrees_of_freedom: int) -> float:
     It is the regularized upper incomplete gamma function Q(k/2, x/2), by its series or its continued fraction
     (Numerical Recipes, 3rd edition, section 6.2).
     """
-    if statistic <= 0 or degrees_of_freedom < 1:
-        return 1.0
     a, x = degrees_of_freedom / 2, statistic / 2
+    if a <= 0 or x <= 0:
+        return 1.0
     scale = math.exp(a * math.log(x) - x - math.lgamma(a))
     if x < a + 1:
         term = total = 1 / a
