@@ -4,7 +4,7 @@ import json
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from lambda_src import aws, settings
+from lambda_src import aws, metrics, settings
 from lambda_src.classifier import parse_probabilities
 from lambda_src.errors import (
     ImageNotFoundError,
@@ -17,6 +17,7 @@ from lambda_src.find_predictions import current_version
 from lambda_src.item import ImageRef, Item
 
 
+@metrics.counting_errors
 def handler(event: Item, _context: object) -> Item:
     image = ImageRef.of(event)
     key = event.get("transform_output")

@@ -17,6 +17,52 @@ def classifier() -> ClassifierSettings:
     return ClassifierSettings(endpoint_name=_required("ENDPOINT_NAME"), classes=classes())
 
 
+@dataclass(frozen=True)
+class FilterSettings:
+    confidence_threshold: float
+    bucket_name: str
+
+
+@cache
+def filter_confidence() -> FilterSettings:
+    return FilterSettings(confidence_threshold=_confidence_threshold(), bucket_name=_required("BUCKET_NAME"))
+
+
+@dataclass(frozen=True)
+class MetricsSettings:
+    namespace: str
+
+
+@cache
+def metrics() -> MetricsSettings:
+    return MetricsSettings(namespace=_required("METRIC_NAMESPACE"))
+
+
+@dataclass(frozen=True)
+class DriftSettings:
+    bucket_name: str
+    endpoint_name: str
+    classes: tuple[str, ...]
+    confidence_threshold: float
+    window_hours: int
+    baseline_parameter: str
+
+
+@cache
+def drift_monitor() -> DriftSettings:
+    hours = int(_required("DRIFT_WINDOW_HOURS"))
+    if hours < 1:
+        raise ValueError(f"DRIFT_WINDOW_HOURS must be at least 1, not {hours}")
+    return DriftSettings(
+        bucket_name=_required("BUCKET_NAME"),
+        endpoint_name=_required("ENDPOINT_NAME"),
+        classes=classes(),
+        confidence_threshold=_confidence_threshold(),
+        window_hours=hours,
+        baseline_parameter=_required("BASELINE_PARAMETER"),
+    )
+
+
 @cache
 def classes() -> tuple[str, ...]:
     """In label order."""
@@ -26,18 +72,11 @@ def classes() -> tuple[str, ...]:
     return tuple(names)
 
 
-@dataclass(frozen=True)
-class FilterSettings:
-    confidence_threshold: float
-    bucket_name: str
-
-
-@cache
-def filter_confidence() -> FilterSettings:
+def _confidence_threshold() -> float:
     threshold = float(_required("CONFIDENCE_THRESHOLD"))
     if not 0 < threshold <= 1:  # also refuses NaN
         raise ValueError(f"CONFIDENCE_THRESHOLD must be above 0 and at most 1, not {threshold}")
-    return FilterSettings(confidence_threshold=threshold, bucket_name=_required("BUCKET_NAME"))
+    return threshold
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from stacks.bulk_stack import BulkStack
 from stacks.config import EnvironmentConfig
 from stacks.data_stack import DataStack
 from stacks.model_stack import ModelStack
+from stacks.monitoring_stack import MonitoringStack
 from stacks.workflow_stack import WorkflowStack
 
 
@@ -27,6 +28,17 @@ class Environment(Stage):
             alert_topic=data.alert_topic,
             model_name=model.model_name,
             steps=workflow.steps,
+        )
+        MonitoringStack(
+            self,
+            "Monitoring",
+            config=config,
+            bucket=data.bucket,
+            alert_topic=data.alert_topic,
+            functions=workflow.functions,
+            state_machine=workflow.state_machine,
+            state_machine_log_group=workflow.state_machine_log_group,
+            dead_letters=workflow.dead_letters,
         )
         Tags.of(self).add("application", "scones-unlimited")
         Tags.of(self).add("environment", config.name)

@@ -11,7 +11,7 @@ import pytest
 from botocore.response import StreamingBody
 from moto import mock_aws
 
-from lambda_src import aws, bulk_summary, filter_confidence, find_predictions, read_transform_output, settings
+from lambda_src import aws, bulk_summary, filter_confidence, find_predictions, read_transform_output
 from lambda_src.errors import (
     ImageNotFoundError,
     InvalidInputError,
@@ -34,8 +34,6 @@ def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator["S3Client"]:
         client.put_bucket_versioning(Bucket=BUCKET, VersioningConfiguration={"Status": "Enabled"})
         monkeypatch.setattr(aws, "s3", lambda: client)
         yield client
-    settings.predictions.cache_clear()
-    settings.classes.cache_clear()
 
 
 def put(s3: "S3Client", key: str, body: str = "x") -> str:
