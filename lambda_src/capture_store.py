@@ -13,6 +13,7 @@ from lambda_src.captures import Capture, Damage, read_captures, split_lines
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
+PREFIX = "data-capture/"  # the bucket's; below it one folder per endpoint
 _HOUR = "%Y/%m/%d/%H"
 # SageMaker writes a file when it is full, so what happened before the hour struck can lie in the next hour's folder
 _LATE = timedelta(hours=1)

@@ -5,7 +5,7 @@ import binascii
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from lambda_src import aws, settings
+from lambda_src import aws, metrics, settings
 from lambda_src.errors import (
     EndpointMisconfiguredError,
     EndpointUnavailableError,
@@ -16,6 +16,7 @@ from lambda_src.item import ImageRef, Item
 from lambda_src.probabilities import parse_probabilities
 
 
+@metrics.counting_errors
 def handler(event: Item, _context: object) -> Item:
     image = ImageRef.of(event)
     body = invoke_endpoint(decode(event), settings.classifier().endpoint_name, image)
