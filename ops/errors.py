@@ -1,5 +1,5 @@
-"""What stops a command of ops: one line that names the input, the reason and the way out."""
+"""What a command of `python -m ops` says when it cannot go on."""
 
 
 class OpsError(Exception):
-    """When a command cannot do what was asked."""
+    """When a command cannot do what was asked; the message says what, why and how to mend it."""
