@@ -5,7 +5,6 @@ import json
 from botocore.exceptions import BotoCoreError, ClientError
 
 from lambda_src import aws, metrics, settings
-from lambda_src.classifier import parse_probabilities
 from lambda_src.errors import (
     ImageNotFoundError,
     InvalidInputError,
@@ -15,6 +14,7 @@ from lambda_src.errors import (
 )
 from lambda_src.find_predictions import current_version
 from lambda_src.item import ImageRef, Item
+from lambda_src.probabilities import parse_probabilities
 
 
 @metrics.counting_errors
