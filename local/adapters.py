@@ -25,6 +25,7 @@ from local.sagemaker.storage import SESSION_NAME
 def apply() -> None:
     report_errors_by_class_name()
     call_s3_as_the_state_machine()
+    call_functions_and_topics_as_the_state_machine()
     count_loopback_as_tls()
     match_newlines_in_policies()
     let_sagemaker_assume_roles()
@@ -94,6 +95,9 @@ def let_sagemaker_assume_roles() -> None:
     iam_evaluator.evaluate_trust_policy = evaluate_for_sagemaker
 
 
+_role_arn: ContextVar[str] = ContextVar("role_arn")  # of the state machine whose task runs
+
+
 def call_s3_as_the_state_machine() -> None:
     """Step Functions calls S3 with the state machine's role; the emulator does it as nobody, and without bodies.
 
@@ -102,10 +106,9 @@ def call_s3_as_the_state_machine() -> None:
     """
     execute_task = stepfunctions._execute_task
     invoke = stepfunctions._invoke_aws_sdk_integration
-    role_arn: ContextVar[str] = ContextVar("role_arn")
 
     def execute_task_in_role(state: Any, raw_input: Any, execution: Any, context: Any) -> Any:
-        role_arn.set(stepfunctions._state_machines[execution["stateMachineArn"]]["roleArn"])
+        _role_arn.set(stepfunctions._state_machines[execution["stateMachineArn"]]["roleArn"])
         return execute_task(state, raw_input, execution, context)
 
     def invoke_in_role(resource: str, arguments: Any) -> Any:
@@ -115,7 +118,7 @@ def call_s3_as_the_state_machine() -> None:
         if isinstance(arguments.get("Body"), dict | list):
             arguments = {**arguments, "Body": json.dumps(arguments["Body"], ensure_ascii=False)}
         try:
-            answer = getattr(_session(role_arn.get()).client("s3"), xform_name(action))(**arguments)
+            answer = getattr(_session(_role_arn.get()).client("s3"), xform_name(action))(**arguments)
         except ClientError as error:
             code = error.response["Error"]["Code"]
             raise stepfunctions._ExecutionError(f"S3.{code.removesuffix('Exception')}Exception", str(error)) from error
@@ -124,6 +127,43 @@ def call_s3_as_the_state_machine() -> None:
 
     stepfunctions._execute_task = execute_task_in_role
     stepfunctions._invoke_aws_sdk_integration = invoke_in_role
+
+
+def call_functions_and_topics_as_the_state_machine() -> None:
+    """Step Functions also invokes functions and publishes with the state machine's role; the emulator asks for no right.
+
+    The errors are those that AWS names: a refused invocation is an AWSLambdaException, which the workflow retries.
+    """
+    invoke = stepfunctions._invoke_resource
+    guarded = {
+        "arn:aws:states:::lambda:invoke": ("lambda:InvokeFunction", "FunctionName", "Lambda.AWSLambdaException"),
+        "arn:aws:states:::sns:publish": ("sns:Publish", "TopicArn", "SNS.AuthorizationErrorException"),
+    }
+
+    def invoke_if_allowed(resource: str, arguments: Any) -> Any:
+        if resource in guarded and ministack.app.AUTH:
+            action, target, error = guarded[resource]
+            if not role_allows(_role_arn.get(), action, arguments[target]):
+                cause = f"User: {_role_arn.get()} is not authorized to perform: {action} on: {arguments[target]}"
+                raise stepfunctions._ExecutionError(error, cause)
+        return invoke(resource, arguments)
+
+    stepfunctions._invoke_resource = invoke_if_allowed
+
+
+def role_allows(role_arn: str, action: str, resource_arn: str) -> bool:
+    """Whether the policies of a role as it is deployed now allow one request."""
+    account, name = role_arn.split(":")[4], role_arn.rpartition("/")[2]
+    context = iam_evaluator.EvalContext(
+        principal_arn=role_arn,
+        principal_type="AssumedRole",
+        principal_account=account,
+        action=action,
+        resource_arn=resource_arn,
+        region=os.environ["AWS_REGION"],
+    )
+    policies = iam_evaluator._gather_role_policies(name, account)
+    return bool(iam_evaluator.evaluate(context, policies).decision == "Allow")
 
 
 def _session(role_arn: str) -> boto3.Session:

@@ -28,6 +28,11 @@ def test_the_emulators_state_machines_still_call_services_without_a_role() -> No
     assert list(inspect.signature(stepfunctions._invoke_aws_sdk_integration).parameters) == ["resource", "input_data"]
 
 
+def test_the_emulators_state_machines_still_invoke_and_publish_without_a_role() -> None:
+    for function in (stepfunctions._invoke_resource, stepfunctions._call_lambda, stepfunctions._invoke_sns_publish):
+        assert "role" not in inspect.getsource(function).lower()
+
+
 def test_the_emulators_wildcards_still_stop_at_a_newline() -> None:
     assert not iam_evaluator._fnmatch_compile("arn:aws:s3:::b/*", False).match("arn:aws:s3:::b/a\nb")
 
