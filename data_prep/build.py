@@ -2,6 +2,7 @@
 
 import re
 from collections import Counter
+from concurrent.futures import Future, ThreadPoolExecutor
 from difflib import get_close_matches
 from hashlib import sha256
 from pathlib import Path
@@ -33,6 +34,8 @@ from data_prep.progress import Progress, silent
 
 MAX_REJECTED_SHARE = 0.01
 _LONGEST_STEM = 100
+_IMAGES_AT_A_TIME = 256  # bounds what waits in memory
+_WRITERS = 4
 
 
 def build_dataset(
@@ -51,18 +54,25 @@ def build_dataset(
     """
     if output.exists() and not (output / MANIFEST).is_file() and not _is_empty_folder(output):
         raise DataSetError(f"{output}: exists and is not a data set; remove it or choose another --output")
-    with only_one(output), replaced_folder(output) as folder, TemporaryFile(dir=folder) as spool:
+    with (
+        only_one(output),
+        replaced_folder(output) as folder,
+        TemporaryFile(dir=folder) as spool,
+        # Making a file takes as long as encoding and checking it, and neither waits for the other
+        ThreadPoolExecutor(_WRITERS) as writers,
+    ):
         source = read_archive(archive, spool, progress)
         selected = _rows_of_classes(source, classes)
         checks, digest = PixelChecks(), DataDigest()
         splits = {}
         # The training images come first, so an image in both splits stays where the model learns from it
         for split in SPLITS:
-            builder = _SplitBuilder(folder, split, classes, checks, digest)
-            for done, (row, label) in enumerate(selected[split], 1):
-                batch = source.splits[split]
-                builder.add(batch.pixels(row), label, batch.filenames[row])
-                progress(f"Writing the {split} images", done, len(selected[split]))
+            builder = _SplitBuilder(folder, split, classes, checks, digest, writers=writers)
+            batch = source.splits[split]
+            for start in range(0, len(selected[split]), _IMAGES_AT_A_TIME):
+                rows = selected[split][start : start + _IMAGES_AT_A_TIME]
+                builder.add([(batch.pixels(row), label, batch.filenames[row]) for row, label in rows])
+                progress(f"Writing the {split} images", start + len(rows), len(selected[split]))
             splits[split] = builder.finish(max_rejected_share)
         manifest = Manifest(
             format_version=FORMAT_VERSION,
@@ -115,21 +125,40 @@ class _SplitBuilder:
     """Writes the images of one split."""
 
     def __init__(
-        self, folder: Path, split: str, classes: tuple[str, ...], checks: PixelChecks, digest: DataDigest
+        self,
+        folder: Path,
+        split: str,
+        classes: tuple[str, ...],
+        checks: PixelChecks,
+        digest: DataDigest,
+        *,
+        writers: ThreadPoolExecutor,
     ) -> None:
         self._folder = folder
         self._split = split
         self._classes = classes
         self._checks = checks
         self._digest = digest
+        self._writers = writers
+        self._writes: list[Future[int]] = []
         self._images = folder / IMAGES[split]
         self._images.mkdir()
         self._names = _UniqueNames()
         self._lines: list[ListLine] = []
         self._rejected: list[Rejection] = []
 
-    def add(self, pixels: NDArray[np.uint8], label: int, original_name: str) -> None:
-        """Check one image before and after encoding it, and write it or reject it."""
+    def add(self, images: list[tuple[NDArray[np.uint8], int, str]]) -> None:
+        """Check some images, each with its label and original name, and write or reject them, in their order."""
+        files = [self._take(*image) for image in images]
+        self._wait()
+        self._writes = [self._writers.submit(path.write_bytes, png) for path, png in files]
+
+    def _wait(self) -> None:
+        for write in self._writes:
+            write.result()
+
+    def _take(self, pixels: NDArray[np.uint8], label: int, original_name: str) -> tuple[Path, bytes]:
+        """Check one image before and after encoding it; where it goes, and its PNG."""
         name = self._names.take(original_name)
         png = encode_png(pixels)
         try:
@@ -140,15 +169,15 @@ class _SplitBuilder:
             file = self._folder / REJECTED / self._split / name
             file.parent.mkdir(parents=True, exist_ok=True)
             self._rejected.append(Rejection(f"{self._split}/{name}", self._classes[label], str(error)))
-        else:
-            file = self._images / name
-            line = ListLine(len(self._lines), label, name)
-            self._lines.append(line)
-            self._digest.add(self._split, line, sha256(png).hexdigest())
-        file.write_bytes(png)
+            return file, png
+        line = ListLine(len(self._lines), label, name)
+        self._lines.append(line)
+        self._digest.add(self._split, line, sha256(png).hexdigest())
+        return self._images / name, png
 
     def finish(self, max_rejected_share: float) -> Split:
         """Write the `.lst` file; raises DataSetError if too many images were rejected."""
+        self._wait()
         rejected, total = len(self._rejected), len(self._lines) + len(self._rejected)
         if rejected > max_rejected_share * total:
             first = self._rejected[0]

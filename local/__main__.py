@@ -249,9 +249,17 @@ def _short(path: Path) -> str:
     return str(path.relative_to(PROJECT_ROOT))
 
 
+def _interrupt(*_: object) -> None:
+    # Once: whoever asks again must not interrupt the clean-up
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    raise KeyboardInterrupt
+
+
 def main() -> None:
     # A terminated run cleans up as one that was interrupted
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _interrupt)
     try:
         app()
     except (ConfigError, LocalCloudError, UnexpectedError) as error:

@@ -8,13 +8,14 @@ import json
 import os
 import re
 import signal
+import time
 from contextvars import ContextVar
 from typing import Any
 
 import boto3
 import ministack.app
 from botocore import xform_name
-from botocore.exceptions import ClientError
+from botocore.exceptions import ClientError, ParamValidationError
 from ministack.core import iam_evaluator, lambda_runtime
 from ministack.services import lambda_svc, stepfunctions
 
@@ -24,8 +25,7 @@ from local.sagemaker.storage import SESSION_NAME
 
 def apply() -> None:
     report_errors_by_class_name()
-    call_s3_as_the_state_machine()
-    call_functions_and_topics_as_the_state_machine()
+    call_services_as_the_state_machine()
     count_loopback_as_tls()
     match_newlines_in_policies()
     let_sagemaker_assume_roles()
@@ -42,24 +42,32 @@ def enforce_iam() -> None:
 
 
 def report_errors_by_class_name() -> None:
-    """Lambda names an error by its class, which Retry and Catch match on; the emulator by one constant."""
-    trace = '"trace": traceback.format_exc()'
-    if trace not in lambda_runtime._PYTHON_WORKER_SCRIPT:
-        raise RuntimeError("the emulator's Python worker has changed: local/adapters.py must follow")
-    lambda_runtime._PYTHON_WORKER_SCRIPT = lambda_runtime._PYTHON_WORKER_SCRIPT.replace(
-        trace, f'{trace} + "\\n" + type(e).__name__'
+    """Lambda names an error by its class, which Retry and Catch match on, and goes on with the same process.
+
+    The emulator names all by one constant and ends the process, which makes the next request a cold start. So the
+    worker hands the error over as a result, and it becomes an error again here.
+    """
+    failure = '{"status": "error", "error": str(e), "trace": traceback.format_exc()}'
+    raised = (
+        f'{{"status": "ok", "result": {{"{_RAISED}": {{"errorMessage": str(e), "errorType": type(e).__name__, '
+        '"stackTrace": traceback.format_exc().splitlines()}}}'
     )
+    if failure not in lambda_runtime._PYTHON_WORKER_SCRIPT:
+        raise RuntimeError("the emulator's Python worker has changed: local/adapters.py must follow")
+    lambda_runtime._PYTHON_WORKER_SCRIPT = lambda_runtime._PYTHON_WORKER_SCRIPT.replace(failure, raised)
     execute = lambda_svc._execute_function_warm
 
     def execute_and_name_error(func: Any, event: Any, request_id: str) -> Any:
         result = execute(func, event, request_id)
-        if result.get("error") and result["body"].get("errorType") == "Runtime.HandlerError":
-            class_name = result.get("log", "").rpartition("\n")[2]
-            if class_name.isidentifier():
-                result["body"]["errorType"] = class_name
+        if isinstance(result["body"], dict) and (error := result["body"].get(_RAISED)):
+            log = "\n".join([result.get("log", ""), *error["stackTrace"]])
+            return {"body": error, "error": True, "log": log}
         return result
 
     lambda_svc._execute_function_warm = execute_and_name_error
+
+
+_RAISED = "__raised__"
 
 
 def count_loopback_as_tls() -> None:
@@ -95,63 +103,112 @@ def let_sagemaker_assume_roles() -> None:
     iam_evaluator.evaluate_trust_policy = evaluate_for_sagemaker
 
 
-_role_arn: ContextVar[str] = ContextVar("role_arn")  # of the state machine whose task runs
+def call_services_as_the_state_machine() -> None:
+    """Step Functions calls S3 and SageMaker with the state machine's role.
 
-
-def call_s3_as_the_state_machine() -> None:
-    """Step Functions calls S3 with the state machine's role; the emulator does it as nobody, and without bodies.
-
-    So that the role's policies are enforced here as well, the call goes to the emulator's own S3 with a session of
-    that role.
+    The emulator calls S3 as nobody and without bodies, and has no SageMaker. So that the role's policies are enforced
+    here as well, `aws-sdk:s3:*`, `aws-sdk:sagemaker:*` and `sagemaker:create...Job.sync` go to the emulator's own S3
+    and to the stand-in with a session of that role; functions and topics are called only if that role may.
     """
     execute_task = stepfunctions._execute_task
-    invoke = stepfunctions._invoke_aws_sdk_integration
+    invoke = stepfunctions._invoke_resource
+    role_arn: ContextVar[str] = ContextVar("role_arn")
 
     def execute_task_in_role(state: Any, raw_input: Any, execution: Any, context: Any) -> Any:
-        _role_arn.set(stepfunctions._state_machines[execution["stateMachineArn"]]["roleArn"])
+        # A child of a Distributed Map has a name of its own below its state machine's
+        state_machine_arn = execution["stateMachineArn"].partition("/")[0]
+        role_arn.set(stepfunctions._state_machines[state_machine_arn]["roleArn"])
         return execute_task(state, raw_input, execution, context)
 
     def invoke_in_role(resource: str, arguments: Any) -> Any:
-        service, action = resource.split(":")[-2:]
-        if service != "s3":
+        integration = resource.removeprefix("arn:aws:states:::")
+        if guarded := _GUARDED.get(integration):
+            action, target, error = guarded
+            if ministack.app.AUTH and not _role_allows(role_arn.get(), action, arguments[target]):
+                cause = f"{role_arn.get()} is not authorized to perform: {action} on {arguments[target]}"
+                raise stepfunctions._ExecutionError(error, cause)
+        if job := _SAGEMAKER_JOBS.get(integration):
+            return _run_sagemaker_job(role_arn.get(), job, arguments)
+        kind, _, call = integration.partition(":")
+        service, _, action = call.partition(":")
+        if kind != "aws-sdk" or service not in _SDK_ERROR_PREFIXES:
             return invoke(resource, arguments)
-        if isinstance(arguments.get("Body"), dict | list):
-            arguments = {**arguments, "Body": json.dumps(arguments["Body"], ensure_ascii=False)}
-        try:
-            answer = getattr(_session(_role_arn.get()).client("s3"), xform_name(action))(**arguments)
-        except ClientError as error:
-            code = error.response["Error"]["Code"]
-            raise stepfunctions._ExecutionError(f"S3.{code.removesuffix('Exception')}Exception", str(error)) from error
-        del answer["ResponseMetadata"]
-        return json.loads(json.dumps(answer, default=str))
+        return _call_sdk(role_arn.get(), service, action, arguments)
 
     stepfunctions._execute_task = execute_task_in_role
-    stepfunctions._invoke_aws_sdk_integration = invoke_in_role
+    stepfunctions._invoke_resource = invoke_in_role
 
 
-def call_functions_and_topics_as_the_state_machine() -> None:
-    """Step Functions also invokes functions and publishes with the state machine's role; the emulator asks for no right.
-
-    The errors are those that AWS names: a refused invocation is an AWSLambdaException, which the workflow retries.
-    """
-    invoke = stepfunctions._invoke_resource
-    guarded = {
-        "arn:aws:states:::lambda:invoke": ("lambda:InvokeFunction", "FunctionName", "Lambda.AWSLambdaException"),
-        "arn:aws:states:::sns:publish": ("sns:Publish", "TopicArn", "SNS.AuthorizationErrorException"),
-    }
-
-    def invoke_if_allowed(resource: str, arguments: Any) -> Any:
-        if resource in guarded and ministack.app.AUTH:
-            action, target, error = guarded[resource]
-            if not role_allows(_role_arn.get(), action, arguments[target]):
-                cause = f"User: {_role_arn.get()} is not authorized to perform: {action} on: {arguments[target]}"
-                raise stepfunctions._ExecutionError(error, cause)
-        return invoke(resource, arguments)
-
-    stepfunctions._invoke_resource = invoke_if_allowed
+# Prefix of an error's name by service; the names are those of the Java SDK's exceptions
+_SDK_ERROR_PREFIXES = {"s3": "S3", "sagemaker": "SageMaker"}
+# Kind of job by `.sync` integration (https://docs.aws.amazon.com/step-functions/latest/dg/connect-sagemaker.html)
+_SAGEMAKER_JOBS = {
+    "sagemaker:createTrainingJob.sync": "TrainingJob",
+    "sagemaker:createTransformJob.sync": "TransformJob",
+}
+_JOB_POLL_SECONDS = 0.5
+# Action, the argument that names the resource, and how AWS names the refusal
+_GUARDED = {
+    "lambda:invoke": ("lambda:InvokeFunction", "FunctionName", "Lambda.AWSLambdaException"),
+    "sns:publish": ("sns:Publish", "TopicArn", "SNS.AuthorizationErrorException"),
+}
 
 
-def role_allows(role_arn: str, action: str, resource_arn: str) -> bool:
+def _call_sdk(role_arn: str, service: str, action: str, arguments: Any) -> Any:
+    """One call with a session of the role; its errors have the names that Retry and Catch know."""
+    if isinstance(arguments.get("Body"), dict | list):
+        body = json.dumps(arguments["Body"], ensure_ascii=False)
+        arguments = {**arguments, "Body": body.encode(errors="replace")}  # JSON can hold half a character, UTF-8 cannot
+    if service == "sagemaker":  # the stand-in takes anybody's calls
+        _check_permission(role_arn, f"sagemaker:{action[0].upper()}{action[1:]}", arguments)
+    session: Any = _session(role_arn)
+    try:
+        answer = getattr(session.client(service), xform_name(action))(**arguments)
+    except ClientError as error:
+        code = error.response["Error"]["Code"].removesuffix("Exception")
+        name = f"{_SDK_ERROR_PREFIXES[service]}.{code}Exception"
+        raise stepfunctions._ExecutionError(name, str(error)) from error
+    except ParamValidationError as error:
+        raise stepfunctions._ExecutionError("States.Runtime", str(error)) from error
+    del answer["ResponseMetadata"]
+    return json.loads(json.dumps(answer, default=_as_json))
+
+
+def _as_json(value: Any) -> str:
+    """What JSON cannot hold: an object's content, or a time."""
+    return str(value.read().decode() if hasattr(value, "read") else value)
+
+
+def _check_permission(role_arn: str, action: str, arguments: Any) -> None:
+    """Raise as AWS does unless the role's policies allow the action on the job or resource that the call names."""
+    if not ministack.app.AUTH:
+        return
+    names = [(key.removesuffix("Name"), value) for key, value in arguments.items() if key.endswith("JobName")]
+    kind = "".join(f"-{c.lower()}" if c.isupper() else c for c in names[0][0]).lstrip("-") if names else ""
+    account = role_arn.split(":")[4]
+    resource = f"arn:aws:sagemaker:{os.environ['AWS_REGION']}:{account}:{kind}/{names[0][1]}" if names else "*"
+    if not _role_allows(role_arn, action, resource):
+        raise stepfunctions._ExecutionError(
+            "SageMaker.AccessDeniedException", f"{role_arn} is not authorized to perform: {action} on {resource}"
+        )
+
+
+def _run_sagemaker_job(role_arn: str, kind: str, arguments: Any) -> Any:
+    """Create the job, wait for its end, answer its description; a job that failed fails the task."""
+    _call_sdk(role_arn, "sagemaker", f"create{kind}", arguments)
+    name = {f"{kind}Name": arguments[f"{kind}Name"]}
+    while True:
+        job = _call_sdk(role_arn, "sagemaker", f"describe{kind}", name)
+        status = job[f"{kind}Status"]
+        if status not in {"InProgress", "Stopping"}:
+            break
+        time.sleep(_JOB_POLL_SECONDS)
+    if status != "Completed":
+        raise stepfunctions._ExecutionError("States.TaskFailed", json.dumps(job))
+    return job
+
+
+def _role_allows(role_arn: str, action: str, resource_arn: str) -> bool:
     """Whether the policies of a role as it is deployed now allow one request."""
     account, name = role_arn.split(":")[4], role_arn.rpartition("/")[2]
     context = iam_evaluator.EvalContext(

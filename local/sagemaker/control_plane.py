@@ -1,4 +1,4 @@
-"""SageMaker's API as far as this project calls it: models, endpoint configs, endpoints, training jobs.
+"""SageMaker's API as far as this project calls it: models, endpoint configs, endpoints, training and transform jobs.
 
 Requests are checked against botocore's own service model, so what this accepts SageMaker would parse as well.
 """
@@ -15,7 +15,7 @@ from botocore.model import OperationNotFoundError
 from botocore.validate import ParamValidator
 
 from local.cloud import ACCOUNT, REGION
-from local.sagemaker import storage, training
+from local.sagemaker import storage, training, transform
 from local.sagemaker.endpoint import Endpoint, Variant
 from local.sagemaker.errors import ApiError, JobFailedError, validation_error
 
@@ -33,6 +33,8 @@ class ControlPlane:
         self._endpoint_configs: dict[str, Record] = {}
         self._endpoint_records: dict[str, Record] = {}
         self._training_jobs: dict[str, Record] = {}
+        self._transform_jobs: dict[str, Record] = {}
+        self._transform_stops: dict[str, threading.Event] = {}
         self.endpoints: dict[str, Endpoint] = {}
 
     def call(self, operation: str, request: Record) -> Record:
@@ -186,6 +188,50 @@ class ControlPlane:
                 "BillableTimeInSeconds": seconds,
             }
         )
+
+    # Transform jobs
+
+    def create_transform_job(self, request: Record) -> Record:
+        name = request["TransformJobName"]
+        if name in self._transform_jobs:
+            raise ApiError("ResourceInUse", f"Transform job names must be unique within an account and region: {name}")
+        model = self._find(self._models, "model", request["ModelName"])
+        arn = self._add(self._transform_jobs, "transform-job", name, {**request, "TransformJobStatus": "InProgress"})
+        self._transform_stops[name] = threading.Event()
+        self._in_background(self._transform, name, model)
+        return {"TransformJobArn": arn}
+
+    def describe_transform_job(self, request: Record) -> Record:
+        return dict(self._find(self._transform_jobs, "transform-job", request["TransformJobName"]))
+
+    def list_transform_jobs(self, request: Record) -> Record:
+        fields = ("TransformJobName", "TransformJobArn", "CreationTime", "TransformJobStatus")
+        return {
+            "TransformJobSummaries": [
+                {field: job[field] for field in fields}
+                for job in self._transform_jobs.values()
+                if request.get("NameContains", "") in job["TransformJobName"]
+            ]
+        }
+
+    def stop_transform_job(self, request: Record) -> Record:
+        job = self._find(self._transform_jobs, "transform-job", request["TransformJobName"])
+        if job["TransformJobStatus"] != "InProgress":
+            raise validation_error(f"The request was rejected because the transform job is {job['TransformJobStatus']}")
+        job["TransformJobStatus"] = "Stopping"
+        self._transform_stops[request["TransformJobName"]].set()
+        return {}
+
+    def _transform(self, name: str, model: Record) -> None:
+        job, stopped = self._transform_jobs[name], self._transform_stops[name]
+        job["TransformStartTime"] = _now()
+        try:
+            transform.run(job, model, storage.as_role(model["ExecutionRoleArn"]), stopped=stopped)
+        except JobFailedError as error:
+            outcome: Record = {"TransformJobStatus": "Failed", "FailureReason": str(error)}
+        else:
+            outcome = {"TransformJobStatus": "Stopped" if stopped.is_set() else "Completed"}
+        job.update({**outcome, "TransformEndTime": _now(), "LastModifiedTime": _now()})
 
     # What all resources share
 

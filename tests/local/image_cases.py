@@ -48,7 +48,7 @@ def place(
     """Store the cases' objects below a folder of their own, and order their faults."""
     placed = []
     for number, case in enumerate(cases):
-        key = case.key.format(folder=folder, number=number)
+        key = case.key.replace("{folder}", folder).replace("{number}", str(number))
         version_id = None
         if case.stored:
             body = case.stored(good)
@@ -84,6 +84,11 @@ def bomb(_: bytes) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + _chunk(b"IHDR", header) + _chunk(b"IDAT", pixels) + _chunk(b"IEND", b"")
 
 
+def hollow(png: bytes) -> bytes:
+    """Valid in structure, so that only a decoder finds out that there are no pixels."""
+    return png[:33] + _chunk(b"IDAT", b"no pixels") + _chunk(b"IEND", b"")
+
+
 def answers(body: str) -> tuple[Fault, ...]:
     return (Fault(status=200, body=body),)
 
@@ -93,9 +98,10 @@ def _case(name: str, error: str, **rest: Any) -> ImageCase:
 
 
 GOOD = ImageCase("good", "ACCEPTED")
+MISSING = _case("missing", "ImageNotFoundError", stored=None, requests=0)
 
 OBJECTS = [
-    _case("missing", "ImageNotFoundError", stored=None, requests=0),
+    MISSING,
     _case("access denied", "ImageAccessDeniedError", key="models/{folder}/{number}.png", requests=0),
     _case("zero bytes", "CorruptImageError", stored=lambda _: b"", requests=0),
     _case("truncated", "CorruptImageError", stored=lambda png: png[: len(png) // 2], requests=0),
@@ -104,20 +110,15 @@ OBJECTS = [
     _case("decompression bomb", "ImageTooLargeError", stored=bomb, requests=0),
     ImageCase("just under the limit", "ACCEPTED", stored=padded(MAX_IMAGE_BYTES)),
     _case("just over the limit", "ImageTooLargeError", stored=padded(MAX_IMAGE_BYTES + 1), requests=0),
-    _case("whole header, no picture", "ImageRefusedError", stored=lambda png: _hollow(png)),
+    _case("whole header, no picture", "ImageRefusedError", stored=hollow),
 ]
 
 
-def _hollow(png: bytes) -> bytes:
-    """Valid in structure, so that only a decoder finds out that there are no pixels."""
-    return png[:33] + _chunk(b"IDAT", b"no pixels") + _chunk(b"IEND", b"")
-
-
 KEYS = [
-    ImageCase(f"key with {name}", "ACCEPTED", key=f"{{folder}}/{{number}} {text}.png")
+    ImageCase(f"key with {name}", "ACCEPTED", key="{folder}/{number} " + text + ".png")
     for name, text in (
         ("spaces", "  my bike "),
-        ("quotes", "\"it's\" `quoted`"),
+        ("quotes", '"it\'s" `quoted`'),
         ("plus", "a+b++c"),
         ("percent", "100%25%zz%"),
         ("newline", "two\nlines"),
@@ -139,7 +140,9 @@ ENDPOINT = [
     ),
     ImageCase("503 once", "ACCEPTED", faults=(Fault(status=503, service_error="ServiceUnavailable"),), requests=2),
     ImageCase("connection closed once", "ACCEPTED", faults=(Fault(hangs_up=True),), requests=2),
-    _case("no such endpoint", "EndpointMisconfiguredError", faults=(Fault(status=400, service_error="ValidationError"),)),
+    _case(
+        "no such endpoint", "EndpointMisconfiguredError", faults=(Fault(status=400, service_error="ValidationError"),)
+    ),
     _case("endpoint denies", "EndpointMisconfiguredError", faults=(Fault(status=403, service_error="AccessDenied"),)),
 ]
 
@@ -166,7 +169,9 @@ ANSWERS = [
         )
     ],
     ImageCase("confidence equal to the threshold", "ACCEPTED", faults=answers("[0.9, 0.1]")),
-    ImageCase("confidence just under the threshold", "REJECTED", "LowConfidenceError", faults=answers("[0.8999, 0.1001]")),
+    ImageCase(
+        "confidence just under the threshold", "REJECTED", "LowConfidenceError", faults=answers("[0.8999, 0.1001]")
+    ),
     ImageCase("both equally likely", "REJECTED", "LowConfidenceError", faults=answers("[0.5, 0.5]")),
 ]
 
@@ -198,12 +203,50 @@ ITEMS = [
     _item("that is a number", lambda _: 42),
     _item("that is null", lambda _: None),
     _item("that is a list", lambda item: [item]),
-    _item("too large for a state", _with(comment="x" * 9_000)),
+    _case(
+        "item that leaves its image no room",
+        "ImageTooLargeError",
+        stored=padded(MAX_IMAGE_BYTES),
+        item=_with(comment="x" * 9_000),
+        requests=0,
+    ),
     ImageCase("item without image_data", "ACCEPTED", item=_without("image_data")),
-    ImageCase("item with extra keys", "ACCEPTED", item=_with(note={"from": ["a", 1, None]}, outcome="FAILED", error="x")),
+    ImageCase(
+        "item with extra keys", "ACCEPTED", item=_with(note={"from": ["a", 1, None]}, outcome="FAILED", error="x")
+    ),
     ImageCase("item with answers of its own", "ACCEPTED", item=_with(inferences=[0.5, 0.5], confidence=0.1, label="x")),
     ImageCase("item with image_data of its own", "ACCEPTED", item=_with(image_data="bm8gaW1hZ2U=")),
-    _case("item with a version that is not there", "ImageNotFoundError", item=_with(s3_version_id="0" * 32), requests=0),
+    _case(
+        "item with a version that is not there", "ImageNotFoundError", item=_with(s3_version_id="0" * 32), requests=0
+    ),
+]
+
+# These retry until nothing is left, or wait for a time-out: 8 requests are 4 attempts of the workflow, each repeated
+# once by the SDK
+EXHAUSTING = [
+    _case("endpoint 500 for good", "EndpointUnavailableError", faults=(Fault(status=500),) * 4, requests=4),
+    _case(
+        "throttled for good",
+        "EndpointUnavailableError",
+        faults=(Fault(status=400, service_error="ThrottlingException"),) * 8,
+        requests=8,
+    ),
+    _case(
+        "503 for good",
+        "EndpointUnavailableError",
+        faults=(Fault(status=503, service_error="ServiceUnavailable"),) * 8,
+        requests=8,
+    ),
+    _case("connection closed for good", "EndpointUnavailableError", faults=(Fault(hangs_up=True),) * 8, requests=8),
+    ImageCase("slow once", "ACCEPTED", faults=(Fault(status=200, body="[1.0, 0.0]", delay_seconds=6),), requests=2),
+    _case(
+        "slow for good",
+        "EndpointUnavailableError",
+        faults=(Fault(status=200, body="[1.0, 0.0]", delay_seconds=6),) * 8,
+        requests=8,
+    ),
+    # Each byte comes in time, the whole answer never does: only the function's own time-out ends this
+    _case("dripping", "Sandbox.Timedout", faults=(Fault(status=200, body="[1.0, 0.0]", drip_seconds=3),)),
 ]
 
 CASES = [GOOD, *OBJECTS, *KEYS, *ENDPOINT, *ANSWERS, *ITEMS]

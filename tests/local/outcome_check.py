@@ -2,8 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Collection, Sequence
 
 import boto3
 
@@ -27,6 +26,14 @@ def contents(environment: Environment) -> dict[tuple[str, str], str]:
     }
 
 
+def expected_keys(execution_arn: str, images: Sequence[PlacedImage]) -> list[str]:
+    """What an execution must write: its manifest, and a prediction for each accepted image."""
+    return [
+        f"{prefixes.MANIFESTS}{execution_arn.rpartition(':')[2]}.json",
+        *(f"{prefixes.PREDICTIONS}{i.key}/{i.version_id}.json" for i in images if i.case.outcome == "ACCEPTED"),
+    ]
+
+
 def check_outcomes(
     environment: Environment,
     cloud: LocalCloud,
@@ -34,11 +41,13 @@ def check_outcomes(
     images: Sequence[PlacedImage],
     *,
     before: dict[tuple[str, str], str],
-    messages: Sequence[dict[str, str]],
+    digests: Sequence[dict[str, str]],
+    beside: Collection[str] = (),
 ) -> None:
     """Every image exactly once with its outcome and error; predictions for the accepted only; one digest; no more.
 
-    `before` are the contents of the bucket before the execution, `messages` all that the topic published.
+    `before` are the contents of the bucket before the execution, `digests` what the topic said of this one,
+    `beside` what another execution may write meanwhile.
     """
     outcomes = execution.manifest["outcomes"]
     assert len(outcomes) == len(images)
@@ -59,13 +68,14 @@ def check_outcomes(
         verdict = ("FAILED", "InferencesFailed")
     assert (execution.status, execution.error) == verdict
 
-    accepted = {f"{prefixes.PREDICTIONS}{i.key}/{i.version_id}.json" for i in images if i.case.outcome == "ACCEPTED"}
-    manifest_key = f"{prefixes.MANIFESTS}{execution.arn.rpartition(':')[2]}.json"
+    manifest_key, *accepted = expected_keys(execution.arn, images)
     after = contents(environment)
     assert before.items() <= after.items(), "an object that was there has changed"
-    assert Counter(key for key, _ in after.keys() - before.keys()) == Counter([*accepted, manifest_key])
+    written = Counter(key for key, _ in after.keys() - before.keys())
+    for key in beside:
+        del written[key]
+    assert written == Counter([*accepted, manifest_key])
 
-    digests = [message for message in messages if execution.arn in message["Message"]]
     assert len(digests) == (execution.status == "FAILED")
     for digest in digests:
         not_accepted = counts["REJECTED"] + counts["FAILED"]
@@ -74,11 +84,3 @@ def check_outcomes(
     seen = cloud.endpoint_requests(environment.config.endpoint_name)
     for image in images:
         assert seen[image.inference_id] == image.case.requests, image.case.name
-
-
-def stored_prediction(environment: Environment, image: PlacedImage) -> dict[str, Any]:
-    key = f"{prefixes.PREDICTIONS}{image.key}/{image.version_id}.json"
-    prediction: dict[str, Any] = json.loads(
-        boto3.client("s3").get_object(Bucket=environment.bucket, Key=key)["Body"].read()
-    )
-    return prediction

@@ -153,7 +153,8 @@ def test_other_files_are_refused(tmp_path: Path) -> None:
         read_archive(tmp_path / "absent.tar.gz", io.BytesIO())
     for name, content, reason in (
         ("text", b"hello", "not a gzip file"),
-        ("empty", b"", "truncated"),
+        ("empty", b"", "not a gzip file"),
+        ("half", gzip.compress(bytes(range(256)))[:99], "truncated"),
         ("no tar", gzip.compress(b"hello" * 999), "no tar archive inside"),
     ):
         (tmp_path / name).write_bytes(content)

@@ -1,0 +1,87 @@
+"""A Batch Transform job: every input object through the container, one `.out` object of answers for each.
+
+Input, output and failure follow
+https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_CreateTransformJob.html and
+https://docs.aws.amazon.com/sagemaker/latest/dg/batch-transform.html: an object that the container refuses gets no
+output, the others do, and the job ends as Failed. The answer to Batch Transform is one JSON object a line
+(https://docs.aws.amazon.com/sagemaker/latest/dg/image-classification.html), not the endpoint's list.
+"""
+
+import json
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+from local.sagemaker import storage
+from local.sagemaker.container import Container
+from local.sagemaker.errors import ContainerError, JobFailedError
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+_TRANSFERS = 8  # each object is one small read and one small write
+_DEFAULT_MAX_PAYLOAD_MB = 6
+
+
+def run(job: dict[str, Any], model: dict[str, Any], s3: "S3Client", *, stopped: threading.Event) -> None:
+    """Run the job of a CreateTransformJob request with a model's record; raises JobFailedError.
+
+    Ends early, with what is done so far, when `stopped` is set.
+    """
+    source = job["TransformInput"]
+    for setting, default in (("SplitType", "None"), ("CompressionType", "None")):
+        if source.get(setting, default) != default:
+            raise JobFailedError(f"ClientError: the stand-in takes whole images only, not {setting} {source[setting]}")
+    artifact_uri = model["PrimaryContainer"]["ModelDataUrl"]
+    container = Container(storage.read(s3, artifact_uri), uri=artifact_uri)
+    inputs = input_objects(s3, source["DataSource"]["S3DataSource"])
+    output = job["TransformOutput"]["S3OutputPath"].rstrip("/")
+    limit = job.get("MaxPayloadInMB", _DEFAULT_MAX_PAYLOAD_MB) * 2**20 or None
+    content_type = source.get("ContentType", "")
+
+    def transform(uri: str, relative: str) -> str | None:
+        """What went wrong with one object."""
+        if stopped.is_set():
+            return None
+        try:
+            body = storage.read(s3, uri)
+            if limit and len(body) > limit:
+                return f"{uri}: {len(body)} bytes exceed MaxPayloadInMB"
+            probabilities = json.loads(container.invocations(body, content_type))
+        except (ContainerError, JobFailedError) as error:
+            return f"{uri}: {error}"
+        storage.write(s3, f"{output}/{relative}.out", f"{json.dumps({'prediction': probabilities})}\n".encode())
+        return None
+
+    with ThreadPoolExecutor(_TRANSFERS) as pool:
+        problems = [problem for problem in pool.map(transform, *zip(*inputs, strict=True)) if problem]
+    if problems:
+        raise JobFailedError(
+            f"ClientError: {len(problems)} of {len(inputs)} objects were not transformed, the first: {problems[0]}"
+        )
+
+
+def input_objects(s3: "S3Client", source: dict[str, str]) -> list[tuple[str, str]]:
+    """URI and path below the output of every input object; raises JobFailedError."""
+    uri = source["S3Uri"]
+    if source["S3DataType"] == "ManifestFile":
+        prefix, paths = parse_manifest(storage.read(s3, uri), uri)
+        objects = [(f"{prefix}{path}", path) for path in paths]
+    else:
+        folder = f"{uri.rpartition('/')[0]}/"
+        objects = [(found, found.removeprefix(folder)) for found in storage.etags(s3, uri) if not found.endswith("/")]
+    if not objects:
+        raise JobFailedError(f"ClientError: no S3 objects found under {uri}")
+    return objects
+
+
+def parse_manifest(content: bytes, uri: str) -> tuple[str, list[str]]:
+    """Prefix and relative paths of `[{"prefix": "s3://..."}, "path", ...]`; raises JobFailedError."""
+    try:
+        first, *paths = json.loads(content)
+        prefix = first["prefix"]
+    except (ValueError, TypeError, KeyError) as error:
+        raise JobFailedError(f"ClientError: {uri} is no manifest of a prefix and paths below it: {error!r}") from error
+    if not all(isinstance(path, str) for path in (prefix, *paths)):
+        raise JobFailedError(f"ClientError: {uri} names something that is no path")
+    return prefix, paths

@@ -1,0 +1,127 @@
+"""Batch Transform in the stand-in: what SageMaker documents of inputs, outputs and failures."""
+
+import io
+import json
+import threading
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import boto3
+import numpy as np
+import pytest
+from moto import mock_aws
+from PIL import Image
+
+from local.sagemaker import transform
+from local.sagemaker.container import pack_artifact
+from local.sagemaker.errors import JobFailedError
+from local.sagemaker.model import StandInModel
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+MODEL = {"PrimaryContainer": {"ModelDataUrl": "s3://images/models/model.tar.gz"}}
+
+
+def png() -> bytes:
+    buffer = io.BytesIO()
+    Image.new("RGB", (32, 32), (250, 10, 10)).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+@pytest.fixture(scope="module")
+def artifact() -> bytes:
+    images = np.random.default_rng(0).integers(0, 120, (40, 32, 32, 3), dtype=np.uint8)
+    images[1::2] += 120
+    return pack_artifact(StandInModel.train(images, np.arange(40) % 2, num_classes=2))
+
+
+@pytest.fixture
+def s3(artifact: bytes, monkeypatch: pytest.MonkeyPatch) -> Iterator["S3Client"]:
+    monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
+    with mock_aws():
+        client = boto3.Session("test", "test", region_name="us-east-1").client("s3")
+        client.create_bucket(Bucket="images")
+        client.put_object(Bucket="images", Key="models/model.tar.gz", Body=artifact)
+        for key in ("images/a.png", "images/x/b.png"):
+            client.put_object(Bucket="images", Key=key, Body=png())
+        yield client
+
+
+def job(s3_uri: str = "s3://images/images/", s3_data_type: str = "S3Prefix", **changes: Any) -> dict[str, Any]:
+    return {
+        "TransformInput": {
+            "DataSource": {"S3DataSource": {"S3DataType": s3_data_type, "S3Uri": s3_uri}},
+            "ContentType": "application/x-image",
+            **changes,
+        },
+        "TransformOutput": {"S3OutputPath": "s3://images/out/"},
+    }
+
+
+def outputs(s3: "S3Client") -> dict[str, Any]:
+    listed = s3.list_objects_v2(Bucket="images", Prefix="out/").get("Contents", [])
+    return {entry["Key"]: s3.get_object(Bucket="images", Key=entry["Key"])["Body"].read() for entry in listed}
+
+
+def run(s3: "S3Client", request: dict[str, Any]) -> None:
+    transform.run(request, MODEL, s3, stopped=threading.Event())
+
+
+def test_each_image_below_a_prefix_gets_one_line_of_probabilities(s3: "S3Client") -> None:
+    run(s3, job())
+    found = outputs(s3)
+    assert set(found) == {"out/a.png.out", "out/x/b.png.out"}
+    for content in found.values():
+        (line,) = content.splitlines()
+        assert sum(json.loads(line)["prediction"]) == pytest.approx(1)
+
+
+def test_a_manifest_names_the_images_below_its_prefix(s3: "S3Client") -> None:
+    manifest = [{"prefix": "s3://images/"}, "images/x/b.png"]
+    s3.put_object(Bucket="images", Key="m.json", Body=json.dumps(manifest).encode())
+    run(s3, job("s3://images/m.json", "ManifestFile"))
+    assert set(outputs(s3)) == {"out/images/x/b.png.out"}
+
+
+def test_a_bad_image_fails_the_job_and_leaves_the_others_outputs(s3: "S3Client") -> None:
+    s3.put_object(Bucket="images", Key="images/bad.png", Body=b"no image")
+    with pytest.raises(
+        JobFailedError, match=r"1 of 3 objects were not transformed, the first: s3://images/images/bad.png"
+    ):
+        run(s3, job())
+    assert set(outputs(s3)) == {"out/a.png.out", "out/x/b.png.out"}
+
+
+def test_a_stopped_job_transforms_nothing_more(s3: "S3Client") -> None:
+    stopped = threading.Event()
+    stopped.set()
+    transform.run(job(), MODEL, s3, stopped=stopped)
+    assert outputs(s3) == {}
+
+
+@pytest.mark.parametrize(
+    ("request_", "message"),
+    [
+        (job("s3://images/nothing/"), "no S3 objects found under s3://images/nothing/"),
+        (job(SplitType="Line"), "whole images only, not SplitType Line"),
+        (job(ContentType="text/csv"), "2 of 2 objects were not transformed"),
+        ({**job(), "MaxPayloadInMB": 1, "TransformOutput": {"S3OutputPath": "s3://absent/"}}, "cannot be written"),
+        (job("s3://images/images/a.png", "ManifestFile"), "is no manifest of a prefix and paths"),
+    ],
+)
+def test_a_job_that_cannot_run_says_why(s3: "S3Client", request_: dict[str, Any], message: str) -> None:
+    with pytest.raises(JobFailedError, match=message):
+        run(s3, request_)
+
+
+def test_an_image_above_the_payload_limit_is_refused(s3: "S3Client") -> None:
+    s3.put_object(Bucket="images", Key="images/large.png", Body=png() + bytes(2**20))
+    with pytest.raises(JobFailedError, match="exceed MaxPayloadInMB"):
+        run(s3, {**job(), "MaxPayloadInMB": 1})
+
+
+@pytest.mark.parametrize("content", [b"", b"{}", b'["a"]', b'[{"prefix": "s3://images/"}, 7]', b'[{"prefix": null}]'])
+def test_what_is_no_manifest_is_refused(content: bytes) -> None:
+    with pytest.raises(JobFailedError, match=r"s3://images/m\.json"):
+        transform.parse_manifest(content, "s3://images/m.json")
