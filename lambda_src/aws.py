@@ -10,6 +10,7 @@ from botocore.exceptions import ClientError
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
     from mypy_boto3_sagemaker_runtime import SageMakerRuntimeClient
+    from mypy_boto3_ssm import SSMClient
 
 # Two tries of at most 1 s + 5 s and one pause of at most 1 s end before the functions' time-out of 15 s;
 # further attempts are the state machine's, where they are visible and cost nothing while they wait.
@@ -43,6 +44,11 @@ def s3() -> "S3Client":
 @cache
 def sagemaker_runtime() -> "SageMakerRuntimeClient":
     return boto3.client("sagemaker-runtime", config=_BOUNDED)
+
+
+@cache
+def ssm() -> "SSMClient":
+    return boto3.client("ssm", config=_BOUNDED)
 
 
 def is_transient(error: ClientError) -> bool:

@@ -6,7 +6,7 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError, ParamValidationError
 
-from lambda_src import aws
+from lambda_src import aws, metrics
 from lambda_src.errors import (
     CorruptImageError,
     ImageAccessDeniedError,
@@ -25,6 +25,7 @@ MAX_IMAGE_BYTES = 190_000
 MAX_ITEM_BYTES = 258_000
 
 
+@metrics.counting_errors
 def handler(event: Item, _context: object) -> Item:
     image = ImageRef.of(event)
     data, version_id = read_image(image)

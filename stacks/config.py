@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, ValidationInfo, field_validator
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
 
@@ -34,6 +34,15 @@ class EndpointConfig(_Section):
     instance_type: InstanceType = "ml.m5.large"
     instance_count: Annotated[int, Field(ge=1, le=100)] = 1
     capture_percentage: Annotated[int, Field(ge=1, le=100)] = 100
+    max_instance_count: Annotated[int, Field(ge=1, le=100)] | None = None
+    invocations_per_instance: Annotated[int, Field(ge=1)] = 1000
+
+    @field_validator("max_instance_count")
+    @classmethod
+    def _not_below_instance_count(cls, value: int | None, info: ValidationInfo) -> int | None:
+        if value is not None and value < info.data.get("instance_count", 1):
+            raise ValueError("must not be below endpoint.instance_count")
+        return value
 
 
 class TrainingConfig(_Section):
@@ -54,6 +63,17 @@ class ScheduleConfig(_Section):
     prefix: Annotated[str, StringConstraints(pattern=r"^(incoming|scheduled)/.*$")] = "scheduled/"
 
 
+class MonitoringConfig(_Section):
+    """When the operators are told."""
+
+    p99_latency_ms: Annotated[int, Field(ge=1)] = 200
+    rejected_percent: Annotated[float, Field(gt=0, le=100)] = 50.0
+    # CloudWatch looks back at most a day
+    drift_window_hours: Annotated[int, Field(ge=1, le=24)] = 6
+    sagemaker_model_monitor: bool = False
+    runbook_url: Annotated[str, StringConstraints(pattern=r"^[^\s#]+$")] = "docs/runbook.md"
+
+
 class EnvironmentConfig(_Section):
     """Everything that may differ between two environments of the application."""
 
@@ -68,6 +88,7 @@ class EnvironmentConfig(_Section):
     removal_policy: Literal["retain", "destroy"] = "retain"
     schedule: ScheduleConfig | None = None
     training: TrainingConfig = TrainingConfig()
+    monitoring: MonitoringConfig = MonitoringConfig()
 
     @field_validator("classes", mode="before")
     @classmethod
@@ -100,9 +121,20 @@ class EnvironmentConfig(_Section):
         """SSM parameter that holds, as JSON, where that artifact comes from."""
         return f"/scones/{self.name}/model/metadata"
 
+    @property
+    def baseline_parameter(self) -> str:
+        """SSM parameter that holds the key of the baseline which the drift monitor compares with."""
+        return f"/scones/{self.name}/model/baseline-key"
+
+    @property
+    def metric_namespace(self) -> str:
+        """CloudWatch namespace of the metrics that this environment's functions publish."""
+        return f"SconesUnlimited/{self.name}"
+
 
 _SECTIONS: dict[str, type[_Section]] = {
     "endpoint": EndpointConfig,
+    "monitoring": MonitoringConfig,
     "schedule": ScheduleConfig,
     "training": TrainingConfig,
 }

@@ -8,6 +8,7 @@ from aws_cdk import aws_ssm as ssm
 from constructs import Construct
 
 from stacks import prefixes
+from stacks.autoscaling import scale_endpoint
 from stacks.builtin_image import BuiltinImage
 from stacks.config import EnvironmentConfig
 
@@ -71,4 +72,6 @@ class ModelStack(Stack):
             endpoint_name=config.endpoint_name,
             endpoint_config_name=endpoint_config.attr_endpoint_config_name,
         )
+        if config.endpoint.max_instance_count:
+            scale_endpoint(self, endpoint=endpoint, config=config.endpoint, variant_name=VARIANT_NAME)
         CfnOutput(self, "EndpointName", value=endpoint.attr_endpoint_name)
