@@ -64,6 +64,7 @@ def data_bucket(scope: Construct, *, removal_policy: RemovalPolicy) -> s3.Bucket
         removal_policy=removal_policy,
         lifecycle_rules=[
             s3.LifecycleRule(id="ExpireCaptures", prefix=prefixes.DATA_CAPTURE, expiration=Duration.days(90)),
+            s3.LifecycleRule(id="ExpireAnswers", prefix=prefixes.ANSWERS, expiration=Duration.days(1)),
             s3.LifecycleRule(id="ExpireTransforms", prefix=prefixes.TRANSFORMS, expiration=Duration.days(7)),
             s3.LifecycleRule(
                 id="ExpireOldVersions",
@@ -94,7 +95,7 @@ def sagemaker_execution_role(scope: Stack, *, bucket: s3.IBucket, image: Builtin
     )
     readable = [prefixes.TRAIN, prefixes.TRAIN_LST, prefixes.TEST, prefixes.TEST_LST, prefixes.MODELS]
     readable += [prefixes.INCOMING, prefixes.SCHEDULED]  # Batch Transform's images
-    writable = [prefixes.MODELS, prefixes.DATA_CAPTURE, prefixes.TRANSFORMS]
+    writable = [prefixes.MODELS, prefixes.DATA_CAPTURE, prefixes.TRANSFORMS, prefixes.ANSWERS]
     statements = {
         "ReadChannelsImagesAndArtifacts": (["s3:GetObject"], [bucket.arn_for_objects(f"{p}*") for p in readable]),
         "WriteArtifactsCapturesAndTransforms": (["s3:PutObject"], [bucket.arn_for_objects(f"{p}*") for p in writable]),

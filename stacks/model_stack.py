@@ -1,6 +1,6 @@
-"""The trained model behind a real-time endpoint that captures what it sees and answers."""
+"""The trained model behind an endpoint that captures what it sees and answers."""
 
-from aws_cdk import CfnOutput, Stack
+from aws_cdk import Annotations, CfnOutput, Stack
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_sagemaker as sagemaker
@@ -10,9 +10,17 @@ from constructs import Construct
 from stacks import prefixes
 from stacks.autoscaling import scale_endpoint
 from stacks.builtin_image import BuiltinImage
-from stacks.config import EnvironmentConfig
+from stacks.config import EndpointConfig, EnvironmentConfig
 
 VARIANT_NAME = "AllTraffic"
+
+# By kind of endpoint: what `cdk synth` says
+LOST = {
+    "serverless": "A serverless endpoint captures no data: there is no drift to watch, and nothing for `ops captures` "
+    "to read. After a pause the first image waits for the model to load, and may be retried.",
+    "asynchronous": "An asynchronous endpoint answers through S3: each image costs one object more and waits for it, "
+    "at most 10 seconds an attempt. The model sees the image's current version, maybe a newer one than was checked.",
+}
 
 
 class ModelStack(Stack):
@@ -44,28 +52,12 @@ class ModelStack(Stack):
         endpoint_config = sagemaker.CfnEndpointConfig(
             self,
             "EndpointConfig",
-            production_variants=[
-                sagemaker.CfnEndpointConfig.ProductionVariantProperty(
-                    variant_name=VARIANT_NAME,
-                    model_name=model.attr_model_name,
-                    instance_type=config.endpoint.instance_type,
-                    initial_instance_count=config.endpoint.instance_count,
-                    initial_variant_weight=1,
-                )
-            ],
-            data_capture_config=sagemaker.CfnEndpointConfig.DataCaptureConfigProperty(
-                enable_capture=True,
-                initial_sampling_percentage=config.endpoint.capture_percentage,
-                destination_s3_uri=bucket.s3_url_for_object(prefixes.DATA_CAPTURE.rstrip("/")),
-                capture_options=[
-                    sagemaker.CfnEndpointConfig.CaptureOptionProperty(capture_mode=mode) for mode in ("Input", "Output")
-                ],
-                # Declared as JSON, the answers are captured as text; images stay base64
-                capture_content_type_header=sagemaker.CfnEndpointConfig.CaptureContentTypeHeaderProperty(
-                    json_content_types=["application/json"]
-                ),
-            ),
+            production_variants=[production_variant(config.endpoint, model_name=model.attr_model_name)],
+            data_capture_config=None if config.endpoint.kind == "serverless" else data_capture(config.endpoint, bucket),
+            async_inference_config=asynchronous(bucket) if config.endpoint.kind == "asynchronous" else None,
         )
+        if lost := LOST.get(config.endpoint.kind):
+            Annotations.of(self).add_warning_v2(f"scones:endpoint-{config.endpoint.kind}", lost)
         endpoint = sagemaker.CfnEndpoint(
             self,
             "Endpoint",
@@ -76,3 +68,49 @@ class ModelStack(Stack):
             scale_endpoint(self, endpoint=endpoint, config=config.endpoint, variant_name=VARIANT_NAME)
         self.model_name = model.attr_model_name
         CfnOutput(self, "EndpointName", value=endpoint.attr_endpoint_name)
+
+
+def production_variant(
+    config: EndpointConfig, *, model_name: str
+) -> sagemaker.CfnEndpointConfig.ProductionVariantProperty:
+    """Everything goes to one variant, on instances or without."""
+    if config.kind == "serverless":
+        return sagemaker.CfnEndpointConfig.ProductionVariantProperty(
+            variant_name=VARIANT_NAME,
+            model_name=model_name,
+            initial_variant_weight=1,
+            serverless_config=sagemaker.CfnEndpointConfig.ServerlessConfigProperty(
+                max_concurrency=config.serverless_max_concurrency, memory_size_in_mb=config.serverless_memory_mb
+            ),
+        )
+    return sagemaker.CfnEndpointConfig.ProductionVariantProperty(
+        variant_name=VARIANT_NAME,
+        model_name=model_name,
+        instance_type=config.instance_type,
+        initial_instance_count=config.instance_count,
+        initial_variant_weight=1,
+    )
+
+
+def data_capture(config: EndpointConfig, bucket: s3.IBucket) -> sagemaker.CfnEndpointConfig.DataCaptureConfigProperty:
+    return sagemaker.CfnEndpointConfig.DataCaptureConfigProperty(
+        enable_capture=True,
+        initial_sampling_percentage=config.capture_percentage,
+        destination_s3_uri=bucket.s3_url_for_object(prefixes.DATA_CAPTURE.rstrip("/")),
+        capture_options=[
+            sagemaker.CfnEndpointConfig.CaptureOptionProperty(capture_mode=mode) for mode in ("Input", "Output")
+        ],
+        # Declared as JSON, the answers are captured as text; images stay base64
+        capture_content_type_header=sagemaker.CfnEndpointConfig.CaptureContentTypeHeaderProperty(
+            json_content_types=["application/json"]
+        ),
+    )
+
+
+def asynchronous(bucket: s3.IBucket) -> sagemaker.CfnEndpointConfig.AsyncInferenceConfigProperty:
+    answers = bucket.s3_url_for_object(prefixes.ANSWERS.rstrip("/"))
+    return sagemaker.CfnEndpointConfig.AsyncInferenceConfigProperty(
+        output_config=sagemaker.CfnEndpointConfig.AsyncInferenceOutputConfigProperty(
+            s3_output_path=answers, s3_failure_path=answers
+        )
+    )

@@ -34,6 +34,7 @@ def test_captures_transforms_and_old_versions_expire_and_nothing_else_does(data:
     rules = data.only("AWS::S3::Bucket")["LifecycleConfiguration"]["Rules"]
     assert [(rule["Prefix"], rule["ExpirationInDays"]) for rule in rules if "ExpirationInDays" in rule] == [
         ("data-capture/", 90),
+        ("answers/", 1),
         ("transforms/", 7),
     ]
     assert [r["NoncurrentVersionExpiration"] for r in rules if "NoncurrentVersionExpiration" in r] == [
@@ -73,7 +74,12 @@ def test_sagemakers_role_stays_in_this_bucket_and_this_image(data: Template) -> 
 
     channels = {"train/*", "train_lst/*", "test/*", "test_lst/*"}
     assert prefixes("ReadChannelsImagesAndArtifacts") == {*channels, "incoming/*", "scheduled/*", "models/*"}
-    assert prefixes("WriteArtifactsCapturesAndTransforms") == {"models/*", "data-capture/*", "transforms/*"}
+    assert prefixes("WriteArtifactsCapturesAndTransforms") == {
+        "models/*",
+        "data-capture/*",
+        "transforms/*",
+        "answers/*",
+    }
     assert text(statements["PullImage"]["Resource"]).endswith(":repository/image-classification")
     everywhere = {sid for sid, statement in statements.items() if statement["Resource"] == "*"}
     assert everywhere == {"SignInToRegistry", "PublishMetrics"}
