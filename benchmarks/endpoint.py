@@ -34,6 +34,9 @@ class _Endpoint:
     def __init__(self, container: Container) -> None:
         self._container = container
 
+    def next_fault(self, _inference_id: str | None) -> None:
+        return None
+
     def invoke(self, body: bytes, *, content_type: str, **_: object) -> tuple[bytes, str]:
         return self._container.invocations(body, content_type), "AllTraffic"
 
