@@ -21,6 +21,7 @@ from constructs import Construct
 
 from stacks import prefixes
 from stacks.config import BulkConfig
+from stacks.local_storage import has_local_storage
 from stacks.states import (
     fail_by_counts,
     invoke,
@@ -205,6 +206,9 @@ def batch_transform_workflow(
         more=f""", 'transform_output': {output} & $substring({_ITEM}.Key, $length($states.input.s3_prefix)) & '.out',
           'job_failure': $states.input.job_failure""",
     )
+    key_arn = bucket.encryption_key.key_arn if bucket.encryption_key else None
+    takes_key = key_arn and not has_local_storage(bulk.transform_instance_type)
+    volume_key = {"VolumeKmsKeyId": key_arn} if takes_key else {}
     transform = sfn.CustomState(
         scope,
         "TransformImages",
@@ -232,10 +236,13 @@ def batch_transform_workflow(
                     "S3OutputPath": jsonata(
                         f"'s3://{bucket.bucket_name}/{prefixes.TRANSFORMS}' & $states.context.Execution.Name"
                     ),
+                    # Left out, SageMaker would take S3's own key instead of the bucket's
+                    **({"KmsKeyId": key_arn} if key_arn else {}),
                 },
                 "TransformResources": {
                     "InstanceType": bulk.transform_instance_type,
                     "InstanceCount": bulk.transform_instance_count,
+                    **volume_key,
                 },
                 "Tags": [
                     {"Key": "application", "Value": "scones-unlimited"},
