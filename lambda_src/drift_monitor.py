@@ -29,6 +29,7 @@ class Window:
     start: datetime
     end: datetime
     tally: Tally
+    last_hour: int = 0
     under_threshold: int = 0
     damaged: int = 0
 
@@ -47,7 +48,7 @@ def handler(event: dict[str, Any], _context: object) -> Report:
     except (BaselineMissingError, BaselineError) as error:
         problem = error  # the captures are counted all the same: whether there are any is an alarm of its own
     window = count_captures(start, end, baseline)
-    values: dict[metrics.Metric, float] = {metrics.CAPTURED_REQUESTS: window.requests}
+    values: dict[metrics.Metric, float] = {metrics.CAPTURED_REQUESTS: window.last_hour}
     if window.requests:
         values[metrics.UNDER_THRESHOLD] = _percent(window)
     if baseline is None:
@@ -85,6 +86,7 @@ def count_captures(start: datetime, end: datetime, baseline: Baseline | None) ->
     """Read the window's captures once, in the memory of one record."""
     wanted = settings.drift_monitor()
     num_classes = len(wanted.classes)
+    last_hour = end - timedelta(hours=1)
     window = Window(start, end, Tally(baseline.confidence_edges if baseline else (), num_classes))
 
     def count_damaged(_key: str, _reason: str) -> None:
@@ -98,6 +100,7 @@ def count_captures(start: datetime, end: datetime, baseline: Baseline | None) ->
             continue
         label, confidence = drift.top(capture.probabilities)
         window.tally.add(label, confidence)
+        window.last_hour += capture.time >= last_hour
         window.under_threshold += confidence < wanted.confidence_threshold
     return window
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from aws_cdk import Duration, Stack
+from aws_cdk import CfnOutput, Duration, Stack
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_logs as logs
@@ -51,6 +51,7 @@ class MonitoringStack(Stack):
         )
         alarms = create_alarms(self, rules=alarm_rules(metrics, config=config), config=config, alert_topic=alert_topic)
         create_dashboard(self, config=config, metrics=metrics, alarms=alarms)
+        CfnOutput(self, "DriftMonitorName", value=drift_monitor.function_name)
 
     def _drift_monitor(self, config: EnvironmentConfig, bucket: s3.IBucket) -> Function:
         """Every hour, over the last window of captures."""
