@@ -112,13 +112,12 @@ def all_(
     archive: Archive = None,
     keep: Annotated[bool, typer.Option(help="Leave the local cloud running at the end.")] = False,
 ) -> None:
-    """All of it: start, build data, deploy, train, classify, drift, stop."""
+    """All of it: start, build data, deploy, train, classify, stop."""
     config = load_environment(env)
     started = time.monotonic()
     try:
         cloud = _everything_deployed(config, archive)
         _classify(cloud, config)
-        _tell_of_drift(cloud, config)
         _say(f"\nEverything happened as it is meant to, in {time.monotonic() - started:.0f} s.")
     finally:
         if not keep:
