@@ -34,6 +34,10 @@ class EndpointConfig(_Section):
     instance_type: InstanceType = "ml.m5.large"
     instance_count: Annotated[int, Field(ge=1, le=100)] = 1
     capture_percentage: Annotated[int, Field(ge=1, le=100)] = 100
+    # An update of the endpoint: SageMaker takes a canary of at most half of the instances
+    canary_percent: Annotated[int, Field(ge=1, le=50)] = 10
+    bake_minutes: Annotated[int, Field(ge=1, le=60)] = 5
+    max_update_latency_ms: Annotated[int, Field(ge=1)] = 500
 
 
 class TrainingConfig(_Section):
@@ -54,6 +58,21 @@ class ScheduleConfig(_Section):
     prefix: Annotated[str, StringConstraints(pattern=r"^(incoming|scheduled)/.*$")] = "scheduled/"
 
 
+class RetrainingConfig(_Section):
+    """When a new model is trained, and what it must be able to do before it is served."""
+
+    # Drift, new data and the schedule start a run; by hand it can always be started
+    enabled: bool = True
+    schedule: Annotated[str, StringConstraints(pattern=r"^(rate|cron)\(.+\)$")] | None = None
+    max_per_day: Annotated[int, Field(ge=1, le=24)] = 2
+    cool_down_minutes: Annotated[int, Field(ge=0, le=7 * 24 * 60)] = 360
+    minimum_accuracy: Annotated[float, Field(ge=0, le=1)] = 0.80
+    margin: Annotated[float, Field(ge=0, le=1)] = 0.02
+    max_calibration_error: Annotated[float, Field(gt=0, le=1)] = 0.15
+    approval: bool = False
+    approval_hours: Annotated[int, Field(ge=1, le=14 * 24)] = 72
+
+
 class EnvironmentConfig(_Section):
     """Everything that may differ between two environments of the application."""
 
@@ -68,6 +87,7 @@ class EnvironmentConfig(_Section):
     removal_policy: Literal["retain", "destroy"] = "retain"
     schedule: ScheduleConfig | None = None
     training: TrainingConfig = TrainingConfig()
+    retraining: RetrainingConfig = RetrainingConfig()
 
     @field_validator("classes", mode="before")
     @classmethod
@@ -100,9 +120,30 @@ class EnvironmentConfig(_Section):
         """SSM parameter that holds, as JSON, where that artifact comes from."""
         return f"/scones/{self.name}/model/metadata"
 
+    @property
+    def baseline_parameter(self) -> str:
+        """SSM parameter that holds the key of the baseline which the drift monitor compares with."""
+        return f"/scones/{self.name}/model/baseline-key"
+
+    @property
+    def drift_alarm_name(self) -> str:
+        """CloudWatch alarm that starts retraining."""
+        return f"{self.stage_name}-drift"
+
+    @property
+    def retraining_name(self) -> str:
+        """Name of the retraining state machine; its functions' policies need it before it exists."""
+        return f"{self.stage_name}-retraining"
+
+    @property
+    def model_package_group(self) -> str:
+        """Model Registry group in which a release waits for approval."""
+        return self.stage_name
+
 
 _SECTIONS: dict[str, type[_Section]] = {
     "endpoint": EndpointConfig,
+    "retraining": RetrainingConfig,
     "schedule": ScheduleConfig,
     "training": TrainingConfig,
 }

@@ -72,7 +72,8 @@ def sagemaker_execution_role(scope: Stack, *, bucket: s3.IBucket, image: Builtin
         ),
     )
     readable = [prefixes.TRAIN, prefixes.TRAIN_LST, prefixes.TEST, prefixes.TEST_LST, prefixes.MODELS]
-    writable = [prefixes.MODELS, prefixes.DATA_CAPTURE]
+    readable += [prefixes.RETRAINING]
+    writable = [prefixes.MODELS, prefixes.DATA_CAPTURE, prefixes.RETRAINING]
     statements = {
         "ReadChannelsAndArtifacts": (["s3:GetObject"], [bucket.arn_for_objects(f"{p}*") for p in readable]),
         "WriteArtifactsAndCaptures": (["s3:PutObject"], [bucket.arn_for_objects(f"{p}*") for p in writable]),

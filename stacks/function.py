@@ -21,6 +21,9 @@ class Function(lambda_.Function):
         *,
         config: EnvironmentConfig,
         environment: Mapping[str, str] | None = None,
+        memory_mb: int = 512,
+        # Above the bounded retries of lambda_src/aws.py, under the state's time-out
+        timeout: Duration | None = None,
     ) -> None:
         log_group = LogGroup(scope, f"{construct_id}Logs", config=config)
         role = iam.Role(scope, f"{construct_id}Role", assumed_by=iam.ServicePrincipal("lambda.amazonaws.com"))
@@ -40,9 +43,8 @@ class Function(lambda_.Function):
             handler=f"lambda_src.{module}.handler",
             role=role,
             environment=dict(environment or {}),
-            memory_size=512,
-            # Above the bounded retries of lambda_src/aws.py, under the state's time-out
-            timeout=Duration.seconds(20),
+            memory_size=memory_mb,
+            timeout=timeout or Duration.seconds(20),
             logging_format=lambda_.LoggingFormat.JSON,
             log_group=log_group,
             tracing=lambda_.Tracing.ACTIVE,
