@@ -9,7 +9,7 @@ export JSII_SILENCE_WARNING_UNTESTED_NODE_VERSION := 1
 
 ENV ?= dev
 
-.PHONY: help setup local test lint format synth deploy destroy lock clean
+.PHONY: help setup local test lint format synth diff reference deploy destroy lock clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -43,6 +43,12 @@ format: setup ## Rewrite the code in the project's style
 
 synth: setup ## Render the CloudFormation templates into cdk.out
 	cdk synth --quiet
+
+diff: setup ## Show what a change does to the cloud; with ENV=dev against what is deployed, else against reference/
+	python -m ops diff $(if $(filter command,$(origin ENV)),--env "$(ENV)")
+
+reference: setup ## Write the templates that diff compares with anew
+	python -m ops reference
 
 deploy: setup ## Deploy environment ENV into the account of your credentials, with a trained model
 	cdk deploy "$(ENV)/Data" --require-approval never

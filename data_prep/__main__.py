@@ -9,9 +9,10 @@ from typing import Annotated, Any, Literal
 import typer
 
 from data_prep import aws
+from data_prep.baseline import store_baseline
 from data_prep.build import MAX_REJECTED_SHARE, build_dataset
 from data_prep.dataset import MANIFEST, Manifest, default_folder
-from data_prep.errors import DataPrepError
+from data_prep.errors import DataPrepError, TrainingError
 from data_prep.fetch import CIFAR_100, DEFAULT_CACHE, fetch_archive, file_sha256
 from data_prep.job_view import job_view
 from data_prep.progress import progress_bars
@@ -250,6 +251,24 @@ def _resume_command(config: EnvironmentConfig, job: str) -> str:
     return f"python -m data_prep train --env {config.name} --resume {job}"
 
 
+@app.command(epilog="Example: python -m data_prep baseline --env dev")
+def baseline(
+    *,
+    env: Environment = "dev",
+    force: Annotated[bool, typer.Option("--force", help="Compute it even if it is there.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Let the trained model classify the validation images, as the baseline that drift is measured against.
+
+    A Batch Transform job does it, on one instance of the endpoint's type.
+    """
+    config = load_environment(env)
+    with aws.one_line_errors():
+        stored = store_baseline(config, force=force)
+    text = f"{stored.key}\n{stored.size} answers{'' if stored.is_new else ', computed before'}"
+    show(asdict(stored), text, as_json=as_json)
+
+
 @app.command(epilog="Example: python -m data_prep run --env dev")
 def run(
     *,
@@ -258,7 +277,7 @@ def run(
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
-    """Fetch, build, validate, upload and train, each only if it is not done yet."""
+    """Fetch, build, validate, upload, train and compute the baseline, each only if it is not done yet."""
     config = load_environment(env)
     with aws.one_line_errors():
         bucket = aws.data_stack(config).bucket  # before the download: is there a place for all of it?
@@ -270,6 +289,10 @@ def run(
             upload_dataset(folder, bucket, progress=progress)
         job = _start(config, folder, force=False, quiet=quiet)
         _finish(config, job, quiet=quiet, as_json=as_json)
+        try:
+            store_baseline(config)
+        except TrainingError as error:  # the model is there, and serves without
+            note(f"Warning: no baseline for the drift monitor: {error}")
 
 
 def _is_built(folder: Path, archive: Path, config: EnvironmentConfig) -> bool:

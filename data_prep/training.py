@@ -315,12 +315,13 @@ def publish_model(config: EnvironmentConfig, state: JobState) -> TrainedModel:
         hyperparameters=job["HyperParameters"],
     )
     # The artifact last: it is what a deployment reads
-    _put_parameter(config.model_metadata_parameter, json.dumps(asdict(model)))
-    _put_parameter(config.artifact_parameter, model.artifact_uri)
+    put_parameter(config.model_metadata_parameter, json.dumps(asdict(model)))
+    put_parameter(config.artifact_parameter, model.artifact_uri)
     return model
 
 
-def _put_parameter(name: str, value: str) -> None:
+def put_parameter(name: str, value: str) -> None:
+    """Set an SSM parameter, unless it has the value already."""
     client = aws.ssm()
     try:
         if client.get_parameter(Name=name)["Parameter"]["Value"] == value:

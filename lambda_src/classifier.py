@@ -7,7 +7,7 @@ import math
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from lambda_src import aws, settings
+from lambda_src import aws, metrics, settings
 from lambda_src.errors import (
     EndpointMisconfiguredError,
     EndpointUnavailableError,
@@ -21,6 +21,7 @@ from lambda_src.item import ImageRef, Item
 SUM_TOLERANCE = 1e-3
 
 
+@metrics.counting_errors
 def handler(event: Item, _context: object) -> Item:
     image = ImageRef.of(event)
     body = invoke_endpoint(decode(event), settings.classifier().endpoint_name, image)

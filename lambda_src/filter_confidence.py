@@ -5,7 +5,7 @@ import math
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from lambda_src import aws, settings
+from lambda_src import aws, metrics, settings
 from lambda_src.errors import (
     InvalidInputError,
     LowConfidenceError,
@@ -15,16 +15,29 @@ from lambda_src.errors import (
 from lambda_src.item import ImageRef, Item
 
 
+@metrics.counting_errors
 def handler(event: Item, _context: object) -> Item:
     image = ImageRef.of(event)
     confidence = confidence_of(event)
     threshold = settings.filter_confidence().confidence_threshold
     if confidence < threshold:
+        count_outcome(confidence, accepted=False)
         raise LowConfidenceError(
             f"{event.get('label')} with confidence {confidence:.4f}, under {threshold}: {image.uri}"
         )
     store_prediction(event, image, settings.filter_confidence().bucket_name)
+    count_outcome(confidence, accepted=True)
     return {**event, "prediction_key": image.prediction_key}
+
+
+def count_outcome(confidence: float, *, accepted: bool) -> None:
+    metrics.publish(
+        {
+            metrics.IMAGES_ACCEPTED: int(accepted),
+            metrics.IMAGES_REJECTED: int(not accepted),
+            metrics.CONFIDENCE: confidence,
+        }
+    )
 
 
 def confidence_of(item: Item) -> float:

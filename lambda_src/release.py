@@ -105,7 +105,7 @@ def ensure_model(job: Mapping[str, Any], like: Served) -> str:
 
 def ensure_endpoint_config(name: str, model: str, like: Served) -> None:
     """An endpoint config that differs from the served one in its model only: the same instances, the same capture."""
-    variants = [
+    variants: Any = [
         {**{key: value for key, value in variant.items() if value is not None}, "ModelName": model}
         for variant in like.endpoint_config["ProductionVariants"]
     ]

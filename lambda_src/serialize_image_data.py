@@ -5,7 +5,7 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError, ParamValidationError
 
-from lambda_src import aws
+from lambda_src import aws, metrics
 from lambda_src.errors import (
     CorruptImageError,
     ImageAccessDeniedError,
@@ -21,6 +21,7 @@ from lambda_src.item import ImageRef, Item
 MAX_IMAGE_BYTES = 190_000
 
 
+@metrics.counting_errors
 def handler(event: Item, _context: object) -> Item:
     image = ImageRef.of(event)
     data, version_id = read_image(image)

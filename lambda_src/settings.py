@@ -15,10 +15,7 @@ class ClassifierSettings:
 
 @cache
 def classifier() -> ClassifierSettings:
-    classes = json.loads(_required("CLASSES"))
-    if not isinstance(classes, list) or len(classes) < 2 or not all(isinstance(name, str) for name in classes):
-        raise ValueError(f"CLASSES must be a JSON list of at least two names, not {classes!r}")
-    return ClassifierSettings(endpoint_name=_required("ENDPOINT_NAME"), classes=tuple(classes))
+    return ClassifierSettings(endpoint_name=_required("ENDPOINT_NAME"), classes=_classes())
 
 
 @dataclass(frozen=True)
@@ -29,10 +26,56 @@ class FilterSettings:
 
 @cache
 def filter_confidence() -> FilterSettings:
+    return FilterSettings(confidence_threshold=_confidence_threshold(), bucket_name=_required("BUCKET_NAME"))
+
+
+@dataclass(frozen=True)
+class MetricsSettings:
+    namespace: str
+
+
+@cache
+def metrics() -> MetricsSettings:
+    return MetricsSettings(namespace=_required("METRIC_NAMESPACE"))
+
+
+@dataclass(frozen=True)
+class DriftSettings:
+    bucket_name: str
+    endpoint_name: str
+    classes: tuple[str, ...]
+    confidence_threshold: float
+    window_hours: int
+    baseline_parameter: str
+
+
+@cache
+def drift_monitor() -> DriftSettings:
+    hours = int(_required("DRIFT_WINDOW_HOURS"))
+    if hours < 1:
+        raise ValueError(f"DRIFT_WINDOW_HOURS must be at least 1, not {hours}")
+    return DriftSettings(
+        bucket_name=_required("BUCKET_NAME"),
+        endpoint_name=_required("ENDPOINT_NAME"),
+        classes=_classes(),
+        confidence_threshold=_confidence_threshold(),
+        window_hours=hours,
+        baseline_parameter=_required("BASELINE_PARAMETER"),
+    )
+
+
+def _classes() -> tuple[str, ...]:
+    classes = json.loads(_required("CLASSES"))
+    if not isinstance(classes, list) or len(classes) < 2 or not all(isinstance(name, str) for name in classes):
+        raise ValueError(f"CLASSES must be a JSON list of at least two names, not {classes!r}")
+    return tuple(classes)
+
+
+def _confidence_threshold() -> float:
     threshold = float(_required("CONFIDENCE_THRESHOLD"))
     if not 0 < threshold <= 1:  # also refuses NaN
         raise ValueError(f"CONFIDENCE_THRESHOLD must be above 0 and at most 1, not {threshold}")
-    return FilterSettings(confidence_threshold=threshold, bucket_name=_required("BUCKET_NAME"))
+    return threshold
 
 
 @dataclass(frozen=True)

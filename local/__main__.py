@@ -131,6 +131,8 @@ def _upload_and_train(cloud: LocalCloud, config: EnvironmentConfig) -> None:
     for command in ("upload", "train"):
         with _stage(f"data_prep {command}"):
             _data_prep(cloud, command, "--env", config.name, "--dataset", str(DATASET))
+    with _stage("data_prep baseline"):
+        _data_prep(cloud, "baseline", "--env", config.name)
 
 
 def _data_prep(cloud: LocalCloud, *arguments: str) -> None:

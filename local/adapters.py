@@ -3,6 +3,7 @@
 Written against ministack 1.5.33, whose version is pinned exactly for this reason.
 """
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -17,8 +18,10 @@ import ministack.app
 from botocore import xform_name
 from botocore.exceptions import ClientError, ParamValidationError
 from ministack.core import iam_evaluator, lambda_runtime
-from ministack.services import lambda_svc, stepfunctions
+from ministack.services import cloudwatch, lambda_svc, stepfunctions
+from ministack.services.cloudformation import provisioners
 
+from local import alarms
 from local.sagemaker import cloudformation
 from local.sagemaker.storage import SESSION_NAME
 
@@ -29,6 +32,8 @@ def apply() -> None:
     count_loopback_as_tls()
     match_newlines_in_policies()
     let_sagemaker_assume_roles()
+    read_metrics_from_logs()
+    evaluate_alarms_as_cloudwatch_does()
     cloudformation.register()
     signal.signal(signal.SIGUSR1, lambda *_: enforce_iam())
 
@@ -93,6 +98,55 @@ def let_sagemaker_assume_roles() -> None:
         return bool(evaluate(document, caller_arn, context))
 
     iam_evaluator.evaluate_trust_policy = evaluate_for_sagemaker
+
+
+def read_metrics_from_logs() -> None:
+    """CloudWatch makes data points of log lines in the embedded metric format; the emulator only keeps the lines."""
+    execute = lambda_svc._execute_function_warm
+
+    def execute_and_read_metrics(func: Any, event: Any, request_id: str) -> Any:
+        result = execute(func, event, request_id)
+        for line in (result.get("log") or "").splitlines():
+            if '"_aws"' in line:
+                with contextlib.suppress(ValueError, KeyError, TypeError):  # as on AWS, a broken line is just a line
+                    _store_metrics(json.loads(line))
+        return result
+
+    lambda_svc._execute_function_warm = execute_and_read_metrics
+
+
+def _store_metrics(line: dict[str, Any]) -> None:
+    for directive in line["_aws"]["CloudWatchMetrics"]:
+        for names in directive["Dimensions"] or [[]]:
+            dimensions = {name: line[name] for name in names}
+            for metric in directive["Metrics"]:
+                key = (directive["Namespace"], metric["Name"], cloudwatch._dims_key(dimensions))
+                cloudwatch._metric_bucket(key).append(
+                    {
+                        "Timestamp": line["_aws"]["Timestamp"] / 1000,
+                        "Value": float(line[metric["Name"]]),
+                        "Unit": metric.get("Unit", "None"),
+                        "Dimensions": dimensions,
+                    }
+                )
+    cloudwatch._evaluate_all_alarms()
+
+
+def evaluate_alarms_as_cloudwatch_does() -> None:
+    """The emulator looks at no dimensions, at one period, not at missing data, and refuses metric math."""
+    record = provisioners._cw_metric_alarm_record
+
+    def record_with_metric_math(name: str, properties: Any) -> Any:
+        if "Metrics" not in properties:
+            return record(name, properties)
+        single = {key: value for key, value in properties.items() if key != "Metrics"}
+        alarm = record(name, {**single, "MetricName": "none", "Namespace": "none"})
+        for key in ("MetricName", "Namespace", "Statistic", "ExtendedStatistic", "Period", "Dimensions", "Unit"):
+            del alarm[key]
+        return {**alarm, "Metrics": properties["Metrics"]}
+
+    provisioners._cw_metric_alarm_record = record_with_metric_math
+    cloudwatch._evaluate_alarm = alarms.evaluate
 
 
 def call_services_as_the_state_machine() -> None:

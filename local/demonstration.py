@@ -141,6 +141,7 @@ class Inbox:
     """Receives what the alert topic publishes, as an operator's mailbox would."""
 
     def __init__(self, topic_arn: str) -> None:
+        self._alarms: list[dict[str, Any]] = []
         self._sqs = boto3.client("sqs")
         self._url = self._sqs.create_queue(QueueName=f"inbox-{uuid.uuid4()}")["QueueUrl"]
         arn = self._sqs.get_queue_attributes(QueueUrl=self._url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
@@ -158,11 +159,19 @@ class Inbox:
         boto3.client("sns").subscribe(TopicArn=topic_arn, Protocol="sqs", Endpoint=arn)
 
     def messages(self) -> list[dict[str, str]]:
-        """Take out what has arrived: `Subject` and `Message` of each."""
+        """Take out the digests that have arrived: `Subject` and `Message` of each. Alarms stay."""
         received = self._sqs.receive_message(QueueUrl=self._url, MaxNumberOfMessages=10).get("Messages", [])
         for message in received:
             self._sqs.delete_message(QueueUrl=self._url, ReceiptHandle=message["ReceiptHandle"])
-        return [json.loads(message["Body"]) for message in received]
+        messages = [json.loads(message["Body"]) for message in received]
+        self._alarms += [json.loads(m["Message"]) for m in messages if m["Subject"].startswith("ALARM:")]
+        return [message for message in messages if not message["Subject"].startswith("ALARM:")]
+
+    def alarms(self) -> list[dict[str, Any]]:
+        """Take out the alarms that have arrived, as CloudWatch describes them. Digests on the way are dropped."""
+        self.messages()
+        alarms, self._alarms = self._alarms, []
+        return alarms
 
 
 def labelled_images(dataset: Path, classes: tuple[str, ...], *, at_most: int) -> list[LabelledImage]:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, ValidationInfo, field_validator
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
 
@@ -37,7 +37,17 @@ class EndpointConfig(_Section):
     # An update of the endpoint: SageMaker takes a canary of at most half of the instances
     canary_percent: Annotated[int, Field(ge=1, le=50)] = 10
     bake_minutes: Annotated[int, Field(ge=1, le=60)] = 5
-    max_update_latency_ms: Annotated[int, Field(ge=1)] = 500
+    # Looser than the alarm that people get: the first requests of a new container are slow
+    max_update_latency_ms: Annotated[int, Field(ge=1)] = 1000
+    max_instance_count: Annotated[int, Field(ge=1, le=100)] | None = None
+    invocations_per_instance: Annotated[int, Field(ge=1)] = 1000
+
+    @field_validator("max_instance_count")
+    @classmethod
+    def _not_below_instance_count(cls, value: int | None, info: ValidationInfo) -> int | None:
+        if value is not None and value < info.data.get("instance_count", 1):
+            raise ValueError("must not be below endpoint.instance_count")
+        return value
 
 
 class TrainingConfig(_Section):
@@ -73,6 +83,17 @@ class RetrainingConfig(_Section):
     approval_hours: Annotated[int, Field(ge=1, le=14 * 24)] = 72
 
 
+class MonitoringConfig(_Section):
+    """When the operators are told."""
+
+    p99_latency_ms: Annotated[int, Field(ge=1)] = 200
+    rejected_percent: Annotated[float, Field(gt=0, le=100)] = 50.0
+    # CloudWatch looks back at most a day
+    drift_window_hours: Annotated[int, Field(ge=1, le=24)] = 6
+    sagemaker_model_monitor: bool = False
+    runbook_url: Annotated[str, StringConstraints(pattern=r"^[^\s#]+$")] = "docs/runbook.md"
+
+
 class EnvironmentConfig(_Section):
     """Everything that may differ between two environments of the application."""
 
@@ -88,6 +109,7 @@ class EnvironmentConfig(_Section):
     schedule: ScheduleConfig | None = None
     training: TrainingConfig = TrainingConfig()
     retraining: RetrainingConfig = RetrainingConfig()
+    monitoring: MonitoringConfig = MonitoringConfig()
 
     @field_validator("classes", mode="before")
     @classmethod
@@ -140,10 +162,16 @@ class EnvironmentConfig(_Section):
         """Model Registry group in which a release waits for approval."""
         return self.stage_name
 
+    @property
+    def metric_namespace(self) -> str:
+        """CloudWatch namespace of the metrics that this environment's functions publish."""
+        return f"SconesUnlimited/{self.name}"
+
 
 _SECTIONS: dict[str, type[_Section]] = {
     "endpoint": EndpointConfig,
     "retraining": RetrainingConfig,
+    "monitoring": MonitoringConfig,
     "schedule": ScheduleConfig,
     "training": TrainingConfig,
 }

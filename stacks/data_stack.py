@@ -1,6 +1,6 @@
 """What outlives every deployment: the bucket, the alert topic and SageMaker's execution role."""
 
-from aws_cdk import Aws, CfnOutput, Duration, RemovalPolicy, Stack
+from aws_cdk import ArnFormat, Aws, CfnOutput, Duration, RemovalPolicy, Stack
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_sns as sns
@@ -20,6 +20,26 @@ class DataStack(Stack):
         self.bucket = data_bucket(self, removal_policy=RemovalPolicy[config.removal_policy.upper()])
         self.alert_topic = sns.Topic(
             self, "AlertTopic", display_name=f"Scones Unlimited {config.name}", enforce_ssl=True
+        )
+        # The default policy would let alarms in, but the one that refuses plain HTTP takes its place
+        self.alert_topic.add_to_resource_policy(
+            iam.PolicyStatement(
+                sid="PublishAlarms",
+                principals=[iam.ServicePrincipal("cloudwatch.amazonaws.com")],
+                actions=["sns:Publish"],
+                resources=[self.alert_topic.topic_arn],
+                conditions={
+                    "StringEquals": {"aws:SourceAccount": Aws.ACCOUNT_ID},
+                    "ArnLike": {
+                        "aws:SourceArn": self.format_arn(
+                            service="cloudwatch",
+                            resource="alarm",
+                            resource_name=f"{config.stage_name}-*",
+                            arn_format=ArnFormat.COLON_RESOURCE_NAME,
+                        )
+                    },
+                },
+            )
         )
         if config.alert_email:
             self.alert_topic.add_subscription(subscriptions.EmailSubscription(config.alert_email))

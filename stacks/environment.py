@@ -6,6 +6,7 @@ from constructs import Construct
 from stacks.config import EnvironmentConfig
 from stacks.data_stack import DataStack
 from stacks.model_stack import ModelStack
+from stacks.monitoring_stack import MonitoringStack
 from stacks.retraining_stack import RetrainingStack
 from stacks.workflow_stack import WorkflowStack
 
@@ -28,5 +29,16 @@ class Environment(Stage):
             sagemaker_role=data.sagemaker_role,
         )
         retraining.add_stack_dependency(model)  # there must be an endpoint to improve
+        MonitoringStack(
+            self,
+            "Monitoring",
+            config=config,
+            bucket=data.bucket,
+            alert_topic=data.alert_topic,
+            functions=workflow.functions,
+            state_machine=workflow.state_machine,
+            state_machine_log_group=workflow.state_machine_log_group,
+            dead_letters=workflow.dead_letters,
+        )
         Tags.of(self).add("application", "scones-unlimited")
         Tags.of(self).add("environment", config.name)

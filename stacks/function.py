@@ -42,7 +42,7 @@ class Function(lambda_.Function):
             ),
             handler=f"lambda_src.{module}.handler",
             role=role,
-            environment=dict(environment or {}),
+            environment={"METRIC_NAMESPACE": config.metric_namespace, **(environment or {})},
             memory_size=memory_mb,
             timeout=timeout or Duration.seconds(20),
             logging_format=lambda_.LoggingFormat.JSON,

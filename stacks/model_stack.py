@@ -10,6 +10,7 @@ from aws_cdk import aws_ssm as ssm
 from constructs import Construct
 
 from stacks import prefixes
+from stacks.autoscaling import scale_endpoint
 from stacks.builtin_image import BuiltinImage
 from stacks.config import EnvironmentConfig
 from stacks.function import Function
@@ -74,16 +75,18 @@ class ModelStack(Stack):
             "Endpoint",
             endpoint_name=config.endpoint_name,
             endpoint_config_name=endpoint_config.attr_endpoint_config_name,
-            # The instance count stays where autoscaling put it
-            retain_all_variant_properties=True,
-            exclude_retained_variant_properties=[
-                sagemaker.CfnEndpoint.VariantPropertyProperty(variant_property_type="DataCaptureConfig")
-            ],
         )
+        if config.endpoint.max_instance_count:  # the instance count stays where autoscaling put it
+            endpoint.retain_all_variant_properties = True
+            endpoint.exclude_retained_variant_properties = [
+                sagemaker.CfnEndpoint.VariantPropertyProperty(variant_property_type="DataCaptureConfig")
+            ]
         endpoint.add_property_override("DeploymentConfig", deployment_config(config))
         # There before the endpoint, so that its first update finds its alarms and its first event a listener
         alarms = guardrail_alarms(self, config=config, variant_name=VARIANT_NAME)
         endpoint.node.add_dependency(*alarms, self._release_log(config, bucket))
+        if config.endpoint.max_instance_count:
+            scale_endpoint(self, endpoint=endpoint, config=config.endpoint, variant_name=VARIANT_NAME)
         CfnOutput(self, "EndpointName", value=endpoint.attr_endpoint_name)
 
     def _release_log(self, config: EnvironmentConfig, bucket: s3.IBucket) -> events.Rule:

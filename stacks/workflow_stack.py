@@ -65,6 +65,13 @@ class WorkflowStack(Stack):
         )
         filter_confidence.allow(["s3:PutObject"], [bucket.arn_for_objects(f"{prefixes.PREDICTIONS}*")])
 
+        log_group = LogGroup(
+            self,
+            "ClassificationWorkflowLogs",
+            config=config,
+            # This prefix keeps the account's resource policy for log delivery from outgrowing its limit
+            log_group_name=f"/aws/vendedlogs/states/{config.stage_name}-classification",
+        )
         state_machine = sfn.StateMachine(
             self,
             "ClassificationWorkflow",
@@ -85,13 +92,7 @@ class WorkflowStack(Stack):
             timeout=Duration.hours(2),
             tracing_enabled=True,
             logs=sfn.LogOptions(
-                destination=LogGroup(
-                    self,
-                    "ClassificationWorkflowLogs",
-                    config=config,
-                    # This prefix keeps the account's resource policy for log delivery from outgrowing its limit
-                    log_group_name=f"/aws/vendedlogs/states/{config.stage_name}-classification",
-                ),
+                destination=log_group,
                 level=sfn.LogLevel.ALL,
                 include_execution_data=False,  # it would hold the images
             ),
@@ -117,6 +118,10 @@ class WorkflowStack(Stack):
                     dead_letter_queue=dead_letters,
                 ),
             )
+        self.functions = [serialize_image_data, classifier, filter_confidence]
+        self.state_machine = state_machine
+        self.state_machine_log_group = log_group
+        self.dead_letters = dead_letters
         CfnOutput(self, "StateMachineArn", value=state_machine.state_machine_arn)
 
     def _start_on_upload(

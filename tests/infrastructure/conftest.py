@@ -89,6 +89,11 @@ def workflow(assembly: Path, environment: str) -> Template:
 
 
 @pytest.fixture(scope="session")
+def monitoring(assembly: Path, environment: str) -> Template:
+    return _template(assembly, environment, "Monitoring")
+
+
+@pytest.fixture(scope="session")
 def definition(workflow: Template) -> dict[str, Any]:
     """The state machine's definition, with references in angle brackets."""
     rendered = workflow.only("AWS::StepFunctions::StateMachine")["DefinitionString"]

@@ -37,7 +37,8 @@ def test_stack_names_carry_the_environment(assembly: Path, environment: str) -> 
         if artifact["type"] == "aws:cloudformation:stack"
     }
     assert stacks == {
-        f"{environment}/{stack}": f"scones-{environment}-{stack}" for stack in ("Data", "Model", "Workflow")
+        f"{environment}/{stack}": f"scones-{environment}-{stack}"
+        for stack in ("Data", "Model", "Workflow", "Monitoring")
     }
 
 

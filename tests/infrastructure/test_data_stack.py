@@ -47,9 +47,17 @@ def test_the_bucket_outlives_prod_but_not_dev(data: Template, environment: str) 
 
 
 def test_the_alert_topic_refuses_plain_http(data: Template) -> None:
-    (statement,) = data.only("AWS::SNS::TopicPolicy")["PolicyDocument"]["Statement"]
-    assert statement["Effect"] == "Deny"
-    assert statement["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
+    statements = data.only("AWS::SNS::TopicPolicy")["PolicyDocument"]["Statement"]
+    (refused,) = [statement for statement in statements if statement["Effect"] == "Deny"]
+    assert refused["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
+
+
+def test_the_alert_topic_lets_in_this_environments_alarms_and_nobody_else(data: Template, environment: str) -> None:
+    statements = data.only("AWS::SNS::TopicPolicy")["PolicyDocument"]["Statement"]
+    (allowed,) = [statement for statement in statements if statement["Effect"] == "Allow"]
+    assert (allowed["Action"], allowed["Principal"]) == ("sns:Publish", {"Service": "cloudwatch.amazonaws.com"})
+    assert allowed["Condition"]["StringEquals"] == {"aws:SourceAccount": {"Ref": "AWS::AccountId"}}
+    assert text(allowed["Condition"]["ArnLike"]["aws:SourceArn"]).endswith(f":alarm:scones-{environment}-*")
 
 
 def test_sagemakers_role_stays_in_this_bucket_and_this_image(data: Template) -> None:

@@ -32,3 +32,19 @@ def test_a_new_artifact_is_a_rolling_replacement(model: Template, environment: s
     assert "ModelName" not in model.only("AWS::SageMaker::Model")
     assert "EndpointConfigName" not in model.only("AWS::SageMaker::EndpointConfig")
     assert model.only("AWS::SageMaker::Endpoint")["EndpointName"] == f"scones-{environment}"
+
+
+def test_prod_follows_its_traffic_and_dev_does_not(model: Template, environment: str) -> None:
+    targets = model.resources("AWS::ApplicationAutoScaling::ScalableTarget")
+    assert bool(targets) == (environment == "prod")
+    if targets:
+        config = load_environment(environment).endpoint
+        target = model.only("AWS::ApplicationAutoScaling::ScalableTarget")
+        assert (target["MinCapacity"], target["MaxCapacity"]) == (config.instance_count, config.max_instance_count)
+        (variant,) = model.only("AWS::SageMaker::EndpointConfig")["ProductionVariants"]
+        assert text(target["ResourceId"]).endswith(f"/variant/{variant['VariantName']}")
+        policy = model.only("AWS::ApplicationAutoScaling::ScalingPolicy")["TargetTrackingScalingPolicyConfiguration"]
+        assert policy["TargetValue"] == config.invocations_per_instance
+        assert policy["PredefinedMetricSpecification"] == {
+            "PredefinedMetricType": "SageMakerVariantInvocationsPerInstance"
+        }

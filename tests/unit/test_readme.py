@@ -31,7 +31,7 @@ def settings(section: type[BaseModel], prefix: str = "") -> dict[str, Any]:
 
 
 def test_the_configuration_table_is_complete_and_has_the_defaults() -> None:
-    rows = re.findall(r"^\| `([a-z_.]+)` \| (none|`.+?`) \|", README, flags=re.MULTILINE)
+    rows = re.findall(r"^\| `([a-z0-9_.]+)` \| (none|`.+?`) \|", README, flags=re.MULTILINE)
     table = {key: None if default == "none" else json.loads(default.strip("`")) for key, default in rows}
     assert table == json.loads(json.dumps(settings(EnvironmentConfig)))
 

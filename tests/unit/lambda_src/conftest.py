@@ -15,7 +15,12 @@ def _environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setenv("CLASSES", '["bicycle", "motorcycle"]')
     monkeypatch.setenv("CONFIDENCE_THRESHOLD", "0.9")
     monkeypatch.setenv("BUCKET_NAME", "the-bucket")
+    monkeypatch.setenv("METRIC_NAMESPACE", "SconesUnlimited/dev")
+    monkeypatch.setenv("DRIFT_WINDOW_HOURS", "6")
+    monkeypatch.setenv("BASELINE_PARAMETER", "/scones/dev/model/baseline-key")
     yield
+    settings.drift_monitor.cache_clear()
+    settings.metrics.cache_clear()
     settings.classifier.cache_clear()
     settings.filter_confidence.cache_clear()
 

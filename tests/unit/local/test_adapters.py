@@ -5,11 +5,12 @@ They look at the emulator as it is installed; `apply` is never called here.
 
 import inspect
 import json
+import time
 from importlib.metadata import version
 
 import pytest
 from ministack.core import iam_evaluator
-from ministack.services import lambda_svc, stepfunctions
+from ministack.services import cloudwatch, lambda_svc, stepfunctions
 from ministack.services.cloudformation import provisioners
 
 
@@ -70,3 +71,31 @@ def test_the_emulator_still_does_not_say_for_which_account_sagemaker_assumes_a_r
         region="us-east-1",
     )
     assert not iam_evaluator.evaluate_trust_policy(json.dumps(trust), root, context)
+
+
+def test_the_emulator_still_makes_no_metrics_of_log_lines() -> None:
+    for module in (lambda_svc, cloudwatch):
+        assert "CloudWatchMetrics" not in inspect.getsource(module)
+
+
+def test_the_emulators_templates_still_have_no_metric_math() -> None:
+    with pytest.raises(ValueError, match="metric math"):
+        provisioners._cw_metric_alarm_record("a", {"Metrics": [{}], "Threshold": 1})
+
+
+def test_the_emulators_alarms_still_look_at_no_dimensions() -> None:
+    alarm = {
+        "AlarmName": "a",
+        "Namespace": "gap",
+        "MetricName": "m",
+        "Dimensions": [{"Name": "Stage", "Value": "mine"}],
+        "Statistic": "Sum",
+        "Threshold": 0,
+        "ComparisonOperator": "GreaterThanThreshold",
+        "StateValue": "INSUFFICIENT_DATA",
+    }
+    cloudwatch.reset()
+    cloudwatch._store_datum("gap", "m", {"Stage": "another"}, time.time(), "None", 1, None, None, None)
+    cloudwatch._evaluate_alarm(alarm)
+    cloudwatch.reset()
+    assert alarm["StateValue"] == "ALARM"

@@ -1,0 +1,43 @@
+"""The CDK command line that package.json pins."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from ops.errors import OpsError
+from stacks.config import PROJECT_ROOT
+
+EXECUTABLE = PROJECT_ROOT / "node_modules" / ".bin" / "cdk"
+
+
+def run_cdk(*arguments: str, capture: bool = False, signed_in: bool = True) -> "subprocess.CompletedProcess[str]":
+    """Run `cdk`, its output shown or captured; raises OpsError if it fails.
+
+    signed_in: whether it sees the credentials of this process. What needs none should not find any.
+    """
+    if not EXECUTABLE.exists():
+        raise OpsError(f"{EXECUTABLE.relative_to(PROJECT_ROOT)} is not installed: run `make setup`")
+    environment = {
+        **os.environ,
+        # Node lies beside the interpreter, and cdk.json's app is run with it
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}",
+        "CDK_DISABLE_CLI_TELEMETRY": "true",
+        "JSII_SILENCE_WARNING_UNTESTED_NODE_VERSION": "1",
+    }
+    if not signed_in:
+        environment = {name: value for name, value in environment.items() if not name.startswith("AWS_")}
+        environment["AWS_EC2_METADATA_DISABLED"] = "true"
+    result = subprocess.run(
+        [str(EXECUTABLE), *arguments, "--no-notices"],
+        cwd=PROJECT_ROOT,
+        env=environment,
+        stdin=subprocess.DEVNULL if capture else None,
+        capture_output=capture,
+        text=True,
+        check=False,
+    )
+    if result.returncode:
+        shown = f":\n{(result.stderr or result.stdout).strip()}" if capture else ""
+        raise OpsError(f"`cdk {' '.join(arguments)}` ended with status {result.returncode}{shown}")
+    return result

@@ -1,0 +1,168 @@
+"""CloudFormation templates as a reviewer wants to see them: synthesized, committed for reference, or deployed.
+
+A template's readable form leaves out what changes without meaning anything (asset hashes, construct metadata, CDK's
+bootstrap rule), and unfolds JSON that travels as text, such as a state machine's definition.
+"""
+
+import json
+import re
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import boto3
+from botocore.exceptions import ClientError
+
+from ops.cdk import run_cdk
+from ops.errors import OpsError
+from stacks.config import PROJECT_ROOT
+
+REFERENCE = PROJECT_ROOT / "reference"
+
+Template = dict[str, Any]
+
+_ASSET = re.compile(r"^[0-9a-f]{64}(\.[a-z]+)?$")
+_BOOTSTRAP = {"Parameters": "BootstrapVersion", "Rules": "CheckBootstrapVersion"}
+
+
+@dataclass(frozen=True)
+class Assembly:
+    """What `cdk synth` made: templates by stack (`dev/Data`), and what CloudFormation calls each stack."""
+
+    version: str
+    templates: dict[str, Template]
+    stack_names: dict[str, str]
+
+
+def synthesize() -> Assembly:
+    """Render the templates of every environment of cdk.json; needs no account. Raises OpsError."""
+    with tempfile.TemporaryDirectory() as folder:
+        run_cdk("synth", "--quiet", "--output", folder, capture=True, signed_in=False)
+        return read_assembly(Path(folder))
+
+
+def read_assembly(folder: Path) -> Assembly:
+    """The stacks of a cloud assembly, those inside its stages included."""
+    manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+    assembly = Assembly(manifest["version"], {}, {})
+    for artifact_id, artifact in manifest["artifacts"].items():
+        properties = artifact.get("properties", {})
+        if artifact["type"] == "aws:cloudformation:stack":
+            stack = artifact.get("displayName", artifact_id)
+            assembly.templates[stack] = json.loads((folder / properties["templateFile"]).read_text(encoding="utf-8"))
+            assembly.stack_names[stack] = properties.get("stackName", artifact_id)
+        elif artifact["type"] == "cdk:cloud-assembly":
+            nested = read_assembly(folder / properties["directoryName"])
+            assembly.templates.update(nested.templates)
+            assembly.stack_names.update(nested.stack_names)
+    return assembly
+
+
+def deployed(stack_names: dict[str, str]) -> dict[str, Template]:
+    """The deployed templates by stack; a stack that is not deployed is missing."""
+    cloudformation = boto3.client("cloudformation")
+    templates: dict[str, Template] = {}
+    for stack, name in stack_names.items():
+        try:
+            body: Any = cloudformation.get_template(StackName=name, TemplateStage="Original")["TemplateBody"]
+        except ClientError as error:
+            if error.response["Error"]["Code"] != "ValidationError":  # how CloudFormation says that there is none
+                raise
+            continue
+        templates[stack] = json.loads(body) if isinstance(body, str) else dict(body)
+    return templates
+
+
+def read_reference(folder: Path = REFERENCE) -> dict[str, Template]:
+    """The committed templates by stack; raises OpsError if there are none."""
+    templates = {
+        f"{path.parent.name}/{path.name.removesuffix('.template.json')}": json.loads(path.read_text(encoding="utf-8"))
+        for path in sorted(folder.glob("*/*.template.json"))
+    }
+    if not templates:
+        raise OpsError(f"{folder}: holds no reference templates to compare with: write them with `make reference`")
+    return templates
+
+
+def write_reference(templates: dict[str, Template], folder: Path = REFERENCE) -> list[Path]:
+    """Bring the folder up to date, one file a stack; returns the files that were written or removed."""
+    wanted = {
+        folder / f"{stack}.template.json": json.dumps(readable(template), indent=1, sort_keys=True, ensure_ascii=False)
+        + "\n"
+        for stack, template in templates.items()
+    }
+    changed = []
+    for path in sorted({*wanted, *folder.glob("*/*.template.json")}):
+        if path not in wanted:
+            path.unlink()
+        elif path.exists() and path.read_text(encoding="utf-8") == wanted[path]:
+            continue
+        else:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(wanted[path], encoding="utf-8")
+        changed.append(path)
+    return changed
+
+
+def readable(template: Template, *, asset_hashes: bool = False) -> Template:
+    """The readable form. asset_hashes keeps them: another hash means that a function's code is another."""
+    shown = {key: value for key, value in template.items() if key not in {"Metadata", *_BOOTSTRAP}}
+    for section, name in _BOOTSTRAP.items():
+        kept = {key: value for key, value in template.get(section, {}).items() if key != name}
+        if kept:
+            shown[section] = kept
+    shown["Resources"] = {
+        logical_id: _without_metadata(resource) for logical_id, resource in template.get("Resources", {}).items()
+    }
+    unfolded: Template = _unfold(shown, asset_hashes=asset_hashes)
+    return unfolded
+
+
+def _without_metadata(resource: dict[str, Any]) -> dict[str, Any]:
+    """The construct path stays: it is the name that a reader knows the resource by."""
+    path = resource.get("Metadata", {}).get("aws:cdk:path")
+    kept = {key: value for key, value in resource.items() if key != "Metadata"}
+    return {**kept, "Metadata": {"aws:cdk:path": path}} if path else kept
+
+
+def _unfold(value: Any, *, asset_hashes: bool) -> Any:
+    if isinstance(value, dict):
+        if set(value) == {"Fn::Join"} and (unfolded := _json_value(_text(value))) is not None:
+            return unfolded
+        return {key: _unfold(item, asset_hashes=asset_hashes) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_unfold(item, asset_hashes=asset_hashes) for item in value]
+    if isinstance(value, str):
+        if not asset_hashes and (match := _ASSET.match(value)):
+            return f"ASSET{match[1] or ''}"
+        unfolded = _json_value(value)
+        return value if unfolded is None else unfolded
+    return value
+
+
+def _json_value(text: str) -> Any:
+    """The object or list that the text is; None for any other text."""
+    if not text.startswith(("{", "[")):
+        return None
+    try:
+        return json.loads(text)
+    except ValueError:
+        return None
+
+
+def _text(value: Any) -> str:
+    """A rendered value as one string, with references as in Fn::Sub."""
+    match value:
+        case str():
+            return value
+        case {"Ref": str(name)}:
+            return f"${{{name}}}"
+        case {"Fn::GetAtt": [str(name), str(attribute)]}:
+            return f"${{{name}.{attribute}}}"
+        case {"Fn::GetStackOutput": {"OutputName": str(output), "StackName": str(stack)}}:
+            return f"${{{stack}.{output}}}"
+        case {"Fn::Join": [str(separator), list(parts)]}:
+            return separator.join(map(_text, parts))
+        case _:
+            return f"${{{json.dumps(value)}}}".replace('"', "'")

@@ -1,0 +1,125 @@
+"""What a person must act on. docs/runbook.md has a section for each alarm, under the alarm's name."""
+
+from dataclasses import dataclass
+
+from aws_cdk import Duration
+from aws_cdk import aws_cloudwatch as cloudwatch
+from aws_cdk import aws_cloudwatch_actions as actions
+from aws_cdk import aws_sns as sns
+from constructs import Construct
+
+from lambda_src import metrics as published
+from lambda_src.drift import PSI_BOUND
+from stacks.config import EnvironmentConfig
+from stacks.metrics import Metrics
+
+# A share or a silence says nothing about fewer images than these
+MIN_IMAGES = 20
+
+_HOUR = Duration.hours(1)
+_NO_DATA_IS_FINE = cloudwatch.TreatMissingData.NOT_BREACHING
+_NO_DATA_IS_NO_NEWS = cloudwatch.TreatMissingData.IGNORE
+
+
+@dataclass(frozen=True, kw_only=True)
+class AlarmRule:
+    """When an alarm goes off: its metric above the threshold in `datapoints` of the last `periods` periods."""
+
+    name: str
+    meaning: str
+    metric: cloudwatch.IMetric
+    threshold: float
+    periods: int = 1
+    datapoints: int = 1
+    comparison: cloudwatch.ComparisonOperator = cloudwatch.ComparisonOperator.GREATER_THAN_THRESHOLD
+    missing_data: cloudwatch.TreatMissingData = _NO_DATA_IS_FINE
+
+
+def alarm_rules(metrics: Metrics, *, config: EnvironmentConfig) -> list[AlarmRule]:
+    """One rule per alarm, in the order of the runbook."""
+    window_hours = config.monitoring.drift_window_hours
+    return [
+        AlarmRule(
+            name="failed-executions",
+            meaning="Executions of the classification workflow failed, and not because of unsure answers.",
+            metric=metrics.failed_executions(),
+            threshold=0,
+        ),
+        AlarmRule(
+            name="endpoint-errors",
+            meaning="The endpoint answers 5xx, again and again.",
+            metric=metrics.endpoint("Invocation5XXErrors", statistic="Sum"),
+            threshold=0,
+            # One that the workflow's retry heals is nobody's business
+            periods=3,
+            datapoints=2,
+        ),
+        AlarmRule(
+            name="model-latency",
+            meaning=f"The model takes longer than {config.monitoring.p99_latency_ms} ms for 1 of 100 images.",
+            metric=metrics.endpoint("ModelLatency", statistic="p99"),
+            threshold=config.monitoring.p99_latency_ms * 1000,  # microseconds
+            periods=3,
+            datapoints=3,
+        ),
+        AlarmRule(
+            name="undelivered-events",
+            meaning="Uploads or schedules did not start the workflow; they wait in the dead-letter queue.",
+            metric=metrics.undelivered_events,
+            threshold=0,
+            # A queue at rest stops publishing, but what is in it stays there
+            missing_data=_NO_DATA_IS_NO_NEWS,
+        ),
+        AlarmRule(
+            name="rejected-share",
+            meaning=f"More than {config.monitoring.rejected_percent:g} % of the images of an hour were rejected.",
+            metric=metrics.rejected_percent(at_least=MIN_IMAGES, period=_HOUR),
+            threshold=config.monitoring.rejected_percent,
+        ),
+        AlarmRule(
+            name="drift",
+            meaning=f"The last {window_hours} h of answers differ from the baseline: PSI of {PSI_BOUND} or more.",
+            metric=metrics.published(published.DRIFT_SCORE, statistic="Maximum", period=_HOUR),
+            threshold=PSI_BOUND,
+            comparison=cloudwatch.ComparisonOperator.GREATER_THAN_OR_EQUAL_TO_THRESHOLD,
+            # Too few requests for a verdict do not undo the last one
+            missing_data=_NO_DATA_IS_NO_NEWS,
+        ),
+        AlarmRule(
+            name="capture-silent",
+            meaning=f"The endpoint was asked, but in {window_hours} h none of it was captured.",
+            metric=metrics.capture_is_silent(at_least=MIN_IMAGES, period=Duration.hours(window_hours)),
+            threshold=0,
+        ),
+        AlarmRule(
+            name="drift-monitor-failing",
+            meaning="The drift monitor failed twice in a row: nobody is watching for drift.",
+            metric=metrics.drift_monitor_errors,
+            threshold=0,
+            periods=2,
+            datapoints=2,
+        ),
+    ]
+
+
+def create_alarms(
+    scope: Construct, *, rules: list[AlarmRule], config: EnvironmentConfig, alert_topic: sns.ITopic
+) -> list[cloudwatch.Alarm]:
+    """Alarms called `<stage>-<name>` that go to the topic, each with a link to its section of the runbook."""
+    alarms = []
+    for rule in rules:
+        alarm = cloudwatch.Alarm(
+            scope,
+            "".join(word.capitalize() for word in rule.name.split("-")),
+            alarm_name=f"{config.stage_name}-{rule.name}",
+            alarm_description=f"{rule.meaning} What to do: {config.monitoring.runbook_url}#{rule.name}",
+            metric=rule.metric,
+            threshold=rule.threshold,
+            comparison_operator=rule.comparison,
+            evaluation_periods=rule.periods,
+            datapoints_to_alarm=rule.datapoints,
+            treat_missing_data=rule.missing_data,
+        )
+        alarm.add_alarm_action(actions.SnsAction(alert_topic))
+        alarms.append(alarm)
+    return alarms

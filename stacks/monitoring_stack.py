@@ -1,0 +1,104 @@
+"""What watches the environment: the drift monitor, the alarms, the dashboard."""
+
+from collections.abc import Sequence
+
+from aws_cdk import Duration, Stack
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_lambda as lambda_
+from aws_cdk import aws_logs as logs
+from aws_cdk import aws_s3 as s3
+from aws_cdk import aws_scheduler as scheduler
+from aws_cdk import aws_scheduler_targets as scheduler_targets
+from aws_cdk import aws_sns as sns
+from aws_cdk import aws_sqs as sqs
+from aws_cdk import aws_stepfunctions as sfn
+from constructs import Construct
+
+from stacks import prefixes
+from stacks.alarms import alarm_rules, create_alarms
+from stacks.config import EnvironmentConfig
+from stacks.dashboard import create_dashboard
+from stacks.function import Function
+from stacks.metrics import Metrics
+
+
+class MonitoringStack(Stack):
+    """Looks at what the other stacks made, and tells the alert topic."""
+
+    def __init__(
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        config: EnvironmentConfig,
+        bucket: s3.IBucket,
+        alert_topic: sns.ITopic,
+        functions: Sequence[lambda_.IFunction],
+        state_machine: sfn.IStateMachine,
+        state_machine_log_group: logs.ILogGroup,
+        dead_letters: sqs.IQueue,
+    ) -> None:
+        super().__init__(scope, construct_id, description=f"Scones Unlimited {config.name}: monitoring")
+        drift_monitor = self._drift_monitor(config, bucket)
+        metrics = Metrics(
+            self,
+            config=config,
+            functions=functions,
+            drift_monitor=drift_monitor,
+            state_machine=state_machine,
+            state_machine_log_group=state_machine_log_group,
+            dead_letters=dead_letters,
+        )
+        alarms = create_alarms(self, rules=alarm_rules(metrics, config=config), config=config, alert_topic=alert_topic)
+        create_dashboard(self, config=config, metrics=metrics, alarms=alarms)
+
+    def _drift_monitor(self, config: EnvironmentConfig, bucket: s3.IBucket) -> Function:
+        """Every hour, over the last window of captures."""
+        function = Function(
+            self,
+            "DriftMonitor",
+            config=config,
+            environment={
+                "BUCKET_NAME": bucket.bucket_name,
+                "ENDPOINT_NAME": config.endpoint_name,
+                "CLASSES": self.to_json_string(list(config.classes)),
+                "CONFIDENCE_THRESHOLD": str(config.confidence_threshold),
+                "DRIFT_WINDOW_HOURS": str(config.monitoring.drift_window_hours),
+                "BASELINE_PARAMETER": config.baseline_parameter,
+            },
+            # A whole virtual CPU: benchmarks/drift.py shows what a million requests take
+            memory_mb=1769,
+            timeout=Duration.minutes(15),
+        )
+        captures = f"{prefixes.DATA_CAPTURE}{config.endpoint_name}/"
+        function.add_to_role_policy(
+            iam.PolicyStatement(
+                actions=["s3:ListBucket"],
+                resources=[bucket.bucket_arn],
+                conditions={"StringLike": {"s3:prefix": f"{captures}*"}},
+            )
+        )
+        function.allow(
+            ["s3:GetObject"],
+            [bucket.arn_for_objects(f"{captures}*"), bucket.arn_for_objects(f"{prefixes.MODELS}*/baseline.json")],
+        )
+        function.allow(["s3:PutObject"], [bucket.arn_for_objects(f"{prefixes.MONITORING}drift/*")])
+        function.allow(
+            ["ssm:GetParameter"],
+            [
+                self.format_arn(
+                    service="ssm", resource="parameter", resource_name=config.baseline_parameter.removeprefix("/")
+                )
+            ],
+        )
+        scheduler.Schedule(
+            self,
+            "HourlyDriftCheck",
+            schedule=scheduler.ScheduleExpression.rate(Duration.hours(1)),
+            target=scheduler_targets.LambdaInvoke(
+                function,
+                input=scheduler.ScheduleTargetInput.from_object({"time": scheduler.ContextAttribute.scheduled_time}),
+                retry_attempts=0,  # the next hour's window overlaps
+            ),
+        )
+        return function

@@ -1,0 +1,187 @@
+"""Alarms by their meaning: each goes off for what it is there for, and for nothing else."""
+
+import json
+import re
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from ministack.services import cloudwatch
+
+from lambda_src import drift
+from local import alarms
+from stacks.config import PROJECT_ROOT, load_environment
+from tests.infrastructure.conftest import Template, text
+
+UNCHANGED = "UNCHANGED"
+NAMES = [
+    "failed-executions",
+    "endpoint-errors",
+    "model-latency",
+    "undelivered-events",
+    "rejected-share",
+    "drift",
+    "capture-silent",
+    "drift-monitor-failing",
+]
+
+
+def alarm(monitoring: Template, environment: str, name: str) -> dict[str, Any]:
+    """The alarm with references as text and in the state of an alarm that nothing is known about."""
+
+    def resolved(value: Any) -> Any:
+        if isinstance(value, list):
+            return [resolved(item) for item in value]
+        if not isinstance(value, dict):
+            return value
+        if set(value) <= {"Ref", "Fn::GetAtt", "Fn::GetStackOutput", "Fn::Join"}:
+            return text(value)
+        return {key: resolved(item) for key, item in value.items()}
+
+    (properties,) = [
+        properties
+        for properties in monitoring.resources("AWS::CloudWatch::Alarm").values()
+        if properties["AlarmName"] == f"scones-{environment}-{name}"
+    ]
+    resolved_alarm: dict[str, Any] = resolved(properties)
+    return {**resolved_alarm, "StateValue": UNCHANGED}
+
+
+@pytest.fixture(autouse=True)
+def _no_metrics() -> Iterator[None]:
+    cloudwatch.reset()
+    yield
+    cloudwatch.reset()
+
+
+def state(alarm: dict[str, Any], metrics: dict[str, list[float | None]]) -> str:
+    """The alarm's state for these values of its metrics, by period, the newest first."""
+    now = time.time()
+    watched = [query["MetricStat"] for query in alarm.get("Metrics", []) if "MetricStat" in query] or [
+        {"Metric": alarm, "Period": alarm["Period"]}
+    ]
+    assert set(metrics) <= {statistic["Metric"]["MetricName"] for statistic in watched}
+    for statistic in watched:
+        metric = statistic["Metric"]
+        dimensions = cloudwatch._dims_from_list(metric.get("Dimensions", []))
+        for index, value in enumerate(metrics.get(metric["MetricName"], [])):
+            if value is not None:
+                cloudwatch._store_datum(
+                    metric["Namespace"],
+                    metric["MetricName"],
+                    dimensions,
+                    now - (index + 0.5) * statistic["Period"],
+                    "None",
+                    value,
+                    None,
+                    None,
+                    None,
+                )
+    return alarms.state_of(alarm, alarms.values_of(alarm, now=now))
+
+
+@pytest.mark.parametrize(
+    ("name", "metrics", "expected"),
+    [
+        ("failed-executions", {}, "OK"),
+        ("failed-executions", {"ExecutionsFailed": [2], "ExecutionsRejected": [2]}, "OK"),
+        ("failed-executions", {"ExecutionsFailed": [3], "ExecutionsRejected": [2]}, "ALARM"),
+        ("failed-executions", {"ExecutionsFailed": [1]}, "ALARM"),
+        ("failed-executions", {"ExecutionsTimedOut": [1], "ExecutionsFailed": [0]}, "ALARM"),
+        ("endpoint-errors", {}, "OK"),
+        ("endpoint-errors", {"Invocation5XXErrors": [4, 0, 0]}, "OK"),
+        ("endpoint-errors", {"Invocation5XXErrors": [1, 1]}, "ALARM"),
+        ("endpoint-errors", {"Invocation5XXErrors": [1, None, 1]}, "ALARM"),
+        ("model-latency", {}, "OK"),
+        ("model-latency", {"ModelLatency": [199_000] * 3}, "OK"),
+        ("model-latency", {"ModelLatency": [201_000, 201_000, 150_000]}, "OK"),
+        ("model-latency", {"ModelLatency": [201_000] * 3}, "ALARM"),
+        ("undelivered-events", {}, UNCHANGED),
+        ("undelivered-events", {"ApproximateNumberOfMessagesVisible": [0]}, "OK"),
+        ("undelivered-events", {"ApproximateNumberOfMessagesVisible": [1]}, "ALARM"),
+        ("rejected-share", {}, "OK"),
+        ("rejected-share", {"ImagesAccepted": [0], "ImagesRejected": [19]}, "OK"),
+        ("rejected-share", {"ImagesAccepted": [50], "ImagesRejected": [50]}, "OK"),
+        ("rejected-share", {"ImagesAccepted": [49], "ImagesRejected": [51]}, "ALARM"),
+        ("drift", {}, UNCHANGED),
+        ("drift", {"DriftScore": [drift.PSI_BOUND - 0.01]}, "OK"),
+        ("drift", {"DriftScore": [drift.PSI_BOUND]}, "ALARM"),
+        ("capture-silent", {}, "OK"),
+        ("capture-silent", {"Invocations": [100], "CapturedRequests": [1]}, "OK"),
+        ("capture-silent", {"Invocations": [19], "CapturedRequests": [0]}, "OK"),
+        ("capture-silent", {"Invocations": [100], "CapturedRequests": [0]}, "ALARM"),
+        ("capture-silent", {"Invocations": [100]}, "ALARM"),
+        ("drift-monitor-failing", {}, "OK"),
+        ("drift-monitor-failing", {"Errors": [1, 0]}, "OK"),
+        ("drift-monitor-failing", {"Errors": [1, 1]}, "ALARM"),
+    ],
+)
+def test_an_alarm_goes_off_for_what_it_is_there_for(
+    monitoring: Template, environment: str, name: str, metrics: dict[str, list[float | None]], expected: str
+) -> None:
+    assert state(alarm(monitoring, environment, name), metrics) == expected
+
+
+def test_these_are_all_alarms(monitoring: Template, environment: str) -> None:
+    names = [properties["AlarmName"] for properties in monitoring.resources("AWS::CloudWatch::Alarm").values()]
+    assert sorted(names) == sorted(f"scones-{environment}-{name}" for name in NAMES)
+
+
+def test_the_runbook_has_a_section_for_each_alarm() -> None:
+    runbook = (PROJECT_ROOT / "docs" / "runbook.md").read_text(encoding="utf-8")
+    sections = re.split(r"^## ", runbook, flags=re.MULTILINE)[1:]
+    by_heading = {section.splitlines()[0]: section for section in sections}
+    assert [heading for heading in by_heading if heading in NAMES] == NAMES
+    for name in NAMES:
+        for part in ("**What it means.**", "**How to look.**", "**What to do.**"):
+            assert part in by_heading[name], f"{name}: {part}"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_an_alarm_tells_the_operators_and_leads_to_its_section_of_the_runbook(
+    monitoring: Template, environment: str, name: str
+) -> None:
+    found = alarm(monitoring, environment, name)
+    (action,) = found["AlarmActions"]
+    assert action.startswith("<")
+    assert "AlertTopic" in action
+    assert found.get("ActionsEnabled", True) is True
+    assert found["AlarmDescription"].endswith(f"docs/runbook.md#{name}")
+    assert found["TreatMissingData"] in {"notBreaching", "ignore"}
+
+
+def test_latency_is_bounded_in_the_metrics_unit_and_for_this_endpoint(monitoring: Template, environment: str) -> None:
+    found = alarm(monitoring, environment, "model-latency")
+    assert found["Threshold"] == load_environment(environment).monitoring.p99_latency_ms * 1000
+    assert found["ExtendedStatistic"] == "p99"
+    assert {d["Name"]: d["Value"] for d in found["Dimensions"]} == {
+        "EndpointName": f"scones-{environment}",
+        "VariantName": "AllTraffic",
+    }
+
+
+def test_rejections_are_told_from_failures_by_the_state_that_the_execution_ends_in(
+    monitoring: Template, definition: dict[str, Any]
+) -> None:
+    filters = {
+        transformation["MetricName"]: properties["FilterPattern"]
+        for properties in monitoring.resources("AWS::Logs::MetricFilter").values()
+        for transformation in properties["MetricTransformations"]
+    }
+    patterns = {
+        name: re.fullmatch(r'\{ \$\.type = "(\w+)StateEntered" && \$\.details\.name = "(\w+)" \}', pattern)
+        for name, pattern in filters.items()
+    }
+    assert set(patterns) == {"ExecutionsRejected", "ImagesFailed"}
+    states = {**definition["States"], **definition["States"]["ClassifyImages"]["ItemProcessor"]["States"]}
+    for match in patterns.values():
+        assert match
+        assert states[match[2]]["Type"] == match[1]
+
+
+def test_the_log_that_is_read_tells_every_state(monitoring: Template, workflow: Template) -> None:
+    logging = workflow.only("AWS::StepFunctions::StateMachine")["LoggingConfiguration"]
+    assert logging["Level"] == "ALL"
+    for properties in monitoring.resources("AWS::Logs::MetricFilter").values():
+        assert "ClassificationWorkflowLogs" in json.dumps(properties["LogGroupName"])

@@ -1,0 +1,181 @@
+"""The baseline of a trained model, in the account inside the process; Batch Transform's output is written here."""
+
+import json
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from data_prep import aws
+from data_prep import baseline as baseline_module
+from data_prep.baseline import store_baseline
+from data_prep.errors import TrainingError
+from lambda_src.drift import Baseline
+from stacks.config import EnvironmentConfig
+
+JOB = "scones-dev-11111111-22222222-1"
+KEY = f"models/{JOB}/baseline.json"
+Transform = dict[str, Any]
+
+
+@pytest.fixture
+def model(cloud: str, config: EnvironmentConfig) -> str:
+    """60 validation images, and what training hands over."""
+    for number in range(60):
+        aws.s3().put_object(Bucket=cloud, Key=f"test/image_{number}.png", Body=b"png")
+    metadata = {"job": JOB, "artifact_uri": f"s3://{cloud}/models/{JOB}/output/model.tar.gz", "image": "i:1"}
+    aws.ssm().put_parameter(Name=config.model_metadata_parameter, Value=json.dumps(metadata), Type="String")
+    return cloud
+
+
+@pytest.fixture
+def transforms(cloud: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Transform]]:
+    """Answers every image of a job as it starts; the requests that started one."""
+    started: list[Transform] = []
+
+    def answer(params: dict[str, Any], **_: object) -> None:
+        request = json.loads(params["body"])
+        started.append(request)
+        _, _, prefix = request["TransformOutput"]["S3OutputPath"].removeprefix("s3://").partition("/")
+        for number in range(60):
+            confidence = 0.6 + number / 200
+            body = json.dumps({"prediction": [confidence, 1 - confidence]})
+            aws.s3().put_object(Bucket=cloud, Key=f"{prefix}image_{number}.png.out", Body=body.encode())
+
+    events = aws.sagemaker().meta.events
+    events.register("before-call.sagemaker.CreateTransformJob", answer)
+    monkeypatch.setattr(baseline_module, "POLL_SECONDS", 0)
+    yield started
+    events.unregister("before-call.sagemaker.CreateTransformJob", answer)
+
+
+def parameter(config: EnvironmentConfig) -> str:
+    return aws.ssm().get_parameter(Name=config.baseline_parameter)["Parameter"]["Value"]
+
+
+def stored(bucket: str) -> Baseline:
+    return Baseline.from_json(aws.s3().get_object(Bucket=bucket, Key=KEY)["Body"].read())
+
+
+def test_the_trained_model_is_asked_for_every_validation_image(
+    config: EnvironmentConfig, model: str, transforms: list[Transform]
+) -> None:
+    result = store_baseline(config)
+    assert (result.key, result.size, result.is_new) == (KEY, 60, True)
+    (request,) = transforms
+    assert request["TransformInput"]["DataSource"]["S3DataSource"]["S3Uri"] == f"s3://{model}/test/"
+    assert request["TransformInput"]["ContentType"] == "application/x-image"
+    found = stored(model)
+    assert found.classes == ("bicycle", "motorcycle")
+    assert found.class_counts == (60, 0)
+    assert found.artifact_uri == f"s3://{model}/models/{JOB}/output/model.tar.gz"
+    assert parameter(config) == KEY
+
+
+def test_no_model_is_left_behind(config: EnvironmentConfig, model: str, transforms: list[Transform]) -> None:
+    store_baseline(config)
+    assert aws.sagemaker().list_models()["Models"] == []
+
+
+def test_a_baseline_that_is_there_is_not_computed_again(
+    config: EnvironmentConfig, model: str, transforms: list[Transform]
+) -> None:
+    store_baseline(config)
+    aws.ssm().delete_parameter(Name=config.baseline_parameter)
+    assert store_baseline(config).is_new is False
+    assert parameter(config) == KEY
+    assert len(transforms) == 1
+    assert store_baseline(config, force=True).is_new is True
+
+
+def test_a_damaged_baseline_is_told_and_can_be_computed_anew(
+    config: EnvironmentConfig, model: str, transforms: list[Transform]
+) -> None:
+    aws.s3().put_object(Bucket=model, Key=KEY, Body=b"{}")
+    with pytest.raises(TrainingError, match=r"not a baseline .*`--force` computes it anew"):
+        store_baseline(config)
+    assert store_baseline(config, force=True).size == 60
+
+
+def test_without_a_model_there_is_no_baseline(config: EnvironmentConfig, cloud: str) -> None:
+    with pytest.raises(TrainingError, match="no model yet: run `python -m data_prep train --env dev`"):
+        store_baseline(config)
+
+
+def test_too_few_images_are_told_before_a_job_is_paid_for(
+    config: EnvironmentConfig, model: str, transforms: list[Transform]
+) -> None:
+    for number in range(21):
+        aws.s3().delete_object(Bucket=model, Key=f"test/image_{number}.png")
+    with pytest.raises(TrainingError, match="39 images, but a baseline needs at least 40"):
+        store_baseline(config)
+    assert transforms == []
+
+
+def test_answers_that_are_missing_are_noticed(
+    config: EnvironmentConfig, model: str, transforms: list[Transform]
+) -> None:
+    aws.s3().put_object(Bucket=model, Key="test/one_more.png", Body=b"png")
+    with pytest.raises(TrainingError, match="60 answers for 61 images"):
+        store_baseline(config)
+
+
+@pytest.mark.parametrize(
+    ("response", "message"),
+    [
+        ({"TransformJobStatus": "Failed", "FailureReason": "bad image"}, "failed: bad image"),
+        ({"TransformJobStatus": "Failed"}, "failed: no reason given"),
+    ],
+)
+def test_a_failed_job_tells_why_and_leaves_no_model(
+    config: EnvironmentConfig,
+    model: str,
+    transforms: list[Transform],
+    monkeypatch: pytest.MonkeyPatch,
+    response: dict[str, str],
+    message: str,
+) -> None:
+    def failed(parsed: dict[str, Any], **_: object) -> None:
+        parsed.pop("FailureReason", None)
+        parsed.update(response)
+
+    events = aws.sagemaker().meta.events
+    events.register("after-call.sagemaker.DescribeTransformJob", failed)
+    try:
+        with pytest.raises(TrainingError, match=message):
+            store_baseline(config)
+    finally:
+        events.unregister("after-call.sagemaker.DescribeTransformJob", failed)
+    assert aws.sagemaker().list_models()["Models"] == []
+
+
+def test_a_missing_quota_is_told_with_the_way_out(
+    config: EnvironmentConfig, model: str, make_refusal: Callable[[str], None]
+) -> None:
+    make_refusal("ResourceLimitExceeded")
+    with pytest.raises(TrainingError, match=r'Ask for "ml\.m5\.large for transform job usage"'):
+        store_baseline(config)
+
+
+@pytest.fixture
+def make_refusal() -> Iterator[Callable[[str], None]]:
+    """Lets SageMaker refuse the job with an error code."""
+    registered: list[Callable[..., Any]] = []
+    events = aws.sagemaker().meta.events
+
+    def make(code: str) -> None:
+        def refuse(**_: object) -> tuple[Any, dict[str, Any]]:
+            class Response:
+                status_code = 400
+
+            return Response(), {
+                "Error": {"Code": code, "Message": "limit of 0"},
+                "ResponseMetadata": {"HTTPStatusCode": 400},
+            }
+
+        registered.append(refuse)
+        events.register("before-call.sagemaker.CreateTransformJob", refuse)  # type: ignore[arg-type] # an answer ends the call
+
+    yield make
+    for refuse in registered:
+        events.unregister("before-call.sagemaker.CreateTransformJob", refuse)

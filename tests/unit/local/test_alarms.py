@@ -1,0 +1,67 @@
+"""The emulator's alarms, evaluated as CloudWatch documents it."""
+
+import pytest
+
+from local import alarms
+
+
+@pytest.mark.parametrize(
+    ("expression", "values", "expected"),
+    [
+        ("a + b * 2 - 1", {"a": 1.0, "b": 2.0}, 4),
+        ("100 * a / (a + b)", {"a": 1.0, "b": 3.0}, 25),
+        ("a / b", {"a": 1.0, "b": 0.0}, None),
+        ("a + b", {"a": 1.0, "b": None}, None),
+        ("FILL(a, 0) + FILL(b, 0)", {"a": 1.0, "b": None}, 1),
+        ("IF(a >= 20 AND FILL(b, 0) < 1, 1, 0)", {"a": 20.0, "b": None}, 1),
+        ("IF(a >= 20 AND FILL(b, 0) < 1, 1, 0)", {"a": 19.0, "b": None}, 0),
+        ("IF(a > 1 OR b > 1, 1, 0)", {"a": 0.0, "b": 2.0}, 1),
+        ("IF(a > 1, 1, 0)", {"a": None}, None),
+    ],
+)
+def test_metric_math(expression: str, values: dict[str, float | None], expected: float | None) -> None:
+    assert alarms.calculate(expression, values) == expected
+
+
+@pytest.mark.parametrize("expression", ["RATE(a)", "SEARCH('x', 'Sum', 300)", "a ** 2 if a else 1", "a +"])
+def test_metric_math_that_is_not_understood_is_refused(expression: str) -> None:
+    with pytest.raises(ValueError, match="not understood"):
+        alarms.calculate(expression, {"a": 1.0})
+
+
+@pytest.mark.parametrize(
+    ("treat_missing", "values", "expected"),
+    [
+        ("missing", [None, None], "INSUFFICIENT_DATA"),
+        ("ignore", [None, None], "BEFORE"),
+        ("breaching", [None, None], "ALARM"),
+        ("notBreaching", [None, None], "OK"),
+        ("missing", [2.0, None], "OK"),
+        ("breaching", [2.0, None], "ALARM"),
+        ("missing", [2.0, 2.0], "ALARM"),
+    ],
+)
+def test_missing_data_is_treated_as_the_alarm_says(
+    treat_missing: str, values: list[float | None], expected: str
+) -> None:
+    alarm = {
+        "StateValue": "BEFORE",
+        "Threshold": 1,
+        "ComparisonOperator": "GreaterThanThreshold",
+        "EvaluationPeriods": 2,
+        "TreatMissingData": treat_missing,
+    }
+    assert alarms.state_of(alarm, values) == expected
+
+
+def test_m_of_n_datapoints() -> None:
+    alarm = {
+        "StateValue": "OK",
+        "Threshold": 1,
+        "ComparisonOperator": "GreaterThanThreshold",
+        "EvaluationPeriods": 3,
+        "DatapointsToAlarm": 2,
+        "TreatMissingData": "notBreaching",
+    }
+    assert alarms.state_of(alarm, [2.0, 0.0, 2.0]) == "ALARM"
+    assert alarms.state_of(alarm, [2.0, 0.0, None]) == "OK"
