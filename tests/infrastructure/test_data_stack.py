@@ -70,8 +70,11 @@ def test_sagemakers_role_stays_in_this_bucket_and_this_image(data: Template) -> 
     def prefixes(sid: str) -> set[str]:
         return {re.sub(r"^<Bucket\w+\.Arn>/", "", text(arn)) for arn in statements[sid]["Resource"]}
 
-    assert prefixes("ReadChannelsAndArtifacts") == {"train/*", "train_lst/*", "test/*", "test_lst/*", "models/*"}
-    assert prefixes("WriteArtifactsAndCaptures") == {"models/*", "data-capture/*"}
+    assert prefixes("ReadChannelsAndArtifacts") == {
+        *("train/*", "train_lst/*", "test/*", "test_lst/*", "models/*"),
+        "retraining/*",  # the list of images that Batch Transform is given
+    }
+    assert prefixes("WriteArtifactsAndCaptures") == {"models/*", "data-capture/*", "retraining/*"}
     assert text(statements["PullImage"]["Resource"]).endswith(":repository/image-classification")
     everywhere = {sid for sid, statement in statements.items() if statement["Resource"] == "*"}
     assert everywhere == {"SignInToRegistry", "PublishMetrics"}
