@@ -7,7 +7,9 @@ import typer
 from botocore.exceptions import BotoCoreError, ClientError
 
 from data_prep.errors import DataPrepError
+from ops.bulk import bulk
 from ops.captures import captures
+from ops.cost import cost
 from ops.diff import diff, reference
 from ops.errors import OpsError
 from stacks.config import ConfigError
@@ -23,6 +25,8 @@ app = typer.Typer(
 app.command(epilog="Example: python -m ops diff --env dev")(diff)
 app.command(epilog="Example: python -m ops reference")(reference)
 app.command(epilog="Example: python -m ops captures --env dev --since 24h")(captures)
+app.command(epilog="Example: python -m ops cost --env dev --images 1000000")(cost)
+app.command(epilog="Example: python -m ops bulk scheduled/archive/ --env dev --dry-run")(bulk)
 
 
 def main(arguments: list[str] | None = None) -> None:
