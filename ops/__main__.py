@@ -10,6 +10,8 @@ from data_prep.errors import DataPrepError
 from ops.captures import captures
 from ops.diff import diff, reference
 from ops.errors import OpsError
+from ops.generate import generate
+from ops.threshold import threshold
 from stacks.config import ConfigError
 
 app = typer.Typer(
@@ -23,6 +25,8 @@ app = typer.Typer(
 app.command(epilog="Example: python -m ops diff --env dev")(diff)
 app.command(epilog="Example: python -m ops reference")(reference)
 app.command(epilog="Example: python -m ops captures --env dev --since 24h")(captures)
+app.command(epilog="Example: python -m ops threshold --env dev --accuracy 0.98")(threshold)
+app.add_typer(generate, name="generate")
 
 
 def main(arguments: list[str] | None = None) -> None:
