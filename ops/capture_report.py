@@ -389,14 +389,7 @@ def _accuracy(summary: Summary) -> Section:
                     name="accuracy",
                     line={"color": GREEN, "width": 2},
                     marker={"size": 7},
-                    error_y={
-                        "type": "data",
-                        "symmetric": False,
-                        "array": [high - share for share, (_, high) in zip(shares, intervals, strict=True)],
-                        "arrayminus": [share - low for share, (low, _) in zip(shares, intervals, strict=True)],
-                        "thickness": 1,
-                        "width": 3,
-                    },
+                    error_y=page.error_bars(shares, intervals),
                     text=[f"{bucket.correct:,} of {bucket.labelled:,}" for _, _, bucket in windows],
                     hovertemplate="%{x|%Y-%m-%d %H:%M:%S}<br>%{y:.1%}<br>%{text}<extra></extra>",
                 )

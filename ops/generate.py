@@ -96,6 +96,8 @@ def stream(
         _show(traffic.name, plan, tally)
     if tally.sent + tally.not_sent < plan.images:
         raise typer.Exit(130)  # interrupted
+    if tally.not_sent:
+        raise typer.Exit(1)
 
 
 def parse_duration(text: str) -> float:

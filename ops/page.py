@@ -170,3 +170,15 @@ def bounds(*lines: tuple[float, str, str]) -> dict[str, object]:
             for index, (y, text, _) in enumerate(lines)
         ],
     }
+
+
+def error_bars(values: Sequence[float], intervals: Sequence[tuple[float, float]]) -> dict[str, object]:
+    """The interval of each value, as plotly.js takes it."""
+    return {
+        "type": "data",
+        "symmetric": False,
+        "array": [high - value for value, (_, high) in zip(values, intervals, strict=True)],
+        "arrayminus": [value - low for value, (low, _) in zip(values, intervals, strict=True)],
+        "thickness": 1,
+        "width": 3,
+    }

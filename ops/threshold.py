@@ -21,8 +21,9 @@ from ops.calibration import Calibration, OperatingPoint
 from ops.capture_source import captures_of
 from ops.captures import report_damage
 from ops.errors import OpsError
-from ops.page import BLUE, GREEN, GREY, ORANGE, Chart, Fact, Page
+from ops.page import BLUE, GREEN, GREY, ORANGE, Chart, Fact, Page, Remark
 from ops.page import Table as PageTable
+from ops.shares import wilson_interval
 from ops.truth_source import truth_of
 from ops.window import Since, Until, Window
 from stacks import prefixes
@@ -57,18 +58,16 @@ def threshold(
     with aws.one_line_errors():
         if source == "validation":
             calibration.add(validation_predictions(config, damage))
-            origin = "the model's answers to the validation images"
+            origin = "The model's answers to the validation images"
         else:
             window = Window.parse(since, until)
             truth = truth_of(config, window, damage, ground_truth)
             calibration.add(labelled_captures(config, window, damage, folder, truth))
             truth.close()
-            origin = f"captures with ground truth, {window}"
+            origin = f"Captures with ground truth, {window}"
     report_damage(damage)
     if not calibration.total:
-        raise OpsError(
-            f"no labelled predictions among {origin}: put labels below {prefixes.GROUND_TRUTH} in the bucket"
-        )
+        raise OpsError(f"{origin}: there are none; put labels below {prefixes.GROUND_TRUTH} in the bucket")
     if html:
         page.write(threshold_page(config, calibration, accuracy=accuracy, origin=origin), html)
         typer.echo(f"Report: {html}", err=as_json)
@@ -179,7 +178,7 @@ def _as_dict(config: EnvironmentConfig, calibration: Calibration, accuracy: floa
 
 def _show(config: EnvironmentConfig, calibration: Calibration, *, accuracy: float, origin: str) -> None:
     console = Console(highlight=False)
-    console.print(f"{calibration.total:,} predictions: {origin}\n", soft_wrap=True)
+    console.print(f"{origin}: {calibration.total:,} predictions\n", soft_wrap=True)
     table = Table(box=None, header_style="bold", pad_edge=False)
     for header in _HEADER:
         table.add_column(header, justify="right", no_wrap=True)
@@ -230,8 +229,11 @@ def threshold_page(config: EnvironmentConfig, calibration: Calibration, *, accur
         f"Scones Unlimited {config.name}: confidence threshold",
         origin,
         facts,
-        [_curve_chart(config, calibration, current, wanted, accuracy), _reliability_chart(calibration)],
-        [_verdict(calibration, accuracy)],
+        [
+            Remark(f"Threshold for an accuracy of {accuracy:.1%}", _verdict(calibration, accuracy), is_wide=True),
+            _curve_chart(config, calibration, current, wanted, accuracy),
+            _reliability_chart(calibration),
+        ],
     )
 
 
@@ -318,11 +320,12 @@ def _reliability_chart(calibration: Calibration) -> Chart:
                     name="this model",
                     line={"color": BLUE, "width": 2},
                     marker={"size": 8},
+                    error_y=page.error_bars(shares, [wilson_interval(bin_.right, bin_.count) for _, bin_ in bins]),
                     hovertemplate="confidence %{x:.3f}<br>right %{y:.1%}<br>%{text}<extra></extra>",
                 ),
             ],
             xaxis={"title": {"text": "mean confidence"}, "range": [first - 0.02, 1.02]},
-            yaxis={"title": {"text": "right answers"}, "tickformat": ".0%"},
+            yaxis={"title": {"text": "right answers"}, "tickformat": ".0%", "range": [0, 1.04]},
         ),
         alt=f"Reliability diagram: share of right answers by confidence. Expected calibration error {error:.4f}",
         table=PageTable(

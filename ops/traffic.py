@@ -240,8 +240,9 @@ class Traffic:
 
     def _item(self, image: int) -> dict[str, Any]:
         rng = self._rng(image)
+        is_bad = rng.random() < self.plan.bad
         key = rng.choice(self._keys)
-        if rng.random() >= self.plan.bad:
+        if not is_bad:
             self._label(ImageRef(self._deployment.bucket, key, None), key)
             return item(self._deployment.bucket, key)
         match rng.randrange(3):
@@ -254,8 +255,8 @@ class Traffic:
 
     def _upload(self, number: int) -> None:
         rng = self._rng(number)
-        key = rng.choice(self._keys)
         is_bad = rng.random() < self.plan.bad
+        key = rng.choice(self._keys)
         data = self._image(key)
         has_drifted = self.plan.drift is not None and number >= self.plan.drift_from
         if is_bad:
