@@ -12,6 +12,8 @@ from ops.captures import captures
 from ops.cost import cost
 from ops.diff import diff, reference
 from ops.errors import OpsError
+from ops.generate import generate
+from ops.threshold import threshold
 from stacks.config import ConfigError
 
 app = typer.Typer(
@@ -27,6 +29,8 @@ app.command(epilog="Example: python -m ops reference")(reference)
 app.command(epilog="Example: python -m ops captures --env dev --since 24h")(captures)
 app.command(epilog="Example: python -m ops cost --env dev --images 1000000")(cost)
 app.command(epilog="Example: python -m ops bulk scheduled/archive/ --env dev --dry-run")(bulk)
+app.command(epilog="Example: python -m ops threshold --env dev --accuracy 0.98")(threshold)
+app.add_typer(generate, name="generate")
 
 
 def main(arguments: list[str] | None = None) -> None:
