@@ -5,8 +5,14 @@ import sys
 import typer
 from botocore.exceptions import BotoCoreError, ClientError
 
+from data_prep.errors import DataPrepError
+from ops.deploy import deploy
+from ops.destroy import destroy
 from ops.diff import diff, reference
+from ops.doctor import doctor
 from ops.errors import OpsError
+from ops.outputs import outputs
+from ops.smoke import smoke
 from stacks.config import ConfigError
 
 app = typer.Typer(
@@ -17,6 +23,11 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+app.command(epilog="Example: python -m ops doctor --env dev")(doctor)
+app.command(epilog="Example: python -m ops deploy --env dev")(deploy)
+app.command(epilog="Example: python -m ops smoke --env dev")(smoke)
+app.command(epilog="Example: python -m ops outputs --env dev --json")(outputs)
+app.command(epilog="Example: python -m ops destroy --env dev --yes")(destroy)
 app.command(epilog="Example: python -m ops diff --env dev")(diff)
 app.command(epilog="Example: python -m ops reference")(reference)
 
@@ -25,7 +36,7 @@ def main() -> None:
     """Run a command; exit code 1 says that it could not be done, one line on stderr says why."""
     try:
         app(prog_name="python -m ops")
-    except (OpsError, ConfigError, ClientError, BotoCoreError, OSError) as error:
+    except (OpsError, DataPrepError, ConfigError, ClientError, BotoCoreError, OSError) as error:
         typer.echo(f"Error: {error}", err=True)
         sys.exit(1)
 
