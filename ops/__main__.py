@@ -1,11 +1,13 @@
 """`python -m ops`: to review, deploy and watch an environment."""
 
+import os
 import sys
 
 import typer
 from botocore.exceptions import BotoCoreError, ClientError
 
 from data_prep.errors import DataPrepError
+from ops.captures import captures
 from ops.deploy import deploy
 from ops.destroy import destroy
 from ops.diff import diff, reference
@@ -17,7 +19,7 @@ from stacks.config import ConfigError
 
 app = typer.Typer(
     name="ops",
-    help="Review, deploy and watch an environment.",
+    help="Review, deploy and watch an environment, on AWS or in the local cloud.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -30,12 +32,16 @@ app.command(epilog="Example: python -m ops outputs --env dev --json")(outputs)
 app.command(epilog="Example: python -m ops destroy --env dev --yes")(destroy)
 app.command(epilog="Example: python -m ops diff --env dev")(diff)
 app.command(epilog="Example: python -m ops reference")(reference)
+app.command(epilog="Example: python -m ops captures --env dev --since 24h")(captures)
 
 
-def main() -> None:
+def main(arguments: list[str] | None = None) -> None:
     """Run a command; exit code 1 says that it could not be done, one line on stderr says why."""
     try:
-        app(prog_name="python -m ops")
+        app(args=arguments, prog_name="python -m ops")
+    except BrokenPipeError:  # `... | head` has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(141)
     except (OpsError, DataPrepError, ConfigError, ClientError, BotoCoreError, OSError) as error:
         typer.echo(f"Error: {error}", err=True)
         sys.exit(1)

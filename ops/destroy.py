@@ -1,7 +1,7 @@
 """Remove what an environment costs, and tell what is left."""
 
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -13,6 +13,9 @@ from ops.deploy import ASSEMBLY
 from ops.errors import OpsError
 from ops.outputs import stack_outputs
 from stacks.config import EnvironmentConfig, load_environment
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3.type_defs import ObjectIdentifierTypeDef
 
 
 @dataclass(frozen=True)
@@ -98,23 +101,21 @@ def _removed_bucket(bucket: str, kept: Kept) -> bool:
 
 
 def empty_bucket(bucket: str) -> None:
-    """Delete every version of every object."""
-    pages = aws.s3().get_paginator("list_object_versions").paginate(Bucket=bucket)
-    for page in pages:
+    """Delete every version of every object, also those that are written meanwhile."""
+    while True:
+        page = aws.s3().list_object_versions(Bucket=bucket)
         entries = [*page.get("Versions", []), *page.get("DeleteMarkers", [])]
-        if entries:
-            answer = aws.s3().delete_objects(
-                Bucket=bucket,
-                Delete={
-                    "Objects": [{"Key": entry["Key"], "VersionId": entry["VersionId"]} for entry in entries],
-                    "Quiet": True,
-                },
+        if not entries:
+            return
+        objects: list[ObjectIdentifierTypeDef] = [
+            {"Key": entry["Key"], "VersionId": entry["VersionId"]} for entry in entries
+        ]
+        answer = aws.s3().delete_objects(Bucket=bucket, Delete={"Objects": objects, "Quiet": True})
+        if errors := answer.get("Errors"):
+            first = errors[0]
+            raise OpsError(
+                f"s3://{bucket}/{first.get('Key')} cannot be deleted: {first.get('Code')} {first.get('Message')}"
             )
-            if errors := answer.get("Errors"):
-                first = errors[0]
-                raise OpsError(
-                    f"s3://{bucket}/{first.get('Key')} cannot be deleted: {first.get('Code')} {first.get('Message')}"
-                )
 
 
 def _delete_parameters(config: EnvironmentConfig) -> None:

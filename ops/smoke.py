@@ -12,8 +12,8 @@ from botocore.exceptions import ClientError
 from rich.console import Console
 
 from data_prep import aws
-from lambda_src.classifier import parse_probabilities
 from lambda_src.errors import InvalidPredictionError
+from lambda_src.probabilities import parse_probabilities
 from ops.errors import OpsError
 from ops.outputs import stack_outputs
 from stacks import prefixes
