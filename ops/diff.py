@@ -216,6 +216,7 @@ def diff(
     text = report(diffs, against=against)
     typer.echo(text, nl=False)
     if markdown:
+        markdown.parent.mkdir(parents=True, exist_ok=True)
         markdown.write_text(_shortened(text), encoding="utf-8")
     if diffs:
         raise typer.Exit(ENDANGERED if any(diff.warnings for diff in diffs) else CHANGED)
