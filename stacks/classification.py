@@ -6,7 +6,8 @@
 Every image ends in exactly one outcome, and one bad image never cancels its siblings.
 """
 
-from aws_cdk import Duration
+from collections.abc import Mapping
+
 from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_sns as sns
@@ -15,70 +16,37 @@ from aws_cdk import aws_stepfunctions_tasks as tasks
 from constructs import Construct
 
 from stacks import prefixes
+from stacks.states import (
+    fail_by_counts,
+    jsonata,
+    outcome_of_image,
+    publish_digest,
+    retry,
+    succeed_if_all_accepted,
+    workflow_broken,
+)
 
 MAX_IMAGES = 500
 # What the outcomes of all images may occupy of a state's 262,144 bytes. An outcome repeats the image's key in
 # the prediction's key, and adds at most 250 bytes.
 MAX_OUTCOME_BYTES = 260_000
 
-LAMBDA_SERVICE_ERRORS = [
-    "Lambda.ServiceException",
-    "Lambda.AWSLambdaException",
-    "Lambda.SdkClientException",
-    "Lambda.TooManyRequestsException",
-]
-TRANSIENT_ERRORS = ["EndpointUnavailableError", "StorageUnavailableError"]
-
-
-def _jsonata(expression: str) -> str:
-    """An expression on one line, as it shows in the console."""
-    return f"{{% {' '.join(expression.split())} %}}"
-
-
-_LISTED_IMAGES = _jsonata("""(
+_LISTED_IMAGES = jsonata("""(
   $bucket := $states.input.s3_bucket;
   [$states.result.Contents[$substring(Key, -1) != '/'].{'image_data': '', 's3_bucket': $bucket, 's3_key': Key}]
 )""")
-_COLLECTED_IMAGES = _jsonata("""
+_COLLECTED_IMAGES = jsonata("""
   $type($states.input) = 'object' and $exists($states.input.images) ? $states.input.images : [$states.input]
 """)
 
-# Percent-encoding shows the length in UTF-8, which is what the limit counts
-_BYTES = "$length($replace($encodeUrlComponent($string($states.input)), /%[0-9A-F]{2}/, '.'))"
-_TOO_MANY_IMAGES = _jsonata(f"""
+# The limit counts bytes of UTF-8, of which a code unit of UTF-16 takes at most three. Their exact number, by
+# percent-encoding, would fail on half a character, and with it the whole list.
+_BYTES = "$length($replace($string($states.input), /[^ -~]/, 'xxx'))"
+_TOO_MANY_IMAGES = jsonata(f"""
   $count($states.input) > {MAX_IMAGES} or 2 * {_BYTES} + 250 * $count($states.input) > {MAX_OUTCOME_BYTES}
 """)
 
-_ACCEPTED = _jsonata("""$states.result.Payload.{
-  'outcome': 'ACCEPTED',
-  's3_bucket': s3_bucket,
-  's3_key': s3_key,
-  's3_version_id': s3_version_id,
-  'label': label,
-  'confidence': confidence,
-  'prediction_key': prediction_key
-}""")
-
-
-def _caught(outcome: str) -> str:
-    # Members whose value is missing are left out, so this also takes an item that is no object.
-    # A function's Cause is JSON; that of a time-out or a service error is text.
-    return _jsonata(f"""{{
-      'outcome': '{outcome}',
-      's3_bucket': $states.input.s3_bucket,
-      's3_key': $states.input.s3_key,
-      's3_version_id': $states.input.s3_version_id,
-      'label': $states.input.label,
-      'confidence': $states.input.confidence,
-      'error': $states.errorOutput.Error,
-      'cause': $substring(
-        $contains($states.errorOutput.Cause, /^\\{{[\\s\\S]*\\}}$/)
-          ? $parse($states.errorOutput.Cause).errorMessage : $states.errorOutput.Cause,
-        0, 120)
-    }}""")
-
-
-_MANIFEST = _jsonata("""{
+_MANIFEST = jsonata("""{
   'execution': $states.context.Execution.Name,
   'started_at': $states.context.Execution.StartTime,
   'counts': {
@@ -88,17 +56,14 @@ _MANIFEST = _jsonata("""{
   },
   'outcomes': $states.result
 }""")
-
-_DIGEST_LINES = 20
+_TOTAL = "$count($states.input.outcomes)"
 
 
 def classification_workflow(
     scope: Construct,
     *,
     environment: str,
-    serialize_image_data: lambda_.IFunction,
-    classifier: lambda_.IFunction,
-    filter_confidence: lambda_.IFunction,
+    steps: Mapping[str, lambda_.IFunction],
     bucket: s3.IBucket,
     alert_topic: sns.ITopic,
     map_concurrency: int,
@@ -117,7 +82,7 @@ def classification_workflow(
         action="putObject",
         parameters={
             "Bucket": bucket.bucket_name,
-            "Key": _jsonata(f"'{prefixes.MANIFESTS}' & $states.context.Execution.Name & '.json'"),
+            "Key": jsonata(f"'{prefixes.MANIFESTS}' & $states.context.Execution.Name & '.json'"),
             "Body": "{% $states.input %}",
             "ContentType": "application/json",
         },
@@ -132,14 +97,7 @@ def classification_workflow(
         items=sfn.ProvideItems.jsonata("{% $states.input %}"),
         max_concurrency=map_concurrency,
         outputs=_MANIFEST,
-    ).item_processor(
-        classify_image(
-            scope,
-            serialize_image_data=serialize_image_data,
-            classifier=classifier,
-            filter_confidence=filter_confidence,
-        )
-    )
+    ).item_processor(outcome_of_image(scope, steps=steps))
     list_images = tasks.CallAwsService.jsonata(
         scope,
         "ListImages",
@@ -154,25 +112,24 @@ def classification_workflow(
         iam_resources=[bucket.bucket_arn],
         outputs=_LISTED_IMAGES,
     )
-    # What breaks here is the workflow, not an image: say so, and stay red
-    notify_broken = _publish(
-        scope,
-        "NotifyWorkflowBroken",
-        alert_topic,
-        subject=f"Scones Unlimited {environment}: workflow broken",
-        message=_jsonata(r"$states.context.Execution.Id & '\n' & $states.input.Error & ': ' & $states.input.Cause"),
-    )
-    broken = sfn.Fail.jsonata(
-        scope, "WorkflowBroken", error="{% $states.input.Error %}", cause="{% $states.input.Cause %}"
-    )
-    notify_broken.next(broken)
-    notify_broken.add_catch(broken, outputs="{% $states.input %}")
+    broken = workflow_broken(scope, environment=environment, alert_topic=alert_topic)
     for state in (list_images, write_manifest):
-        _retry(state, ["States.TaskFailed"])
+        retry(state, ["States.TaskFailed"])
     for catching in (list_images, classify_images, write_manifest):
-        catching.add_catch(notify_broken, outputs="{% $states.errorOutput %}")
+        catching.add_catch(broken, outputs="{% $states.errorOutput %}")
 
-    write_manifest.next(_verdict(scope, environment=environment, alert_topic=alert_topic, bucket=bucket))
+    notify_operators = publish_digest(
+        scope,
+        environment=environment,
+        alert_topic=alert_topic,
+        bucket=bucket,
+        total=_TOTAL,
+        not_accepted="$states.input.outcomes[outcome != 'ACCEPTED']",
+    )
+    fail = fail_by_counts(scope, total=_TOTAL)
+    # A topic that cannot be reached must not hide the verdict
+    notify_operators.add_catch(fail, outputs="{% $states.input %}")
+    write_manifest.next(succeed_if_all_accepted(scope, otherwise=notify_operators.next(fail)))
     within_limits = (
         sfn.Choice.jsonata(scope, "WithinLimits?")
         .when(
@@ -204,119 +161,3 @@ def classification_workflow(
         .when(sfn.Condition.jsonata("{% $exists($states.input.s3_prefix) %}"), list_images.next(within_limits))
         .otherwise(collect_images)
     )
-
-
-def classify_image(
-    scope: Construct,
-    *,
-    serialize_image_data: lambda_.IFunction,
-    classifier: lambda_.IFunction,
-    filter_confidence: lambda_.IFunction,
-) -> sfn.IChainable:
-    """The three steps of one image, from item to outcome."""
-    rejected = sfn.Pass.jsonata(scope, "Rejected", comment="Under the confidence threshold")
-    failed = sfn.Pass.jsonata(scope, "Failed", comment="Anything else that went wrong with this image")
-    steps = [
-        _invoke(scope, "SerializeImageData", serialize_image_data, outputs="{% $states.result.Payload %}"),
-        _invoke(scope, "Classifier", classifier, outputs="{% $states.result.Payload %}"),
-        _invoke(scope, "FilterConfidence", filter_confidence, outputs=_ACCEPTED),
-    ]
-    steps[-1].add_catch(rejected, errors=["LowConfidenceError"], outputs=_caught("REJECTED"))
-    for step in steps:
-        step.add_catch(failed, outputs=_caught("FAILED"))
-    return sfn.Chain.start(steps[0]).next(steps[1]).next(steps[2])
-
-
-def _invoke(scope: Construct, name: str, function: lambda_.IFunction, *, outputs: str) -> tasks.LambdaInvoke:
-    step = tasks.LambdaInvoke.jsonata(
-        scope,
-        name,
-        lambda_function=function,
-        payload=sfn.TaskInput.from_text("{% $states.input %}"),
-        # Above the function's own time-out, which gives the better error
-        task_timeout=sfn.Timeout.duration(Duration.seconds(25)),
-        retry_on_service_exceptions=False,  # CDK's default retry would come on top of this one
-        outputs=outputs,
-    )
-    _retry(step, LAMBDA_SERVICE_ERRORS)
-    _retry(step, TRANSIENT_ERRORS)
-    return step
-
-
-def _retry(state: sfn.TaskStateBase, errors: list[str]) -> None:
-    state.add_retry(
-        errors=errors,
-        interval=Duration.seconds(1),
-        max_attempts=3,
-        backoff_rate=2,
-        jitter_strategy=sfn.JitterType.FULL,
-    )
-
-
-def _verdict(scope: Construct, *, environment: str, alert_topic: sns.ITopic, bucket: s3.IBucket) -> sfn.IChainable:
-    """Succeed only if every image was accepted; otherwise tell the operators once and fail."""
-    notify = _publish(
-        scope,
-        "NotifyOperators",
-        alert_topic,
-        subject=_jsonata(f"""
-          'Scones Unlimited {environment}: ' & ($states.input.counts.REJECTED + $states.input.counts.FAILED)
-          & ' of ' & $count($states.input.outcomes) & ' images not accepted'
-        """),
-        message=_jsonata(rf"""$join([
-          $states.input.counts.REJECTED & ' rejected, ' & $states.input.counts.FAILED & ' failed, '
-            & $states.input.counts.ACCEPTED & ' accepted.',
-          'Outcome of every image: s3://{bucket.bucket_name}/{prefixes.MANIFESTS}'
-            & $states.context.Execution.Name & '.json',
-          'Execution: ' & $states.context.Execution.Id,
-          $states.input.outcomes[outcome != 'ACCEPTED'][[0..{_DIGEST_LINES - 1}]].(
-            outcome & ' ' & s3_key & ' - ' & error & ': ' & cause
-          )
-        ], '\n')"""),
-    )
-    verdict = (
-        sfn.Choice.jsonata(scope, "AnyFailed?")
-        .when(
-            sfn.Condition.jsonata("{% $states.input.counts.FAILED > 0 %}"),
-            sfn.Fail.jsonata(
-                scope,
-                "InferencesFailed",
-                error="InferencesFailed",
-                cause="{% $states.input.counts.FAILED & ' of ' & $count($states.input.outcomes) & ' images failed' %}",
-            ),
-        )
-        .otherwise(
-            sfn.Fail.jsonata(
-                scope,
-                "InferencesRejected",
-                error="InferencesRejected",
-                cause=_jsonata("""
-                  $states.input.counts.REJECTED & ' of ' & $count($states.input.outcomes)
-                  & ' images are under the confidence threshold'
-                """),
-            )
-        )
-    )
-    # A topic that cannot be reached must not hide the verdict
-    notify.add_catch(verdict, outputs="{% $states.input %}")
-    return (
-        sfn.Choice.jsonata(scope, "AllAccepted?")
-        .when(
-            sfn.Condition.jsonata("{% $states.input.counts.REJECTED = 0 and $states.input.counts.FAILED = 0 %}"),
-            sfn.Succeed.jsonata(scope, "Accepted"),
-        )
-        .otherwise(notify.next(verdict))
-    )
-
-
-def _publish(scope: Construct, name: str, topic: sns.ITopic, *, subject: str, message: str) -> tasks.SnsPublish:
-    publish = tasks.SnsPublish.jsonata(
-        scope,
-        name,
-        topic=topic,
-        subject=subject,
-        message=sfn.TaskInput.from_text(message),
-        outputs="{% $states.input %}",
-    )
-    _retry(publish, ["States.TaskFailed"])
-    return publish

@@ -3,6 +3,7 @@
 from aws_cdk import Stage, Tags
 from constructs import Construct
 
+from stacks.bulk_stack import BulkStack
 from stacks.config import EnvironmentConfig
 from stacks.data_stack import DataStack
 from stacks.model_stack import ModelStack
@@ -19,6 +20,15 @@ class Environment(Stage):
         model = ModelStack(self, "Model", config=config, bucket=data.bucket, sagemaker_role=data.sagemaker_role)
         workflow = WorkflowStack(self, "Workflow", config=config, bucket=data.bucket, alert_topic=data.alert_topic)
         workflow.add_stack_dependency(model)  # an upload must not arrive before the endpoint
+        BulkStack(
+            self,
+            "Bulk",
+            config=config,
+            bucket=data.bucket,
+            alert_topic=data.alert_topic,
+            model_name=model.model_name,
+            steps=workflow.steps,
+        )
         MonitoringStack(
             self,
             "Monitoring",

@@ -74,4 +74,5 @@ class ModelStack(Stack):
         )
         if config.endpoint.max_instance_count:
             scale_endpoint(self, endpoint=endpoint, config=config.endpoint, variant_name=VARIANT_NAME)
+        self.model_name = model.attr_model_name
         CfnOutput(self, "EndpointName", value=endpoint.attr_endpoint_name)

@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections import deque
+from collections import Counter, deque
 from typing import Any
 
 from local.sagemaker import storage
@@ -71,6 +71,7 @@ class Endpoint:
     def __init__(self, name: str) -> None:
         self.name = name
         self.faults: deque[Fault] = deque()
+        self.requests: Counter[str] = Counter()  # by InferenceId, those that met a fault included
         self._variant: Variant | None = None
         self._lock = threading.Lock()
 
@@ -81,9 +82,10 @@ class Endpoint:
         if previous:
             previous.close()
 
-    def invoke(self, body: bytes, *, content_type: str, inference_id: str | None) -> tuple[bytes, str]:
+    def invoke(
+        self, body: bytes, *, content_type: str, inference_id: str | None, fault: Fault | None
+    ) -> tuple[bytes, str]:
         """The container's answer and the variant's name; raises ApiError or ContainerError."""
-        fault = self._next_fault(inference_id)
         if fault:
             time.sleep(fault.delay_seconds)
             if fault.service_error:
@@ -99,8 +101,10 @@ class Endpoint:
             if self._variant:
                 self._variant.close()
 
-    def _next_fault(self, inference_id: str | None) -> Fault | None:
+    def next_fault(self, inference_id: str | None) -> Fault | None:
+        """Count the request, and take out the fault that was ordered for it."""
         with self._lock:
+            self.requests[inference_id or ""] += 1
             for fault in self.faults:
                 if fault.inference_id in {"", inference_id}:
                     self.faults.remove(fault)

@@ -1,0 +1,229 @@
+"""What the workflows are made of: the steps of one image and their outcomes, the digest, the verdict (JSONata)."""
+
+from collections.abc import Mapping
+
+from aws_cdk import Duration
+from aws_cdk import aws_lambda as lambda_
+from aws_cdk import aws_s3 as s3
+from aws_cdk import aws_sns as sns
+from aws_cdk import aws_stepfunctions as sfn
+from aws_cdk import aws_stepfunctions_tasks as tasks
+from constructs import Construct
+
+from stacks import prefixes
+
+LAMBDA_SERVICE_ERRORS = [
+    "Lambda.ServiceException",
+    "Lambda.AWSLambdaException",
+    "Lambda.SdkClientException",
+    "Lambda.TooManyRequestsException",
+]
+TRANSIENT_ERRORS = ["EndpointUnavailableError", "StorageUnavailableError"]
+
+_DIGEST_LINES = 20
+
+
+def jsonata(expression: str) -> str:
+    """An expression on one line, as it shows in the console."""
+    return f"{{% {' '.join(expression.split())} %}}"
+
+
+_ACCEPTED = jsonata("""$states.result.Payload.{
+  'outcome': 'ACCEPTED',
+  's3_bucket': s3_bucket,
+  's3_key': s3_key,
+  's3_version_id': s3_version_id,
+  'label': label,
+  'confidence': confidence,
+  'prediction_key': prediction_key
+}""")
+
+
+def _caught(outcome: str) -> str:
+    # Members whose value is missing are left out, so this also takes an item that is no object.
+    # A function's Cause is JSON; that of a time-out or a service error is text.
+    return jsonata(f"""{{
+      'outcome': '{outcome}',
+      's3_bucket': $states.input.s3_bucket,
+      's3_key': $states.input.s3_key,
+      's3_version_id': $states.input.s3_version_id,
+      'label': $states.input.label,
+      'confidence': $states.input.confidence,
+      'error': $states.errorOutput.Error,
+      'cause': $substring(
+        $contains($states.errorOutput.Cause, /^\\{{[\\s\\S]*\\}}$/)
+          ? $parse($states.errorOutput.Cause).errorMessage : $states.errorOutput.Cause,
+        0, 120)
+    }}""")
+
+
+def outcome_of_image(scope: Construct, *, steps: Mapping[str, lambda_.IFunction], suffix: str = "") -> sfn.IChainable:
+    """The steps of one image, from item to outcome; the last of them stores the prediction.
+
+    suffix: of the states' names, where one state machine has the steps more than once.
+    """
+    rejected = sfn.Pass.jsonata(
+        scope, "Rejected", state_name=f"Rejected{suffix}", comment="Under the confidence threshold"
+    )
+    failed = sfn.Pass.jsonata(
+        scope, "Failed", state_name=f"Failed{suffix}", comment="Anything else that went wrong with this image"
+    )
+    last = list(steps)[-1]
+    invocations = [
+        invoke(
+            scope,
+            name,
+            function,
+            state_name=f"{name}{suffix}",
+            outputs=_ACCEPTED if name == last else "{% $states.result.Payload %}",
+        )
+        for name, function in steps.items()
+    ]
+    for invocation in invocations:
+        retry(invocation, TRANSIENT_ERRORS)
+    invocations[-1].add_catch(rejected, errors=["LowConfidenceError"], outputs=_caught("REJECTED"))
+    chain = sfn.Chain.start(invocations[0])
+    for invocation in invocations[1:]:
+        chain = chain.next(invocation)
+    for invocation in invocations:
+        invocation.add_catch(failed, outputs=_caught("FAILED"))
+    return chain
+
+
+def invoke(
+    scope: Construct,
+    name: str,
+    function: lambda_.IFunction,
+    *,
+    outputs: str,
+    state_name: str | None = None,
+    payload: str = "{% $states.input %}",
+    timeout: Duration | None = None,
+) -> tasks.LambdaInvoke:
+    """One function, retried when Lambda itself fails; its time-out lies above the function's, whose error is better."""
+    step = tasks.LambdaInvoke.jsonata(
+        scope,
+        name,
+        state_name=state_name,
+        lambda_function=function,
+        payload=sfn.TaskInput.from_text(payload),
+        task_timeout=sfn.Timeout.duration(timeout or Duration.seconds(25)),
+        retry_on_service_exceptions=False,  # CDK's default retry would come on top of this one
+        outputs=outputs,
+    )
+    retry(step, LAMBDA_SERVICE_ERRORS)
+    return step
+
+
+def retry(state: sfn.TaskStateBase, errors: list[str]) -> None:
+    """As the original workflow does it."""
+    state.add_retry(
+        errors=errors,
+        interval=Duration.seconds(1),
+        max_attempts=3,
+        backoff_rate=2,
+        jitter_strategy=sfn.JitterType.FULL,
+    )
+
+
+def publish(scope: Construct, name: str, topic: sns.ITopic, *, subject: str, message: str) -> tasks.SnsPublish:
+    """One message; the state's input passes through."""
+    task = tasks.SnsPublish.jsonata(
+        scope,
+        name,
+        topic=topic,
+        subject=subject,
+        message=sfn.TaskInput.from_text(message),
+        outputs="{% $states.input %}",
+    )
+    retry(task, ["States.TaskFailed"])
+    return task
+
+
+def publish_digest(
+    scope: Construct,
+    *,
+    environment: str,
+    alert_topic: sns.ITopic,
+    bucket: s3.IBucket,
+    total: str,
+    not_accepted: str,
+) -> tasks.SnsPublish:
+    """One message about all images of an execution.
+
+    total, not_accepted: JSONata over the state's input, which has `counts`: the number of images, and the outcomes
+    to list.
+    """
+    return publish(
+        scope,
+        "NotifyOperators",
+        alert_topic,
+        subject=jsonata(f"""
+          'Scones Unlimited {environment}: ' & ($states.input.counts.REJECTED + $states.input.counts.FAILED)
+          & ' of ' & {total} & ' images not accepted'
+        """),
+        message=jsonata(rf"""$join([
+          $states.input.counts.REJECTED & ' rejected, ' & $states.input.counts.FAILED & ' failed, '
+            & $states.input.counts.ACCEPTED & ' accepted.',
+          'Outcome of every image: s3://{bucket.bucket_name}/{prefixes.MANIFESTS}'
+            & $states.context.Execution.Name & '.json',
+          'Execution: ' & $states.context.Execution.Id,
+          {not_accepted}[[0..{_DIGEST_LINES - 1}]].(
+            outcome & ' ' & s3_key & ' - ' & error & ': ' & cause
+          )
+        ], '\n')"""),
+    )
+
+
+def succeed_if_all_accepted(scope: Construct, *, otherwise: sfn.IChainable) -> sfn.Choice:
+    return (
+        sfn.Choice.jsonata(scope, "AllAccepted?")
+        .when(
+            sfn.Condition.jsonata("{% $states.input.counts.REJECTED = 0 and $states.input.counts.FAILED = 0 %}"),
+            sfn.Succeed.jsonata(scope, "Accepted"),
+        )
+        .otherwise(otherwise)
+    )
+
+
+def fail_by_counts(scope: Construct, *, total: str) -> sfn.Choice:
+    """End as InferencesFailed if any image failed, or else as InferencesRejected; `total` is JSONata."""
+    return (
+        sfn.Choice.jsonata(scope, "AnyFailed?")
+        .when(
+            sfn.Condition.jsonata("{% $states.input.counts.FAILED > 0 %}"),
+            sfn.Fail.jsonata(
+                scope,
+                "InferencesFailed",
+                error="InferencesFailed",
+                cause=jsonata(f"$states.input.counts.FAILED & ' of ' & {total} & ' images failed'"),
+            ),
+        )
+        .otherwise(
+            sfn.Fail.jsonata(
+                scope,
+                "InferencesRejected",
+                error="InferencesRejected",
+                cause=jsonata(f"""
+                  $states.input.counts.REJECTED & ' of ' & {total} & ' images are under the confidence threshold'
+                """),
+            )
+        )
+    )
+
+
+def workflow_broken(scope: Construct, *, environment: str, alert_topic: sns.ITopic) -> sfn.State:
+    """What breaks here is the workflow, not an image: say so, and stay red. Takes an error output."""
+    notify = publish(
+        scope,
+        "NotifyWorkflowBroken",
+        alert_topic,
+        subject=f"Scones Unlimited {environment}: workflow broken",
+        message=jsonata(r"$states.context.Execution.Id & '\n' & $states.input.Error & ': ' & $states.input.Cause"),
+    )
+    broken = sfn.Fail.jsonata(
+        scope, "WorkflowBroken", error="{% $states.input.Error %}", cause="{% $states.input.Cause %}"
+    )
+    notify.next(broken)
+    notify.add_catch(broken, outputs="{% $states.input %}")
+    return notify
