@@ -1,6 +1,7 @@
 """The local cloud: the synthesized environment in an AWS emulator, with a trained model behind its endpoint."""
 
 import contextlib
+import shlex
 import signal
 import subprocess
 import sys
@@ -50,6 +51,14 @@ def up() -> None:
     with _stage("Emulator and SageMaker stand-in"):
         cloud = LocalCloud.start()
     _say(f"AWS at {cloud.emulator.url}, SageMaker at {cloud.sagemaker.url}; logs in {_short(cloud.directory)}")
+
+
+@app.command()
+def env() -> None:
+    """Print the variables that point any AWS tool at the running local cloud: `eval "$(python -m local env)"`."""
+    for name, value in LocalCloud.running().environment.items():
+        if name.startswith("AWS_"):
+            typer.echo(f"export {name}={shlex.quote(value)}")
 
 
 @app.command()
