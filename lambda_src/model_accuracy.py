@@ -1,8 +1,8 @@
 """ModelAccuracy: how many answers of a past window were right, for those whose truth has become known since.
 
-Event: `{"time": "2026-01-02T06:00:00Z"}`, as the schedule gives it. The window ends as long before that as labels have to
-arrive, and windows follow each other without a gap. `{"start": ..., "end": ...}` is a window of one's own, for labels
-that came later still. The metrics carry the time of the window's end, not of the run.
+Event: `{"time": "2026-01-02T06:00:00Z"}`, as the schedule gives it. The window ends as long before that as labels have
+to arrive, and windows follow each other without a gap. `{"start": ..., "end": ...}` is a window of one's own, for
+labels that came later still. The metrics carry the time of the window's end, not of the run.
 """
 
 import json
@@ -70,9 +70,7 @@ def score_window(start: datetime, end: datetime) -> Report:
     truth = GroundTruth()
     try:
         truth.add(
-            read_bucket_labels(
-                aws.s3(), wanted.bucket_name, classes=wanted.classes, damage=damaged_labels, since=start
-            )
+            read_bucket_labels(aws.s3(), wanted.bucket_name, classes=wanted.classes, damage=damaged_labels, since=start)
         )
         if truth.size:  # without labels there is nothing to read gigabytes for
             for capture in read_bucket(

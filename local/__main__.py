@@ -1,6 +1,7 @@
 """The local cloud: the synthesized environment in an AWS emulator, with a trained model behind its endpoint."""
 
 import contextlib
+import shlex
 import signal
 import subprocess
 import sys
@@ -50,6 +51,14 @@ def up() -> None:
     with _stage("Emulator and SageMaker stand-in"):
         cloud = LocalCloud.start()
     _say(f"AWS at {cloud.emulator.url}, SageMaker at {cloud.sagemaker.url}; logs in {_short(cloud.directory)}")
+
+
+@app.command()
+def env() -> None:
+    """Print the variables that point any AWS tool at the running local cloud: `eval "$(python -m local env)"`."""
+    for name, value in LocalCloud.running().environment.items():
+        if name.startswith("AWS_"):
+            typer.echo(f"export {name}={shlex.quote(value)}")
 
 
 @app.command()
@@ -221,6 +230,7 @@ def _classify(cloud: LocalCloud, config: EnvironmentConfig) -> None:
     _show_accuracy(outcomes, truth, config)
     _show_messages(inbox, [execution, by_upload])
     _show_places(environment, execution, by_upload)
+    _report(cloud, config, environment, outcomes, truth)
 
 
 def _show_outcomes(outcomes: list[dict[str, Any]], truth: dict[str, str]) -> None:
@@ -277,6 +287,28 @@ def _show_places(environment: Environment, execution: Execution, by_upload: Exec
         ("Captures", f"{prefixes.DATA_CAPTURE}{environment.config.endpoint_name}/"),
     ):
         _say(f"{name + ':':13} {len(environment.keys(prefix)):3} objects below s3://{environment.bucket}/{prefix}")
+
+
+def _report(
+    cloud: LocalCloud,
+    config: EnvironmentConfig,
+    environment: Environment,
+    outcomes: list[dict[str, Any]],
+    truth: dict[str, str],
+) -> None:
+    """Tell the true classes, as people would do later, and write the report that shows captures and truth together."""
+    environment.label(outcomes, truth)
+    target = PROJECT_ROOT / "build" / f"{config.name}-report.html"
+    status = subprocess.run(
+        [sys.executable, "-m", "ops", "captures", "--env", config.name, "--since", "1h", "--html", str(target)],
+        cwd=PROJECT_ROOT,
+        env=cloud.environment,
+        stdout=subprocess.DEVNULL,
+        check=False,
+    ).returncode
+    if status:
+        raise LocalCloudError(f"`python -m ops captures --html` ended with status {status}")
+    _say(f"\nReport:       {target}")
 
 
 def _running(env: str) -> tuple[LocalCloud, EnvironmentConfig]:

@@ -136,7 +136,9 @@ def test_model_accuracy_reads_captures_and_labels_and_writes_its_reports(
 
 def test_model_accuracys_windows_follow_each_other_without_a_gap(monitoring: Template, environment: str) -> None:
     schedule = monitoring.named("AWS::Scheduler::Schedule", "ModelAccuracySchedule")
-    hours = monitoring.named("AWS::Lambda::Function", "ModelAccuracy")["Environment"]["Variables"]["ACCURACY_WINDOW_HOURS"]
+    hours = monitoring.named("AWS::Lambda::Function", "ModelAccuracy")["Environment"]["Variables"][
+        "ACCURACY_WINDOW_HOURS"
+    ]
     assert schedule["ScheduleExpression"] == f"rate({hours} hours)"
 
 

@@ -27,7 +27,9 @@ def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
 
 
 def capture(s3: Any, event_id: str, answer: str, *, at: datetime = END - timedelta(hours=1), **metadata: str) -> None:
-    put(s3, record(answer, time=at, eventId=event_id, **metadata), hour=at, name=f"{event_id}.jsonl")
+    captured = record(answer, time=at)
+    captured["eventMetadata"] |= {"eventId": event_id, **metadata}
+    put(s3, captured, hour=at, name=f"{event_id}.jsonl")
 
 
 def label(s3: Any, *labels: tuple[str, str], name: str = "2026/01/02/a.jsonl") -> None:
