@@ -36,7 +36,6 @@ class Policy:
     owner: str
     stack: str
     statements: list[dict[str, Any]]
-    accepted: frozenset[str] = frozenset()  # rules of which the construct says why it does not follow them
 
 
 class Environment:
@@ -54,12 +53,10 @@ class Environment:
 
     def role_policies(self) -> Iterator[Policy]:
         """One for each pair of role and policy."""
-        for stack, logical_id, properties in self._resources("AWS::IAM::Policy"):
+        for stack, _, properties in self._resources("AWS::IAM::Policy"):
             statements = self.filled(stack, properties["PolicyDocument"]["Statement"])
-            skipped = self._templates[stack]["Resources"][logical_id].get("Metadata", {}).get("checkov", {"skip": []})
-            accepted = frozenset(rule["id"] for rule in skipped["skip"])
             for role in properties["Roles"]:
-                yield Policy(role["Ref"][:-8], stack, statements, accepted)
+                yield Policy(role["Ref"][:-8], stack, statements)
 
     def trust_policies(self) -> Iterator[Policy]:
         """Who may assume each role."""

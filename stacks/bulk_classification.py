@@ -21,7 +21,7 @@ from constructs import Construct
 
 from stacks import prefixes
 from stacks.config import BulkConfig
-from stacks.local_storage import has_local_storage
+from stacks.local_storage import volume_key
 from stacks.states import (
     fail_by_counts,
     invoke,
@@ -33,7 +33,6 @@ from stacks.states import (
     workflow_broken,
 )
 
-IMAGES_AT_ONCE = 5  # of one batch: an Express child is paid by its duration, and ends after five minutes
 SUMMARY_TIMEOUT = Duration.minutes(15)
 
 # A batch fails as a whole only when the workflow itself breaks; an image cannot. Up to this share the run goes on and
@@ -160,7 +159,7 @@ def distributed_map_workflow(
             "Images",
             state_name=f"{source.name}: Images",
             items=sfn.ProvideItems.jsonata("{% [$states.input.pending] %}"),
-            max_concurrency=min(IMAGES_AT_ONCE, bulk.concurrency),
+            max_concurrency=bulk.images_at_once,
             outputs="{% [$append($states.input.done, $states.result)] %}",
         ).item_processor(outcome_of_image(states, steps=steps, suffix=f" ({source.name})"))
         find = invoke(
@@ -206,9 +205,7 @@ def batch_transform_workflow(
         more=f""", 'transform_output': {output} & $substring({_ITEM}.Key, $length($states.input.s3_prefix)) & '.out',
           'job_failure': $states.input.job_failure""",
     )
-    key_arn = bucket.encryption_key.key_arn if bucket.encryption_key else None
-    takes_key = key_arn and not has_local_storage(bulk.transform_instance_type)
-    volume_key = {"VolumeKmsKeyId": key_arn} if takes_key else {}
+    key_arn = bucket.encryption_key.key_arn if bucket.encryption_key else ""
     transform = sfn.CustomState(
         scope,
         "TransformImages",
@@ -242,7 +239,7 @@ def batch_transform_workflow(
                 "TransformResources": {
                     "InstanceType": bulk.transform_instance_type,
                     "InstanceCount": bulk.transform_instance_count,
-                    **volume_key,
+                    **volume_key(bulk.transform_instance_type, key_arn),
                 },
                 "Tags": [
                     {"Key": "application", "Value": "scones-unlimited"},
@@ -261,7 +258,7 @@ def batch_transform_workflow(
         states,
         "Images",
         items=sfn.ProvideItems.jsonata(jsonata(source.batch)),
-        max_concurrency=min(IMAGES_AT_ONCE, bulk.concurrency),
+        max_concurrency=bulk.images_at_once,
     ).item_processor(
         outcome_of_image(
             states, steps={"ReadTransformOutput": read_transform_output, "FilterConfidence": filter_confidence}
@@ -328,7 +325,7 @@ def _distributed_map(
         item_reader=source.reader,
         jsonata_item_selector=jsonata(source.selector),
         item_batcher=sfn.ItemBatcher(max_items_per_batch=bulk.batch_size),
-        max_concurrency=max(1, bulk.concurrency // IMAGES_AT_ONCE),
+        max_concurrency=bulk.concurrency // bulk.images_at_once,
         tolerated_failure_percentage=TOLERATED_FAILURE_PERCENTAGE,
         result_writer_v2=sfn.ResultWriterV2(
             bucket=bucket,

@@ -10,6 +10,7 @@ from stacks.encryption import encrypt
 from stacks.findings import accept
 from stacks.model_stack import ModelStack
 from stacks.monitoring_stack import MonitoringStack
+from stacks.retraining_stack import RetrainingStack
 from stacks.workflow_stack import WorkflowStack
 
 
@@ -22,6 +23,15 @@ class Environment(Stage):
         model = ModelStack(self, "Model", config=config, bucket=data.bucket, sagemaker_role=data.sagemaker_role)
         workflow = WorkflowStack(self, "Workflow", config=config, bucket=data.bucket, alert_topic=data.alert_topic)
         workflow.add_stack_dependency(model)  # an upload must not arrive before the endpoint
+        retraining = RetrainingStack(
+            self,
+            "Retraining",
+            config=config,
+            bucket=data.bucket,
+            alert_topic=data.alert_topic,
+            sagemaker_role=data.sagemaker_role,
+        )
+        retraining.add_stack_dependency(model)  # there must be an endpoint to improve
         BulkStack(
             self,
             "Bulk",

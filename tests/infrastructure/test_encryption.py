@@ -71,7 +71,7 @@ def request(config: EnvironmentConfig, key_arn: str) -> dict[str, Any]:
             role_arn="r",
             image="i",
             num_training_samples="10",
-            checkpoint_prefix="models/j/checkpoints/",
+            checkpoint_uri="s3://b/models/j/checkpoints/",
             tags={},
             key_arn=key_arn,
         )
