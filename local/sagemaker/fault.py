@@ -11,4 +11,6 @@ class Fault:
     body: str = ""
     delay_seconds: float = 0  # time until the answer
     service_error: str = ""  # SageMaker's own refusal, such as ThrottlingException, in place of the container's answer
+    model_answers: bool = False  # after the delay the model answers as always
     inference_id: str = ""  # only a request with this InferenceId
+    on_canary: bool = False  # only a request that meets the new model while an update goes on
