@@ -2,8 +2,6 @@
 
 import base64
 import binascii
-import json
-import math
 
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -13,12 +11,9 @@ from lambda_src.errors import (
     EndpointUnavailableError,
     ImageRefusedError,
     InvalidInputError,
-    InvalidPredictionError,
 )
 from lambda_src.item import ImageRef, Item
-
-# float32 rounding of a softmax over 100 classes stays far below this
-SUM_TOLERANCE = 1e-3
+from lambda_src.probabilities import parse_probabilities
 
 
 @metrics.counting_errors
@@ -73,21 +68,3 @@ def _explained(error: ClientError, endpoint_name: str, image: ImageRef) -> Excep
     if aws.is_transient(error):
         return EndpointUnavailableError(f"endpoint {endpoint_name} did not answer: {error}")
     return EndpointMisconfiguredError(f"endpoint {endpoint_name} refused the request: {error}")
-
-
-def parse_probabilities(body: bytes, classes: tuple[str, ...]) -> list[float]:
-    """One finite probability per class, in label order, that sum to 1; raises InvalidPredictionError."""
-    try:
-        answer = json.loads(body)
-    except ValueError as error:
-        raise InvalidPredictionError(f"the model's answer is not JSON: {body[:60]!r}") from error
-    if not isinstance(answer, list) or len(answer) != len(classes):
-        raise InvalidPredictionError(
-            f"the model must answer {len(classes)} probabilities ({', '.join(classes)}), not {body[:60]!r}"
-        )
-    if not all(type(p) in {int, float} and math.isfinite(p) and 0 <= p <= 1 + SUM_TOLERANCE for p in answer):
-        raise InvalidPredictionError(f"the model's answer holds something else than probabilities: {body[:60]!r}")
-    probabilities = [float(p) for p in answer]
-    if abs(math.fsum(probabilities) - 1) > SUM_TOLERANCE:
-        raise InvalidPredictionError(f"the model's probabilities sum to {math.fsum(probabilities):.4f}, not to 1")
-    return probabilities

@@ -12,7 +12,8 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from lambda_src import aws, drift, metrics, settings
-from lambda_src.captures import read_captures
+from lambda_src.capture_store import PREFIX, read_bucket
+from lambda_src.captures import Damage
 from lambda_src.drift import Baseline, BaselineError, Drift, Tally
 
 Report = dict[str, Any]
@@ -82,23 +83,22 @@ def load_baseline() -> Baseline:
 
 
 def count_captures(start: datetime, end: datetime, baseline: Baseline | None) -> Window:
-    """Read the window's captures once, in the memory of one record."""
+    """Read the window's captures once, in bounded memory."""
     wanted = settings.drift_monitor()
-    num_classes = len(wanted.classes)
-    window = Window(start, end, Tally(baseline.confidence_edges if baseline else (), num_classes))
-
-    def count_damaged(_key: str, _reason: str) -> None:
-        window.damaged += 1
-
-    for capture in read_captures(
-        aws.s3(), wanted.bucket_name, wanted.endpoint_name, start=start, end=end, damaged=count_damaged
+    window = Window(start, end, Tally(baseline.confidence_edges if baseline else (), len(wanted.classes)))
+    damage = Damage()
+    for capture in read_bucket(
+        aws.s3(),
+        wanted.bucket_name,
+        f"{PREFIX}{wanted.endpoint_name}/",
+        classes=wanted.classes,
+        damage=damage,
+        since=start,
+        until=end,
     ):
-        if len(capture.probabilities) != num_classes:
-            window.damaged += 1
-            continue
-        label, confidence = drift.top(capture.probabilities)
-        window.tally.add(label, confidence)
-        window.under_threshold += confidence < wanted.confidence_threshold
+        window.tally.add(capture.probabilities.index(capture.confidence), capture.confidence)
+        window.under_threshold += capture.confidence < wanted.confidence_threshold
+    window.damaged = damage.count
     return window
 
 

@@ -55,3 +55,7 @@ class PredictionNotStoredError(ImageError):
 
 class StorageUnavailableError(ImageError):
     """When S3 is slow, throttled or unreachable; a later attempt can succeed."""
+
+
+class NotTransformedError(ImageError):
+    """When a Batch Transform job ended without an answer for the image."""

@@ -1,6 +1,5 @@
 """EvaluateModels: candidate and incumbent on the same validation images, from their Batch Transform outputs."""
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
@@ -9,10 +8,10 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from lambda_src import aws, release, settings
-from lambda_src.classifier import parse_probabilities
 from lambda_src.drift import MIN_BASELINE, Baseline
 from lambda_src.gate import Bounds, reasons_against, result_of
 from lambda_src.lst_file import ListLine
+from lambda_src.read_transform_output import parse_output
 from lambda_src.retraining_errors import TransformOutputError
 from lambda_src.validate_data_set import SPLITS, validation_lines
 
@@ -74,11 +73,7 @@ def _answer(key: str) -> list[float]:
         if error.response["Error"]["Code"] not in {"NoSuchKey", "AccessDenied"}:
             raise
         raise TransformOutputError(f"Batch Transform left no answer at s3://{bucket}/{key}") from None
-    try:
-        prediction = json.dumps(json.loads(body)["prediction"]).encode()
-    except (ValueError, TypeError, KeyError):
-        raise TransformOutputError(f"s3://{bucket}/{key} is no prediction: {body[:60]!r}") from None
-    return parse_probabilities(prediction, settings.retraining().classes)
+    return parse_output(body, settings.retraining().classes)
 
 
 def _store(model: Mapping[str, str], answers: Answers, result: dict[str, Any]) -> None:

@@ -15,7 +15,7 @@ class ClassifierSettings:
 
 @cache
 def classifier() -> ClassifierSettings:
-    return ClassifierSettings(endpoint_name=_required("ENDPOINT_NAME"), classes=_classes())
+    return ClassifierSettings(endpoint_name=_required("ENDPOINT_NAME"), classes=classes())
 
 
 @dataclass(frozen=True)
@@ -57,18 +57,20 @@ def drift_monitor() -> DriftSettings:
     return DriftSettings(
         bucket_name=_required("BUCKET_NAME"),
         endpoint_name=_required("ENDPOINT_NAME"),
-        classes=_classes(),
+        classes=classes(),
         confidence_threshold=_confidence_threshold(),
         window_hours=hours,
         baseline_parameter=_required("BASELINE_PARAMETER"),
     )
 
 
-def _classes() -> tuple[str, ...]:
-    classes = json.loads(_required("CLASSES"))
-    if not isinstance(classes, list) or len(classes) < 2 or not all(isinstance(name, str) for name in classes):
-        raise ValueError(f"CLASSES must be a JSON list of at least two names, not {classes!r}")
-    return tuple(classes)
+@cache
+def classes() -> tuple[str, ...]:
+    """In label order."""
+    names = json.loads(_required("CLASSES"))
+    if not isinstance(names, list) or len(names) < 2 or not all(isinstance(name, str) for name in names):
+        raise ValueError(f"CLASSES must be a JSON list of at least two names, not {names!r}")
+    return tuple(names)
 
 
 def _confidence_threshold() -> float:
@@ -112,6 +114,17 @@ class ReleaseLogSettings:
 @cache
 def release_log() -> ReleaseLogSettings:
     return ReleaseLogSettings(bucket_name=_required("BUCKET_NAME"))
+
+
+@dataclass(frozen=True)
+class PredictionSettings:
+    bucket_name: str
+
+
+@cache
+def predictions() -> PredictionSettings:
+    """Where predictions and manifests lie."""
+    return PredictionSettings(bucket_name=_required("BUCKET_NAME"))
 
 
 def _required(name: str) -> str:

@@ -5,8 +5,9 @@ from itertools import islice
 from typing import Any
 
 from lambda_src import aws, release, settings
-from lambda_src.classifier import invoke_endpoint, parse_probabilities
+from lambda_src.classifier import invoke_endpoint
 from lambda_src.item import ImageRef
+from lambda_src.probabilities import parse_probabilities
 from lambda_src.retraining_errors import SmokeTestFailedError
 from lambda_src.validate_data_set import SPLITS, validation_lines
 

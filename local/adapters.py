@@ -21,7 +21,7 @@ from ministack.core import iam_evaluator, lambda_runtime
 from ministack.services import cloudwatch, eventbridge, lambda_svc, stepfunctions
 from ministack.services.cloudformation import provisioners
 
-from local import alarms
+from local import alarms, distributed_map
 from local.sagemaker import cloudformation
 from local.sagemaker.storage import SESSION_NAME
 
@@ -29,6 +29,7 @@ from local.sagemaker.storage import SESSION_NAME
 def apply() -> None:
     report_errors_by_class_name()
     call_services_as_the_state_machine()
+    distributed_map.register(session_of_role)
     count_loopback_as_tls()
     match_newlines_in_policies()
     let_sagemaker_assume_roles()
@@ -231,7 +232,7 @@ def _call_sdk(role_arn: str, service: str, action: str, arguments: Any) -> Any:
         arguments = {**arguments, "Body": json.dumps(arguments["Body"], ensure_ascii=False)}
     if service == "sagemaker":  # the stand-in takes anybody's calls
         _check_permission(role_arn, f"sagemaker:{action[0].upper()}{action[1:]}", arguments)
-    session: Any = _session(role_arn)
+    session: Any = session_of_role(role_arn)
     try:
         answer = getattr(session.client(service), xform_name(action))(**arguments)
     except ClientError as error:
@@ -290,7 +291,7 @@ def _run_sagemaker_job(role_arn: str, kind: str, arguments: Any) -> Any:
     return job
 
 
-def _session(role_arn: str) -> boto3.Session:
+def session_of_role(role_arn: str) -> boto3.Session:
     """A session of an execution role, as the emulator gives one to each function."""
     _, _, _, _, account, role = role_arn.split(":", 5)
     name = role.removeprefix("role/")

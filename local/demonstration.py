@@ -58,27 +58,30 @@ class Environment:
     bucket: str
     state_machine_arn: str
     alert_topic_arn: str
+    distributed_map_arn: str
+    batch_transform_arn: str
 
     @classmethod
     def deployed(cls, config: EnvironmentConfig) -> "Environment":
         outputs = {
             output["OutputKey"]: output["OutputValue"]
-            for stack in ("Data", "Workflow")
+            for stack in ("Data", "Workflow", "Bulk")
             for output in boto3.client("cloudformation").describe_stacks(StackName=f"{config.stage_name}-{stack}")[
                 "Stacks"
             ][0]["Outputs"]
         }
-        return cls(config, outputs["BucketName"], outputs["StateMachineArn"], outputs["AlertTopicArn"])
+        names = ("BucketName", "StateMachineArn", "AlertTopicArn", "DistributedMapArn", "BatchTransformArn")
+        return cls(config, *(outputs[name] for name in names))
 
     def classify(self, keys: list[str]) -> Execution:
         """One execution over a list of images in the bucket."""
         items = [{"image_data": "", "s3_bucket": self.bucket, "s3_key": key} for key in keys]
         return self.execute({"images": items})
 
-    def execute(self, execution_input: Any) -> Execution:
-        """One execution with any input, followed to its end."""
+    def execute(self, execution_input: Any, *, state_machine_arn: str = "") -> Execution:
+        """One execution with any input, followed to its end; of the inline workflow unless told otherwise."""
         arn = boto3.client("stepfunctions").start_execution(
-            stateMachineArn=self.state_machine_arn, input=json.dumps(execution_input)
+            stateMachineArn=state_machine_arn or self.state_machine_arn, input=json.dumps(execution_input)
         )["executionArn"]
         return self.follow(arn)
 
@@ -119,6 +122,18 @@ class Environment:
             seconds=(described["stopDate"] - described["startDate"]).total_seconds(),
             manifest=manifest,
         )
+
+    def outcomes(self, execution: Execution) -> list[dict[str, Any]]:
+        """The outcome of every image, also of a bulk run, whose manifest names the files that hold them."""
+        outcomes = execution.manifest["outcomes"]
+        if isinstance(outcomes, list):
+            return outcomes
+        s3 = boto3.client("s3")
+        return [
+            json.loads(line)
+            for uri in outcomes["SUCCEEDED"]
+            for line in s3.get_object(Bucket=self.bucket, Key=uri.partition(self.bucket + "/")[2])["Body"].iter_lines()
+        ]
 
     def keys(self, prefix: str) -> list[str]:
         pages = boto3.client("s3").get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=prefix)

@@ -1,17 +1,20 @@
 """`python -m ops`: to review, deploy and watch an environment."""
 
+import os
 import sys
 
 import typer
 from botocore.exceptions import BotoCoreError, ClientError
 
+from data_prep.errors import DataPrepError
+from ops.captures import captures
 from ops.diff import diff, reference
 from ops.errors import OpsError
 from stacks.config import ConfigError
 
 app = typer.Typer(
     name="ops",
-    help="Review, deploy and watch an environment.",
+    help="Review, deploy and watch an environment, on AWS or in the local cloud.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -19,13 +22,17 @@ app = typer.Typer(
 )
 app.command(epilog="Example: python -m ops diff --env dev")(diff)
 app.command(epilog="Example: python -m ops reference")(reference)
+app.command(epilog="Example: python -m ops captures --env dev --since 24h")(captures)
 
 
-def main() -> None:
+def main(arguments: list[str] | None = None) -> None:
     """Run a command; exit code 1 says that it could not be done, one line on stderr says why."""
     try:
-        app(prog_name="python -m ops")
-    except (OpsError, ConfigError, ClientError, BotoCoreError, OSError) as error:
+        app(args=arguments, prog_name="python -m ops")
+    except BrokenPipeError:  # `... | head` has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(141)
+    except (OpsError, DataPrepError, ConfigError, ClientError, BotoCoreError, OSError) as error:
         typer.echo(f"Error: {error}", err=True)
         sys.exit(1)
 

@@ -6,6 +6,8 @@
 Every image ends in exactly one outcome, and one bad image never cancels its siblings.
 """
 
+from collections.abc import Mapping
+
 from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_sns as sns
@@ -60,9 +62,7 @@ def classification_workflow(
     scope: Construct,
     *,
     environment: str,
-    serialize_image_data: lambda_.IFunction,
-    classifier: lambda_.IFunction,
-    filter_confidence: lambda_.IFunction,
+    steps: Mapping[str, lambda_.IFunction],
     bucket: s3.IBucket,
     alert_topic: sns.ITopic,
     map_concurrency: int,
@@ -96,16 +96,7 @@ def classification_workflow(
         items=sfn.ProvideItems.jsonata("{% $states.input %}"),
         max_concurrency=map_concurrency,
         outputs=_MANIFEST,
-    ).item_processor(
-        outcome_of_image(
-            scope,
-            steps={
-                "SerializeImageData": serialize_image_data,
-                "Classifier": classifier,
-                "FilterConfidence": filter_confidence,
-            },
-        )
-    )
+    ).item_processor(outcome_of_image(scope, steps=steps))
     list_images = tasks.CallAwsService.jsonata(
         scope,
         "ListImages",

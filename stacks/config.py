@@ -61,11 +61,23 @@ class TrainingConfig(_Section):
     max_runtime_minutes: Annotated[int, Field(ge=5, le=5 * 24 * 60)] = 60
 
 
+class BulkConfig(_Section):
+    """The workflows for many images."""
+
+    # Images at a time, over all batches: ten keep one ml.m5.large busy
+    concurrency: Annotated[int, Field(ge=1, le=1000)] = 10
+    # Items of one child execution; its input and its outcomes must fit into a state
+    batch_size: Annotated[int, Field(ge=1, le=100)] = 40
+    transform_instance_type: InstanceType = "ml.m5.large"
+    transform_instance_count: Annotated[int, Field(ge=1, le=100)] = 1
+
+
 class ScheduleConfig(_Section):
-    """A recurring run of the workflow over all images below a prefix of the bucket."""
+    """A recurring run of a workflow over all images below a prefix of the bucket."""
 
     expression: Annotated[str, StringConstraints(pattern=r"^(rate|cron)\(.+\)$")]
     prefix: Annotated[str, StringConstraints(pattern=r"^(incoming|scheduled)/.*$")] = "scheduled/"
+    workflow: Literal["inline", "distributed-map", "batch-transform"] = "inline"
 
 
 class RetrainingConfig(_Section):
@@ -103,6 +115,7 @@ class EnvironmentConfig(_Section):
     confidence_threshold: Annotated[float, Field(gt=0, le=1)] = 0.90
     endpoint: EndpointConfig = EndpointConfig()
     map_concurrency: Annotated[int, Field(ge=1, le=40)] = 10
+    bulk: BulkConfig = BulkConfig()
     alert_email: Annotated[str, StringConstraints(pattern=r"^[^@\s]+@[^@\s]+\.[^@\s]+$")] | None = None
     log_retention_days: LogRetentionDays = 30
     removal_policy: Literal["retain", "destroy"] = "retain"
@@ -169,6 +182,7 @@ class EnvironmentConfig(_Section):
 
 
 _SECTIONS: dict[str, type[_Section]] = {
+    "bulk": BulkConfig,
     "endpoint": EndpointConfig,
     "retraining": RetrainingConfig,
     "monitoring": MonitoringConfig,

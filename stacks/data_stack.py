@@ -64,6 +64,7 @@ def data_bucket(scope: Construct, *, removal_policy: RemovalPolicy) -> s3.Bucket
         removal_policy=removal_policy,
         lifecycle_rules=[
             s3.LifecycleRule(id="ExpireCaptures", prefix=prefixes.DATA_CAPTURE, expiration=Duration.days(90)),
+            s3.LifecycleRule(id="ExpireTransforms", prefix=prefixes.TRANSFORMS, expiration=Duration.days(7)),
             s3.LifecycleRule(
                 id="ExpireOldVersions",
                 noncurrent_version_expiration=Duration.days(30),
@@ -82,22 +83,23 @@ def data_bucket(scope: Construct, *, removal_policy: RemovalPolicy) -> s3.Bucket
 
 
 def sagemaker_execution_role(scope: Stack, *, bucket: s3.IBucket, image: BuiltinImage) -> iam.Role:
-    """What training jobs and the endpoint may do: this bucket's channels, this image, their own logs."""
+    """What jobs and the endpoint may do: this bucket's channels and images, this container, their own logs."""
     role = iam.Role(
         scope,
         "SageMakerRole",
-        description="Runs training jobs and the endpoint",
+        description="Runs training jobs, transform jobs and the endpoint",
         assumed_by=iam.ServicePrincipal(
             "sagemaker.amazonaws.com", conditions={"StringEquals": {"aws:SourceAccount": Aws.ACCOUNT_ID}}
         ),
     )
     readable = [prefixes.TRAIN, prefixes.TRAIN_LST, prefixes.TEST, prefixes.TEST_LST, prefixes.MODELS]
-    readable += [prefixes.RETRAINING]
-    writable = [prefixes.MODELS, prefixes.DATA_CAPTURE, prefixes.RETRAINING]
+    readable += [prefixes.INCOMING, prefixes.SCHEDULED]  # Batch Transform's images
+    readable += [prefixes.RETRAINING]  # the list of those that a candidate is evaluated on
+    writable = [prefixes.MODELS, prefixes.DATA_CAPTURE, prefixes.TRANSFORMS, prefixes.RETRAINING]
     statements = {
-        "ReadChannelsAndArtifacts": (["s3:GetObject"], [bucket.arn_for_objects(f"{p}*") for p in readable]),
-        "WriteArtifactsAndCaptures": (["s3:PutObject"], [bucket.arn_for_objects(f"{p}*") for p in writable]),
-        "ListChannels": (["s3:ListBucket"], [bucket.bucket_arn]),
+        "ReadChannelsImagesAndArtifacts": (["s3:GetObject"], [bucket.arn_for_objects(f"{p}*") for p in readable]),
+        "WriteArtifactsCapturesAndTransforms": (["s3:PutObject"], [bucket.arn_for_objects(f"{p}*") for p in writable]),
+        "ListChannelsAndImages": (["s3:ListBucket"], [bucket.bucket_arn]),
         "PullImage": (
             ["ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"],
             [image.repository_arn],
@@ -108,7 +110,7 @@ def sagemaker_execution_role(scope: Stack, *, bucket: s3.IBucket, image: Builtin
                 scope.format_arn(service="logs", resource="log-group", resource_name=f"/aws/sagemaker/{kind}*").replace(
                     "log-group/", "log-group:"
                 )
-                for kind in ("TrainingJobs", f"Endpoints/{scope.node.path}")
+                for kind in ("TrainingJobs", "TransformJobs", f"Endpoints/{scope.node.path}")
             ],
         ),
     }

@@ -3,6 +3,7 @@
 from aws_cdk import Stage, Tags
 from constructs import Construct
 
+from stacks.bulk_stack import BulkStack
 from stacks.config import EnvironmentConfig
 from stacks.data_stack import DataStack
 from stacks.model_stack import ModelStack
@@ -29,6 +30,15 @@ class Environment(Stage):
             sagemaker_role=data.sagemaker_role,
         )
         retraining.add_stack_dependency(model)  # there must be an endpoint to improve
+        BulkStack(
+            self,
+            "Bulk",
+            config=config,
+            bucket=data.bucket,
+            alert_topic=data.alert_topic,
+            model_name=model.model_name,
+            steps=workflow.steps,
+        )
         MonitoringStack(
             self,
             "Monitoring",

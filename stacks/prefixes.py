@@ -13,6 +13,10 @@ SCHEDULED = "scheduled/"  # images that wait for the scheduled run
 PREDICTIONS = "predictions/"
 MANIFESTS = "manifests/"
 
+# The bulk workflows
+BULK = "bulk/"  # lists of images to classify: CSV, JSONL, S3 Inventory
+TRANSFORMS = "transforms/"  # what Batch Transform answers, until the predictions are collected
+
 # The endpoint and what is computed from its captures
 DATA_CAPTURE = "data-capture/"
 GROUND_TRUTH = "ground-truth/"

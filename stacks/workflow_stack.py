@@ -64,6 +64,12 @@ class WorkflowStack(Stack):
             },
         )
         filter_confidence.allow(["s3:PutObject"], [bucket.arn_for_objects(f"{prefixes.PREDICTIONS}*")])
+        # In the order of the steps; the bulk workflows call them too
+        self.steps = {
+            "SerializeImageData": serialize_image_data,
+            "Classifier": classifier,
+            "FilterConfidence": filter_confidence,
+        }
 
         log_group = LogGroup(
             self,
@@ -80,9 +86,7 @@ class WorkflowStack(Stack):
                 classification_workflow(
                     Construct(self, "States"),
                     environment=config.name,
-                    serialize_image_data=serialize_image_data,
-                    classifier=classifier,
-                    filter_confidence=filter_confidence,
+                    steps=self.steps,
                     bucket=bucket,
                     alert_topic=alert_topic,
                     map_concurrency=config.map_concurrency,
@@ -105,7 +109,7 @@ class WorkflowStack(Stack):
             retention_period=Duration.days(14),
         )
         self._start_on_upload(state_machine, bucket=bucket, dead_letters=dead_letters)
-        if config.schedule:
+        if config.schedule and config.schedule.workflow == "inline":
             scheduler.Schedule(
                 self,
                 "Schedule",
@@ -118,7 +122,7 @@ class WorkflowStack(Stack):
                     dead_letter_queue=dead_letters,
                 ),
             )
-        self.functions = [serialize_image_data, classifier, filter_confidence]
+        self.functions = list(self.steps.values())
         self.state_machine = state_machine
         self.state_machine_log_group = log_group
         self.dead_letters = dead_letters

@@ -89,6 +89,11 @@ def workflow(assembly: Path, environment: str) -> Template:
 
 
 @pytest.fixture(scope="session")
+def bulk(assembly: Path, environment: str) -> Template:
+    return _template(assembly, environment, "Bulk")
+
+
+@pytest.fixture(scope="session")
 def monitoring(assembly: Path, environment: str) -> Template:
     return _template(assembly, environment, "Monitoring")
 

@@ -30,10 +30,11 @@ def test_the_bucket_tells_eventbridge_without_a_custom_resource(data: Template) 
     assert not data.resources("AWS::Lambda::Function")
 
 
-def test_captures_and_old_versions_expire_and_nothing_else_does(data: Template) -> None:
+def test_captures_transforms_and_old_versions_expire_and_nothing_else_does(data: Template) -> None:
     rules = data.only("AWS::S3::Bucket")["LifecycleConfiguration"]["Rules"]
     assert [(rule["Prefix"], rule["ExpirationInDays"]) for rule in rules if "ExpirationInDays" in rule] == [
-        ("data-capture/", 90)
+        ("data-capture/", 90),
+        ("transforms/", 7),
     ]
     assert [r["NoncurrentVersionExpiration"] for r in rules if "NoncurrentVersionExpiration" in r] == [
         {"NoncurrentDays": 30}
@@ -70,11 +71,12 @@ def test_sagemakers_role_stays_in_this_bucket_and_this_image(data: Template) -> 
     def prefixes(sid: str) -> set[str]:
         return {re.sub(r"^<Bucket\w+\.Arn>/", "", text(arn)) for arn in statements[sid]["Resource"]}
 
-    assert prefixes("ReadChannelsAndArtifacts") == {
-        *("train/*", "train_lst/*", "test/*", "test_lst/*", "models/*"),
-        "retraining/*",  # the list of images that Batch Transform is given
+    channels = {"train/*", "train_lst/*", "test/*", "test_lst/*"}
+    lists = {"retraining/*"}  # of the images that a candidate is evaluated on
+    assert prefixes("ReadChannelsImagesAndArtifacts") == {*channels, *lists, "incoming/*", "scheduled/*", "models/*"}
+    assert prefixes("WriteArtifactsCapturesAndTransforms") == {
+        *("models/*", "data-capture/*", "transforms/*", "retraining/*")
     }
-    assert prefixes("WriteArtifactsAndCaptures") == {"models/*", "data-capture/*", "retraining/*"}
     assert text(statements["PullImage"]["Resource"]).endswith(":repository/image-classification")
     everywhere = {sid for sid, statement in statements.items() if statement["Resource"] == "*"}
     assert everywhere == {"SignInToRegistry", "PublishMetrics"}

@@ -36,7 +36,10 @@ def test_a_config_cannot_be_changed() -> None:
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"colour": "red"}, "unknown key 'colour' = 'red'; allowed are alert_email, classes, confidence_threshold"),
+        (
+            {"colour": "red"},
+            "unknown key 'colour' = 'red'; allowed are alert_email, bulk, classes, ",
+        ),
         ({"endpoint": {"size": 1}}, "unknown key 'endpoint.size' = 1; allowed are bake_minutes"),
         ({"training": {"gpu": 1}}, "unknown key 'training.gpu' = 1; allowed are "),
         ({"confidence_threshold": "0.9"}, "confidence_threshold = '0.9': should be a valid number"),
@@ -48,6 +51,8 @@ def test_a_config_cannot_be_changed() -> None:
         ({"classes": ["bicycle", "bicycle"]}, "classes = ['bicycle', 'bicycle']: must name each class once"),
         ({"classes": ["bicycle", 7]}, "classes.1 = 7: should be a valid string"),
         ({"classes": ["bicycle", "Motor Cycle"]}, "classes.1 = 'Motor Cycle': should match pattern"),
+        ({"bulk": {"batch_size": 101}}, "bulk.batch_size = 101: should be less than or equal to 100"),
+        ({"bulk": {"concurrency": 0}}, "bulk.concurrency = 0: should be greater than or equal to 1"),
         ({"map_concurrency": True}, "map_concurrency = True: should be a valid integer"),
         ({"map_concurrency": 0}, "map_concurrency = 0: should be greater than or equal to 1"),
         ({"map_concurrency": 41}, "map_concurrency = 41: should be less than or equal to 40"),
@@ -60,6 +65,7 @@ def test_a_config_cannot_be_changed() -> None:
         ({"schedule": {"expression": "daily"}}, "schedule.expression = 'daily': should match pattern"),
         ({"schedule": {"expression": "rate(1 day)", "x": 1}}, "unknown key 'schedule.x' = 1"),
         ({"schedule": {}}, "schedule.expression is missing"),
+        ({"schedule": {"expression": "rate(1 day)", "workflow": "x"}}, "schedule.workflow = 'x': should be 'inline', "),
         ({"name": "other"}, "'name' is the key of the environment"),
         ([], "must be an object of settings, not []"),
         (None, "must be an object of settings, not None"),

@@ -24,6 +24,8 @@ def _environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     settings.drift_monitor.cache_clear()
     settings.metrics.cache_clear()
     settings.classifier.cache_clear()
+    settings.classes.cache_clear()
+    settings.predictions.cache_clear()
     settings.filter_confidence.cache_clear()
 
 

@@ -1,153 +1,160 @@
 import base64
+import itertools
 import json
-from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+import re
+from datetime import UTC, datetime, timedelta, timezone
+from typing import Any
 
-import boto3
 import pytest
-from moto import mock_aws
+from hypothesis import given
+from hypothesis import strategies as st
 
 from lambda_src import captures
-from lambda_src.captures import DamagedCaptureError, parse_capture, read_captures
+from lambda_src.captures import Capture, Damage, read_captures, split_lines
 
-if TYPE_CHECKING:
-    from mypy_boto3_s3 import S3Client
-
-BUCKET = "the-bucket"
-START = datetime(2026, 1, 2, 3, 30, tzinfo=UTC)
-END = datetime(2026, 1, 2, 5, 30, tzinfo=UTC)
+CLASSES = ("bicycle", "motorcycle")
+TIME = "2026-11-25T01:54:00Z"
 
 
-def record(
-    answer: str = "[0.97, 0.03]",
-    *,
-    time: datetime = START,
-    encoding: str = "JSON",
-    image: bytes = b"\x89PNG",
-    **metadata: str,
-) -> dict[str, Any]:
-    """A capture as SageMaker documents it."""
-    return {
+def line(answer: str = "[0.25, 0.75]", encoding: str = "JSON", time: str = TIME, **metadata: Any) -> bytes:
+    data = base64.b64encode(answer.encode()).decode() if encoding == "BASE64" else answer
+    record = {
         "captureData": {
             "endpointInput": {
                 "observedContentType": "application/x-image",
                 "mode": "INPUT",
-                "data": base64.b64encode(image).decode(),
+                "data": base64.b64encode(b"pixels").decode(),
                 "encoding": "BASE64",
             },
             "endpointOutput": {
                 "observedContentType": "application/json",
                 "mode": "OUTPUT",
-                "data": answer,
+                "data": data,
                 "encoding": encoding,
             },
         },
-        "eventMetadata": {"eventId": "e-1", "inferenceTime": time.strftime("%Y-%m-%dT%H:%M:%SZ"), **metadata},
+        "eventMetadata": {"eventId": "e1", "inferenceId": "i1", "inferenceTime": time, **metadata},
         "eventVersion": "0",
     }
+    return json.dumps(record).encode()
 
 
-@pytest.fixture
-def s3() -> Iterator["S3Client"]:
-    with mock_aws():
-        client = boto3.client("s3", region_name="us-east-1")
-        client.create_bucket(Bucket=BUCKET)
-        yield client
+def read(*lines: bytes, since: datetime | None = None, until: datetime | None = None) -> tuple[list[Capture], Damage]:
+    damage = Damage()
+    found = read_captures(lines, classes=CLASSES, damage=damage, name="f.jsonl", since=since, until=until)
+    return list(found), damage
 
 
-def put(s3: "S3Client", *records: object, hour: datetime, variant: str = "AllTraffic", name: str = "a.jsonl") -> None:
-    body = "".join(f"{entry if isinstance(entry, str) else json.dumps(entry)}\n" for entry in records)
-    key = f"data-capture/scones-dev/{variant}/{hour:%Y/%m/%d/%H}/{name}"
-    s3.put_object(Bucket=BUCKET, Key=key, Body=body.encode())
+@pytest.mark.parametrize("encoding", ["JSON", "BASE64"])
+def test_an_answer_is_decoded_by_its_encoding(encoding: str) -> None:
+    (capture,), damage = read(line(encoding=encoding))
+    assert capture.time == datetime(2026, 11, 25, 1, 54, tzinfo=UTC)
+    assert (capture.event_id, capture.inference_id) == ("e1", "i1")
+    assert (capture.label, capture.confidence, capture.probabilities) == ("motorcycle", 0.75, [0.25, 0.75])
+    assert capture.image() == b"pixels"
+    assert damage.count == 0
 
 
-def read(s3: "S3Client") -> tuple[list[captures.Capture], list[str]]:
-    damaged: list[str] = []
-    found = list(
-        read_captures(
-            s3,
-            BUCKET,
-            "scones-dev",
-            start=START,
-            end=END,
-            damaged=lambda key, reason: damaged.append(f"{key}: {reason}"),
-        )
-    )
-    return found, damaged
+def test_an_answer_in_csv_is_taken_too() -> None:
+    (capture,), _ = read(line("0.25,0.75\n", encoding="CSV"))
+    assert capture.probabilities == [0.25, 0.75]
 
 
-def test_a_record_in_sagemakers_format() -> None:
-    capture = parse_capture(json.dumps(record(inferenceId="i-1")))
-    assert capture.time == START
-    assert (capture.event_id, capture.inference_id) == ("e-1", "i-1")
-    assert capture.probabilities == [0.97, 0.03]
-    assert capture.image == b"\x89PNG"
+def test_all_lines_of_a_file_are_read_and_empty_ones_ignored() -> None:
+    found, damage = read(line(eventId="a"), b"", b" \r", line(eventId="b") + b"\r", line(eventId="c"))
+    assert [capture.event_id for capture in found] == ["a", "b", "c"]
+    assert damage.count == 0
 
 
-def test_an_answer_that_is_not_declared_as_json_is_base64() -> None:
-    encoded = base64.b64encode(b"[0.5, 0.5]").decode()
-    assert parse_capture(json.dumps(record(encoded, encoding="BASE64"))).probabilities == [0.5, 0.5]
+def test_a_caller_without_inference_id_and_a_capture_without_input() -> None:
+    record = json.loads(line())
+    del record["eventMetadata"]["inferenceId"], record["captureData"]["endpointInput"]
+    (capture,), _ = read(json.dumps(record).encode())
+    assert capture.inference_id is None
+    assert capture.image() is None
+
+
+def test_an_input_that_cannot_be_decoded_is_no_image() -> None:
+    record = json.loads(line())
+    record["captureData"]["endpointInput"]["data"] = "not base64!"
+    (capture,), damage = read(json.dumps(record).encode())
+    assert capture.image() is None
+    assert damage.count == 0
 
 
 @pytest.mark.parametrize(
-    "line",
+    ("damaged", "reason"),
     [
-        "",
-        "{",
-        "null",
-        "[]",
-        "{}",
-        json.dumps(record("[]")),
-        json.dumps(record("{}")),
-        json.dumps(record('["a"]')),
-        json.dumps(record("0.97")),
-        json.dumps(record("!", encoding="BASE64")),
-        json.dumps(record(encoding="XML")),
-        json.dumps({**record(), "eventMetadata": {"eventId": "e", "inferenceTime": "yesterday"}}),
-        json.dumps({"captureData": {}, "eventMetadata": {}}),
+        (line()[:-20], "delimiter|Unterminated|Expecting"),
+        (b"\xff\xfe\x00", "decode"),
+        (b"[1, 2]", "not a capture"),
+        (b'{"captureData": {}}', "not a capture: KeyError"),
+        (b'{"captureData": null, "eventMetadata": null}', "not a capture: TypeError"),
+        (b"[" * 100_000, "nested too deeply"),
+        (line(time="yesterday"), "yesterday"),
+        (line(time="0001-01-01T00:00:00+10:00"), "date value"),
+        (line(inferenceTime=5), "not a capture: TypeError"),
+        (line("[0.2, 0.2]"), "sum to 0.4"),
+        (line("[1.0]"), "must answer 2 probabilities"),
+        (line("<html>"), "not JSON"),
+        (line(encoding="ROT13"), "'ROT13', not BASE64"),
     ],
 )
-def test_a_damaged_line_is_named(line: str) -> None:
-    with pytest.raises(DamagedCaptureError):
-        parse_capture(line)
-
-
-def test_every_record_of_every_file_and_variant_within_the_window(s3: "S3Client") -> None:
-    put(s3, record(eventId="1"), record(eventId="2"), hour=START)
-    put(s3, record(eventId="3", time=END - timedelta(seconds=1)), hour=END)
-    put(s3, record(eventId="4", time=START + timedelta(hours=1)), hour=START + timedelta(hours=1), variant="Canary")
-    put(s3, record(eventId="late", time=END - timedelta(seconds=1)), hour=END + timedelta(hours=1))
-    found, damaged = read(s3)
-    assert sorted(capture.event_id for capture in found) == ["1", "2", "3", "4", "late"]
-    assert damaged == []
-
-
-def test_what_lies_outside_the_window_is_not_returned(s3: "S3Client") -> None:
-    put(s3, record(time=START - timedelta(seconds=1)), record(time=START), hour=START)
-    put(s3, record(time=END), hour=END)
-    assert len(read(s3)[0]) == 1
-
-
-def test_hours_before_the_window_are_not_even_opened(s3: "S3Client") -> None:
-    put(s3, "damaged", hour=START - timedelta(hours=1))
-    put(s3, "damaged", hour=END + timedelta(hours=2))
-    assert read(s3) == ([], [])
-
-
-def test_damaged_lines_are_counted_and_the_rest_is_read(s3: "S3Client") -> None:
-    put(s3, record(), "{half", "", record(), hour=START)
-    found, damaged = read(s3)
+def test_a_damaged_line_is_counted_and_named_and_stops_nothing(damaged: bytes, reason: str) -> None:
+    found, damage = read(line(), damaged, line())
     assert len(found) == 2
-    assert len(damaged) == 1
-    assert damaged[0].startswith("data-capture/scones-dev/AllTraffic/2026/01/02/03/a.jsonl: JSONDecodeError")
+    assert damage.count == 1
+    assert re.search(reason, damage.examples[0])
+    assert damage.examples[0].startswith("f.jsonl, line 2: ")
 
 
-def test_more_files_than_one_listing_holds(s3: "S3Client", monkeypatch: pytest.MonkeyPatch) -> None:
-    for number in range(1001):
-        put(s3, record(), hour=START, name=f"{number}.jsonl")
-    assert len(list(captures.capture_keys(s3, BUCKET, "scones-dev", start=START, end=END))) == 1001
+@pytest.mark.parametrize("output", [None, "text", {"encoding": "JSON"}, {"encoding": "BASE64", "data": "?"}])
+def test_an_output_without_an_answer_is_damage(output: object) -> None:
+    record = json.loads(line())
+    record["captureData"]["endpointOutput"] = output
+    found, damage = read(json.dumps(record).encode())
+    assert (found, damage.count) == ([], 1)
 
 
-def test_no_captures_at_all(s3: "S3Client") -> None:
-    assert read(s3) == ([], [])
+def test_only_the_first_damaged_lines_are_kept() -> None:
+    _, damage = read(*[b"?"] * 1000)
+    assert damage.count == 1000
+    assert len(damage.examples) == 5
+
+
+def test_the_window_takes_its_beginning_and_not_its_end() -> None:
+    lines = [line(time=f"2026-11-25T0{hour}:00:00Z") for hour in range(5)]
+    found, _ = read(*lines, since=datetime(2026, 11, 25, 1, tzinfo=UTC), until=datetime(2026, 11, 25, 3, tzinfo=UTC))
+    assert [capture.time.hour for capture in found] == [1, 2]
+
+
+@pytest.mark.parametrize("text", ["2026-11-25T03:54:00+02:00", "2026-11-25T01:54:00", "2026-11-25T01:54:00.000Z"])
+def test_times_are_in_utc(text: str) -> None:
+    (capture,), _ = read(line(time=text))
+    assert capture.time == datetime(2026, 11, 25, 1, 54, tzinfo=timezone(timedelta(0)))
+    assert capture.time.tzinfo is UTC
+
+
+@given(st.lists(st.binary(max_size=6)), st.lists(st.integers(0, 60)))
+def test_lines_are_split_wherever_the_chunks_end(lines: list[bytes], cuts: list[int]) -> None:
+    data = b"\n".join(lines)
+    edges = [0, *sorted(cut for cut in cuts if cut < len(data)), len(data)]
+    chunks = [data[start:end] for start, end in itertools.pairwise(edges)]
+    expected = data.split(b"\n")
+    assert list(split_lines(chunks)) == (expected if expected[-1] else expected[:-1])
+
+
+def test_of_a_file_without_line_ends_only_the_beginning_is_held(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(captures, "MAX_LINE_BYTES", 5000)
+    chunks = (b"x" * 1000 for _ in range(100_000))
+    (held,) = split_lines(chunks)
+    assert len(held) <= 6000
+    found, damage = read(held, line())
+    assert len(found) == 1
+    assert damage.examples == ["f.jsonl, line 1: longer than any request can be"]
+
+
+def test_a_line_after_one_that_is_too_long_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(captures, "MAX_LINE_BYTES", 5000)
+    *_, last = split_lines([*(b"x" * 1000 for _ in range(10)), b"x\n" + line()[:9], line()[9:] + b"\n"])
+    assert last == line()

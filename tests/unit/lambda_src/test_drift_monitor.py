@@ -11,7 +11,7 @@ from moto import mock_aws
 from lambda_src import aws
 from lambda_src.drift import Baseline, BaselineError
 from lambda_src.drift_monitor import BaselineMissingError, handler
-from tests.unit.lambda_src.test_captures import put, record
+from tests.unit.lambda_src.capture_records import put, record
 from tests.unit.lambda_src.test_drift import answers
 
 END = datetime(2026, 1, 2, 9, tzinfo=UTC)

@@ -1,0 +1,54 @@
+"""FindPredictions: which images of a batch have a prediction already, so that a second run does only what is left."""
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from lambda_src import aws, settings
+from lambda_src.errors import InvalidInputError
+from lambda_src.item import ImageRef, Item
+
+_LOOK_UPS = 8
+
+
+def handler(event: dict[str, list[Item]], _context: object) -> dict[str, list[Item]]:
+    """`{"items": [...]}` in, `{"done": [outcomes], "pending": [items]}` out, each in the order of the items."""
+    items = event["items"]
+    with ThreadPoolExecutor(_LOOK_UPS) as pool:
+        outcomes = list(pool.map(stored_outcome, items))
+    return {
+        "done": [outcome for outcome in outcomes if outcome],
+        "pending": [item for item, outcome in zip(items, outcomes, strict=True) if not outcome],
+    }
+
+
+def stored_outcome(item: object) -> dict[str, Any] | None:
+    """The outcome that an earlier run stored for the image as it is now.
+
+    None if there is none, or if it cannot be told: the steps to come say what is wrong with the image.
+    """
+    try:
+        image = ImageRef.of(item)
+        version_id = image.version_id or current_version(image)
+        image = ImageRef(image.bucket, image.key, version_id)
+        stored = aws.s3().get_object(Bucket=settings.predictions().bucket_name, Key=image.prediction_key)
+        prediction = json.loads(stored["Body"].read())
+        return {
+            "outcome": "ACCEPTED",
+            "s3_bucket": image.bucket,
+            "s3_key": image.key,
+            "s3_version_id": image.version_id,
+            "label": prediction["label"],
+            "confidence": prediction["confidence"],
+            "prediction_key": image.prediction_key,
+        }
+    except (InvalidInputError, BotoCoreError, ClientError, ValueError, KeyError):
+        return None
+
+
+def current_version(image: ImageRef) -> str:
+    """As SerializeImageData names it: the version, or the ETag where the bucket keeps no versions."""
+    head = aws.s3().head_object(Bucket=image.bucket, Key=image.key)
+    return head.get("VersionId") or head["ETag"].strip('"')

@@ -1,0 +1,132 @@
+"""`python -m ops captures`: what the endpoint was asked, and what it answered."""
+
+import csv
+import json
+import sys
+from collections import Counter, deque
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from lambda_src.captures import Capture, Damage
+from ops.aws import one_line_errors
+from ops.capture_source import captures_of
+from ops.window import Since, Until, Window
+from stacks.config import load_environment
+
+_ROWS = 20
+
+
+def captures(
+    *,
+    env: Annotated[str, typer.Option("--env", help="Environment of cdk.json.")] = "dev",
+    folder: Annotated[
+        Path | None, typer.Option(help="Read .jsonl files below a folder instead of the environment's bucket.")
+    ] = None,
+    since: Since = "24h",
+    until: Until = "now",
+    threshold: Annotated[
+        float | None, typer.Option(min=0, max=1, help="Confidence threshold; default is the environment's.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object per capture on standard output.")] = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Comma-separated values on standard output.")] = False,
+) -> None:
+    """Show what data capture kept of the endpoint's requests and answers."""
+    config = load_environment(env)
+    bound = config.confidence_threshold if threshold is None else threshold
+    window = Window.parse(since, until)
+    damage = Damage()
+    with one_line_errors():
+        found = captures_of(config, window, damage, folder)
+        if as_json:
+            write_json(found, bound)
+        elif as_csv:
+            write_csv(found, bound, config.classes)
+        else:
+            show_table(found, bound, title=f"{config.endpoint_name}, {window}")
+    report_damage(damage)
+
+
+def report_damage(damage: Damage) -> None:
+    """Say on stderr what could not be read."""
+    if damage.count:
+        typer.echo(f"Warning: {damage.count:,} damaged lines were skipped, such as", err=True)
+        for example in damage.examples:
+            typer.echo(f"  {example}", err=True)
+
+
+def write_json(found: Iterable[Capture], threshold: float) -> None:
+    for capture in found:
+        record = {
+            "time": capture.time.isoformat(),
+            "event_id": capture.event_id,
+            "inference_id": capture.inference_id,
+            "label": capture.label,
+            "confidence": capture.confidence,
+            "probabilities": capture.probabilities,
+            "accepted": capture.confidence >= threshold,
+        }
+        sys.stdout.write(f"{json.dumps(record)}\n")
+
+
+def write_csv(found: Iterable[Capture], threshold: float, classes: tuple[str, ...]) -> None:
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    writer.writerow(["time", "event_id", "inference_id", "label", "confidence", "accepted", *classes])
+    for capture in found:
+        writer.writerow(
+            [
+                capture.time.isoformat(),
+                capture.event_id,
+                capture.inference_id or "",
+                capture.label,
+                capture.confidence,
+                str(capture.confidence >= threshold).lower(),
+                *capture.probabilities,
+            ]
+        )
+
+
+@dataclass
+class _Totals:
+    labels: Counter[str] = field(default_factory=Counter)
+    confidence: float = 0.0
+    accepted: int = 0
+
+
+def show_table(found: Iterable[Capture], threshold: float, *, title: str) -> None:
+    """The last captures in a table, and the sums of all."""
+    last: deque[Capture] = deque(maxlen=_ROWS)
+    totals = _Totals()
+    for capture in found:
+        last.append(capture)
+        totals.labels[capture.label] += 1
+        totals.confidence += capture.confidence
+        totals.accepted += capture.confidence >= threshold
+    console = Console(highlight=False)
+    count = totals.labels.total()
+    if not count:
+        console.print(f"{title}: no captures")
+        return
+    table = Table("time (UTC)", "event id", "label", "confidence", "", box=None, header_style="bold", pad_edge=False)
+    table.columns[3].justify = "right"
+    for capture in last:
+        is_accepted = capture.confidence >= threshold
+        table.add_row(
+            f"{capture.time:%Y-%m-%d %H:%M:%S}",
+            capture.event_id,
+            capture.label,
+            f"{capture.confidence:.3f}",
+            "[green]accepted[/]" if is_accepted else f"[yellow]under {threshold}[/]",
+        )
+    if count > len(last):
+        console.print(f"The last {len(last)} of {count:,} captures:\n")
+    console.print(table)
+    mix = ", ".join(f"{label} {number / count:.1%}" for label, number in totals.labels.most_common())
+    console.print(f"\n{title}: {count:,} captures", soft_wrap=True)
+    console.print(f"{mix}; mean confidence {totals.confidence / count:.3f}", soft_wrap=True)
+    console.print(f"under {threshold}: {count - totals.accepted:,} ({1 - totals.accepted / count:.1%})", soft_wrap=True)

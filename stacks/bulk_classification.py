@@ -1,0 +1,374 @@
+"""The bulk workflows as Step Functions definitions (JSONata): millions of images, with bounded memory and concurrency.
+
+Distributed Map:  WhichInput? -> ClassifyPrefix | ClassifyCsv | ClassifyJsonLines | ClassifyInventory
+Batch Transform:  WhichInput? -> TransformImages (a SageMaker job) -> CollectPredictions
+Both:             -> Summarize -> NotifyOperators -> AllAccepted? -> InferencesRejected | InferencesFailed
+
+A Distributed Map hands batches of items to Express children. Each image of a batch goes through the steps of
+stacks/states.py, as in the inline workflow, and ends in the same outcomes; the outcomes, one a line, are what
+ResultWriter writes to S3.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from aws_cdk import Aws, Duration
+from aws_cdk import aws_lambda as lambda_
+from aws_cdk import aws_s3 as s3
+from aws_cdk import aws_sns as sns
+from aws_cdk import aws_stepfunctions as sfn
+from constructs import Construct
+
+from stacks import prefixes
+from stacks.config import BulkConfig
+from stacks.states import (
+    fail_by_counts,
+    invoke,
+    jsonata,
+    outcome_of_image,
+    publish_digest,
+    retry,
+    succeed_if_all_accepted,
+    workflow_broken,
+)
+
+IMAGES_AT_ONCE = 5  # of one batch: an Express child is paid by its duration, and ends after five minutes
+SUMMARY_TIMEOUT = Duration.minutes(15)
+
+# A batch fails as a whole only when the workflow itself breaks; an image cannot. Up to this share the run goes on and
+# ends red, with every image of the lost batches counted as failed. Above it something is wrong with all of them, and
+# to go on would only cost money.
+TOLERATED_FAILURE_PERCENTAGE = 10
+
+_ITEM = "$states.context.Map.Item.Value"
+_TOTAL = "$sum($states.input.counts.*)"
+_RESULTS = jsonata(f"'{prefixes.MANIFESTS}' & $states.context.Execution.Name")
+_IMAGE_PREFIXES = "|".join(p.rstrip("/") for p in (prefixes.INCOMING, prefixes.SCHEDULED, prefixes.TEST))
+
+
+# A job that failed is described as JSON in Cause; a job that could not be created has a text there
+_JOB_FAILURE = jsonata("""{
+  's3_prefix': $states.context.Execution.Input.s3_prefix,
+  'job_failure': $substring(
+    $contains($states.input.Cause, '"FailureReason"')
+      ? $parse($states.input.Cause).FailureReason : $states.input.Cause,
+    0, 200)
+}""")
+
+
+@dataclass(frozen=True)
+class Source:
+    """One kind of input of a Distributed Map."""
+
+    name: str  # of the Map state, and of what is below it
+    condition: str  # JSONata over the execution's input
+    reader: sfn.IItemReader
+    selector: str  # JSONata: an item of the workflow from one that was read
+    batch: str = "[$states.input.Items]"  # JSONata: the images of a batch
+
+
+def _of_input(name: str) -> str:
+    return f"'' & $states.input.{name}"  # a string, also when it is missing or something else
+
+
+def listing(bucket: s3.IBucket, *, name: str, more: str = "") -> Source:
+    """All objects below `s3_prefix`; `more` are further members of the item."""
+    return Source(
+        name=name,
+        condition=f"$contains({_of_input('s3_prefix')}, /^({_IMAGE_PREFIXES})\\//)",
+        reader=sfn.S3ObjectsItemReader(bucket=bucket, prefix="{% $states.input.s3_prefix %}"),
+        selector=f"{{'image_data': '', 's3_bucket': '{bucket.bucket_name}', 's3_key': {_ITEM}.Key{more}}}",
+        # What the console makes of a "folder" is an object, but no image
+        batch="[$states.input.Items[$substring(s3_key, -1) != '/']]",
+    )
+
+
+def manifests(bucket: s3.IBucket) -> list[Source]:
+    """A CSV or JSONL file with `s3_key` (and `s3_version_id`) of each image, or an S3 Inventory, at `manifest_key`."""
+    row = f"""{{
+      'image_data': '',
+      's3_bucket': {_ITEM}.s3_bucket ? {_ITEM}.s3_bucket : '{bucket.bucket_name}',
+      's3_key': {_ITEM}.s3_key,
+      's3_version_id': {_ITEM}.s3_version_id
+    }}"""
+    # An inventory's keys are encoded, with + or %20 for a space
+    inventory = f"""{{
+      'image_data': '',
+      's3_bucket': {_ITEM}.Bucket,
+      's3_key': $decodeUrlComponent($replace({_ITEM}.Key, '+', '%20'))
+    }}"""
+    key = "{% $states.input.manifest_key %}"
+    folder = prefixes.BULK.rstrip("/")
+
+    def ends_with(pattern: str) -> str:
+        return f"$contains({_of_input('manifest_key')}, /^{folder}\\/.*{pattern}$/)"
+
+    return [
+        Source(
+            name="ClassifyCsv",
+            condition=ends_with("\\.csv"),
+            reader=sfn.S3CsvItemReader(bucket=bucket, key=key, csv_headers=sfn.CsvHeaders.use_first_row()),
+            selector=row,
+        ),
+        Source(
+            name="ClassifyJsonLines",
+            condition=ends_with("\\.jsonl"),
+            reader=sfn.S3JsonLItemReader(bucket=bucket, key=key),
+            selector=row,
+        ),
+        Source(
+            name="ClassifyInventory",
+            condition=ends_with("\\/manifest\\.json"),
+            reader=sfn.S3ManifestItemReader(bucket=bucket, key=key),
+            selector=inventory,
+        ),
+    ]
+
+
+def distributed_map_workflow(
+    scope: Construct,
+    *,
+    environment: str,
+    bulk: BulkConfig,
+    find_predictions: lambda_.IFunction,
+    steps: Mapping[str, lambda_.IFunction],
+    summarize: lambda_.IFunction,
+    bucket: s3.IBucket,
+    alert_topic: sns.ITopic,
+) -> sfn.IChainable:
+    """Classify through the endpoint; what has a prediction already is not classified again.
+
+    Input: `{"s3_prefix": "incoming/..."}` or `{"manifest_key": "bulk/....csv"}` (`.jsonl`, `.../manifest.json`).
+    """
+    sources = [listing(bucket, name="ClassifyPrefix"), *manifests(bucket)]
+    broken = workflow_broken(scope, environment=environment, alert_topic=alert_topic)
+    report = _report(
+        scope, environment=environment, summarize=summarize, bucket=bucket, alert_topic=alert_topic, broken=broken
+    )
+    which_input = _which_input(
+        scope,
+        bucket,
+        "s3_prefix must start with incoming/, scheduled/ or test/; manifest_key with bulk/, and end with .csv, .jsonl "
+        "or /manifest.json (an S3 Inventory)",
+    )
+    for source in sources:
+        states = Construct(scope, source.name)
+        items = jsonata(source.batch)
+        classify = sfn.Map.jsonata(
+            states,
+            "Images",
+            state_name=f"{source.name}: Images",
+            items=sfn.ProvideItems.jsonata("{% [$states.input.pending] %}"),
+            max_concurrency=min(IMAGES_AT_ONCE, bulk.concurrency),
+            outputs="{% [$append($states.input.done, $states.result)] %}",
+        ).item_processor(outcome_of_image(states, steps=steps, suffix=f" ({source.name})"))
+        find = invoke(
+            states,
+            "FindPredictions",
+            find_predictions,
+            state_name=f"{source.name}: FindPredictions",
+            payload=jsonata(f"{{'items': {source.batch}}}"),
+            outputs="{% $states.result.Payload %}",
+        )
+        # It only saves work: without it every image is classified, and no prediction is overwritten
+        find.add_catch(classify, outputs={"pending": items, "done": []})
+        distributed = _distributed_map(
+            states, source=source, bulk=bulk, bucket=bucket, child=find.next(classify), report=report, broken=broken
+        )
+        which_input.when(sfn.Condition.jsonata(f"{{% {source.condition} %}}"), distributed)
+    return which_input
+
+
+def batch_transform_workflow(
+    scope: Construct,
+    *,
+    environment: str,
+    stage_name: str,
+    bulk: BulkConfig,
+    model_name: str,
+    read_transform_output: lambda_.IFunction,
+    filter_confidence: lambda_.IFunction,
+    summarize: lambda_.IFunction,
+    bucket: s3.IBucket,
+    alert_topic: sns.ITopic,
+) -> sfn.IChainable:
+    """Classify with a job that has instances of its own, then filter its answers as the endpoint's are filtered.
+
+    Input: `{"s3_prefix": "incoming/.../"}`; it ends with a slash, as the outputs are named by what follows it.
+    """
+    # Names of jobs take letters, digits and hyphens, at most 63
+    job_name = f"$substring('{stage_name}-' & $replace($states.context.Execution.Name, /[^a-zA-Z0-9]/, '-'), 0, 63)"
+    output = f"'{prefixes.TRANSFORMS}' & $states.context.Execution.Name & '/'"
+    source = listing(
+        bucket,
+        name="CollectPredictions",
+        more=f""", 'transform_output': {output} & $substring({_ITEM}.Key, $length($states.input.s3_prefix)) & '.out',
+          'job_failure': $states.input.job_failure""",
+    )
+    transform = sfn.CustomState(
+        scope,
+        "TransformImages",
+        # Not the L2 state: its policies hold sagemaker:ListTags on everything
+        state_json={
+            "Type": "Task",
+            "Comment": "An image that the model refuses gets no output, and fails the job; the others get theirs",
+            "Resource": f"arn:{Aws.PARTITION}:states:::sagemaker:createTransformJob.sync",
+            "Arguments": {
+                "TransformJobName": jsonata(job_name),
+                "ModelName": model_name,
+                "BatchStrategy": "SingleRecord",
+                "MaxPayloadInMB": 6,
+                "TransformInput": {
+                    "ContentType": "application/x-image",
+                    "DataSource": {
+                        "S3DataSource": {
+                            "S3DataType": "S3Prefix",
+                            "S3Uri": jsonata(f"'s3://{bucket.bucket_name}/' & $states.input.s3_prefix"),
+                        }
+                    },
+                },
+                "TransformOutput": {
+                    "Accept": "application/jsonlines",
+                    "S3OutputPath": jsonata(
+                        f"'s3://{bucket.bucket_name}/{prefixes.TRANSFORMS}' & $states.context.Execution.Name"
+                    ),
+                },
+                "TransformResources": {
+                    "InstanceType": bulk.transform_instance_type,
+                    "InstanceCount": bulk.transform_instance_count,
+                },
+                "Tags": [
+                    {"Key": "application", "Value": "scones-unlimited"},
+                    {"Key": "environment", "Value": environment},
+                ],
+            },
+            "Output": "{% $states.input %}",
+        },
+    )
+    broken = workflow_broken(scope, environment=environment, alert_topic=alert_topic)
+    report = _report(
+        scope, environment=environment, summarize=summarize, bucket=bucket, alert_topic=alert_topic, broken=broken
+    )
+    states = Construct(scope, source.name)
+    child = sfn.Map.jsonata(
+        states,
+        "Images",
+        items=sfn.ProvideItems.jsonata(jsonata(source.batch)),
+        max_concurrency=min(IMAGES_AT_ONCE, bulk.concurrency),
+    ).item_processor(
+        outcome_of_image(
+            states, steps={"ReadTransformOutput": read_transform_output, "FilterConfidence": filter_confidence}
+        )
+    )
+    collect = _distributed_map(
+        states, source=source, bulk=bulk, bucket=bucket, child=child, report=report, broken=broken
+    )
+    transform.add_retry(
+        errors=["SageMaker.AmazonSageMakerException", "SageMaker.ResourceLimitExceededException"],
+        interval=Duration.minutes(1),
+        max_attempts=3,
+        backoff_rate=2,
+    )
+    failed = sfn.Pass.jsonata(
+        scope, "JobFailed", comment="The images that have no output are told why", outputs=_JOB_FAILURE
+    )
+    transform.add_catch(failed.next(collect), errors=["States.TaskFailed"])
+    transform.next(collect)
+    return _which_input(scope, bucket, f"s3_prefix must start with {_IMAGE_PREFIXES} and end with a slash").when(
+        sfn.Condition.jsonata(f"{{% {source.condition} and $substring({_of_input('s3_prefix')}, -1) = '/' %}}"),
+        transform,
+    )
+
+
+def _which_input(scope: Construct, bucket: s3.IBucket, explanation: str) -> sfn.Choice:
+    invalid = sfn.Fail.jsonata(scope, "InvalidInput", error="InvalidInputError", cause=explanation)
+    other_bucket = f"$exists($states.input.s3_bucket) and $states.input.s3_bucket != '{bucket.bucket_name}'"
+    both = "$exists($states.input.s3_prefix) and $exists($states.input.manifest_key)"
+    return (
+        sfn.Choice.jsonata(scope, "WhichInput?")
+        .when(
+            sfn.Condition.jsonata(f"{{% {other_bucket} %}}"),
+            sfn.Fail.jsonata(
+                scope, "OtherBucket", error="InvalidInputError", cause=f"s3_bucket must be {bucket.bucket_name}"
+            ),
+        )
+        .when(
+            sfn.Condition.jsonata(f"{{% {both} %}}"),
+            sfn.Fail.jsonata(
+                scope, "TwoInputs", error="InvalidInputError", cause="give s3_prefix or manifest_key, not both"
+            ),
+        )
+        .otherwise(invalid)
+    )
+
+
+def _distributed_map(
+    scope: Construct,
+    *,
+    source: Source,
+    bulk: BulkConfig,
+    bucket: s3.IBucket,
+    child: sfn.IChainable,
+    report: sfn.State,
+    broken: sfn.State,
+) -> sfn.DistributedMap:
+    """Batches of what the source reads, each to one Express execution of `child`, which answers a list of outcomes."""
+    distributed = sfn.DistributedMap.jsonata(
+        scope,
+        source.name,
+        label=source.name,
+        map_execution_type=sfn.StateMachineType.EXPRESS,
+        item_reader=source.reader,
+        jsonata_item_selector=jsonata(source.selector),
+        item_batcher=sfn.ItemBatcher(max_items_per_batch=bulk.batch_size),
+        max_concurrency=max(1, bulk.concurrency // IMAGES_AT_ONCE),
+        tolerated_failure_percentage=TOLERATED_FAILURE_PERCENTAGE,
+        result_writer_v2=sfn.ResultWriterV2(
+            bucket=bucket,
+            prefix=_RESULTS,
+            writer_config=sfn.WriterConfig(output_type=sfn.OutputType.JSONL, transformation=sfn.Transformation.FLATTEN),
+        ),
+    )
+    distributed.item_processor(child)
+    # The results that there are have been written: count them, and the rest as failed
+    distributed.add_catch(report, errors=["States.ExceedToleratedFailureThreshold"])
+    distributed.add_catch(broken, outputs="{% $states.errorOutput %}")
+    distributed.next(report)
+    return distributed
+
+
+def _report(
+    scope: Construct,
+    *,
+    environment: str,
+    summarize: lambda_.IFunction,
+    bucket: s3.IBucket,
+    alert_topic: sns.ITopic,
+    broken: sfn.State,
+) -> sfn.State:
+    """Count the outcomes, tell the operators, and end red unless every image was accepted."""
+    summary = invoke(
+        scope,
+        "Summarize",
+        summarize,
+        payload=jsonata(
+            "{'execution': $states.context.Execution.Name, 'started_at': $states.context.Execution.StartTime}"
+        ),
+        outputs="{% $states.result.Payload %}",
+        timeout=Duration.seconds(SUMMARY_TIMEOUT.to_seconds() + 5),
+    )
+    retry(summary, ["StorageUnavailableError"])
+    summary.add_catch(broken, outputs="{% $states.errorOutput %}")
+    notify = publish_digest(
+        scope,
+        environment=environment,
+        alert_topic=alert_topic,
+        bucket=bucket,
+        total=_TOTAL,
+        not_accepted="$states.input.examples",
+    )
+    verdict = succeed_if_all_accepted(scope, otherwise=fail_by_counts(scope, total=_TOTAL))
+    # A topic that cannot be reached must not hide the verdict
+    notify.add_catch(verdict, outputs="{% $states.input %}")
+    summary.next(notify.next(verdict))
+    return summary

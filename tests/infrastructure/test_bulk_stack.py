@@ -1,0 +1,169 @@
+"""The bulk workflows as they are rendered: what AWS runs and the emulator only in part."""
+
+import json
+import re
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from stacks.config import PROJECT_ROOT, load_environment
+from tests.infrastructure.conftest import Template, text
+from tests.infrastructure.test_app import of_type, synthesize
+from tests.infrastructure.test_workflow_stack import STEPS, grants
+
+MAPS = {
+    "ClassifyPrefix": ("listObjectsV2", None),
+    "ClassifyCsv": ("getObject", {"InputType": "CSV", "CSVHeaderLocation": "FIRST_ROW"}),
+    "ClassifyJsonLines": ("getObject", {"InputType": "JSONL"}),
+    "ClassifyInventory": ("getObject", {"InputType": "MANIFEST"}),
+}
+
+
+def definition_of(bulk: Template, name: str) -> dict[str, Any]:
+    rendered = bulk.named("AWS::StepFunctions::StateMachine", name)["DefinitionString"]
+    parsed: dict[str, Any] = json.loads(text(rendered))
+    return parsed
+
+
+@pytest.fixture
+def distributed_map(bulk: Template) -> dict[str, Any]:
+    return definition_of(bulk, "DistributedMap")
+
+
+@pytest.fixture
+def batch_transform(bulk: Template) -> dict[str, Any]:
+    return definition_of(bulk, "BatchTransform")
+
+
+@pytest.mark.parametrize("name", ["DistributedMap", "BatchTransform"])
+def test_the_definition_is_valid_jsonata_asl(bulk: Template, tmp_path: Path, name: str) -> None:
+    definition = definition_of(bulk, name)
+    assert definition["QueryLanguage"] == "JSONata"
+    path = tmp_path / "definition.asl.json"
+    path.write_text(json.dumps(definition).replace("<AWS::Partition>", "aws"))
+    validator = PROJECT_ROOT / "node_modules" / ".bin" / "asl-validator"
+    result = subprocess.run([validator, "--json-path", path], capture_output=True, text=True, check=False, timeout=60)
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+@pytest.mark.parametrize("name", MAPS)
+def test_each_source_is_read_batched_bounded_and_written(
+    distributed_map: dict[str, Any], environment: str, name: str
+) -> None:
+    config = load_environment(environment).bulk
+    state = distributed_map["States"][name]
+    resource, reader = MAPS[name]
+    assert state["ItemReader"]["Resource"].endswith(f":s3:{resource}")
+    assert state["ItemReader"].get("ReaderConfig") == reader
+    assert state["ItemProcessor"]["ProcessorConfig"] == {"Mode": "DISTRIBUTED", "ExecutionType": "EXPRESS"}
+    assert state["ItemBatcher"] == {"MaxItemsPerBatch": config.batch_size}
+    images = state["ItemProcessor"]["States"][f"{name}: Images"]
+    assert state["MaxConcurrency"] * images["MaxConcurrency"] <= config.concurrency
+    assert state["ToleratedFailurePercentage"] == 10
+    assert state["ResultWriter"]["WriterConfig"] == {"OutputType": "JSONL", "Transformation": "FLATTEN"}
+    assert state["ResultWriter"]["Arguments"]["Prefix"] == "{% 'manifests/' & $states.context.Execution.Name %}"
+    assert state["Next"] == "Summarize"
+    assert [clause["Next"] for clause in state["Catch"]] == ["Summarize", "NotifyWorkflowBroken"]
+
+
+def without_names(states: dict[str, Any], suffix: str) -> dict[str, Any]:
+    parsed: dict[str, Any] = json.loads(json.dumps(states).replace(suffix, ""))
+    return parsed
+
+
+@pytest.mark.parametrize("name", MAPS)
+def test_a_batch_takes_each_image_through_the_inline_workflows_own_steps(
+    distributed_map: dict[str, Any], definition: dict[str, Any], name: str
+) -> None:
+    children = distributed_map["States"][name]["ItemProcessor"]
+    assert children["StartAt"] == f"{name}: FindPredictions"
+    assert children["States"][f"{name}: FindPredictions"]["Catch"][0]["Next"] == f"{name}: Images"
+    bulk = without_names(children["States"][f"{name}: Images"]["ItemProcessor"]["States"], f" ({name})")
+    inline = definition["States"]["ClassifyImages"]["ItemProcessor"]["States"]
+    for states in (bulk, inline):
+        for step in STEPS:
+            states[step]["Arguments"]["FunctionName"] = "the same, checked below"
+    assert bulk == inline
+
+
+def test_both_workflows_call_the_inline_workflows_functions(bulk: Template) -> None:
+    own = {"FindPredictions", "ReadTransformOutput", "BulkSummary"}
+    functions = bulk.resources("AWS::Lambda::Function")
+    assert {re.sub(r"[0-9A-F]{8}$", "", name) for name in functions} == own
+    (invoked,) = [arns for actions, arns in grants(bulk, "DistributedMapRole") if actions == ["lambda:InvokeFunction"]]
+    assert len(invoked) == len(STEPS) + 2
+    for step in STEPS:
+        assert sum(step in arn for arn in invoked) == 1
+
+
+def test_batch_transform_takes_images_without_an_endpoint(batch_transform: dict[str, Any], environment: str) -> None:
+    transform = batch_transform["States"]["TransformImages"]
+    assert transform["Resource"].endswith(":sagemaker:createTransformJob.sync")
+    arguments = transform["Arguments"]
+    assert arguments["TransformInput"]["ContentType"] == "application/x-image"
+    assert arguments["TransformInput"]["DataSource"]["S3DataSource"]["S3DataType"] == "S3Prefix"
+    assert "transforms/" in arguments["TransformOutput"]["S3OutputPath"]
+    config = load_environment(environment).bulk
+    assert arguments["TransformResources"] == {
+        "InstanceType": config.transform_instance_type,
+        "InstanceCount": config.transform_instance_count,
+    }
+    assert transform["Next"] == "CollectPredictions"
+    assert [clause["Next"] for clause in transform["Catch"]] == ["JobFailed"]
+    assert batch_transform["States"]["JobFailed"]["Next"] == "CollectPredictions"
+    steps = batch_transform["States"]["CollectPredictions"]["ItemProcessor"]["States"]["Images"]["ItemProcessor"]
+    assert set(steps["States"]) == {"ReadTransformOutput", "FilterConfidence", "Rejected", "Failed"}
+
+
+@pytest.mark.parametrize("name", ["DistributedMap", "BatchTransform"])
+def test_the_run_ends_with_a_summary_a_message_and_a_verdict(bulk: Template, name: str) -> None:
+    states = definition_of(bulk, name)["States"]
+    assert states["Summarize"]["Next"] == "NotifyOperators"
+    assert states["Summarize"]["Catch"][0]["Next"] == "NotifyWorkflowBroken"
+    assert states["NotifyOperators"]["Next"] == "AllAccepted?"
+    assert states["NotifyOperators"]["Catch"][0]["Next"] == "AllAccepted?"
+    assert states["AllAccepted?"]["Default"] == "AnyFailed?"
+    assert bulk.named("AWS::Lambda::Function", "BulkSummary")["Timeout"] < states["Summarize"]["TimeoutSeconds"]
+
+
+@pytest.mark.parametrize("name", ["DistributedMap", "BatchTransform"])
+def test_the_state_machine_only_writes_results(bulk: Template, name: str) -> None:
+    found = {tuple(actions): arns for actions, arns in grants(bulk, f"{name}Role")}
+    writes = {arn for actions, arns in found.items() if "s3:PutObject" in actions for arn in arns}
+    assert {arn.partition("/")[2] for arn in writes} == {"manifests/*"}
+    for actions, arns in found.items():
+        if any(action.startswith("sagemaker:") for action in actions):
+            assert all(":transform-job/scones-" in arn or ":model/" in arn for arn in arns)
+    machine = bulk.named("AWS::StepFunctions::StateMachine", name)
+    assert machine["LoggingConfiguration"]["Level"] == "ERROR"
+
+
+def test_the_functions_only_reach_what_they_read(bulk: Template) -> None:
+    def keys(role: str) -> set[str]:
+        return {
+            arn.partition("/")[2]
+            for actions, arns in grants(bulk, role)
+            for arn in arns
+            if actions != ["s3:ListBucket"]
+        }
+
+    images = {"incoming/*", "scheduled/*", "test/*"}
+    assert keys("FindPredictionsRole") == images | {"predictions/*"}
+    assert keys("ReadTransformOutputRole") == images | {"transforms/*"}
+    assert keys("BulkSummaryRole") == {"manifests/*"}
+
+
+@pytest.mark.parametrize("workflow", ["distributed-map", "batch-transform"])
+def test_a_schedule_may_start_a_bulk_workflow(tmp_path: Path, workflow: str) -> None:
+    schedule = {"expression": "rate(1 day)", "workflow": workflow}
+    result = synthesize(tmp_path, {"nightly": {"schedule": schedule}})
+    assert result.returncode == 0, result.stderr
+    found = {}
+    for path in (tmp_path / "assembly-nightly").glob("*.template.json"):
+        found[path.name[7:11]] = json.loads(path.read_text())["Resources"]
+    assert not of_type(found["Work"], "AWS::Scheduler::Schedule")
+    (rendered,) = of_type(found["Bulk"], "AWS::Scheduler::Schedule")
+    assert json.loads(text(rendered["Target"]["Input"])) == {"s3_prefix": "scheduled/"}
+    assert workflow.replace("-", "") in text(rendered["Target"]["Arn"]).lower()

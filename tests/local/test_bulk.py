@@ -1,0 +1,213 @@
+"""The bulk workflows end to end: the same outcomes and predictions as the inline workflow, through other engines."""
+
+import csv
+import gzip
+import io
+import json
+import uuid
+from collections.abc import Iterator
+from typing import Any
+
+import boto3
+import pytest
+
+from local.cloud import LocalCloud
+from local.demonstration import Environment, Execution, Inbox, wait_for
+from local.sagemaker.fault import Fault
+from tests.local.test_workflow import digest, inference_id
+
+BAD_IMAGES = {"text.png": b"I am no image", "empty.png": b"", "huge.png": bytes(200_000)}
+
+
+@pytest.fixture
+def images(environment: Environment, confident_images: list[str]) -> list[str]:
+    """Keys of confident images below a prefix of their own."""
+    s3, prefix = boto3.client("s3"), f"scheduled/{uuid.uuid4()}/"
+    keys = []
+    for index, key in enumerate(confident_images[:7]):
+        keys.append(f"{prefix}{index % 2}/{key.rpartition('/')[2]}")
+        s3.copy_object(Bucket=environment.bucket, Key=keys[-1], CopySource=f"{environment.bucket}/{key}")
+    return keys
+
+
+def prefix_of(keys: list[str]) -> str:
+    return "/".join(keys[0].split("/")[:2]) + "/"
+
+
+def put(environment: Environment, key: str, body: bytes) -> str:
+    boto3.client("s3").put_object(Bucket=environment.bucket, Key=key, Body=body)
+    return key
+
+
+def distributed_map(environment: Environment, **execution_input: str) -> Execution:
+    return environment.execute(execution_input, state_machine_arn=environment.distributed_map_arn)
+
+
+def batch_transform(environment: Environment, **execution_input: str) -> Execution:
+    return environment.execute(execution_input, state_machine_arn=environment.batch_transform_arn)
+
+
+def by_key(environment: Environment, execution: Execution) -> dict[str, dict[str, Any]]:
+    outcomes = environment.outcomes(execution)
+    found = {outcome.get("s3_key", ""): outcome for outcome in outcomes}
+    assert len(found) == len(outcomes), "an image has two outcomes"
+    return found
+
+
+def check_all_accepted(environment: Environment, execution: Execution, keys: list[str]) -> None:
+    assert (execution.status, execution.error) == ("SUCCEEDED", None)
+    assert execution.counts == {"ACCEPTED": len(keys), "REJECTED": 0, "FAILED": 0}
+    outcomes = by_key(environment, execution)
+    assert set(outcomes) == set(keys)
+    stored = set(environment.keys("predictions/"))
+    for key, outcome in outcomes.items():
+        assert outcome["prediction_key"] in stored
+        assert outcome["prediction_key"] == f"predictions/{key}/{outcome['s3_version_id']}.json"
+    labels = [outcome["label"] for outcome in outcomes.values()]
+    assert execution.manifest["labels"]["ACCEPTED"] == {label: labels.count(label) for label in set(labels)}
+
+
+def test_a_prefix_is_classified_in_batches_as_the_inline_workflow_does_it(
+    environment: Environment, inbox: Inbox, images: list[str]
+) -> None:
+    put(environment, f"{prefix_of(images)}folder/", b"")  # as the console makes one
+    execution = distributed_map(environment, s3_prefix=prefix_of(images))
+    check_all_accepted(environment, execution, images)
+    assert digest(inbox)["Subject"] == f"Scones Unlimited dev: 0 of {len(images)} images not accepted"
+    inline = environment.classify(images)
+    names = ("outcome", "label", "confidence", "prediction_key")
+    assert [{n: o[n] for n in names} for o in environment.outcomes(inline)] == [
+        {n: by_key(environment, execution)[key][n] for n in names} for key in images
+    ]
+
+
+def manifests(environment: Environment, keys: list[str]) -> Iterator[tuple[str, bytes]]:
+    """The same images as CSV, as JSON lines and as S3 Inventory: key of the manifest and its content."""
+    folder = f"bulk/{uuid.uuid4()}"
+    text = io.StringIO()
+    writer = csv.writer(text)
+    writer.writerows([["s3_key", "s3_version_id"], *([key, ""] for key in keys)])
+    yield f"{folder}/images.csv", text.getvalue().encode()
+    yield f"{folder}/images.jsonl", "".join(f"{json.dumps({'s3_key': key})}\n" for key in keys).encode()
+    rows = "".join(f'"{environment.bucket}","{key.replace("/", "%2F")}"\n' for key in keys)
+    data = put(environment, f"{folder}/data/0.csv.gz", gzip.compress(rows.encode()))
+    yield (
+        f"{folder}/2024-12-22T01-00Z/manifest.json",
+        json.dumps({"fileFormat": "CSV", "fileSchema": "Bucket, Key", "files": [{"key": data}]}).encode(),
+    )
+
+
+def test_each_kind_of_manifest_names_the_same_images(environment: Environment, images: list[str]) -> None:
+    for key, content in manifests(environment, images):
+        put(environment, key, content)
+        check_all_accepted(environment, distributed_map(environment, manifest_key=key), images)
+
+
+def test_bad_images_and_bad_rows_end_as_outcomes_and_cancel_nothing(
+    environment: Environment, inbox: Inbox, images: list[str]
+) -> None:
+    for name, body in BAD_IMAGES.items():
+        put(environment, f"{prefix_of(images)}{name}", body)
+    rows = [*images, *(f"{prefix_of(images)}{name}" for name in BAD_IMAGES), f"{prefix_of(images)}missing.png"]
+    lines = [json.dumps({"s3_key": key}) for key in rows] + ['{"colour": "red"}']
+    key = put(environment, f"bulk/{uuid.uuid4()}.jsonl", "\n".join(lines).encode())
+    execution = distributed_map(environment, manifest_key=key)
+    assert (execution.status, execution.error) == ("FAILED", "InferencesFailed")
+    assert execution.counts == {"ACCEPTED": len(images), "REJECTED": 0, "FAILED": 5}
+    assert execution.manifest["errors"] == {
+        "CorruptImageError": 2,
+        "ImageTooLargeError": 1,
+        "ImageNotFoundError": 1,
+        "InvalidInputError": 1,
+    }
+    assert "CorruptImageError" in digest(inbox)["Message"]
+
+
+def test_a_second_run_asks_the_endpoint_only_for_what_is_left(
+    cloud: LocalCloud, environment: Environment, images: list[str]
+) -> None:
+    unsure = images[0]
+    fault = Fault(status=200, body="[0.6, 0.4]", inference_id=inference_id(environment, unsure))
+    cloud.order_faults(environment.config.endpoint_name, fault)
+    first = distributed_map(environment, s3_prefix=prefix_of(images))
+    assert (first.status, first.error) == ("FAILED", "InferencesRejected")
+    assert first.counts == {"ACCEPTED": len(images) - 1, "REJECTED": 1, "FAILED": 0}
+    ids = {inference_id(environment, key) for key in images}
+
+    def captured() -> list[str] | None:
+        found = [captured for captured in environment.captured_inference_ids() if captured in ids]
+        return found if len(found) >= len(images) else None
+
+    wait_for(captured, "the captures of the first run")
+    check_all_accepted(environment, distributed_map(environment, s3_prefix=prefix_of(images)), images)
+    expected = [*sorted(ids), inference_id(environment, unsure)]
+    assert sorted(wait_for(lambda: found if len(found := captured() or []) > len(ids) else None, "one more")) == sorted(
+        expected
+    )
+
+
+def test_a_listing_that_breaks_is_the_workflows_failure(
+    environment: Environment, inbox: Inbox, images: list[str]
+) -> None:
+    iam, states = boto3.client("iam"), boto3.client("stepfunctions")
+    machine = states.describe_state_machine(stateMachineArn=environment.distributed_map_arn)
+    role = machine["roleArn"].rpartition("/")[2]
+    deny = {"Version": "2012-10-17", "Statement": [{"Effect": "Deny", "Action": "s3:ListBucket", "Resource": "*"}]}
+    iam.put_role_policy(RoleName=role, PolicyName="deny", PolicyDocument=json.dumps(deny))
+    try:
+        execution = distributed_map(environment, s3_prefix=prefix_of(images))
+    finally:
+        iam.delete_role_policy(RoleName=role, PolicyName="deny")
+    assert (execution.status, execution.error) == ("FAILED", "States.ItemReaderFailed")
+    assert digest(inbox)["Subject"] == "Scones Unlimited dev: workflow broken"
+
+
+@pytest.mark.parametrize(
+    "execution_input",
+    [
+        {},
+        {"s3_prefix": "models/"},
+        {"s3_prefix": "test"},
+        {"manifest_key": "test/images.csv"},
+        {"manifest_key": "bulk/images.txt"},
+        {"s3_prefix": "test/", "manifest_key": "bulk/images.csv"},
+        {"s3_prefix": "test/", "s3_bucket": "another"},
+    ],
+)
+def test_what_is_no_input_is_refused(environment: Environment, execution_input: dict[str, str]) -> None:
+    execution = distributed_map(environment, **execution_input)
+    assert (execution.status, execution.error) == ("FAILED", "InvalidInputError")
+
+
+def test_batch_transform_ends_in_the_same_predictions(
+    environment: Environment, inbox: Inbox, images: list[str]
+) -> None:
+    execution = batch_transform(environment, s3_prefix=prefix_of(images))
+    check_all_accepted(environment, execution, images)
+    assert digest(inbox)["Subject"] == f"Scones Unlimited dev: 0 of {len(images)} images not accepted"
+    inline = {outcome["s3_key"]: outcome for outcome in environment.outcomes(environment.classify(images))}
+    for key, outcome in by_key(environment, execution).items():
+        assert outcome["label"] == inline[key]["label"]
+        assert outcome["confidence"] == pytest.approx(inline[key]["confidence"])
+    stored = boto3.client("s3").get_object(Bucket=environment.bucket, Key=outcome["prediction_key"])
+    assert set(json.loads(stored["Body"].read())) == {
+        "s3_bucket", "s3_key", "s3_version_id", "inference_id", "label", "confidence", "inferences",
+    }  # fmt: skip
+
+
+def test_a_failed_transform_job_loses_only_the_images_that_it_refused(
+    environment: Environment, images: list[str]
+) -> None:
+    put(environment, f"{prefix_of(images)}text.png", BAD_IMAGES["text.png"])
+    execution = batch_transform(environment, s3_prefix=prefix_of(images))
+    assert (execution.status, execution.error) == ("FAILED", "InferencesFailed")
+    assert execution.counts == {"ACCEPTED": len(images), "REJECTED": 0, "FAILED": 1}
+    failed = by_key(environment, execution)[f"{prefix_of(images)}text.png"]
+    assert failed["error"] == "NotTransformedError"
+    assert "1 of 8 objects were not transformed" in failed["cause"]
+
+
+@pytest.mark.parametrize("prefix", ["scheduled/no-slash", "models/"])
+def test_batch_transform_takes_a_folder_of_images(environment: Environment, prefix: str) -> None:
+    execution = batch_transform(environment, s3_prefix=prefix)
+    assert (execution.status, execution.error) == ("FAILED", "InvalidInputError")

@@ -1,0 +1,215 @@
+"""The functions of the bulk workflows, over S3 as moto plays it."""
+
+import json
+import tracemalloc
+from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, cast
+
+import boto3
+import pytest
+from botocore.response import StreamingBody
+from moto import mock_aws
+
+from lambda_src import aws, bulk_summary, filter_confidence, find_predictions, read_transform_output
+from lambda_src.errors import (
+    ImageNotFoundError,
+    InvalidInputError,
+    InvalidPredictionError,
+    NotTransformedError,
+    StorageUnavailableError,
+)
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+BUCKET = "the-bucket"
+
+
+@pytest.fixture
+def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator["S3Client"]:
+    with mock_aws():
+        client = boto3.Session("test", "test", region_name="us-east-1").client("s3")
+        client.create_bucket(Bucket=BUCKET)
+        client.put_bucket_versioning(Bucket=BUCKET, VersioningConfiguration={"Status": "Enabled"})
+        monkeypatch.setattr(aws, "s3", lambda: client)
+        yield client
+
+
+def put(s3: "S3Client", key: str, body: str = "x") -> str:
+    return s3.put_object(Bucket=BUCKET, Key=key, Body=body.encode())["VersionId"]
+
+
+def item(key: str, **members: Any) -> dict[str, Any]:
+    return {"image_data": "", "s3_bucket": BUCKET, "s3_key": key, **members}
+
+
+# FindPredictions
+
+
+def test_what_filter_confidence_stored_is_found_and_the_rest_is_pending(bucket: "S3Client") -> None:
+    version = put(bucket, "test/done.png")
+    put(bucket, "test/new.png")
+    answered = {"label": "bicycle", "confidence": 0.97, "inferences": [0.97, 0.03], "s3_version_id": version}
+    stored = filter_confidence.handler(item("test/done.png", **answered), None)
+    items = [item("test/new.png"), item("test/done.png"), item("test/missing.png"), {"colour": "red"}]
+    found = find_predictions.handler({"items": items}, None)
+    assert found["pending"] == [items[0], items[2], items[3]]
+    assert found["done"] == [
+        {
+            "outcome": "ACCEPTED",
+            "s3_bucket": BUCKET,
+            "s3_key": "test/done.png",
+            "s3_version_id": version,
+            "label": "bicycle",
+            "confidence": 0.97,
+            "prediction_key": stored["prediction_key"],
+        }
+    ]
+
+
+def test_a_new_version_of_an_image_is_pending_again(bucket: "S3Client") -> None:
+    version = put(bucket, "test/a.png")
+    put(bucket, f"predictions/test/a.png/{version}.json", json.dumps({"label": "bicycle", "confidence": 1}))
+    assert find_predictions.handler({"items": [item("test/a.png")]}, None)["pending"] == []
+    put(bucket, "test/a.png", "another picture")
+    assert find_predictions.handler({"items": [item("test/a.png")]}, None)["done"] == []
+    assert find_predictions.handler({"items": [item("test/a.png", s3_version_id=version)]}, None)["pending"] == []
+
+
+def test_a_prediction_that_cannot_be_read_is_none(bucket: "S3Client") -> None:
+    version = put(bucket, "test/a.png")
+    put(bucket, f"predictions/test/a.png/{version}.json", "{")
+    assert find_predictions.handler({"items": [item("test/a.png")]}, None)["done"] == []
+
+
+# ReadTransformOutput
+
+
+def test_an_output_becomes_what_classifier_hands_on(bucket: "S3Client") -> None:
+    version = put(bucket, "test/a.png")
+    put(bucket, "transforms/run/a.png.out", '{"prediction": [0.03, 0.97]}\n')
+    answer = read_transform_output.handler(item("test/a.png", transform_output="transforms/run/a.png.out"), None)
+    assert answer["s3_version_id"] == version
+    assert (answer["label"], answer["confidence"], answer["inferences"]) == ("motorcycle", 0.97, [0.03, 0.97])
+    assert filter_confidence.handler(answer, None)["prediction_key"] == f"predictions/test/a.png/{version}.json"
+
+
+@pytest.mark.parametrize(
+    ("members", "error", "message"),
+    [
+        ({}, InvalidInputError, "transform_output must be a key, not None"),
+        ({"transform_output": "transforms/none"}, NotTransformedError, r"no answer of Batch Transform \(NoSuchKey\)"),
+        (
+            {"transform_output": "transforms/none", "job_failure": "out of memory"},
+            NotTransformedError,
+            "the job failed: out of memory",
+        ),
+        ({"transform_output": "transforms/text"}, InvalidPredictionError, "Batch Transform must answer"),
+        ({"transform_output": "transforms/list"}, InvalidPredictionError, "Batch Transform must answer"),
+        ({"transform_output": "transforms/three"}, InvalidPredictionError, "must answer 2 probabilities"),
+        ({"transform_output": "x", "s3_key": "test/none"}, ImageNotFoundError, "does not exist any more"),
+    ],
+)
+def test_what_is_no_answer_is_named(
+    bucket: "S3Client", members: dict[str, Any], error: type[Exception], message: str
+) -> None:
+    put(bucket, "test/a.png")
+    for name, body in {"text": "none", "list": "[0.5, 0.5]", "three": '{"prediction": [0.5, 0.25, 0.25]}'}.items():
+        put(bucket, f"transforms/{name}", body)
+    with pytest.raises(error, match=message):
+        read_transform_output.handler(item("test/a.png") | members, None)
+
+
+# BulkSummary
+
+
+def outcome(name: str, number: int, **members: Any) -> dict[str, Any]:
+    return {"outcome": name, "s3_bucket": BUCKET, "s3_key": f"test/{number}.png", **members}
+
+
+def results(s3: "S3Client", **files: list[dict[str, Any]]) -> None:
+    """Write a run's results as ResultWriter does."""
+    folder = "manifests/run/8e1a"
+    listed: dict[str, list[dict[str, str]]] = {"SUCCEEDED": [], "FAILED": [], "PENDING": []}
+    for status, lines in files.items():
+        key = f"{folder}/{status}_0.jsonl"
+        put(s3, key, "".join(f"{json.dumps(line)}\n" for line in lines))
+        listed[status].append({"Key": key})
+    put(s3, f"{folder}/manifest.json", json.dumps({"DestinationBucket": BUCKET, "ResultFiles": listed}))
+
+
+def summary() -> dict[str, Any]:
+    return bulk_summary.handler({"execution": "run", "started_at": "2024-12-22T10:00:00Z"}, None)
+
+
+def test_outcomes_are_counted_and_the_manifest_says_where_they_lie(bucket: "S3Client") -> None:
+    lines = [outcome("ACCEPTED", 1, label="bicycle"), outcome("ACCEPTED", 2, label="motorcycle")]
+    lines += [
+        outcome("ACCEPTED", 3, label="bicycle"),
+        outcome("REJECTED", 4, label="bicycle", error="LowConfidenceError"),
+    ]
+    lines += [outcome("FAILED", 5, error="CorruptImageError", cause="x" * 500)]
+    results(bucket, SUCCEEDED=lines)
+    answer = summary()
+    assert answer["counts"] == {"ACCEPTED": 3, "REJECTED": 1, "FAILED": 1}
+    assert answer["labels"] == {"ACCEPTED": {"bicycle": 2, "motorcycle": 1}, "REJECTED": {"bicycle": 1}, "FAILED": {}}
+    assert answer["errors"] == {"LowConfidenceError": 1, "CorruptImageError": 1}
+    assert [example["s3_key"] for example in answer["examples"]] == ["test/4.png", "test/5.png"]
+    manifest = json.loads(bucket.get_object(Bucket=BUCKET, Key="manifests/run.json")["Body"].read())
+    assert manifest == {
+        **answer,
+        "outcomes": {"SUCCEEDED": [f"s3://{BUCKET}/manifests/run/8e1a/SUCCEEDED_0.jsonl"], "FAILED": [], "PENDING": []},
+    }
+
+
+def test_every_image_of_a_batch_that_broke_or_never_ran_has_failed(bucket: "S3Client") -> None:
+    batch = json.dumps({"Items": [item("test/1.png"), item("test/2.png")]})
+    results(
+        bucket,
+        SUCCEEDED=[outcome("ACCEPTED", 3, label="bicycle")],
+        FAILED=[{"Status": "FAILED", "Error": "States.Timeout", "Cause": "slow", "Input": batch}],
+        PENDING=[{"Input": batch}],
+    )
+    answer = summary()
+    assert answer["counts"] == {"ACCEPTED": 1, "REJECTED": 0, "FAILED": 4}
+    assert answer["errors"] == {"States.Timeout": 2, "BatchPending": 2}
+
+
+def test_a_run_over_nothing_has_counted_nothing(bucket: "S3Client") -> None:
+    assert summary()["counts"] == {"ACCEPTED": 0, "REJECTED": 0, "FAILED": 0}
+
+
+def test_a_bucket_that_is_away_is_worth_another_try(bucket: "S3Client") -> None:
+    bucket.delete_bucket(Bucket=BUCKET)
+    with pytest.raises(StorageUnavailableError):
+        summary()
+
+
+class EndlessFile:
+    """Lines made while they are read, as many as are asked for."""
+
+    def __init__(self, count: int) -> None:
+        self._lines = (json.dumps(outcome("FAILED", n, error="CorruptImageError")).encode() for n in range(count))
+        self._left = b""
+
+    def read(self, amount: int) -> bytes:
+        while len(self._left) < amount and (line := next(self._lines, None)):
+            self._left += line + b"\n"
+        taken, self._left = self._left[:amount], self._left[amount:]
+        return taken
+
+
+def test_memory_does_not_grow_with_the_outcomes(monkeypatch: pytest.MonkeyPatch) -> None:
+    def peak(count: int) -> int:
+        body = StreamingBody(cast("Any", EndlessFile(count)), cast("Any", None))
+        monkeypatch.setattr(aws, "s3", lambda: SimpleNamespace(get_object=lambda **_: {"Body": body}))
+        tracemalloc.start()
+        try:
+            assert bulk_summary.summarize({"SUCCEEDED": ["key"]}).counts["FAILED"] == count
+            return tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+
+    peak(10)
+    assert peak(20_000) < 1.2 * peak(1_000)

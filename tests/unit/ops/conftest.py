@@ -1,0 +1,66 @@
+"""Captures as SageMaker writes them."""
+
+import base64
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ops import __main__ as command_line
+
+START = datetime(2026, 11, 25, 8, tzinfo=UTC)
+
+
+def capture_line(number: int, confidence: float, *, time: datetime | None = None, image: bytes = b"pixels") -> bytes:
+    """The capture of request `number`, a bicycle if it is even and a motorcycle if it is odd."""
+    moment = time or START + timedelta(minutes=number)
+    probabilities = [confidence, 1 - confidence] if number % 2 == 0 else [1 - confidence, confidence]
+    record: dict[str, Any] = {
+        "captureData": {
+            "endpointInput": {
+                "observedContentType": "application/x-image",
+                "mode": "INPUT",
+                "data": base64.b64encode(image).decode(),
+                "encoding": "BASE64",
+            },
+            "endpointOutput": {
+                "observedContentType": "application/json",
+                "mode": "OUTPUT",
+                "data": json.dumps(probabilities),
+                "encoding": "JSON",
+            },
+        },
+        "eventMetadata": {
+            "eventId": f"event-{number}",
+            "inferenceId": f"inference-{number}",
+            "inferenceTime": moment.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        },
+        "eventVersion": "0",
+    }
+    return json.dumps(record).encode()
+
+
+Writer = Callable[..., Path]
+
+
+@pytest.fixture
+def write_captures(tmp_path: Path) -> Writer:
+    """Writes lines into a folder as one file of the hour 2026-11-25 08:00."""
+
+    def write(*lines: bytes, name: str = "a") -> Path:
+        path = tmp_path / f"captures/scones-dev/AllTraffic/2026/11/25/08/{name}.jsonl"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"".join(line + b"\n" for line in lines))
+        return tmp_path / "captures"
+
+    return write
+
+
+def run(*arguments: object) -> int:
+    """The exit code of `python -m ops ...`."""
+    with pytest.raises(SystemExit) as ended:
+        command_line.main([str(argument) for argument in arguments])
+    return int(ended.value.code or 0)

@@ -1,0 +1,90 @@
+import csv
+import io
+import json
+
+import pytest
+
+from tests.unit.ops.conftest import Writer, capture_line, run
+
+WINDOW = ("--since", "2026-11-25T08:00", "--until", "2026-11-25T12:00")
+Output = pytest.CaptureFixture[str]
+
+
+def test_every_capture_of_every_file_as_json(write_captures: Writer, capsys: Output) -> None:
+    write_captures(capture_line(0, 0.95), capture_line(1, 0.875), name="a")
+    folder = write_captures(capture_line(2, 0.99), name="b")
+    assert run("captures", "--folder", folder, *WINDOW, "--json") == 0
+    records = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [record["event_id"] for record in records] == ["event-0", "event-1", "event-2"]
+    assert records[1] == {
+        "time": "2026-11-25T08:01:00+00:00",
+        "event_id": "event-1",
+        "inference_id": "inference-1",
+        "label": "motorcycle",
+        "confidence": 0.875,
+        "probabilities": [0.125, 0.875],
+        "accepted": False,
+    }
+
+
+def test_csv_has_a_column_per_class(write_captures: Writer, capsys: Output) -> None:
+    folder = write_captures(capture_line(0, 0.95), capture_line(1, 0.875))
+    assert run("captures", "--folder", folder, *WINDOW, "--csv", "--threshold", "0.96") == 0
+    rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    assert [row["accepted"] for row in rows] == ["false", "false"]
+    assert rows[1]["motorcycle"] == "0.875"
+
+
+def test_the_table_shows_the_last_and_counts_all(write_captures: Writer, capsys: Output) -> None:
+    folder = write_captures(*[capture_line(number, 0.8 if number < 10 else 0.95) for number in range(50)])
+    assert run("captures", "--folder", folder, *WINDOW) == 0
+    shown = capsys.readouterr().out
+    assert "The last 20 of 50 captures" in shown
+    assert "event-29" not in shown
+    assert "event-30" in shown
+    assert "bicycle 50.0%, motorcycle 50.0%; mean confidence 0.920" in shown
+    assert "under 0.9: 10 (20.0%)" in shown
+
+
+def test_damage_is_reported_and_not_fatal(write_captures: Writer, capsys: Output) -> None:
+    folder = write_captures(capture_line(0, 0.95), b"{", capture_line(1, 0.95))
+    assert run("captures", "--folder", folder, *WINDOW, "--json") == 0
+    output = capsys.readouterr()
+    assert len(output.out.splitlines()) == 2
+    assert "Warning: 1 damaged lines were skipped" in output.err
+    assert "scones-dev/AllTraffic/2026/11/25/08/a.jsonl, line 2: " in output.err
+
+
+def test_only_the_window_is_shown(write_captures: Writer, capsys: Output) -> None:
+    folder = write_captures(*[capture_line(number, 0.95) for number in range(10)])
+    run("captures", "--folder", folder, "--since", "2026-11-25T08:03", "--until", "2026-11-25T08:05", "--json")
+    records = [json.loads(line)["event_id"] for line in capsys.readouterr().out.splitlines()]
+    assert records == ["event-3", "event-4"]
+
+
+def test_nothing_captured_is_said(write_captures: Writer, capsys: Output) -> None:
+    folder = write_captures()
+    assert run("captures", "--folder", folder) == 0
+    assert capsys.readouterr().out.endswith("UTC: no captures\n")
+
+
+def test_a_folder_that_is_not_there(capsys: Output) -> None:
+    assert run("captures", "--folder", "nowhere") == 1
+    assert capsys.readouterr().err.startswith("Error: nowhere: no such folder")
+
+
+@pytest.mark.parametrize(
+    ("since", "until", "reason"),
+    [
+        ("yesterday", "now", "neither an age such as 24h"),
+        ("1h", "2h", "before it begins"),
+    ],
+)
+def test_a_window_that_is_none(since: str, until: str, reason: str, capsys: Output) -> None:
+    assert run("captures", "--folder", ".", "--since", since, "--until", until) == 2
+    assert reason in " ".join(capsys.readouterr().err.replace("│", " ").split())
+
+
+def test_an_environment_that_is_not_there(capsys: Output) -> None:
+    assert run("captures", "--env", "nowhere") == 1
+    assert "environment 'nowhere' is not in cdk.json" in capsys.readouterr().err
