@@ -37,9 +37,7 @@ def register() -> None:
             },
             "AWS::SageMaker::ModelPackageGroup": {
                 "create": _create_model_package_group,
-                "delete": lambda name, _: _delete(
-                    _sagemaker().delete_model_package_group, ModelPackageGroupName=name
-                ),
+                "delete": lambda name, _: _delete(_sagemaker().delete_model_package_group, ModelPackageGroupName=name),
             },
         }
     )

@@ -161,9 +161,7 @@ class ControlPlane:
         model = self._find(self._models, "model", config["ProductionVariants"][0]["ModelName"])
         return {"model": model, "endpoint_config": config}
 
-    def _move(
-        self, name: str, source: dict[str, Record], deployment: Deployment, config: Record | None = None
-    ) -> None:
+    def _move(self, name: str, source: dict[str, Record], deployment: Deployment, config: Record | None = None) -> None:
         """Load the variant and move to it; what was served before goes on if it cannot be loaded, or is no good."""
         record = self._endpoint_records[name]
         is_update = record["EndpointStatus"] == "Updating"

@@ -38,7 +38,9 @@ class Variant:
         status = 200
         try:
             time.sleep(fault.delay_seconds if fault else 0)
-            response = _faulty(fault) if fault and not fault.model_answers else self._container.invocations(body, content_type)
+            response = (
+                _faulty(fault) if fault and not fault.model_answers else self._container.invocations(body, content_type)
+            )
         except ContainerError as error:
             status = error.status
             raise
