@@ -1,6 +1,7 @@
 """SerializeImageData: read one image from S3 and put it into the item as base64."""
 
 import base64
+import json
 from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError, ParamValidationError
@@ -19,6 +20,9 @@ from lambda_src.item import ImageRef, Item
 
 # A Step Functions state holds 256 KiB; base64 makes 253,336 bytes of these, which leaves 8 kB for the rest
 MAX_IMAGE_BYTES = 190_000
+# The item's share of the 262,144 bytes; the invocation's metadata comes on top. Beyond the limit Step Functions ends
+# the whole execution with an error that no state can catch, so it must not get that far.
+MAX_ITEM_BYTES = 258_000
 
 
 @metrics.counting_errors
@@ -26,7 +30,13 @@ def handler(event: Item, _context: object) -> Item:
     image = ImageRef.of(event)
     data, version_id = read_image(image)
     check_image(data, name=image.uri)
-    return {**event, "image_data": base64.b64encode(data).decode("ascii"), "s3_version_id": version_id}
+    item = {**event, "image_data": base64.b64encode(data).decode("ascii"), "s3_version_id": version_id}
+    size = len(json.dumps(item))  # with escapes, so never less than it takes as UTF-8
+    if size > MAX_ITEM_BYTES:
+        raise ImageTooLargeError(
+            f"{size:,} bytes with the item's other members, the workflow takes at most {MAX_ITEM_BYTES:,}: {image.uri}"
+        )
+    return item
 
 
 def read_image(image: ImageRef) -> tuple[bytes, str]:

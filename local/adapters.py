@@ -49,24 +49,32 @@ def enforce_iam() -> None:
 
 
 def report_errors_by_class_name() -> None:
-    """Lambda names an error by its class, which Retry and Catch match on; the emulator by one constant."""
-    trace = '"trace": traceback.format_exc()'
-    if trace not in lambda_runtime._PYTHON_WORKER_SCRIPT:
-        raise RuntimeError("the emulator's Python worker has changed: local/adapters.py must follow")
-    lambda_runtime._PYTHON_WORKER_SCRIPT = lambda_runtime._PYTHON_WORKER_SCRIPT.replace(
-        trace, f'{trace} + "\\n" + type(e).__name__'
+    """Lambda names an error by its class, which Retry and Catch match on, and goes on with the same process.
+
+    The emulator names all by one constant and ends the process, which makes the next request a cold start. So the
+    worker hands the error over as a result, and it becomes an error again here.
+    """
+    failure = '{"status": "error", "error": str(e), "trace": traceback.format_exc()}'
+    raised = (
+        f'{{"status": "ok", "result": {{"{_RAISED}": {{"errorMessage": str(e), "errorType": type(e).__name__, '
+        '"stackTrace": traceback.format_exc().splitlines()}}}'
     )
+    if failure not in lambda_runtime._PYTHON_WORKER_SCRIPT:
+        raise RuntimeError("the emulator's Python worker has changed: local/adapters.py must follow")
+    lambda_runtime._PYTHON_WORKER_SCRIPT = lambda_runtime._PYTHON_WORKER_SCRIPT.replace(failure, raised)
     execute = lambda_svc._execute_function_warm
 
     def execute_and_name_error(func: Any, event: Any, request_id: str) -> Any:
         result = execute(func, event, request_id)
-        if result.get("error") and result["body"].get("errorType") == "Runtime.HandlerError":
-            class_name = result.get("log", "").rpartition("\n")[2]
-            if class_name.isidentifier():
-                result["body"]["errorType"] = class_name
+        if isinstance(result["body"], dict) and (error := result["body"].get(_RAISED)):
+            log = "\n".join([result.get("log", ""), *error["stackTrace"]])
+            return {"body": error, "error": True, "log": log}
         return result
 
     lambda_svc._execute_function_warm = execute_and_name_error
+
+
+_RAISED = "__raised__"
 
 
 def count_loopback_as_tls() -> None:
@@ -190,7 +198,7 @@ def call_services_as_the_state_machine() -> None:
 
     The emulator calls S3 as nobody and without bodies, and has no SageMaker. So that the role's policies are enforced
     here as well, `aws-sdk:s3:*`, `aws-sdk:sagemaker:*` and `sagemaker:create...Job.sync` go to the emulator's own S3
-    and to the stand-in with a session of that role.
+    and to the stand-in with a session of that role; functions and topics are called only if that role may.
     """
     execute_task = stepfunctions._execute_task
     invoke = stepfunctions._invoke_resource
@@ -204,6 +212,11 @@ def call_services_as_the_state_machine() -> None:
 
     def invoke_in_role(resource: str, arguments: Any) -> Any:
         integration = resource.removeprefix("arn:aws:states:::")
+        if guarded := _GUARDED.get(integration):
+            action, target, error = guarded
+            if ministack.app.AUTH and not _role_allows(role_arn.get(), action, arguments[target]):
+                cause = f"{role_arn.get()} is not authorized to perform: {action} on {arguments[target]}"
+                raise stepfunctions._ExecutionError(error, cause)
         if job := _SAGEMAKER_JOBS.get(integration):
             return _run_sagemaker_job(role_arn.get(), job, arguments)
         kind, _, call = integration.partition(":")
@@ -224,12 +237,18 @@ _SAGEMAKER_JOBS = {
     "sagemaker:createTransformJob.sync": "TransformJob",
 }
 _JOB_POLL_SECONDS = 0.5
+# Action, the argument that names the resource, and how AWS names the refusal
+_GUARDED = {
+    "lambda:invoke": ("lambda:InvokeFunction", "FunctionName", "Lambda.AWSLambdaException"),
+    "sns:publish": ("sns:Publish", "TopicArn", "SNS.AuthorizationErrorException"),
+}
 
 
 def _call_sdk(role_arn: str, service: str, action: str, arguments: Any) -> Any:
     """One call with a session of the role; its errors have the names that Retry and Catch know."""
     if isinstance(arguments.get("Body"), dict | list):
-        arguments = {**arguments, "Body": json.dumps(arguments["Body"], ensure_ascii=False)}
+        body = json.dumps(arguments["Body"], ensure_ascii=False)
+        arguments = {**arguments, "Body": body.encode(errors="replace")}  # JSON can hold half a character, UTF-8 cannot
     if service == "sagemaker":  # the stand-in takes anybody's calls
         _check_permission(role_arn, f"sagemaker:{action[0].upper()}{action[1:]}", arguments)
     session: Any = session_of_role(role_arn)
@@ -255,10 +274,7 @@ def _check_permission(role_arn: str, action: str, arguments: Any) -> None:
     if not ministack.app.AUTH:
         return
     resource = _resource_of(role_arn, arguments)
-    answer = boto3.client("iam").simulate_principal_policy(
-        PolicySourceArn=role_arn, ActionNames=[action], ResourceArns=[resource]
-    )
-    if answer["EvaluationResults"][0]["EvalDecision"] != "allowed":
+    if not _role_allows(role_arn, action, resource):
         raise stepfunctions._ExecutionError(
             "SageMaker.AccessDeniedException", f"{role_arn} is not authorized to perform: {action} on {resource}"
         )
@@ -289,6 +305,21 @@ def _run_sagemaker_job(role_arn: str, kind: str, arguments: Any) -> Any:
     if status != "Completed":
         raise stepfunctions._ExecutionError("States.TaskFailed", json.dumps(job))
     return job
+
+
+def _role_allows(role_arn: str, action: str, resource_arn: str) -> bool:
+    """Whether the policies of a role as it is deployed now allow one request."""
+    account, name = role_arn.split(":")[4], role_arn.rpartition("/")[2]
+    context = iam_evaluator.EvalContext(
+        principal_arn=role_arn,
+        principal_type="AssumedRole",
+        principal_account=account,
+        action=action,
+        resource_arn=resource_arn,
+        region=os.environ["AWS_REGION"],
+    )
+    policies = iam_evaluator._gather_role_policies(name, account)
+    return bool(iam_evaluator.evaluate(context, policies).decision == "Allow")
 
 
 def session_of_role(role_arn: str) -> boto3.Session:

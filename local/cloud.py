@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -142,6 +143,12 @@ class LocalCloud:
         )
         with urllib.request.urlopen(request, timeout=5):  # noqa: S310
             pass
+
+    def endpoint_requests(self, endpoint_name: str) -> Counter[str]:
+        """How many requests the endpoint has seen, by InferenceId, those that met a fault included."""
+        url = f"{self.sagemaker.url}/endpoints/{endpoint_name}/requests"
+        with urllib.request.urlopen(url, timeout=5) as answer:  # noqa: S310 - our own address
+            return Counter(json.load(answer))
 
     @property
     def environment(self) -> dict[str, str]:

@@ -39,8 +39,9 @@ _COLLECTED_IMAGES = jsonata("""
   $type($states.input) = 'object' and $exists($states.input.images) ? $states.input.images : [$states.input]
 """)
 
-# Percent-encoding shows the length in UTF-8, which is what the limit counts
-_BYTES = "$length($replace($encodeUrlComponent($string($states.input)), /%[0-9A-F]{2}/, '.'))"
+# The limit counts bytes of UTF-8, of which a code unit of UTF-16 takes at most three. Their exact number, by
+# percent-encoding, would fail on half a character, and with it the whole list.
+_BYTES = "$length($replace($string($states.input), /[^ -~]/, 'xxx'))"
 _TOO_MANY_IMAGES = jsonata(f"""
   $count($states.input) > {MAX_IMAGES} or 2 * {_BYTES} + 250 * $count($states.input) > {MAX_OUTCOME_BYTES}
 """)

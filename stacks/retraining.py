@@ -176,7 +176,7 @@ class RetrainingWorkflow:
                 sfn.Succeed.jsonata(self._scope, "AlarmIgnored"),
             )
             .when(_condition("$states.input.refusal != ''"), refused)
-            .when(_condition("$boolean($states.input.input.rollback)"), prepare_rollback)
+            .when(_condition("($states.input.input.rollback = true)"), prepare_rollback)
             .otherwise(validate)
         )
 
@@ -270,7 +270,7 @@ class RetrainingWorkflow:
                 ],
             )
         )
-        needs_approval = "true" if self._config.retraining.approval else "$boolean($states.input.input.approval)"
+        needs_approval = "true" if self._config.retraining.approval else "($states.input.input.approval = true)"
         return both.next(evaluate).next(
             sfn.Choice.jsonata(self._scope, "IsGoodEnough?")
             .when(_condition("$count($states.input.evaluation.reasons) > 0"), rejected)
@@ -431,7 +431,7 @@ class RetrainingWorkflow:
             sfn.Choice.jsonata(self._scope, "CanBeUndone?")
             # Twice undone, or served before this run began: nothing to go back to is known here
             .when(
-                _condition("$states.input.models.is_served or $boolean($states.input.restoring)"),
+                _condition("$states.input.models.is_served or ($states.input.restoring = true)"),
                 broken,
             )
             .otherwise(
@@ -443,7 +443,7 @@ class RetrainingWorkflow:
             payload="""{
               'run': $states.input.run,
               'model': $states.input.models.candidate.model,
-              'rollback': $boolean($states.input.input.rollback)
+              'rollback': $states.input.input.rollback = true
             }""",
             outputs=_adding("release", "$states.result.Payload"),
             waits_for_endpoint=True,
@@ -499,12 +499,12 @@ class RetrainingWorkflow:
                 _condition("$states.input.endpoint.config = $states.input.release.endpoint_config "
                            "and $states.input.endpoint.status = 'InService'"),
                 sfn.Choice.jsonata(self._scope, "IsRestored?")
-                .when(_condition("$boolean($states.input.restoring)"), rolled_back)
+                .when(_condition("($states.input.restoring = true)"), rolled_back)
                 .otherwise(smoke_test),
             )
             .when(
                 _condition("$states.input.endpoint.status = 'InService' "
-                           "and $not($boolean($states.input.restoring))"),
+                           "and $not(($states.input.restoring = true))"),
                 went_back.next(rolled_back),
             )
             .otherwise(broken)

@@ -3,7 +3,7 @@
 import random
 import threading
 import time
-from collections import deque
+from collections import Counter, deque
 from typing import Any
 
 from local.sagemaker import storage
@@ -79,6 +79,7 @@ class Endpoint:
     def __init__(self, name: str) -> None:
         self.name = name
         self.faults: deque[Fault] = deque()
+        self.requests: Counter[str] = Counter()  # by InferenceId, those that met a fault included
         self._blue: Variant | None = None
         self._green: Variant | None = None
         self._green_share = 0.0
@@ -114,12 +115,28 @@ class Endpoint:
         self._green_share = 0.0
         self.faults = deque(fault for fault in self.faults if not fault.on_canary)
 
-    def invoke(self, body: bytes, *, content_type: str, inference_id: str | None) -> tuple[bytes, str]:
-        """The container's answer and the variant's name; raises ApiError or ContainerError."""
+    def next_request(self, inference_id: str | None) -> tuple[Variant | None, Fault | None]:
+        """Count a request, and choose the variant that takes it and the fault that was ordered for it."""
         with self._lock:
+            self.requests[inference_id or ""] += 1
             is_canary = self._green is not None and random.random() < self._green_share  # noqa: S311 - a share
             variant = self._green if is_canary else self._blue
-        fault = self._next_fault(inference_id, is_canary=is_canary)
+            for fault in self.faults:
+                if fault.inference_id in {"", inference_id} and fault.on_canary <= is_canary:
+                    self.faults.remove(fault)
+                    return variant, fault
+        return variant, None
+
+    def invoke(
+        self,
+        variant: Variant | None,
+        body: bytes,
+        *,
+        content_type: str,
+        inference_id: str | None,
+        fault: Fault | None,
+    ) -> tuple[bytes, str]:
+        """The container's answer and the variant's name; raises ApiError or ContainerError."""
         if fault and fault.service_error:
             time.sleep(fault.delay_seconds)
             raise ApiError(fault.service_error, fault.body or "ordered fault", status=fault.status)
@@ -132,11 +149,3 @@ class Endpoint:
             for variant in (self._blue, self._green):
                 if variant:
                     variant.close()
-
-    def _next_fault(self, inference_id: str | None, *, is_canary: bool) -> Fault | None:
-        with self._lock:
-            for fault in self.faults:
-                if fault.inference_id in {"", inference_id} and fault.on_canary <= is_canary:
-                    self.faults.remove(fault)
-                    return fault
-        return None

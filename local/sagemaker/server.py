@@ -2,11 +2,14 @@
 
 `POST /` is SageMaker's API in AWS's JSON 1.1 protocol; `POST /endpoints/<name>/invocations` is SageMaker Runtime's
 InvokeEndpoint (https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_runtime_InvokeEndpoint.html); `GET /ping`
-says that the process is ready; `POST /endpoints/<name>/faults` orders faults and is this project's own.
+says that the process is ready. This project's own are `POST /endpoints/<name>/faults`, which orders faults, and
+`GET /endpoints/<name>/requests`, the number of requests by InferenceId.
 """
 
+import contextlib
 import json
 import re
+import time
 import uuid
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -17,7 +20,7 @@ from local.sagemaker.errors import ApiError, ContainerError
 from local.sagemaker.fault import Fault
 
 _MAX_BODY_BYTES = 25 * 1024 * 1024  # InvokeEndpoint's own limit
-_ENDPOINT_PATH = re.compile(r"/endpoints/([A-Za-z0-9-]+)/(invocations|faults)")
+_ENDPOINT_PATH = re.compile(r"/endpoints/([A-Za-z0-9-]+)/(invocations|faults|requests)")
 
 
 class Server(ThreadingHTTPServer):
@@ -34,7 +37,14 @@ class _Handler(BaseHTTPRequestHandler):
     server: Server
 
     def do_GET(self) -> None:
-        self._answer(200 if self.path == "/ping" else 404, b"")
+        try:
+            if self.path == "/ping":
+                self._answer(200, b"")
+            else:
+                endpoint, _ = self._endpoint()
+                self._answer(200, json.dumps(endpoint.requests).encode())
+        except ApiError as error:
+            self._refuse(error)
 
     def do_POST(self) -> None:
         size = int(self.headers.get("Content-Length", 0))
@@ -59,23 +69,35 @@ class _Handler(BaseHTTPRequestHandler):
         answer = self.server.control_plane.call(operation, json.loads(body or b"{}"))
         self._answer(200, json.dumps(answer).encode(), content_type="application/x-amz-json-1.1")
 
-    def _call_endpoint(self, body: bytes) -> None:
+    def _endpoint(self) -> tuple[Endpoint, str]:
+        """The endpoint that the path names, and what the path wants of it."""
         match = _ENDPOINT_PATH.fullmatch(self.path)
         endpoint = self.server.control_plane.endpoints.get(match[1]) if match else None
         if match is None or endpoint is None:
             raise ApiError("ValidationError", f"Endpoint of {self.path} not found.")
-        if match[2] == "faults":
+        return endpoint, match[2]
+
+    def _call_endpoint(self, body: bytes) -> None:
+        endpoint, wanted = self._endpoint()
+        if wanted == "faults":
             endpoint.faults.extend(Fault(**fault) for fault in json.loads(body))
             self._answer(200, b"")
         else:
             self._invoke(endpoint, body)
 
     def _invoke(self, endpoint: Endpoint, body: bytes) -> None:
+        inference_id = self.headers.get("X-Amzn-SageMaker-Inference-Id")
+        variant, fault = endpoint.next_request(inference_id)
+        if fault and fault.hangs_up:
+            self.close_connection = True
+            return
         try:
             answer, variant_name = endpoint.invoke(
+                variant,
                 body,
                 content_type=self.headers.get("Content-Type", "application/octet-stream"),
-                inference_id=self.headers.get("X-Amzn-SageMaker-Inference-Id"),
+                inference_id=inference_id,
+                fault=fault,
             )
         except ContainerError as error:
             self._answer(
@@ -92,7 +114,11 @@ class _Handler(BaseHTTPRequestHandler):
             )
             return
         self._answer(
-            200, answer, content_type=RESPONSE_TYPE, headers={"x-Amzn-Invoked-Production-Variant": variant_name}
+            200,
+            answer,
+            content_type=RESPONSE_TYPE,
+            headers={"x-Amzn-Invoked-Production-Variant": variant_name},
+            drip_seconds=fault.drip_seconds if fault else 0,
         )
 
     def _refuse(self, error: ApiError) -> None:
@@ -106,6 +132,7 @@ class _Handler(BaseHTTPRequestHandler):
         *,
         content_type: str = "application/json",
         headers: dict[str, str] | None = None,
+        drip_seconds: float = 0,
     ) -> None:
         self.send_response(status)
         self.send_header("Content-Type", content_type)
@@ -114,4 +141,10 @@ class _Handler(BaseHTTPRequestHandler):
         for name, value in (headers or {}).items():
             self.send_header(name, value)
         self.end_headers()
-        self.wfile.write(body)
+        if not drip_seconds:
+            self.wfile.write(body)
+            return
+        with contextlib.suppress(OSError):  # nobody waits for this long
+            for position in range(len(body)):
+                self.wfile.write(body[position : position + 1])
+                time.sleep(drip_seconds)

@@ -34,7 +34,9 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def cloud(tmp_path_factory: pytest.TempPathFactory, assembly: Path, dataset: Path) -> Iterator[LocalCloud]:
     directory = tmp_path_factory.mktemp("cloud")
-    cloud = LocalCloud.start(directory)
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setenv("SFN_WAIT_SCALE", "0.1")  # retries happen as they are defined, in a tenth of the time
+        cloud = LocalCloud.start(directory)
     try:
         deployment.bootstrap(cloud)
         deployment.deploy(cloud, assembly, "dev/Data")

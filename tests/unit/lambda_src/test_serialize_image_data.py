@@ -1,5 +1,6 @@
 import base64
 import io
+import json
 from typing import Any
 
 import pytest
@@ -7,7 +8,8 @@ from botocore.exceptions import ConnectTimeoutError
 from botocore.response import StreamingBody
 from botocore.stub import Stubber
 
-from lambda_src import aws, errors
+from lambda_src import aws, errors, serialize_image_data
+from lambda_src.item import MAX_KEY_BYTES
 from lambda_src.serialize_image_data import MAX_IMAGE_BYTES, handler
 from tests.unit.lambda_src.test_image_format import encoded
 
@@ -45,6 +47,32 @@ def test_a_large_object_is_refused_unread(s3: Stubber) -> None:
     with pytest.raises(errors.ImageTooLargeError, match=r"190,001 bytes.*at most 190,000: s3://b/test/bike é\.png"):
         handler(EVENT, None)
     assert response["Body"]._amount_read == 0
+
+
+@pytest.fixture
+def any_bytes_are_an_image(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(serialize_image_data, "check_image", lambda *_, **__: None)
+
+
+@pytest.mark.parametrize("character", ["k", "é", "🚲", "\n"])
+def test_the_largest_image_with_the_longest_key_fits_through_a_state(
+    s3: Stubber, any_bytes_are_an_image: None, character: str
+) -> None:
+    key = character * (MAX_KEY_BYTES // len(character.encode()))
+    s3.add_response("get_object", answer(bytes(MAX_IMAGE_BYTES), VersionId="v" * 1024))
+    item = handler({"image_data": "", "s3_bucket": "b" * 63, "s3_key": key}, None)
+    assert len(json.dumps(item, ensure_ascii=False).encode()) < 262_144
+
+
+def test_an_item_that_leaves_its_image_no_room_is_refused(s3: Stubber, any_bytes_are_an_image: None) -> None:
+    """Beyond the limit of a state Step Functions ends the execution, with every image in it."""
+    s3.add_response("get_object", answer(bytes(MAX_IMAGE_BYTES)))
+    with pytest.raises(errors.ImageTooLargeError, match=r"with the item's other members.*s3://b/test/bike é\.png"):
+        handler({**EVENT, "comment": "x" * 9_000}, None)
+
+
+def test_a_message_that_quotes_others_is_cut() -> None:
+    assert len(str(errors.ImageRefusedError("x" * 100_000))) == errors.MAX_MESSAGE_CHARACTERS
 
 
 def test_an_object_that_ends_early_is_corrupt(s3: Stubber) -> None:

@@ -9,7 +9,7 @@ import time
 from importlib.metadata import version
 
 import pytest
-from ministack.core import iam_evaluator
+from ministack.core import iam_evaluator, lambda_runtime
 from ministack.services import cloudwatch, lambda_svc, stepfunctions
 from ministack.services.cloudformation import provisioners
 
@@ -26,6 +26,12 @@ def test_the_emulators_functions_still_hide_the_class_of_an_error() -> None:
     assert 'error_type = "Runtime.HandlerError"' in inspect.getsource(lambda_svc._execute_function_warm)
 
 
+def test_the_emulators_workers_still_end_with_an_error() -> None:
+    assert '"status") == "error":\n                proc, self._proc = self._proc, None' in inspect.getsource(
+        lambda_runtime.Worker.invoke
+    )
+
+
 def test_the_emulators_state_machines_still_call_services_without_a_role() -> None:
     assert list(inspect.signature(stepfunctions._invoke_aws_sdk_integration).parameters) == ["resource", "input_data"]
     assert list(inspect.signature(stepfunctions._invoke_resource).parameters) == ["resource", "input_data"]
@@ -39,6 +45,11 @@ def test_the_emulators_state_machines_still_cannot_call_sagemaker(integration: s
     with pytest.raises(stepfunctions._ExecutionError) as caught:
         stepfunctions._invoke_resource(f"arn:aws:states:::{integration}", {})
     assert "not yet implemented" in caught.value.cause or "not supported" in caught.value.cause
+
+
+def test_the_emulators_state_machines_still_invoke_and_publish_without_a_role() -> None:
+    for function in (stepfunctions._invoke_resource, stepfunctions._call_lambda, stepfunctions._invoke_sns_publish):
+        assert "role" not in inspect.getsource(function).lower()
 
 
 def test_the_emulators_wildcards_still_stop_at_a_newline() -> None:
