@@ -34,6 +34,7 @@ def apply() -> None:
     match_newlines_in_policies()
     let_sagemaker_assume_roles()
     take_events_of_services()
+    evaluate_outputs_of_parallel_states()
     read_metrics_from_logs()
     evaluate_alarms_as_cloudwatch_does()
     cloudformation.register()
@@ -142,6 +143,18 @@ def take_events_of_services() -> None:
         )
 
     cloudwatch._dispatch_alarm_actions = dispatch_and_emit
+
+
+def evaluate_outputs_of_parallel_states() -> None:
+    """The emulator forgets the Output of a Parallel state that speaks JSONata."""
+    run_branches = stepfunctions._run_parallel_branches
+
+    def run_and_evaluate(state: Any, raw_input: Any, execution: Any, context: Any) -> Any:
+        results, following = run_branches(state, raw_input, execution, context)
+        output = stepfunctions._apply_jsonata_output(state, raw_input, context, result=results, default=results)
+        return output, following
+
+    stepfunctions._run_parallel_branches = run_and_evaluate
 
 
 def read_metrics_from_logs() -> None:

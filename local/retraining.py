@@ -4,11 +4,16 @@ import json
 import threading
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import boto3
+from botocore.config import Config
 
 from local.demonstration import Environment, wait_for
+from stacks import prefixes
+
+TRAIN_LIST = f"{prefixes.TRAIN_LST}train.lst"
 
 
 @dataclass(frozen=True)
@@ -132,8 +137,6 @@ class Traffic:
             thread.join()
 
     def _send(self, start: int) -> None:
-        from botocore.config import Config  # noqa: PLC0415
-
         client = boto3.client("sagemaker-runtime", config=Config(retries={"total_max_attempts": 1}))
         number = start
         while not self._stopped.is_set():
@@ -152,3 +155,49 @@ class Traffic:
                     self.failures.append(failure)
             number += 1
             time.sleep(self._pause)
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """A data set in the bucket, whose list of training images can be changed and restored."""
+
+    bucket: str
+    folder: Path
+
+    def restore(self) -> None:
+        """As data_prep uploaded it."""
+        for key in (TRAIN_LIST, "manifest.json"):
+            self._put(key, (self.folder / key).read_bytes())
+
+    def relabel(self, share: float) -> None:
+        """Give a share of the training images another class's label, as a careless person would."""
+        lines = self._lines()
+        wrong = round(share * len(lines))
+        labels = len({label for _, label, _ in lines})
+        self._write(
+            [(i, str((int(label) + 1) % labels) if n < wrong else label, p) for n, (i, label, p) in enumerate(lines)]
+        )
+
+    def keep(self, share: float) -> None:
+        """Leave a share of the training images in the list, of each class alike."""
+        lines = self._lines()
+        by_label: dict[str, list[tuple[str, str, str]]] = {}
+        for line in lines:
+            by_label.setdefault(line[1], []).append(line)
+        self._write([line for group in by_label.values() for line in group[: max(1, round(share * len(group)))]])
+
+    def announce(self) -> None:
+        """Say that the data set is whole, which starts retraining."""
+        self._put(prefixes.READY_MARKER, b"")
+
+    def _lines(self) -> list[tuple[str, str, str]]:
+        text = (self.folder / TRAIN_LIST).read_text(encoding="utf-8")
+        return [(index, label, path) for index, label, path in (line.split("\t") for line in text.splitlines())]
+
+    def _write(self, lines: list[tuple[str, str, str]]) -> None:
+        self._put(TRAIN_LIST, "".join("\t".join(line) + "\n" for line in lines).encode())
+        # data_prep's manifest is that of other data now
+        boto3.client("s3").delete_object(Bucket=self.bucket, Key="manifest.json")
+
+    def _put(self, key: str, body: bytes) -> None:
+        boto3.client("s3").put_object(Bucket=self.bucket, Key=key, Body=body)

@@ -10,6 +10,8 @@ from data_prep.errors import DataPrepError
 from ops.captures import captures
 from ops.diff import diff, reference
 from ops.errors import OpsError
+from ops.lineage import lineage
+from ops.retraining import retrain, rollback
 from stacks.config import ConfigError
 
 app = typer.Typer(
@@ -23,6 +25,9 @@ app = typer.Typer(
 app.command(epilog="Example: python -m ops diff --env dev")(diff)
 app.command(epilog="Example: python -m ops reference")(reference)
 app.command(epilog="Example: python -m ops captures --env dev --since 24h")(captures)
+app.command(epilog="Example: python -m ops lineage predictions/incoming/bike.png/VERSION.json --env dev")(lineage)
+app.command(epilog="Example: python -m ops retrain --env dev --force")(retrain)
+app.command(epilog="Example: python -m ops rollback --env dev")(rollback)
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -356,6 +356,20 @@ class ControlPlane:
 
     # What all resources share
 
+    def list_tags(self, request: Record) -> Record:
+        every = (
+            self._models,
+            self._endpoint_configs,
+            self._endpoint_records,
+            self._training_jobs,
+            self._transform_jobs,
+        )
+        for records in every:
+            for record in records.values():
+                if request["ResourceArn"] in record.values():
+                    return {"Tags": record.get("Tags", [])}
+        raise validation_error(f"Could not find {request['ResourceArn']!r}.")
+
     def _add(self, records: dict[str, Record], kind: str, name: str, record: Record) -> str:
         arn = self._arn(kind, name)
         if name in records:
