@@ -67,9 +67,14 @@ class BulkConfig(_Section):
     # Images at a time, over all batches: ten keep one ml.m5.large busy
     concurrency: Annotated[int, Field(ge=1, le=1000)] = 10
     # Items of one child execution; its input and its outcomes must fit into a state
-    batch_size: Annotated[int, Field(ge=1, le=100)] = 40
+    batch_size: Annotated[int, Field(ge=1, le=100)] = 100
     transform_instance_type: InstanceType = "ml.m5.large"
     transform_instance_count: Annotated[int, Field(ge=1, le=100)] = 1
+
+    @property
+    def images_at_once(self) -> int:
+        """Images of one batch at a time: an Express child is paid by its duration, and ends after five minutes."""
+        return min(5, self.concurrency)
 
 
 class ScheduleConfig(_Section):
