@@ -107,6 +107,8 @@ class MonitoringConfig(_Section):
     rejected_percent: Annotated[float, Field(gt=0, le=100)] = 50.0
     # CloudWatch looks back at most a day
     drift_window_hours: Annotated[int, Field(ge=1, le=24)] = 6
+    # CloudWatch takes metrics of at most two weeks ago
+    label_delay_hours: Annotated[int, Field(ge=1, le=13 * 24)] = 24
     sagemaker_model_monitor: bool = False
     runbook_url: Annotated[str, StringConstraints(pattern=r"^[^\s#]+$")] = "docs/runbook.md"
 
