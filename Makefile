@@ -9,7 +9,11 @@ export JSII_SILENCE_WARNING_UNTESTED_NODE_VERSION := 1
 
 ENV ?= dev
 
-.PHONY: help setup local test lint format synth diff reference deploy destroy lock clean
+# With LOCAL=1 a command meets the local cloud instead of your account
+AWS = $(if $(LOCAL),eval "$$(python -m local env)" &&)
+LOCAL_CLOUD = $(if $(LOCAL),local-cloud)
+
+.PHONY: help setup local test lint format scan audit synth diff reference local-cloud deploy destroy lock clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -20,6 +24,12 @@ setup: .venv/.installed node_modules/.installed ## Install the pinned tools into
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; set PYTHON=...")'
 	$(PYTHON) -m venv .venv
 	.venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@touch $@
+
+# checkov pins an old boto3 that cannot live beside the emulator's, hence an environment of its own
+.venv-scan/.installed: requirements-scan.lock .venv/.installed
+	$(PYTHON) -m venv .venv-scan
+	.venv-scan/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-scan.lock
 	@touch $@
 
 node_modules/.installed: package-lock.json .venv/.installed
@@ -41,27 +51,36 @@ format: setup ## Rewrite the code in the project's style
 	ruff check --fix-only .
 	ruff format .
 
+scan: setup .venv-scan/.installed ## Let cdk-nag, cfn-lint, checkov and an IAM linter look at every environment
+	python -m scanners
+
+audit: setup .venv-scan/.installed ## Look the pinned dependencies up in the advisory database (needs the network)
+	@.venv-scan/bin/python -m scanners.audit requirements.lock requirements-scan.lock
+
 synth: setup ## Render the CloudFormation templates into cdk.out
 	cdk synth --quiet
 
 diff: setup ## Show what a change does to the cloud; with ENV=dev against what is deployed, else against reference/
-	python -m ops diff $(if $(filter command,$(origin ENV)),--env "$(ENV)")
+	$(AWS) python -m ops diff $(if $(filter command,$(origin ENV)),--env "$(ENV)")
 
 reference: setup ## Write the templates that diff compares with anew
 	python -m ops reference
 
-deploy: setup ## Deploy environment ENV into the account of your credentials, with a trained model
-	cdk deploy "$(ENV)/Data" --require-approval never
-	python -m data_prep run --env "$(ENV)"
-	cdk deploy "$(ENV)/*" --require-approval never
+deploy: setup $(LOCAL_CLOUD) ## Deploy environment ENV into your account, with a trained model; LOCAL=1 into the local cloud
+	$(AWS) python -m ops deploy --env "$(ENV)" $(if $(ARCHIVE),--archive "$(ARCHIVE)")
 
-destroy: setup ## Remove environment ENV from the account of your credentials
-	cdk destroy "$(ENV)/*"
+destroy: setup ## Remove what environment ENV costs, and list what is kept; YES=1 does not ask
+	$(AWS) python -m ops destroy --env "$(ENV)" $(if $(YES),--yes)
+
+local-cloud: setup
+	python -m local env > /dev/null 2>&1 || python -m local up
+	eval "$$(python -m local env)" && cdk bootstrap --no-notices --ci > build/local/cdk-bootstrap.log 2>&1
 
 lock: setup ## Pin the whole dependency tree of requirements-dev.txt anew
 	python -m pip install --quiet uv
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header requirements-dev.txt -o requirements.lock
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header requirements-scan.txt -o requirements-scan.lock
 	npm install --package-lock-only --silent
 
 clean: ## Remove everything that make made
-	rm -rf .venv node_modules cdk.out build
+	rm -rf .venv .venv-scan node_modules cdk.out build

@@ -4,6 +4,7 @@ import json
 import os
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -55,15 +56,12 @@ class DriftSettings:
 
 @cache
 def drift_monitor() -> DriftSettings:
-    hours = int(_required("DRIFT_WINDOW_HOURS"))
-    if hours < 1:
-        raise ValueError(f"DRIFT_WINDOW_HOURS must be at least 1, not {hours}")
     return DriftSettings(
         bucket_name=_required("BUCKET_NAME"),
         endpoint_name=_required("ENDPOINT_NAME"),
         classes=classes(),
         confidence_threshold=_confidence_threshold(),
-        window_hours=hours,
+        window_hours=_hours("DRIFT_WINDOW_HOURS"),
         baseline_parameter=_required("BASELINE_PARAMETER"),
     )
 
@@ -77,11 +75,74 @@ def classes() -> tuple[str, ...]:
     return tuple(names)
 
 
+@dataclass(frozen=True)
+class AccuracySettings:
+    bucket_name: str
+    endpoint_name: str
+    classes: tuple[str, ...]
+    window_hours: int
+    label_delay_hours: int
+
+
+@cache
+def model_accuracy() -> AccuracySettings:
+    return AccuracySettings(
+        bucket_name=_required("BUCKET_NAME"),
+        endpoint_name=_required("ENDPOINT_NAME"),
+        classes=classes(),
+        window_hours=_hours("ACCURACY_WINDOW_HOURS"),
+        label_delay_hours=_hours("LABEL_DELAY_HOURS"),
+    )
+
+
+def _hours(name: str) -> int:
+    hours = int(_required(name))
+    if hours < 1:
+        raise ValueError(f"{name} must be at least 1, not {hours}")
+    return hours
+
+
 def _confidence_threshold() -> float:
     threshold = float(_required("CONFIDENCE_THRESHOLD"))
     if not 0 < threshold <= 1:  # also refuses NaN
         raise ValueError(f"CONFIDENCE_THRESHOLD must be above 0 and at most 1, not {threshold}")
     return threshold
+
+
+@dataclass(frozen=True)
+class RetrainingSettings:
+    """What the functions of the retraining workflow share; stacks/retraining_stack.py writes it."""
+
+    bucket_name: str
+    endpoint_name: str
+    stage_name: str  # prefix of the names of jobs, models and endpoint configs
+    classes: tuple[str, ...]
+    parameters_digest: str
+    artifact_parameter: str
+    metadata_parameter: str
+    baseline_parameter: str
+    max_per_day: int
+    cool_down_minutes: int
+    minimum_accuracy: float
+    margin: float
+    max_calibration_error: float
+    deployment_config: dict[str, Any]
+
+
+@cache
+def retraining() -> RetrainingSettings:
+    values = json.loads(_required("RETRAINING"))
+    return RetrainingSettings(**{**values, "classes": tuple(values["classes"])})
+
+
+@dataclass(frozen=True)
+class ReleaseLogSettings:
+    bucket_name: str
+
+
+@cache
+def release_log() -> ReleaseLogSettings:
+    return ReleaseLogSettings(bucket_name=_required("BUCKET_NAME"))
 
 
 @dataclass(frozen=True)

@@ -8,14 +8,14 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from data_prep.aws import MAX_CONNECTIONS, cloudformation, one_line_errors, s3
+from data_prep.aws import MAX_CONNECTIONS, cloudformation, one_line_errors, s3, ssm
 from ops.errors import OpsError
 from stacks.config import EnvironmentConfig
 
 if TYPE_CHECKING:
     from mypy_boto3_stepfunctions import SFNClient
 
-__all__ = ["MAX_CONNECTIONS", "Deployment", "deployment", "one_line_errors", "s3", "stepfunctions"]
+__all__ = ["MAX_CONNECTIONS", "Deployment", "deployment", "one_line_errors", "s3", "ssm", "stepfunctions"]
 
 
 @cache
@@ -51,6 +51,11 @@ def deployment(config: EnvironmentConfig) -> Deployment:
 def bucket(config: EnvironmentConfig) -> str:
     """The environment's bucket, which is there before and after everything else; raises OpsError."""
     return _output(config, "Data", "BucketName")
+
+
+def retraining_machine(config: EnvironmentConfig) -> str:
+    """ARN of the environment's retraining workflow; raises OpsError if it is not deployed."""
+    return _output(config, "Retraining", "StateMachineArn")
 
 
 def _output(config: EnvironmentConfig, stack: str, key: str) -> str:

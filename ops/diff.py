@@ -15,6 +15,7 @@ from typing import Annotated, Any
 
 import typer
 
+from data_prep import aws
 from ops import templates
 from ops.cdk import run_cdk
 from ops.templates import Template
@@ -206,13 +207,16 @@ def diff(
         names = {stack: name for stack, name in assembly.stack_names.items() if stack.startswith(f"{env}/")}
         after = {stack: assembly.templates[stack] for stack in names}
         against = f"what is deployed as {env}"
-        diffs = compare(templates.deployed(names), after, version=assembly.version, asset_hashes=True)
+        with aws.one_line_errors():
+            before = templates.deployed(names)
+        diffs = compare(before, after, version=assembly.version, asset_hashes=True)
     else:
         against = str(reference.relative_to(PROJECT_ROOT)) if reference.is_relative_to(PROJECT_ROOT) else str(reference)
         diffs = compare(templates.read_reference(reference), assembly.templates, version=assembly.version)
     text = report(diffs, against=against)
     typer.echo(text, nl=False)
     if markdown:
+        markdown.parent.mkdir(parents=True, exist_ok=True)
         markdown.write_text(_shortened(text), encoding="utf-8")
     if diffs:
         raise typer.Exit(ENDANGERED if any(diff.warnings for diff in diffs) else CHANGED)

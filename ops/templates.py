@@ -11,9 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import boto3
-from botocore.exceptions import ClientError
-
+from data_prep import aws
 from ops.cdk import run_cdk
 from ops.errors import OpsError
 from stacks.config import PROJECT_ROOT
@@ -61,16 +59,14 @@ def read_assembly(folder: Path) -> Assembly:
 
 def deployed(stack_names: dict[str, str]) -> dict[str, Template]:
     """The deployed templates by stack; a stack that is not deployed is missing."""
-    cloudformation = boto3.client("cloudformation")
+    cloudformation = aws.cloudformation()
+    pages = cloudformation.get_paginator("describe_stacks").paginate()
+    alive = {s["StackName"] for page in pages for s in page["Stacks"] if s["StackStatus"] != "DELETE_COMPLETE"}
     templates: dict[str, Template] = {}
     for stack, name in stack_names.items():
-        try:
+        if name in alive:
             body: Any = cloudformation.get_template(StackName=name, TemplateStage="Original")["TemplateBody"]
-        except ClientError as error:
-            if error.response["Error"]["Code"] != "ValidationError":  # how CloudFormation says that there is none
-                raise
-            continue
-        templates[stack] = json.loads(body) if isinstance(body, str) else dict(body)
+            templates[stack] = json.loads(body) if isinstance(body, str) else dict(body)
     return templates
 
 

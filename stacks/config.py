@@ -38,6 +38,11 @@ class EndpointConfig(_Section):
     capture_percentage: Annotated[int, Field(ge=1, le=100)] = 100
     serverless_memory_mb: Literal[1024, 2048, 3072, 4096, 5120, 6144] = 2048
     serverless_max_concurrency: Annotated[int, Field(ge=1, le=200)] = 10
+    # An update of the endpoint: SageMaker takes a canary of at most half of the instances
+    canary_percent: Annotated[int, Field(ge=1, le=50)] = 10
+    bake_minutes: Annotated[int, Field(ge=1, le=60)] = 5
+    # Looser than the alarm that people get: the first requests of a new container are slow
+    max_update_latency_ms: Annotated[int, Field(ge=1)] = 1000
     max_instance_count: Annotated[int, Field(ge=1, le=100)] | None = None
     invocations_per_instance: Annotated[int, Field(ge=1)] = 1000
 
@@ -86,6 +91,21 @@ class ScheduleConfig(_Section):
     workflow: Literal["inline", "distributed-map", "batch-transform"] = "inline"
 
 
+class RetrainingConfig(_Section):
+    """When a new model is trained, and what it must be able to do before it is served."""
+
+    # Drift, new data and the schedule start a run; by hand it can always be started
+    enabled: bool = True
+    schedule: Annotated[str, StringConstraints(pattern=r"^(rate|cron)\(.+\)$")] | None = None
+    max_per_day: Annotated[int, Field(ge=1, le=24)] = 2
+    cool_down_minutes: Annotated[int, Field(ge=0, le=7 * 24 * 60)] = 360
+    minimum_accuracy: Annotated[float, Field(ge=0, le=1)] = 0.80
+    margin: Annotated[float, Field(ge=0, le=1)] = 0.02
+    max_calibration_error: Annotated[float, Field(gt=0, le=1)] = 0.15
+    approval: bool = False
+    approval_hours: Annotated[int, Field(ge=1, le=14 * 24)] = 72
+
+
 class MonitoringConfig(_Section):
     """When the operators are told."""
 
@@ -93,6 +113,8 @@ class MonitoringConfig(_Section):
     rejected_percent: Annotated[float, Field(gt=0, le=100)] = 50.0
     # CloudWatch looks back at most a day
     drift_window_hours: Annotated[int, Field(ge=1, le=24)] = 6
+    # CloudWatch takes metrics of at most two weeks ago
+    label_delay_hours: Annotated[int, Field(ge=1, le=13 * 24)] = 24
     sagemaker_model_monitor: bool = False
     runbook_url: Annotated[str, StringConstraints(pattern=r"^[^\s#]+$")] = "docs/runbook.md"
 
@@ -109,9 +131,14 @@ class EnvironmentConfig(_Section):
     bulk: BulkConfig = BulkConfig()
     alert_email: Annotated[str, StringConstraints(pattern=r"^[^@\s]+@[^@\s]+\.[^@\s]+$")] | None = None
     log_retention_days: LogRetentionDays = 30
+    customer_managed_key: bool = False
+    access_logging: bool = False
+    # Of each function. Lambda keeps at least 100 of an account's concurrency unreserved, and new accounts have 10
+    function_concurrency: Annotated[int, Field(ge=1, le=1000)] | None = None
     removal_policy: Literal["retain", "destroy"] = "retain"
     schedule: ScheduleConfig | None = None
     training: TrainingConfig = TrainingConfig()
+    retraining: RetrainingConfig = RetrainingConfig()
     monitoring: MonitoringConfig = MonitoringConfig()
 
     @field_validator("classes", mode="before")
@@ -151,6 +178,21 @@ class EnvironmentConfig(_Section):
         return f"/scones/{self.name}/model/baseline-key"
 
     @property
+    def drift_alarm_name(self) -> str:
+        """CloudWatch alarm that starts retraining."""
+        return f"{self.stage_name}-drift"
+
+    @property
+    def retraining_name(self) -> str:
+        """Name of the retraining state machine; its functions' policies need it before it exists."""
+        return f"{self.stage_name}-retraining"
+
+    @property
+    def model_package_group(self) -> str:
+        """Model Registry group in which a release waits for approval."""
+        return self.stage_name
+
+    @property
     def metric_namespace(self) -> str:
         """CloudWatch namespace of the metrics that this environment's functions publish."""
         return f"SconesUnlimited/{self.name}"
@@ -159,6 +201,7 @@ class EnvironmentConfig(_Section):
 _SECTIONS: dict[str, type[_Section]] = {
     "bulk": BulkConfig,
     "endpoint": EndpointConfig,
+    "retraining": RetrainingConfig,
     "monitoring": MonitoringConfig,
     "schedule": ScheduleConfig,
     "training": TrainingConfig,

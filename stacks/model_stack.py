@@ -1,6 +1,8 @@
 """The trained model behind an endpoint that captures what it sees and answers."""
 
-from aws_cdk import Annotations, CfnOutput, Stack
+from aws_cdk import Annotations, CfnOutput, Duration, Stack
+from aws_cdk import aws_events as events
+from aws_cdk import aws_events_targets as targets
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_sagemaker as sagemaker
@@ -11,6 +13,9 @@ from stacks import prefixes
 from stacks.autoscaling import scale_endpoint
 from stacks.builtin_image import BuiltinImage
 from stacks.config import EndpointConfig, EnvironmentConfig
+from stacks.function import Function
+from stacks.guardrails import deployment_config, guardrail_alarms
+from stacks.local_storage import has_local_storage
 
 VARIANT_NAME = "AllTraffic"
 
@@ -40,9 +45,12 @@ class ModelStack(Stack):
         sagemaker_role: iam.IRole,
     ) -> None:
         super().__init__(scope, construct_id, description=f"Scones Unlimited {config.name}: model and endpoint")
+        key_arn = bucket.encryption_key.key_arn if bucket.encryption_key else None
         model = sagemaker.CfnModel(
             self,
             "Model",
+            # SageMaker brings the artifact and takes the captures; the container needs no network
+            enable_network_isolation=True,
             execution_role_arn=sagemaker_role.role_arn,
             primary_container=sagemaker.CfnModel.ContainerDefinitionProperty(
                 image=BuiltinImage(self).uri,
@@ -53,8 +61,13 @@ class ModelStack(Stack):
             self,
             "EndpointConfig",
             production_variants=[production_variant(config.endpoint, model_name=model.attr_model_name)],
-            data_capture_config=None if config.endpoint.kind == "serverless" else data_capture(config.endpoint, bucket),
-            async_inference_config=asynchronous(bucket) if config.endpoint.kind == "asynchronous" else None,
+            kms_key_id=volume_key_of(config.endpoint, key_arn),
+            data_capture_config=None
+            if config.endpoint.kind == "serverless"
+            else data_capture(config.endpoint, bucket, key_arn=key_arn),
+            async_inference_config=asynchronous(bucket, key_arn=key_arn)
+            if config.endpoint.kind == "asynchronous"
+            else None,
         )
         if lost := LOST.get(config.endpoint.kind):
             Annotations.of(self).add_warning_v2(f"scones:endpoint-{config.endpoint.kind}", lost)
@@ -64,10 +77,43 @@ class ModelStack(Stack):
             endpoint_name=config.endpoint_name,
             endpoint_config_name=endpoint_config.attr_endpoint_config_name,
         )
+        if config.endpoint.max_instance_count:  # the instance count stays where autoscaling put it
+            endpoint.retain_all_variant_properties = True
+            endpoint.exclude_retained_variant_properties = [
+                sagemaker.CfnEndpoint.VariantPropertyProperty(variant_property_type="DataCaptureConfig")
+            ]
+        if config.endpoint.kind != "serverless":  # there are no instances to move traffic between
+            endpoint.add_property_override("DeploymentConfig", deployment_config(config))
+        # There before the endpoint, so that its first update finds its alarms and its first event a listener
+        alarms = guardrail_alarms(self, config=config, variant_name=VARIANT_NAME)
+        endpoint.node.add_dependency(*alarms, self._release_log(config, bucket))
         if config.endpoint.max_instance_count:
             scale_endpoint(self, endpoint=endpoint, config=config.endpoint, variant_name=VARIANT_NAME)
         self.model_name = model.attr_model_name
         CfnOutput(self, "EndpointName", value=endpoint.attr_endpoint_name)
+
+    def _release_log(self, config: EnvironmentConfig, bucket: s3.IBucket) -> events.Rule:
+        """Keep what the endpoint serves and since when, whoever changes it."""
+        function = Function(self, "ReleaseLog", config=config, environment={"BUCKET_NAME": bucket.bucket_name})
+        function.allow(["s3:PutObject"], [bucket.arn_for_objects(f"{prefixes.RELEASES}*")])
+        function.allow(
+            ["sagemaker:DescribeEndpointConfig", "sagemaker:DescribeModel"],
+            [
+                self.format_arn(service="sagemaker", resource=resource, resource_name="*")
+                for resource in ("endpoint-config", "model")
+            ],
+        )
+        return events.Rule(
+            self,
+            "EndpointChanged",
+            description="The endpoint serves something else, or is about to",
+            event_pattern=events.EventPattern(
+                source=["aws.sagemaker"],
+                detail_type=["SageMaker Endpoint State Change"],
+                detail={"EndpointName": [config.endpoint_name]},
+            ),
+            targets=[targets.LambdaFunction(function, retry_attempts=8, max_event_age=Duration.hours(2))],
+        )
 
 
 def production_variant(
@@ -92,9 +138,19 @@ def production_variant(
     )
 
 
-def data_capture(config: EndpointConfig, bucket: s3.IBucket) -> sagemaker.CfnEndpointConfig.DataCaptureConfigProperty:
+def volume_key_of(config: EndpointConfig, key_arn: str | None) -> str | None:
+    """The key of the instances' volumes, where there are volumes that take one."""
+    if config.kind == "serverless" or has_local_storage(config.instance_type):
+        return None
+    return key_arn
+
+
+def data_capture(
+    config: EndpointConfig, bucket: s3.IBucket, *, key_arn: str | None
+) -> sagemaker.CfnEndpointConfig.DataCaptureConfigProperty:
     return sagemaker.CfnEndpointConfig.DataCaptureConfigProperty(
         enable_capture=True,
+        kms_key_id=key_arn,
         initial_sampling_percentage=config.capture_percentage,
         destination_s3_uri=bucket.s3_url_for_object(prefixes.DATA_CAPTURE.rstrip("/")),
         capture_options=[
@@ -107,10 +163,12 @@ def data_capture(config: EndpointConfig, bucket: s3.IBucket) -> sagemaker.CfnEnd
     )
 
 
-def asynchronous(bucket: s3.IBucket) -> sagemaker.CfnEndpointConfig.AsyncInferenceConfigProperty:
+def asynchronous(
+    bucket: s3.IBucket, *, key_arn: str | None
+) -> sagemaker.CfnEndpointConfig.AsyncInferenceConfigProperty:
     answers = bucket.s3_url_for_object(prefixes.ANSWERS.rstrip("/"))
     return sagemaker.CfnEndpointConfig.AsyncInferenceConfigProperty(
         output_config=sagemaker.CfnEndpointConfig.AsyncInferenceOutputConfigProperty(
-            s3_output_path=answers, s3_failure_path=answers
+            s3_output_path=answers, s3_failure_path=answers, kms_key_id=key_arn
         )
     )

@@ -22,3 +22,8 @@ DATA_CAPTURE = "data-capture/"
 ANSWERS = "answers/"  # of an asynchronous endpoint, until Classifier has read them
 GROUND_TRUTH = "ground-truth/"
 MONITORING = "monitoring/"
+
+# Retraining
+RETRAINING = "retraining/"  # the guard's ledger, and what a run evaluates
+RELEASES = "releases/"  # what the endpoint served when
+READY_MARKER = "train/_READY"  # written last: it says that a whole data set is there

@@ -17,18 +17,26 @@ from local.demonstration import Environment, Inbox, labelled_images
 from stacks.config import PROJECT_ROOT, load_environment
 
 
+def _data_prep(*arguments: str) -> None:
+    subprocess.run(
+        [sys.executable, "-m", "data_prep", *arguments, "--quiet"], cwd=PROJECT_ROOT, check=True, timeout=120
+    )
+
+
 @pytest.fixture(scope="session")
-def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small data set, drawn and built by the commands that users run."""
-    folder = tmp_path_factory.mktemp("data")
-    for arguments in (
-        ["sample", str(folder / "sample.tar.gz"), "--train", "60", "--test", "20"],
-        ["build", "--env", "dev", "--archive", str(folder / "sample.tar.gz"), "--output", str(folder / "dataset")],
-    ):
-        subprocess.run(
-            [sys.executable, "-m", "data_prep", *arguments, "--quiet"], cwd=PROJECT_ROOT, check=True, timeout=120
-        )
-    return folder / "dataset"
+def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small archive in CIFAR-100's format, drawn."""
+    path = tmp_path_factory.mktemp("archive") / "sample.tar.gz"
+    _data_prep("sample", str(path), "--train", "60", "--test", "20")
+    return path
+
+
+@pytest.fixture(scope="session")
+def dataset(tmp_path_factory: pytest.TempPathFactory, archive: Path) -> Path:
+    """The data set of that archive."""
+    folder = tmp_path_factory.mktemp("data") / "dataset"
+    _data_prep("build", "--env", "dev", "--archive", str(archive), "--output", str(folder))
+    return folder
 
 
 @pytest.fixture(scope="session")

@@ -64,3 +64,37 @@ def run(*arguments: object) -> int:
     with pytest.raises(SystemExit) as ended:
         command_line.main([str(argument) for argument in arguments])
     return int(ended.value.code or 0)
+
+
+class Pages:
+    """A client that answers one paginated operation, for services that moto lacks."""
+
+    def __init__(self, operation: str, *pages: dict[str, Any]) -> None:
+        self._operation = operation
+        self._pages = pages
+
+    def get_paginator(self, operation: str) -> "Pages":
+        assert operation == self._operation
+        return self
+
+    def paginate(self, **_parameters: Any) -> tuple[dict[str, Any], ...]:
+        return self._pages
+
+
+def deployed_stacks(outputs_by_stack: dict[str, dict[str, str]]) -> Pages:
+    """A CloudFormation client that knows these stacks, each on a page of its own."""
+    return Pages(
+        "describe_stacks",
+        *(
+            {
+                "Stacks": [
+                    {
+                        "StackName": name,
+                        "StackStatus": "UPDATE_COMPLETE",
+                        "Outputs": [{"OutputKey": key, "OutputValue": value} for key, value in outputs.items()],
+                    }
+                ]
+            }
+            for name, outputs in outputs_by_stack.items()
+        ),
+    )

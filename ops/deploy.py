@@ -1,0 +1,71 @@
+"""One command from nothing to a tested environment."""
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from data_prep import aws
+from ops import doctor, smoke
+from ops.artifact import current_artifact
+from ops.cdk import run_cdk
+from ops.errors import OpsError
+from ops.outputs import show_outputs
+from stacks.config import PROJECT_ROOT, EnvironmentConfig, load_environment
+
+ASSEMBLY = PROJECT_ROOT / "cdk.out"
+
+
+def deploy(
+    env: Annotated[str, typer.Option("--env", help="An environment of cdk.json.")] = "dev",
+    archive: Annotated[
+        Path | None,
+        typer.Option(help="Archive in CIFAR-100's format to train on instead of the official one.", show_default=False),
+    ] = None,
+) -> None:
+    """Check, deploy the bucket, train a model unless there is one, deploy the rest, and try it out.
+
+    It can be interrupted and repeated; each step is done only if it is not done yet.
+    """
+    config = load_environment(env)
+    _step("doctor")
+    checks = doctor.examine(config)
+    doctor.show(checks)
+    failed = [check.name for check in checks if check.status == "failed"]
+    if failed:
+        raise OpsError(f"mend first: {', '.join(failed)}")
+
+    _step(f"cdk deploy {env}/Data")
+    run_cdk("synth", "--quiet", "--output", str(ASSEMBLY))
+    _cdk_deploy(f"{env}/Data")
+    with aws.one_line_errors():
+        _train(config, archive)
+    _step(f'cdk deploy "{env}/*"')
+    _cdk_deploy(f"{env}/*")
+    with aws.one_line_errors():
+        _step("smoke test")
+        smoke.show(config, smoke.smoke_test(config))
+        _step("outputs")
+        show_outputs(config)
+
+
+def _train(config: EnvironmentConfig, archive: Path | None) -> None:
+    artifact = current_artifact(config)
+    if artifact and not artifact.flaw:
+        _step(f"data_prep: skipped, {artifact.job} has trained the model as configured")
+        return
+    _step(f"data_prep run, {'because ' + artifact.flaw if artifact else 'there is no model yet'}")
+    arguments = ["run", "--env", config.name, *(["--archive", str(archive)] if archive else [])]
+    status = subprocess.run([sys.executable, "-m", "data_prep", *arguments], cwd=PROJECT_ROOT, check=False).returncode
+    if status:
+        raise OpsError(f"`python -m data_prep {' '.join(arguments)}` ended with status {status}")
+
+
+def _cdk_deploy(pattern: str) -> None:
+    run_cdk("deploy", pattern, f"--app={ASSEMBLY}", "--require-approval=never", "--concurrency=4")
+
+
+def _step(title: str) -> None:
+    typer.secho(f"\n== {title}", bold=True)

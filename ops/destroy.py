@@ -1,0 +1,161 @@
+"""Remove what an environment costs, and tell what is left."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+
+from data_prep import aws
+from ops import templates
+from ops.cdk import run_cdk
+from ops.deploy import ASSEMBLY
+from ops.errors import OpsError
+from ops.outputs import stack_outputs
+from stacks.config import EnvironmentConfig, load_environment
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3.type_defs import ObjectIdentifierTypeDef
+
+
+@dataclass(frozen=True)
+class Kept:
+    """Something of the environment that is still in the account, and how to remove it."""
+
+    what: str
+    removal: str
+
+
+# How to remove what CloudFormation leaves behind, by type
+_REMOVALS = {
+    "AWS::KMS::Key": "aws kms schedule-key-deletion --key-id {id}",
+    "AWS::Logs::LogGroup": "aws logs delete-log-group --log-group-name {id}",
+    "AWS::S3::Bucket": "aws s3 rb s3://{id}",
+    "AWS::SNS::Topic": "aws sns delete-topic --topic-arn {id}",
+    "AWS::SQS::Queue": "aws sqs delete-queue --queue-url {id}",
+}
+
+
+def destroy(
+    env: Annotated[str, typer.Option("--env", help="An environment of cdk.json.")] = "dev",
+    data: Annotated[
+        bool | None,
+        typer.Option(
+            "--data/--keep-data",
+            help="Also remove the bucket with everything in it; default is the environment's removal_policy.",
+            show_default=False,
+        ),
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+) -> None:
+    """Remove all of an environment that costs money by the hour, and list what is kept."""
+    config = load_environment(env)
+    with_data = config.removal_policy == "destroy" if data is None else data
+    with aws.one_line_errors():
+        deployed = stack_outputs(config)
+        if not deployed:
+            raise OpsError(f"environment {env!r} has no stack here: nothing to destroy")
+        bucket = deployed.get("Data", {}).get("BucketName", "")
+        what = f"environment {env}" + (f" and everything in s3://{bucket}" if with_data and bucket else "")
+        if not yes and typer.prompt(f"This removes {what}. Type the environment's name to go on") != env:
+            raise OpsError("nothing was destroyed")
+        retained = _retained(config, deployed, with_data=with_data)
+        run_cdk("synth", "--quiet", "--output", str(ASSEMBLY))
+        compute = [f"{env}/{stack}" for stack in deployed if stack != "Data"]
+        if compute:
+            run_cdk("destroy", *compute, f"--app={ASSEMBLY}", "--exclusively", "--force")
+        if with_data and "Data" in deployed:
+            if bucket:
+                empty_bucket(bucket)
+            run_cdk("destroy", f"{env}/Data", f"--app={ASSEMBLY}", "--exclusively", "--force")
+            _delete_parameters(config)
+            retained = [kept for kept in retained if not _removed_bucket(bucket, kept)]
+        kept = [*retained, *_kept_by_design(config, bucket, with_data=with_data)]
+    console = Console(highlight=False, soft_wrap=True)
+    console.print("\nKept:")
+    for entry in kept:
+        console.print(f"  {entry.what}\n    [dim]to remove:[/] {entry.removal}", markup=True)
+
+
+def _retained(config: EnvironmentConfig, deployed: dict[str, Any], *, with_data: bool) -> list[Kept]:
+    """What CloudFormation will leave behind, by the deployed templates' own deletion policies."""
+    names = {stack: f"{config.stage_name}-{stack}" for stack in deployed if with_data or stack != "Data"}
+    kept = []
+    for stack, template in templates.deployed(names).items():
+        resources = aws.cloudformation().get_paginator("list_stack_resources").paginate(StackName=names[stack])
+        for summary in (entry for page in resources for entry in page["StackResourceSummaries"]):
+            resource = template["Resources"].get(summary["LogicalResourceId"], {})
+            if str(resource.get("DeletionPolicy", "")).startswith("Retain"):
+                physical_id = summary.get("PhysicalResourceId", "")
+                removal = _REMOVALS.get(summary["ResourceType"], "in the console").format(id=physical_id)
+                kept.append(Kept(f"{summary['ResourceType']} {physical_id}", removal))
+    return kept
+
+
+def _removed_bucket(bucket: str, kept: Kept) -> bool:
+    """Delete the bucket itself, which is empty by now, if its stack has let go of it."""
+    if kept.what != f"AWS::S3::Bucket {bucket}":
+        return False
+    aws.s3().delete_bucket(Bucket=bucket)
+    return True
+
+
+def empty_bucket(bucket: str) -> None:
+    """Delete every version of every object, also those that are written meanwhile."""
+    while True:
+        page = aws.s3().list_object_versions(Bucket=bucket)
+        entries = [*page.get("Versions", []), *page.get("DeleteMarkers", [])]
+        if not entries:
+            return
+        objects: list[ObjectIdentifierTypeDef] = [
+            {"Key": entry["Key"], "VersionId": entry["VersionId"]} for entry in entries
+        ]
+        answer = aws.s3().delete_objects(Bucket=bucket, Delete={"Objects": objects, "Quiet": True})
+        if errors := answer.get("Errors"):
+            first = errors[0]
+            raise OpsError(
+                f"s3://{bucket}/{first.get('Key')} cannot be deleted: {first.get('Code')} {first.get('Message')}"
+            )
+
+
+def _delete_parameters(config: EnvironmentConfig) -> None:
+    """What training told SSM names artifacts that are gone."""
+    for name in _parameters(config):
+        aws.ssm().delete_parameter(Name=name)
+
+
+def _parameters(config: EnvironmentConfig) -> list[str]:
+    pages = aws.ssm().get_paginator("get_parameters_by_path").paginate(Path=f"/scones/{config.name}/", Recursive=True)
+    return [parameter["Name"] for page in pages for parameter in page["Parameters"]]
+
+
+def _kept_by_design(config: EnvironmentConfig, bucket: str, *, with_data: bool) -> list[Kept]:
+    kept = []
+    if not with_data:
+        size = sum(
+            entry["Size"]
+            for page in aws.s3().get_paginator("list_object_versions").paginate(Bucket=bucket)
+            for entry in page.get("Versions", [])
+        )
+        removal = f"python -m ops destroy --env {config.name} --data"
+        kept.append(Kept(f"{config.name}/Data with s3://{bucket} ({size / 1e6:,.1f} MB, billed by size)", removal))
+        kept.extend(Kept(f"SSM parameter {name} (free)", removal) for name in _parameters(config))
+    pages = aws.logs().get_paginator("describe_log_groups")
+    for prefix in (f"/aws/sagemaker/Endpoints/{config.endpoint_name}", "/aws/sagemaker/TrainingJobs"):
+        for page in pages.paginate(logGroupNamePrefix=prefix):
+            kept.extend(
+                Kept(
+                    f"log group {group['logGroupName']}, written by SageMaker",
+                    f"aws logs delete-log-group --log-group-name {group['logGroupName']}",
+                )
+                for group in page["logGroups"]
+                if group["logGroupName"] == prefix
+            )
+    kept.append(Kept("SageMaker's list of training jobs (free)", "AWS keeps it"))
+    kept.append(
+        Kept(
+            "stack CDKToolkit, which every CDK application here shares",
+            "aws cloudformation delete-stack --stack-name CDKToolkit",
+        )
+    )
+    return kept

@@ -1,0 +1,55 @@
+"""What the stacks of a deployed environment tell: their outputs."""
+
+import json
+import re
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from data_prep import aws
+from ops.errors import OpsError
+from stacks.config import EnvironmentConfig, load_environment
+
+
+def stack_outputs(config: EnvironmentConfig) -> dict[str, dict[str, str]]:
+    """Outputs by stack (`Data`), of every stack of the environment that is deployed."""
+    # What follows the environment's name starts with a capital: `scones-dev-2-Data` belongs to `dev-2`
+    own = re.compile(rf"{re.escape(config.stage_name)}-([A-Z]\w*)")
+    return {
+        match[1]: {
+            output["OutputKey"]: output["OutputValue"]
+            for output in stack.get("Outputs", [])
+            if not output["OutputKey"].startswith("PublishOutput")  # what CDK hands from stack to stack
+        }
+        for page in aws.cloudformation().get_paginator("describe_stacks").paginate()
+        for stack in page["Stacks"]
+        if (match := own.fullmatch(stack["StackName"])) and stack["StackStatus"] != "DELETE_COMPLETE"
+    }
+
+
+def show_outputs(config: EnvironmentConfig) -> None:
+    """Print the outputs as a table."""
+    table = Table("stack", "output", "value", box=None, header_style="bold", pad_edge=False)
+    table.columns[2].overflow = "fold"
+    for stack, outputs in stack_outputs(config).items():
+        for key, value in sorted(outputs.items()):
+            table.add_row(f"{config.name}/{stack}", key, value)
+    Console(highlight=False).print(table)
+
+
+def outputs(
+    env: Annotated[str, typer.Option("--env", help="An environment of cdk.json.")] = "dev",
+    as_json: Annotated[bool, typer.Option("--json", help="The outputs as JSON on standard output.")] = False,
+) -> None:
+    """Show what the stacks of an environment tell: bucket, endpoint, state machine."""
+    config = load_environment(env)
+    with aws.one_line_errors():
+        found = stack_outputs(config)
+        if not found:
+            raise OpsError(f"environment {env!r} is not deployed: deploy it with `make deploy ENV={env}`")
+        if as_json:
+            typer.echo(json.dumps(found, indent=2))
+        else:
+            show_outputs(config)

@@ -1,0 +1,157 @@
+"""A handful of images through the live environment: does the endpoint answer, does the workflow store?"""
+
+import json
+import time
+import uuid
+from dataclasses import dataclass
+from typing import Annotated
+
+import boto3
+import typer
+from botocore.exceptions import ClientError
+from rich.console import Console
+
+from data_prep import aws
+from lambda_src.errors import InvalidPredictionError
+from lambda_src.probabilities import parse_probabilities
+from ops.errors import OpsError
+from ops.outputs import stack_outputs
+from stacks import prefixes
+from stacks.config import EnvironmentConfig, load_environment
+from stacks.training_job import CONTENT_TYPE
+
+IMAGES = 10
+_POLL_SECONDS = 0.5
+_TIMEOUT_SECONDS = 120
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The endpoint's answer to one test image."""
+
+    key: str
+    true_class: str
+    label: str
+    confidence: float
+    milliseconds: float
+
+
+def smoke_test(config: EnvironmentConfig, *, images: int = IMAGES) -> list[Answer]:
+    """Ask the endpoint about test images of every class, then send the surest one through the workflow.
+
+    Raises OpsError if the endpoint does not serve, answers something else than probabilities or is mostly wrong, or
+    if the workflow does not store the prediction.
+    """
+    outputs = stack_outputs(config)
+    for stack in ("Data", "Model", "Workflow"):
+        if stack not in outputs:
+            raise OpsError(f"{config.name}/{stack} is not deployed: deploy it with `make deploy ENV={config.name}`")
+    bucket = outputs["Data"]["BucketName"]
+    _check_in_service(config)
+    answers = [_ask(config, bucket, key, true_class) for key, true_class in _test_images(config, bucket, images)]
+    right = sum(answer.label == answer.true_class for answer in answers)
+    if 2 * right < len(answers):
+        raise OpsError(
+            f"endpoint {config.endpoint_name} has {right} of {len(answers)} test images right: the order of `classes` "
+            f"in cdk.json may not be the model's; `python -m ops doctor --env {config.name}` compares them"
+        )
+    surest = max(answers, key=lambda answer: answer.confidence)
+    if surest.confidence >= config.confidence_threshold:
+        _classify(outputs["Workflow"]["StateMachineArn"], bucket, surest.key)
+    return answers
+
+
+def _check_in_service(config: EnvironmentConfig) -> None:
+    name = config.endpoint_name
+    try:
+        endpoint = aws.sagemaker().describe_endpoint(EndpointName=name)
+    except ClientError as error:
+        raise OpsError(f"endpoint {name}: {error}: deploy it with `make deploy ENV={config.name}`") from None
+    if endpoint["EndpointStatus"] not in {"InService", "Updating"}:
+        reason = endpoint.get("FailureReason", "no reason given")
+        raise OpsError(f"endpoint {name} is {endpoint['EndpointStatus']}: {reason}")
+
+
+def _test_images(config: EnvironmentConfig, bucket: str, count: int) -> list[tuple[str, str]]:
+    """Key and true class of test images, the classes taking turns."""
+    key = f"{prefixes.TEST_LST}test.lst"
+    try:
+        listing = aws.s3().get_object(Bucket=bucket, Key=key)["Body"].read().decode()
+    except aws.s3().exceptions.NoSuchKey:
+        raise OpsError(
+            f"s3://{bucket}/{key} does not exist: upload a data set with `python -m data_prep run --env {config.name}`"
+        ) from None
+    by_class: dict[int, list[str]] = {}
+    for line in listing.splitlines():
+        _, label, path = line.split("\t")
+        by_class.setdefault(int(float(label)), []).append(f"{prefixes.TEST}{path}")
+    turns = [
+        (keys[turn], config.classes[label])
+        for turn in range(count)
+        for label, keys in sorted(by_class.items())
+        if turn < len(keys)
+    ]
+    return turns[:count]
+
+
+def _ask(config: EnvironmentConfig, bucket: str, key: str, true_class: str) -> Answer:
+    data = aws.s3().get_object(Bucket=bucket, Key=key)["Body"].read()
+    started = time.perf_counter()
+    try:
+        response = boto3.client("sagemaker-runtime").invoke_endpoint(
+            EndpointName=config.endpoint_name, ContentType=CONTENT_TYPE, Accept="application/json", Body=data
+        )
+        probabilities = parse_probabilities(response["Body"].read(), config.classes)
+    except (ClientError, InvalidPredictionError) as error:
+        raise OpsError(f"endpoint {config.endpoint_name} did not classify {key}: {error}") from None
+    confidence = max(probabilities)
+    label = config.classes[probabilities.index(confidence)]
+    return Answer(key, true_class, label, confidence, 1000 * (time.perf_counter() - started))
+
+
+def _classify(state_machine_arn: str, bucket: str, key: str) -> None:
+    """One execution, followed to its end; raises OpsError unless it succeeds."""
+    stepfunctions = boto3.client("stepfunctions")
+    execution = stepfunctions.start_execution(
+        stateMachineArn=state_machine_arn,
+        name=f"smoke-{uuid.uuid4()}",
+        input=json.dumps({"image_data": "", "s3_bucket": bucket, "s3_key": key}),
+    )["executionArn"]
+    deadline = time.monotonic() + _TIMEOUT_SECONDS
+    while time.monotonic() < deadline:
+        described = stepfunctions.describe_execution(executionArn=execution)
+        if described["status"] == "SUCCEEDED":
+            return
+        if described["status"] != "RUNNING":
+            error, cause = described.get("error", described["status"]), described.get("cause", "")
+            raise OpsError(f"the workflow did not classify {key}: {error}: {cause} ({execution})")
+        time.sleep(_POLL_SECONDS)
+    raise OpsError(f"the workflow did not end within {_TIMEOUT_SECONDS} s: {execution}")
+
+
+def show(config: EnvironmentConfig, answers: list[Answer]) -> None:
+    """Two lines about a smoke test that went well."""
+    right = sum(answer.label == answer.true_class for answer in answers)
+    slowest = max(answer.milliseconds for answer in answers)
+    console = Console(highlight=False, soft_wrap=True)
+    console.print(
+        f"[green]✓[/] endpoint {config.endpoint_name}: {right} of {len(answers)} test images right, "
+        f"the slowest answer took {slowest:.0f} ms"
+    )
+    surest = max(answers, key=lambda answer: answer.confidence)
+    if surest.confidence >= config.confidence_threshold:
+        console.print(f"[green]✓[/] workflow: {surest.key} accepted with confidence {surest.confidence:.3f}")
+    else:
+        console.print(
+            f"[yellow]![/] workflow: not tried, no answer reached the confidence of {config.confidence_threshold}"
+        )
+
+
+def smoke(
+    env: Annotated[str, typer.Option("--env", help="An environment of cdk.json.")] = "dev",
+    images: Annotated[int, typer.Option(min=1, max=100, help="Test images to ask the endpoint about.")] = IMAGES,
+) -> None:
+    """Send a handful of test images to the live endpoint and one through the workflow."""
+    config = load_environment(env)
+    with aws.one_line_errors():
+        show(config, smoke_test(config, images=images))

@@ -1,0 +1,160 @@
+"""One click, in a local cloud of its own: two environments side by side, deployed, tried out, compared, destroyed."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import boto3
+import pytest
+
+from local import deployment
+from local.cloud import LocalCloud
+from stacks.config import PROJECT_ROOT
+from tests.local.conftest import use
+
+Run = subprocess.CompletedProcess[str]
+
+
+@pytest.fixture(scope="module")
+def empty_cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCloud]:
+    directory = tmp_path_factory.mktemp("one-click")
+    cloud = LocalCloud.start(directory)
+    try:
+        deployment.bootstrap(cloud)
+        yield cloud
+    finally:
+        LocalCloud.stop_running(directory)
+
+
+@pytest.fixture(autouse=True)
+def _local_aws(monkeypatch: pytest.MonkeyPatch, empty_cloud: LocalCloud, _no_real_aws: None) -> None:
+    """Takes the place of conftest's, whose cloud the other tests need undestroyed."""
+    use(empty_cloud, monkeypatch)
+
+
+def ops(cloud: LocalCloud, *arguments: str) -> Run:
+    return subprocess.run(
+        [sys.executable, "-m", "ops", *arguments],
+        cwd=PROJECT_ROOT,
+        env=cloud.environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=600,
+    )
+
+
+def succeeded(run: Run) -> str:
+    assert run.returncode == 0, run.stdout[-3000:] + run.stderr[-3000:]
+    return run.stdout
+
+
+@pytest.fixture(scope="module")
+def first_deployments(empty_cloud: LocalCloud, archive: Path) -> dict[str, str]:
+    """What `ops deploy` said of each environment."""
+    return {
+        environment: succeeded(ops(empty_cloud, "deploy", "--env", environment, "--archive", str(archive)))
+        for environment in ("dev", "prod")
+    }
+
+
+def stack_names() -> set[str]:
+    pages = boto3.client("cloudformation").get_paginator("describe_stacks").paginate()
+    return {s["StackName"] for page in pages for s in page["Stacks"] if s["StackStatus"] != "DELETE_COMPLETE"}
+
+
+def bucket_of(environment: str) -> str:
+    (stack,) = boto3.client("cloudformation").describe_stacks(StackName=f"scones-{environment}-Data")["Stacks"]
+    return next(output["OutputValue"] for output in stack["Outputs"] if output["OutputKey"] == "BucketName")
+
+
+def test_one_command_leads_from_nothing_to_a_tried_endpoint(first_deployments: dict[str, str]) -> None:
+    for environment, said in first_deployments.items():
+        assert "data_prep run, there is no model yet" in said
+        assert f"✓ endpoint scones-{environment}:" in said
+        outputs = said.rpartition("== outputs")[2]
+        for output in ("BucketName", "EndpointName", "StateMachineArn", "AlertTopicArn"):
+            assert output in outputs
+
+
+def test_two_environments_share_nothing_but_the_account(first_deployments: dict[str, str]) -> None:
+    assert bucket_of("dev") != bucket_of("prod")
+    artifacts = {
+        environment: boto3.client("ssm").get_parameter(Name=f"/scones/{environment}/model/artifact-uri")["Parameter"][
+            "Value"
+        ]
+        for environment in ("dev", "prod")
+    }
+    for environment, artifact in artifacts.items():
+        assert artifact.startswith(f"s3://{bucket_of(environment)}/models/scones-{environment}-")
+
+
+def test_a_second_deployment_trains_nothing(empty_cloud: LocalCloud, first_deployments: dict[str, str]) -> None:
+    said = succeeded(ops(empty_cloud, "deploy", "--env", "dev"))
+    assert "data_prep: skipped" in said
+    assert "✓ endpoint scones-dev:" in said
+
+
+def test_the_doctor_finds_the_environment_fit(empty_cloud: LocalCloud, first_deployments: dict[str, str]) -> None:
+    checks = {check["name"]: check for check in json.loads(succeeded(ops(empty_cloud, "doctor", "--json")))}
+    for name in ("packages", "Node", "CDK", "credentials", "region", "bootstrap", "model artifact"):
+        assert checks[name]["status"] == "ok", checks[name]
+    assert checks["alert subscription"]["found"] == "nobody is told of failures"
+
+
+def test_nothing_differs_from_what_was_just_deployed(
+    empty_cloud: LocalCloud, first_deployments: dict[str, str]
+) -> None:
+    assert "No difference from what is deployed as dev" in succeeded(ops(empty_cloud, "diff", "--env", "dev"))
+
+
+def test_the_smoke_test_fails_when_the_model_is_asked_in_vain(
+    empty_cloud: LocalCloud, first_deployments: dict[str, str]
+) -> None:
+    sagemaker = boto3.client("sagemaker")
+    config_name = sagemaker.describe_endpoint(EndpointName="scones-dev")["EndpointConfigName"]
+    sagemaker.delete_endpoint(EndpointName="scones-dev")
+    try:
+        run = ops(empty_cloud, "smoke", "--env", "dev")
+        assert run.returncode == 1
+        assert "endpoint scones-dev: " in run.stderr
+        assert "make deploy ENV=dev" in run.stderr
+    finally:
+        sagemaker.create_endpoint(EndpointName="scones-dev", EndpointConfigName=config_name)
+
+
+def test_destroying_dev_leaves_nothing_of_it_and_prod_alone(
+    empty_cloud: LocalCloud, first_deployments: dict[str, str]
+) -> None:
+    bucket = bucket_of("dev")
+    said = succeeded(ops(empty_cloud, "destroy", "--env", "dev", "--yes"))
+    assert "Kept:" in said
+    assert not [name for name in stack_names() if name.startswith("scones-dev-")]
+    assert bucket not in {entry["Name"] for entry in boto3.client("s3").list_buckets()["Buckets"]}
+    parameters = boto3.client("ssm").get_parameters_by_path(Path="/scones/", Recursive=True)["Parameters"]
+    assert {parameter["Name"].split("/")[2] for parameter in parameters} == {"prod"}
+    succeeded(ops(empty_cloud, "smoke", "--env", "prod"))
+
+
+def test_what_is_destroyed_shows_as_new_in_the_diff(empty_cloud: LocalCloud, first_deployments: dict[str, str]) -> None:
+    run = ops(empty_cloud, "diff", "--env", "dev")
+    assert run.returncode == 2
+    assert "[+] AWS::SageMaker::Endpoint" in run.stdout
+
+
+def test_destroying_prod_keeps_its_data_until_that_is_asked_for(
+    empty_cloud: LocalCloud, first_deployments: dict[str, str]
+) -> None:
+    bucket = bucket_of("prod")
+    said = succeeded(ops(empty_cloud, "destroy", "--env", "prod", "--yes"))
+    assert {name for name in stack_names() if name.startswith("scones-prod-")} == {"scones-prod-Data"}
+    assert f"prod/Data with s3://{bucket}" in said
+    assert "python -m ops destroy --env prod --data" in said
+    assert "aws logs delete-log-group --log-group-name /aws/vendedlogs/states/scones-prod-classification" in said
+    assert boto3.client("s3").list_objects_v2(Bucket=bucket, Prefix="models/")["KeyCount"] > 0
+
+    succeeded(ops(empty_cloud, "destroy", "--env", "prod", "--data", "--yes"))
+    assert not [name for name in stack_names() if name.startswith("scones-prod-")]
+    assert bucket not in {entry["Name"] for entry in boto3.client("s3").list_buckets()["Buckets"]}

@@ -1,0 +1,50 @@
+"""`python -m ops destroy`: that it asks, and that an emptied bucket is empty."""
+
+from collections.abc import Iterator
+
+import pytest
+from moto import mock_aws
+
+from data_prep import aws
+from ops.destroy import empty_bucket
+from tests.unit.ops.conftest import deployed_stacks, run
+
+
+@pytest.fixture(autouse=True)
+def account(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    with mock_aws():
+        yield
+
+
+def test_an_emptied_bucket_holds_no_version_and_no_marker() -> None:
+    s3 = aws.s3()
+    s3.create_bucket(Bucket="full")
+    s3.put_bucket_versioning(Bucket="full", VersioningConfiguration={"Status": "Enabled"})
+    for number in range(1, 1006):  # more than one request takes
+        s3.put_object(Bucket="full", Key=f"key with spaces/{number}", Body=b"")
+    s3.put_object(Bucket="full", Key="key with spaces/1", Body=b"newer")
+    s3.delete_object(Bucket="full", Key="key with spaces/2")
+    empty_bucket("full")
+    listing = s3.list_object_versions(Bucket="full")
+    assert not listing.get("Versions")
+    assert not listing.get("DeleteMarkers")
+    s3.delete_bucket(Bucket="full")
+
+
+def test_an_environment_that_is_not_deployed_cannot_be_destroyed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(aws, "cloudformation", lambda: deployed_stacks({"scones-dev-2-Data": {}}))
+    assert run("destroy", "--env", "dev", "--yes") == 1
+    assert capsys.readouterr().err == "Error: environment 'dev' has no stack here: nothing to destroy\n"
+
+
+def test_it_asks_first_and_takes_only_the_name_for_an_answer(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # Knows how to list stacks only: anything more would fail
+    monkeypatch.setattr(aws, "cloudformation", lambda: deployed_stacks({"scones-dev-Data": {"BucketName": "full"}}))
+    monkeypatch.setattr("typer.prompt", lambda _: "yes")
+    assert run("destroy", "--env", "dev") == 1
+    assert "nothing was destroyed" in capsys.readouterr().err

@@ -1,0 +1,260 @@
+"""`python -m ops doctor`: what it looks at in an account, and what it advises."""
+
+import json
+from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any
+
+import boto3
+import pytest
+from botocore.exceptions import ClientError
+from moto import mock_aws
+
+from data_prep import aws
+from ops import doctor
+from ops.artifact import current_artifact
+from ops.doctor import Check
+from stacks.config import EnvironmentConfig, parse_environment
+from stacks.training_job import hyperparameters
+from tests.unit.ops.conftest import Pages, deployed_stacks, run
+
+CONFIG = parse_environment("dev", {"endpoint": {"instance_count": 2}})
+ARTIFACT = "s3://models/models/job-1/output/model.tar.gz"
+
+
+@pytest.fixture(autouse=True)
+def account(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """An empty account inside the process."""
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    with mock_aws():
+        yield
+
+
+def only(checks: Iterator[Check]) -> Check:
+    (check,) = checks
+    return check
+
+
+def hand_over(config: EnvironmentConfig, **metadata: Any) -> None:
+    """What training leaves behind."""
+    aws.s3().create_bucket(Bucket="models")
+    aws.s3().put_object(Bucket="models", Key="models/job-1/output/model.tar.gz", Body=b"model")
+    known = {"job": "job-1", "classes": config.classes, "hyperparameters": hyperparameters(config), **metadata}
+    aws.ssm().put_parameter(Name=config.model_metadata_parameter, Value=json.dumps(known), Type="String")
+    aws.ssm().put_parameter(Name=config.artifact_parameter, Value=ARTIFACT, Type="String")
+
+
+def test_the_tools_of_this_very_environment_are_as_pinned() -> None:
+    assert [check for check in doctor.tools() if check.status != "ok"] == []
+
+
+def test_a_package_of_another_version_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "_installed", lambda name: None if name == "pydantic" else "1.0")
+    (packages,) = [check for check in doctor.tools() if check.name == "packages"]
+    assert packages.status == "failed"
+    assert "pydantic missing instead of " in packages.found
+    assert "typer 1.0 instead of " in packages.found
+    assert packages.mend == "make setup"
+
+
+def test_a_tool_that_does_not_run_is_failed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "_version", lambda _: "")
+    found = {check.name: check for check in doctor.tools()}
+    assert (found["Node"].status, found["CDK"].status) == ("failed", "failed")
+    assert found["CDK"].found == "does not run"
+
+
+def test_credentials_and_region_are_shown() -> None:
+    os_checks = {check.name: check for check in doctor.account()}
+    assert os_checks["region"].found == "us-east-1"
+    assert "in account 123456789012" in os_checks["credentials"].found
+
+
+def test_without_credentials_nothing_else_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Refusing:
+        def get_caller_identity(self) -> None:
+            raise ClientError({"Error": {"Code": "ExpiredToken", "Message": "expired"}}, "GetCallerIdentity")
+
+    monkeypatch.setattr(doctor, "boto3", SimpleNamespace(client=lambda _: Refusing(), Session=boto3.Session))
+    checks = doctor.examine(CONFIG)
+    assert checks[-1].name == "credentials"
+    assert "expired" in checks[-1].found
+    assert "aws sso login" in checks[-1].mend
+
+
+def test_without_a_region_it_says_how_to_set_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("AWS_DEFAULT_REGION")
+    monkeypatch.setenv("AWS_CONFIG_FILE", "/dev/null")
+    check = only(doctor.account())
+    assert (check.status, check.mend) == ("failed", "set AWS_REGION, or a region in the AWS profile")
+
+
+def test_a_region_without_sagemaker_is_failed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-nowhere-1")
+    region = next(doctor.account())
+    assert (region.status, region.found) == ("failed", "us-nowhere-1 has no SageMaker")
+
+
+@pytest.mark.parametrize(("version", "status"), [(None, "failed"), ("5", "failed"), ("6", "ok"), ("33", "ok")])
+def test_the_bootstrap_version_must_suffice(version: str | None, status: str) -> None:
+    if version:
+        aws.ssm().put_parameter(Name=doctor.BOOTSTRAP_PARAMETER, Value=version, Type="String")
+    check = only(doctor.bootstrap(CONFIG))
+    assert check.status == status
+    assert ("cdk bootstrap" in check.mend) == (status == "failed")
+
+
+ENOUGH = {
+    "ml.m5.large for endpoint usage": 4.0,
+    "ml.m5.large for transform job usage": 1.0,
+    "ml.p3.2xlarge for training job usage": 1.0,
+}
+
+
+def quota_status(monkeypatch: pytest.MonkeyPatch, **changes: float) -> dict[str, str]:
+    """Status by kind of usage, such as training_job, in an account that has enough but for the changes."""
+    values = {name: changes.get(kind_of(name), value) for name, value in ENOUGH.items()}
+    pages = [{"Quotas": [{"QuotaName": name, "Value": value}]} for name, value in values.items()]
+    monkeypatch.setattr(doctor, "boto3", SimpleNamespace(client=lambda _: Pages("list_service_quotas", *pages)))
+    return {kind_of(check.name): check.status for check in doctor.quotas(CONFIG)}
+
+
+def kind_of(quota: str) -> str:
+    return quota.partition(" for ")[2].removesuffix(" usage").replace(" ", "_")
+
+
+def test_enough_quota_is_ok(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert set(quota_status(monkeypatch).values()) == {"ok"}
+
+
+def test_quota_for_one_fleet_but_not_for_two_is_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert quota_status(monkeypatch, endpoint=3)["endpoint"] == "warning"
+    assert quota_status(monkeypatch, endpoint=1)["endpoint"] == "failed"
+
+
+def test_no_quota_to_train_is_fatal_only_until_a_model_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert quota_status(monkeypatch, training_job=0)["training_job"] == "failed"
+    hand_over(CONFIG)
+    assert quota_status(monkeypatch, training_job=0)["training_job"] == "warning"
+
+
+def test_spot_and_scaling_ask_for_their_own_quotas() -> None:
+    config = parse_environment(
+        "dev", {"training": {"spot": True}, "endpoint": {"instance_count": 1, "max_instance_count": 3}}
+    )
+    needed = doctor.needed_instances(config)
+    assert needed["ml.p3.2xlarge for spot training job usage"] == (1, 1)
+    assert needed["ml.m5.large for endpoint usage"] == (3, 6)
+
+
+def test_an_artifact_that_fits_is_ok() -> None:
+    hand_over(CONFIG)
+    assert only(doctor.artifact(CONFIG)) == Check("model artifact", "ok", f"{ARTIFACT} of job-1")
+
+
+def test_no_artifact_yet_is_a_warning_with_the_command() -> None:
+    check = only(doctor.artifact(CONFIG))
+    assert check.status == "warning"
+    assert "python -m data_prep run --env dev" in check.mend
+
+
+@pytest.mark.parametrize(
+    ("metadata", "flaw"),
+    [
+        ({"classes": ["bus", "tractor"]}, "it was trained for bus, tractor; configured are bicycle, motorcycle"),
+        (
+            {"hyperparameters": {**hyperparameters(CONFIG), "epochs": "30"}},
+            "it was trained with epochs 30 instead of 100",
+        ),
+    ],
+)
+def test_an_artifact_of_another_configuration_is_flawed(metadata: dict[str, Any], flaw: str) -> None:
+    hand_over(CONFIG, **metadata)
+    artifact = current_artifact(CONFIG)
+    assert artifact
+    assert artifact.flaw == flaw
+
+
+def test_an_artifact_that_is_gone_is_flawed() -> None:
+    hand_over(CONFIG)
+    aws.s3().delete_object(Bucket="models", Key="models/job-1/output/model.tar.gz")
+    artifact = current_artifact(CONFIG)
+    assert artifact
+    assert artifact.flaw == "the object does not exist"
+
+
+def deploy_data_stack(monkeypatch: pytest.MonkeyPatch, name: str = "scones-dev-Data") -> None:
+    client = deployed_stacks({"CDKToolkit": {}, name: {"AlertTopicArn": "arn:aws:sns:us-east-1:123456789012:topic"}})
+    monkeypatch.setattr(aws, "cloudformation", lambda: client)
+
+
+def subscribe(monkeypatch: pytest.MonkeyPatch, *entries: dict[str, str]) -> None:
+    pages = [{"Subscriptions": [entry]} for entry in entries]
+    client = Pages("list_subscriptions_by_topic", *pages)
+    monkeypatch.setattr(doctor, "boto3", SimpleNamespace(client=lambda _: client))
+
+
+def test_a_topic_without_readers_is_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
+    deploy_data_stack(monkeypatch)
+    subscribe(monkeypatch)
+    check = only(doctor.subscription(CONFIG))
+    assert (check.status, check.found) == ("warning", "nobody is told of failures")
+
+
+def test_another_environment_of_a_similar_name_is_not_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    deploy_data_stack(monkeypatch, "scones-dev-2-Data")
+    assert only(doctor.subscription(CONFIG)).found == "dev/Data is not deployed yet"
+
+
+@pytest.mark.parametrize(
+    ("arn", "status", "mend"),
+    [
+        ("arn:aws:sns:us-east-1:123456789012:topic:1", "ok", ""),
+        ("PendingConfirmation", "warning", "follow the link in the message from AWS Notifications"),
+        (None, "warning", "make deploy ENV=dev"),
+    ],
+)
+def test_a_subscription_must_be_confirmed(
+    monkeypatch: pytest.MonkeyPatch, arn: str | None, status: str, mend: str
+) -> None:
+    deploy_data_stack(monkeypatch)
+    others = {"Endpoint": "other@example.com", "SubscriptionArn": "arn:aws:sns:us-east-1:123456789012:topic:2"}
+    subscribe(monkeypatch, others, *([{"Endpoint": "ops@example.com", "SubscriptionArn": arn}] if arn else []))
+    config = parse_environment("dev", {"alert_email": "ops@example.com"})
+    check = only(doctor.subscription(config))
+    assert (check.status, check.mend) == (status, mend)
+
+
+def test_what_may_not_be_read_is_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(_config: EnvironmentConfig) -> Iterator[Check]:
+        raise ClientError({"Error": {"Code": "AccessDenied", "Message": "no"}}, "ListServiceQuotas")
+
+    aws.ssm().put_parameter(Name=doctor.BOOTSTRAP_PARAMETER, Value="30", Type="String")
+    deploy_data_stack(monkeypatch, "another-stack")
+    refused.__name__ = "quotas"
+    monkeypatch.setattr(doctor, "quotas", refused)
+    (check,) = [check for check in doctor.examine(CONFIG) if check.name == "quotas"]
+    assert check.status == "warning"
+    assert "AccessDenied" in check.found
+
+
+def test_the_exit_status_says_whether_to_deploy(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found: list[Check] = [Check("one", "warning", "[so] so", "do something")]
+    monkeypatch.setattr(doctor, "examine", lambda _: found)
+    assert run("doctor", "--env", "dev") == 0
+    assert "[so] so" in capsys.readouterr().out
+    found.append(Check("two", "failed", "bad", "do more"))
+    assert run("doctor", "--env", "dev", "--json") == 1
+    assert json.loads(capsys.readouterr().out)[1] == {
+        "name": "two",
+        "status": "failed",
+        "found": "bad",
+        "mend": "do more",
+    }
+
+
+def test_an_unknown_environment_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("doctor", "--env", "nowhere") == 1
+    assert capsys.readouterr().err == "Error: environment 'nowhere' is not in cdk.json; it has dev, prod\n"
