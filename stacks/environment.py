@@ -6,6 +6,7 @@ from constructs import Construct
 from stacks.bulk_stack import BulkStack
 from stacks.config import EnvironmentConfig
 from stacks.data_stack import DataStack
+from stacks.deploy_role_stack import DeployRoleStack
 from stacks.model_stack import ModelStack
 from stacks.monitoring_stack import MonitoringStack
 from stacks.workflow_stack import WorkflowStack
@@ -40,5 +41,16 @@ class Environment(Stage):
             state_machine_log_group=workflow.state_machine_log_group,
             dead_letters=workflow.dead_letters,
         )
+        if config.github_repository:
+            DeployRoleStack(
+                self,
+                "DeployRole",
+                config=config,
+                repository=config.github_repository,
+                bucket=data.bucket,
+                alert_topic=data.alert_topic,
+                sagemaker_role=data.sagemaker_role,
+                state_machine=workflow.state_machine,
+            )
         Tags.of(self).add("application", "scones-unlimited")
         Tags.of(self).add("environment", config.name)
