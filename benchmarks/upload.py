@@ -20,8 +20,9 @@ from pathlib import Path
 import boto3
 
 from data_prep import aws
-from data_prep.dataset import FORMAT_VERSION, IMAGES, LISTS, ArchiveInfo, ListLine, Manifest, Split, write_list
+from data_prep.dataset import FORMAT_VERSION, IMAGES, LISTS, ArchiveInfo, Manifest, Split, write_list
 from data_prep.upload import upload_dataset
+from lambda_src.lst_file import ListLine
 
 COUNTS = {"train": 1000, "test": 200}  # as the bicycles and motorcycles of CIFAR-100
 IMAGE_BYTES = 2400  # of a 32x32 PNG, on average

@@ -19,8 +19,6 @@ from data_prep.dataset import (
     MANIFEST,
     REJECTED,
     ArchiveInfo,
-    DataDigest,
-    ListLine,
     Manifest,
     Rejection,
     Split,
@@ -31,6 +29,7 @@ from data_prep.fetch import CIFAR_100
 from data_prep.files import only_one, replaced_folder
 from data_prep.images import PNG_COMPRESS_LEVEL, BadImageError, PixelChecks, decode, encode_png
 from data_prep.progress import Progress, silent
+from lambda_src.lst_file import DataDigest, ListLine
 
 MAX_REJECTED_SHARE = 0.01
 _LONGEST_STEM = 100

@@ -9,14 +9,14 @@ manifest.json
 import dataclasses
 import json
 from collections.abc import Iterable, Iterator
-from hashlib import sha256
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from data_prep.errors import DataSetError
+from lambda_src.lst_file import ListLine, parse_lines
 from stacks import prefixes
 from stacks.config import PROJECT_ROOT
 
@@ -35,33 +35,6 @@ def default_folder(environment: str) -> Path:
     return PROJECT_ROOT / "data" / environment
 
 
-@dataclasses.dataclass(frozen=True)
-class ListLine:
-    """One line of a `.lst` file: `index<TAB>label<TAB>path`, the path relative to the split's image folder."""
-
-    index: int
-    label: int
-    path: str
-
-    def __str__(self) -> str:
-        return f"{self.index}\t{self.label}\t{self.path}"
-
-
-def parse_line(text: str) -> ListLine:
-    """One line without its end; raises ValueError with the reason. The path stays below the split's folder."""
-    fields = text.split("\t")
-    if len(fields) != 3:
-        raise ValueError(f"{len(fields)} fields instead of index, label and path with tabs between: {text[:60]!r}")
-    index, label, path = fields
-    for name, value in (("index", index), ("label", label)):
-        if not (value.isascii() and value.isdigit()) or len(value) > 9:
-            raise ValueError(f"{name} {value[:20]!r} is not a whole number from 0")
-    parts = PurePosixPath(path).parts
-    if not parts or path.startswith("/") or ".." in parts or "\\" in path or not path.isprintable():
-        raise ValueError(f"path {path[:60]!r} is not one below the split's folder")
-    return ListLine(int(index), int(label), path)
-
-
 def write_list(file: Path, lines: Iterable[ListLine]) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8", newline="\n")
@@ -71,28 +44,9 @@ def read_list(file: Path) -> Iterator[tuple[int, ListLine | ValueError]]:
     """Each non-empty line with its number, or what is wrong with it; raises DataSetError if there is no such file."""
     try:
         with file.open(encoding="utf-8", errors="surrogateescape", newline="\n") as lines:
-            for number, text in enumerate(lines, 1):
-                if not text.strip():
-                    continue
-                try:
-                    yield number, parse_line(text.rstrip("\r\n"))
-                except ValueError as error:
-                    yield number, error
+            yield from parse_lines(lines)
     except OSError as error:
         raise DataSetError(f"{file}: cannot be read: {error.strerror}") from None
-
-
-class DataDigest:
-    """One sha256 over every `.lst` line with its file's sha256: equal data has an equal digest."""
-
-    def __init__(self) -> None:
-        self._sha256 = sha256()
-
-    def add(self, split: str, line: ListLine, file_sha256: str) -> None:
-        self._sha256.update(f"{split}\t{line}\t{file_sha256}\n".encode("utf-8", "surrogateescape"))
-
-    def hexdigest(self) -> str:
-        return self._sha256.hexdigest()
 
 
 @dataclass(frozen=True, config=_STRICT)

@@ -4,7 +4,6 @@ The name of a job tells the environment, the data and the parameters that it is 
 the job of an interrupted run instead of starting, and paying for, a second one.
 """
 
-import hashlib
 import json
 import re
 import time
@@ -22,8 +21,9 @@ from data_prep.progress import Progress, silent
 from data_prep.upload import compare
 from data_prep.validate import validate_dataset
 from stacks import prefixes
+from stacks.code_version import code_version
 from stacks.config import EnvironmentConfig
-from stacks.training_job import ACCURACY_METRIC, hyperparameters, training_job_request
+from stacks.training_job import ACCURACY_METRIC, hyperparameters, job_base_name, training_job_request
 
 if TYPE_CHECKING:
     from mypy_boto3_sagemaker.type_defs import DescribeTrainingJobResponseTypeDef
@@ -92,7 +92,7 @@ def start_training(
         )
     stack = aws.data_stack(config)
     image = image_uri(stack.region)
-    base = _base_name(config, manifest.data_digest, image, parameters)
+    base = job_base_name(config, manifest.data_digest)
     latest = _latest_attempt(base)
     if latest and not force and latest[1] in ("InProgress", "Stopping", "Completed"):
         return f"{base}-{latest[0]}", False
@@ -119,8 +119,8 @@ def start_training(
         image=image,
         num_training_samples=str(samples),
         # A spot job that ran out of time is continued by the next attempt; a forced one starts from nothing
-        checkpoint_prefix=f"{prefixes.MODELS}{name if force else base}/checkpoints/",
-        tags={"data-digest": manifest.data_digest},
+        checkpoint_uri=f"s3://{stack.bucket}/{prefixes.MODELS}{name if force else base}/checkpoints/",
+        tags={"data-digest": manifest.data_digest, "code-version": code_version()},
     )
     # Beside the artifact lies what it was trained on
     aws.s3().put_object(Bucket=stack.bucket, Key=_manifest_key(name), Body=(folder / MANIFEST).read_bytes())
@@ -139,12 +139,6 @@ def image_uri(region: str) -> str:
 
     uri: str = image_uris.retrieve("image-classification", region)
     return uri
-
-
-def _base_name(config: EnvironmentConfig, data_digest: str, image: str, parameters: dict[str, str]) -> str:
-    """What decides the model; the instance it is trained on does not."""
-    decisive = json.dumps([image, parameters], sort_keys=True).encode()
-    return f"{config.stage_name}-{data_digest[:8]}-{hashlib.sha256(decisive).hexdigest()[:8]}"
 
 
 def _latest_attempt(base: str) -> tuple[int, str] | None:

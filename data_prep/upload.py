@@ -168,7 +168,7 @@ def _listing(bucket: str) -> dict[str, Stored]:
         for prefix in (*_CHANNEL_PREFIXES, MANIFEST)
         for page in pages.paginate(Bucket=bucket, Prefix=prefix)
         for item in page.get("Contents", [])
-        if not item["Key"].endswith("/")
+        if not item["Key"].endswith("/") and item["Key"] != prefixes.READY_MARKER
     }
 
 

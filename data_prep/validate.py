@@ -6,10 +6,11 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from data_prep.dataset import IMAGES, LISTS, MANIFEST, DataDigest, Manifest, read_list
+from data_prep.dataset import IMAGES, LISTS, MANIFEST, Manifest, read_list
 from data_prep.errors import DataSetError
 from data_prep.images import BadImageError, PixelChecks, decode
 from data_prep.progress import Progress, silent
+from lambda_src.lst_file import DataDigest
 
 MAX_IMAGE_BYTES = 32 << 20
 

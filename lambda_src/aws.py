@@ -9,16 +9,20 @@ from botocore.exceptions import ClientError
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
+    from mypy_boto3_sagemaker import SageMakerClient
     from mypy_boto3_sagemaker_runtime import SageMakerRuntimeClient
     from mypy_boto3_ssm import SSMClient
+    from mypy_boto3_stepfunctions import SFNClient
 
 # Two tries of at most 1 s + 5 s and one pause of at most 1 s end before the functions' time-out of 15 s;
 # further attempts are the state machine's, where they are visible and cost nothing while they wait.
+MAX_CONNECTIONS = 32
 _BOUNDED = Config(
     connect_timeout=1,
     read_timeout=5,
     retries={"mode": "standard", "total_max_attempts": 2},
     tcp_keepalive=True,
+    max_pool_connections=MAX_CONNECTIONS,
 )
 
 _TRANSIENT_CODES = {
@@ -47,8 +51,18 @@ def sagemaker_runtime() -> "SageMakerRuntimeClient":
 
 
 @cache
+def sagemaker() -> "SageMakerClient":
+    return boto3.client("sagemaker", config=_BOUNDED)
+
+
+@cache
 def ssm() -> "SSMClient":
     return boto3.client("ssm", config=_BOUNDED)
+
+
+@cache
+def stepfunctions() -> "SFNClient":
+    return boto3.client("stepfunctions", config=_BOUNDED)
 
 
 def is_transient(error: ClientError) -> bool:

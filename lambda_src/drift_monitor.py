@@ -30,6 +30,7 @@ class Window:
     start: datetime
     end: datetime
     tally: Tally
+    last_hour: int = 0
     under_threshold: int = 0
     damaged: int = 0
 
@@ -48,7 +49,7 @@ def handler(event: dict[str, Any], _context: object) -> Report:
     except (BaselineMissingError, BaselineError) as error:
         problem = error  # the captures are counted all the same: whether there are any is an alarm of its own
     window = count_captures(start, end, baseline)
-    values: dict[metrics.Metric, float] = {metrics.CAPTURED_REQUESTS: window.requests}
+    values: dict[metrics.Metric, float] = {metrics.CAPTURED_REQUESTS: window.last_hour}
     if window.requests:
         values[metrics.UNDER_THRESHOLD] = _percent(window)
     if baseline is None:
@@ -87,6 +88,7 @@ def count_captures(start: datetime, end: datetime, baseline: Baseline | None) ->
     wanted = settings.drift_monitor()
     window = Window(start, end, Tally(baseline.confidence_edges if baseline else (), len(wanted.classes)))
     damage = Damage()
+    last_hour = end - timedelta(hours=1)
     for capture in read_bucket(
         aws.s3(),
         wanted.bucket_name,
@@ -97,6 +99,7 @@ def count_captures(start: datetime, end: datetime, baseline: Baseline | None) ->
         until=end,
     ):
         window.tally.add(capture.probabilities.index(capture.confidence), capture.confidence)
+        window.last_hour += capture.time >= last_hour
         window.under_threshold += capture.confidence < wanted.confidence_threshold
     window.damaged = damage.count
     return window

@@ -24,17 +24,21 @@ _JPEG_SOF = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 
 def check_image(data: bytes, *, name: str) -> None:
     """Raise CorruptImageError or ImageTooLargeError unless `data` is one whole PNG or JPEG called `name`."""
-    if data.startswith(_PNG_SIGNATURE):
-        width, height = _png_size(data, name)
-    elif data.startswith(_JPEG_SOI):
-        width, height = _jpeg_size(data, name)
-    else:
-        found = f"bytes that start with {data[:8].hex(' ')}" if data else "empty"
-        raise CorruptImageError(f"neither PNG nor JPEG, but {found}: {name}")
+    width, height = image_size(data, name=name)
     if width == 0 or height == 0:
         raise CorruptImageError(f"{width}x{height} pixels: {name}")
     if width * height > MAX_PIXELS:
         raise ImageTooLargeError(f"{width}x{height} pixels, at most {MAX_PIXELS:,} are taken: {name}")
+
+
+def image_size(data: bytes, *, name: str = "") -> tuple[int, int]:
+    """Width and height in pixels; raises CorruptImageError unless the structure is whole."""
+    if data.startswith(_PNG_SIGNATURE):
+        return _png_size(data, name)
+    if data.startswith(_JPEG_SOI):
+        return _jpeg_size(data, name)
+    found = f"bytes that start with {data[:8].hex(' ')}" if data else "empty"
+    raise CorruptImageError(f"neither PNG nor JPEG, but {found}: {name}")
 
 
 def _png_size(data: bytes, name: str) -> tuple[int, int]:

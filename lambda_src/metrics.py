@@ -31,9 +31,10 @@ CONFIDENCE = Metric("Confidence", "None")
 # Every function: attempts that ended in an error, by its class name; a later attempt may have succeeded
 IMAGE_ERRORS = Metric("ImageErrors", "Count")
 ERROR_DIMENSION = "Error"
-# The drift monitor, of its last window; no score without enough requests
-DRIFT_SCORE = Metric("DriftScore", "None")
+# The drift monitor: of the last hour, so that hours add up
 CAPTURED_REQUESTS = Metric("CapturedRequests", "Count")
+# The drift monitor: of its whole window; no score without enough requests
+DRIFT_SCORE = Metric("DriftScore", "None")
 UNDER_THRESHOLD = Metric("UnderThreshold", "Percent")
 # Answers whose truth became known later, at the time of the answer
 LABELLED_ANSWERS = Metric("LabelledAnswers", "Count")

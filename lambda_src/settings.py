@@ -4,6 +4,7 @@ import json
 import os
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -77,6 +78,42 @@ def _confidence_threshold() -> float:
     if not 0 < threshold <= 1:  # also refuses NaN
         raise ValueError(f"CONFIDENCE_THRESHOLD must be above 0 and at most 1, not {threshold}")
     return threshold
+
+
+@dataclass(frozen=True)
+class RetrainingSettings:
+    """What the functions of the retraining workflow share; stacks/retraining_stack.py writes it."""
+
+    bucket_name: str
+    endpoint_name: str
+    stage_name: str  # prefix of the names of jobs, models and endpoint configs
+    classes: tuple[str, ...]
+    parameters_digest: str
+    artifact_parameter: str
+    metadata_parameter: str
+    baseline_parameter: str
+    max_per_day: int
+    cool_down_minutes: int
+    minimum_accuracy: float
+    margin: float
+    max_calibration_error: float
+    deployment_config: dict[str, Any]
+
+
+@cache
+def retraining() -> RetrainingSettings:
+    values = json.loads(_required("RETRAINING"))
+    return RetrainingSettings(**{**values, "classes": tuple(values["classes"])})
+
+
+@dataclass(frozen=True)
+class ReleaseLogSettings:
+    bucket_name: str
+
+
+@cache
+def release_log() -> ReleaseLogSettings:
+    return ReleaseLogSettings(bucket_name=_required("BUCKET_NAME"))
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,7 @@ from local.demonstration import (
     labelled_images,
     wait_for,
 )
+from local.drift import Chapter, tell_story
 from stacks import prefixes
 from stacks.config import PROJECT_ROOT, ConfigError, EnvironmentConfig, load_environment
 
@@ -87,6 +88,28 @@ def run(env: EnvironmentName = "dev") -> None:
 
 
 @app.command()
+def drift(
+    env: EnvironmentName = "dev",
+    archive: Archive = None,
+    keep: Annotated[bool, typer.Option(help="Leave the local cloud running at the end.")] = False,
+) -> None:
+    """Traffic as usual, then drifted traffic: the metric crosses the bound, the alarm fires, the message arrives.
+
+    Uses the local cloud that runs, if there is one.
+    """
+    config = load_environment(env)
+    if LocalCloud.is_running():
+        cloud, _ = _running(env)
+        _tell_of_drift(cloud, config)
+        return
+    try:
+        _tell_of_drift(_everything_deployed(config, archive), config)
+    finally:
+        if not keep:
+            LocalCloud.stop_running()
+
+
+@app.command()
 def down() -> None:
     """Stop what `up` started."""
     LocalCloud.stop_running()
@@ -102,24 +125,52 @@ def all_(
     config = load_environment(env)
     started = time.monotonic()
     try:
-        with _stage("Emulator and SageMaker stand-in"):
-            cloud = LocalCloud.start()
-        cloud.use()
-        with _stage("cdk synth, cdk bootstrap, data set"), ThreadPoolExecutor() as pool:
-            bootstrapped = pool.submit(deployment.bootstrap, cloud)
-            synthesized = pool.submit(deployment.synthesize, cloud)
-            _build_dataset(cloud, config, archive)
-            bootstrapped.result()
-            assembly = synthesized.result()
-        with _stage(f'cdk deploy "{config.name}/Data"'):
-            deployment.deploy(cloud, assembly, f"{config.name}/Data")
-        _upload_and_train(cloud, config)
-        _deploy(cloud, config, assembly)
+        cloud = _everything_deployed(config, archive)
         _classify(cloud, config)
         _say(f"\nEverything happened as it is meant to, in {time.monotonic() - started:.0f} s.")
     finally:
         if not keep:
             LocalCloud.stop_running()
+
+
+def _everything_deployed(config: EnvironmentConfig, archive: Path | None) -> LocalCloud:
+    with _stage("Emulator and SageMaker stand-in"):
+        cloud = LocalCloud.start()
+    cloud.use()
+    with _stage("cdk synth, cdk bootstrap, data set"), ThreadPoolExecutor() as pool:
+        bootstrapped = pool.submit(deployment.bootstrap, cloud)
+        synthesized = pool.submit(deployment.synthesize, cloud)
+        _build_dataset(cloud, config, archive)
+        bootstrapped.result()
+        assembly = synthesized.result()
+    with _stage(f'cdk deploy "{config.name}/Data"'):
+        deployment.deploy(cloud, assembly, f"{config.name}/Data")
+    _upload_and_train(cloud, config)
+    _deploy(cloud, config, assembly)
+    return cloud
+
+
+def _tell_of_drift(cloud: LocalCloud, config: EnvironmentConfig) -> None:
+    cloud.enforce_iam()
+    with _stage("Drift: traffic as usual, then at night"):
+        tell_story(Environment.deployed(config), DATASET, _show_chapter)
+
+
+def _show_chapter(title: str, chapter: Chapter) -> None:
+    report = chapter.report
+    _say(f"\n{title}")
+    _say(f"  {chapter.images} images, {chapter.rejected} rejected")
+    _say(f"  drift monitor: PSI {report['score']:.3f} (bound {report['bound']}), verdict {report['verdict']}")
+    for name in ("confidence", "classes"):
+        found = report[name]
+        _say(
+            f"    {name:10} PSI {found['psi']:.3f}, chi-squared {found['chi_squared']:.1f}, "
+            f"p = {found['p_value']:.2g}; baseline {found['baseline_counts']}, window {found['counts']}"
+        )
+    _say(f"  alarm: {chapter.alarm_state}")
+    for alarm in chapter.alarms:
+        _say(f"  SNS message: {alarm['AlarmName']} is {alarm['NewStateValue']}: {alarm['NewStateReason']}")
+        _say(f"    {alarm['AlarmDescription']}")
 
 
 def _deploy(cloud: LocalCloud, config: EnvironmentConfig, assembly: Path) -> None:
@@ -179,6 +230,7 @@ def _classify(cloud: LocalCloud, config: EnvironmentConfig) -> None:
     _show_accuracy(outcomes, truth, config)
     _show_messages(inbox, [execution, by_upload])
     _show_places(environment, execution, by_upload)
+    _report(cloud, config, environment, outcomes, truth)
 
 
 def _show_outcomes(outcomes: list[dict[str, Any]], truth: dict[str, str]) -> None:
@@ -235,6 +287,28 @@ def _show_places(environment: Environment, execution: Execution, by_upload: Exec
         ("Captures", f"{prefixes.DATA_CAPTURE}{environment.config.endpoint_name}/"),
     ):
         _say(f"{name + ':':13} {len(environment.keys(prefix)):3} objects below s3://{environment.bucket}/{prefix}")
+
+
+def _report(
+    cloud: LocalCloud,
+    config: EnvironmentConfig,
+    environment: Environment,
+    outcomes: list[dict[str, Any]],
+    truth: dict[str, str],
+) -> None:
+    """Tell the true classes, as people would do later, and write the report that shows captures and truth together."""
+    environment.label(outcomes, truth)
+    target = PROJECT_ROOT / "build" / f"{config.name}-report.html"
+    status = subprocess.run(
+        [sys.executable, "-m", "ops", "captures", "--env", config.name, "--since", "1h", "--html", str(target)],
+        cwd=PROJECT_ROOT,
+        env=cloud.environment,
+        stdout=subprocess.DEVNULL,
+        check=False,
+    ).returncode
+    if status:
+        raise LocalCloudError(f"`python -m ops captures --html` ended with status {status}")
+    _say(f"\nReport:       {target}")
 
 
 def _running(env: str) -> tuple[LocalCloud, EnvironmentConfig]:

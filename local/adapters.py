@@ -173,6 +173,9 @@ def call_services_as_the_state_machine() -> None:
         # A child of a Distributed Map has a name of its own below its state machine's
         state_machine_arn = execution["stateMachineArn"].partition("/")[0]
         role_arn.set(stepfunctions._state_machines[state_machine_arn]["roleArn"])
+        if "Map" in context:  # the history of AWS has the states of every iteration; the emulator's only its tasks
+            name = {"stateEnteredEventDetails": {"name": context["State"]["Name"]}}
+            stepfunctions._add_event(execution, "TaskStateEntered", name)
         return execute_task(state, raw_input, execution, context)
 
     def invoke_in_role(resource: str, arguments: Any) -> Any:

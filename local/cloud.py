@@ -116,11 +116,16 @@ class LocalCloud:
     @classmethod
     def running(cls, directory: Path = DIRECTORY) -> "LocalCloud":
         """The local cloud that an earlier `up` started; raises LocalCloudError if there is none."""
-        processes = _recorded(directory)
-        if len(processes) != 2 or not all(process.is_ours() for process in processes):
+        if not cls.is_running(directory):
             raise LocalCloudError("no local cloud is running: start one with `python -m local up`")
-        emulator, sagemaker = processes
+        emulator, sagemaker = _recorded(directory)
         return cls(emulator, sagemaker, directory)
+
+    @classmethod
+    def is_running(cls, directory: Path = DIRECTORY) -> bool:
+        """Whether there is a local cloud that an earlier `up` started."""
+        processes = _recorded(directory)
+        return len(processes) == 2 and all(process.is_ours() for process in processes)
 
     @classmethod
     def stop_running(cls, directory: Path = DIRECTORY) -> None:

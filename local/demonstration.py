@@ -9,11 +9,14 @@ import uuid
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
 import boto3
 
+from lambda_src.ground_truth import label_line
+from lambda_src.item import ImageRef
 from stacks import prefixes
 from stacks.config import EnvironmentConfig
 
@@ -138,6 +141,15 @@ class Environment:
     def keys(self, prefix: str) -> list[str]:
         pages = boto3.client("s3").get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=prefix)
         return [entry["Key"] for page in pages for entry in page.get("Contents", [])]
+
+    def label(self, outcomes: list[dict[str, Any]], truth: dict[str, str]) -> None:
+        """Put the true class of each image, by key, where ground truth is expected."""
+        lines = [
+            label_line(ImageRef(o["s3_bucket"], o["s3_key"], o["s3_version_id"]), truth[o["s3_key"]]) for o in outcomes
+        ]
+        key = f"{prefixes.GROUND_TRUTH}{datetime.now(UTC):%Y/%m/%d/%H}/{uuid.uuid4()}.jsonl"
+        body = "".join(f"{line}\n" for line in lines)
+        boto3.client("s3").put_object(Bucket=self.bucket, Key=key, Body=body.encode())
 
     def captured_inference_ids(self) -> list[str]:
         """The InferenceId of every captured request."""

@@ -7,14 +7,18 @@ import typer
 from botocore.exceptions import BotoCoreError, ClientError
 
 from data_prep.errors import DataPrepError
+from ops.bulk import bulk
 from ops.captures import captures
+from ops.cost import cost
 from ops.deploy import deploy
 from ops.destroy import destroy
 from ops.diff import diff, reference
 from ops.doctor import doctor
 from ops.errors import OpsError
+from ops.generate import generate
 from ops.outputs import outputs
 from ops.smoke import smoke
+from ops.threshold import threshold
 from stacks.config import ConfigError
 
 app = typer.Typer(
@@ -32,7 +36,11 @@ app.command(epilog="Example: python -m ops outputs --env dev --json")(outputs)
 app.command(epilog="Example: python -m ops destroy --env dev --yes")(destroy)
 app.command(epilog="Example: python -m ops diff --env dev")(diff)
 app.command(epilog="Example: python -m ops reference")(reference)
+app.add_typer(generate, name="generate")
 app.command(epilog="Example: python -m ops captures --env dev --since 24h")(captures)
+app.command(epilog="Example: python -m ops threshold --env dev --accuracy 0.98")(threshold)
+app.command(epilog="Example: python -m ops cost --env dev --images 1000000")(cost)
+app.command(epilog="Example: python -m ops bulk scheduled/archive/ --env dev --dry-run")(bulk)
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -14,10 +14,16 @@ from rich.console import Console
 from rich.table import Table
 
 from lambda_src.captures import Capture, Damage
-from ops.aws import one_line_errors
+from lambda_src.drift import Baseline
+from lambda_src.ground_truth import GroundTruth
+from ops import aws, page
+from ops.baseline_source import baseline_in, baseline_of
+from ops.capture_report import capture_page
 from ops.capture_source import captures_of
+from ops.summary import Summary
+from ops.truth_source import truth_of
 from ops.window import Since, Until, Window
-from stacks.config import load_environment
+from stacks.config import EnvironmentConfig, load_environment
 
 _ROWS = 20
 
@@ -34,6 +40,13 @@ def captures(
         float | None, typer.Option(min=0, max=1, help="Confidence threshold; default is the environment's.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object per capture on standard output.")] = False,
+    html: Annotated[Path | None, typer.Option(help="Write a report with plots to this file.")] = None,
+    baseline: Annotated[
+        Path | None, typer.Option(help="Baseline to compare with in the report; default is the environment's.")
+    ] = None,
+    ground_truth: Annotated[
+        Path | None, typer.Option(help="Labels below a folder, for the report, instead of the bucket's.")
+    ] = None,
     as_csv: Annotated[bool, typer.Option("--csv", help="Comma-separated values on standard output.")] = False,
 ) -> None:
     """Show what data capture kept of the endpoint's requests and answers."""
@@ -41,15 +54,46 @@ def captures(
     bound = config.confidence_threshold if threshold is None else threshold
     window = Window.parse(since, until)
     damage = Damage()
-    with one_line_errors():
+    with aws.one_line_errors():
         found = captures_of(config, window, damage, folder)
-        if as_json:
+        if html:
+            # Of captures in a folder the environment may know nothing
+            is_offline = folder is not None
+            write_report(
+                found,
+                html,
+                config=config,
+                window=window,
+                threshold=bound,
+                baseline=baseline_in(baseline, config) if baseline else None if is_offline else baseline_of(config),
+                truth=truth_of(config, window, damage, ground_truth) if ground_truth or not is_offline else None,
+                damage=damage,
+            )
+        elif as_json:
             write_json(found, bound)
         elif as_csv:
             write_csv(found, bound, config.classes)
         else:
             show_table(found, bound, title=f"{config.endpoint_name}, {window}")
     report_damage(damage)
+
+
+def write_report(
+    found: Iterable[Capture],
+    target: Path,
+    *,
+    config: EnvironmentConfig,
+    window: Window,
+    threshold: float,
+    baseline: Baseline | None,
+    truth: GroundTruth | None,
+    damage: Damage,
+) -> None:
+    """Write the HTML report."""
+    summary = Summary(classes=config.classes, threshold=threshold, baseline=baseline, truth=truth)
+    summary.add(found)
+    page.write(capture_page(config, window, summary, damage), target)
+    typer.echo(f"Report of {summary.requests:,} requests: {target}")
 
 
 def report_damage(damage: Damage) -> None:

@@ -87,9 +87,12 @@ def alarm_rules(metrics: Metrics, *, config: EnvironmentConfig) -> list[AlarmRul
         ),
         AlarmRule(
             name="capture-silent",
-            meaning=f"The endpoint was asked, but in {window_hours} h none of it was captured.",
-            metric=metrics.capture_is_silent(at_least=MIN_IMAGES, period=Duration.hours(window_hours)),
+            meaning="For two hours the endpoint was asked, but nothing was captured.",
+            metric=metrics.capture_is_silent(at_least=MIN_IMAGES),
             threshold=0,
+            # Captures are written some minutes after the request, maybe not within its hour
+            periods=2,
+            datapoints=2,
         ),
         AlarmRule(
             name="drift-monitor-failing",

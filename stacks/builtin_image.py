@@ -6,8 +6,9 @@ at synthesis would cost more than the rest of it.
 
 from aws_cdk import ArnFormat, Aws, CfnMapping, Fn, Stack
 
-REPOSITORY = "image-classification"
-TAG = "1"
+from stacks.training_job import ALGORITHM
+
+REPOSITORY, TAG = ALGORITHM.split(":")
 
 REGISTRY_ACCOUNTS = {
     "af-south-1": "455444449433",

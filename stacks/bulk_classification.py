@@ -32,7 +32,6 @@ from stacks.states import (
     workflow_broken,
 )
 
-IMAGES_AT_ONCE = 5  # of one batch: an Express child is paid by its duration, and ends after five minutes
 SUMMARY_TIMEOUT = Duration.minutes(15)
 
 # A batch fails as a whole only when the workflow itself breaks; an image cannot. Up to this share the run goes on and
@@ -159,7 +158,7 @@ def distributed_map_workflow(
             "Images",
             state_name=f"{source.name}: Images",
             items=sfn.ProvideItems.jsonata("{% [$states.input.pending] %}"),
-            max_concurrency=min(IMAGES_AT_ONCE, bulk.concurrency),
+            max_concurrency=bulk.images_at_once,
             outputs="{% [$append($states.input.done, $states.result)] %}",
         ).item_processor(outcome_of_image(states, steps=steps, suffix=f" ({source.name})"))
         find = invoke(
@@ -254,7 +253,7 @@ def batch_transform_workflow(
         states,
         "Images",
         items=sfn.ProvideItems.jsonata(jsonata(source.batch)),
-        max_concurrency=min(IMAGES_AT_ONCE, bulk.concurrency),
+        max_concurrency=bulk.images_at_once,
     ).item_processor(
         outcome_of_image(
             states, steps={"ReadTransformOutput": read_transform_output, "FilterConfidence": filter_confidence}
@@ -321,7 +320,7 @@ def _distributed_map(
         item_reader=source.reader,
         jsonata_item_selector=jsonata(source.selector),
         item_batcher=sfn.ItemBatcher(max_items_per_batch=bulk.batch_size),
-        max_concurrency=max(1, bulk.concurrency // IMAGES_AT_ONCE),
+        max_concurrency=bulk.concurrency // bulk.images_at_once,
         tolerated_failure_percentage=TOLERATED_FAILURE_PERCENTAGE,
         result_writer_v2=sfn.ResultWriterV2(
             bucket=bucket,

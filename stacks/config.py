@@ -34,6 +34,11 @@ class EndpointConfig(_Section):
     instance_type: InstanceType = "ml.m5.large"
     instance_count: Annotated[int, Field(ge=1, le=100)] = 1
     capture_percentage: Annotated[int, Field(ge=1, le=100)] = 100
+    # An update of the endpoint: SageMaker takes a canary of at most half of the instances
+    canary_percent: Annotated[int, Field(ge=1, le=50)] = 10
+    bake_minutes: Annotated[int, Field(ge=1, le=60)] = 5
+    # Looser than the alarm that people get: the first requests of a new container are slow
+    max_update_latency_ms: Annotated[int, Field(ge=1)] = 1000
     max_instance_count: Annotated[int, Field(ge=1, le=100)] | None = None
     invocations_per_instance: Annotated[int, Field(ge=1)] = 1000
 
@@ -62,9 +67,14 @@ class BulkConfig(_Section):
     # Images at a time, over all batches: ten keep one ml.m5.large busy
     concurrency: Annotated[int, Field(ge=1, le=1000)] = 10
     # Items of one child execution; its input and its outcomes must fit into a state
-    batch_size: Annotated[int, Field(ge=1, le=100)] = 40
+    batch_size: Annotated[int, Field(ge=1, le=100)] = 100
     transform_instance_type: InstanceType = "ml.m5.large"
     transform_instance_count: Annotated[int, Field(ge=1, le=100)] = 1
+
+    @property
+    def images_at_once(self) -> int:
+        """Images of one batch at a time: an Express child is paid by its duration, and ends after five minutes."""
+        return min(5, self.concurrency)
 
 
 class ScheduleConfig(_Section):
@@ -73,6 +83,21 @@ class ScheduleConfig(_Section):
     expression: Annotated[str, StringConstraints(pattern=r"^(rate|cron)\(.+\)$")]
     prefix: Annotated[str, StringConstraints(pattern=r"^(incoming|scheduled)/.*$")] = "scheduled/"
     workflow: Literal["inline", "distributed-map", "batch-transform"] = "inline"
+
+
+class RetrainingConfig(_Section):
+    """When a new model is trained, and what it must be able to do before it is served."""
+
+    # Drift, new data and the schedule start a run; by hand it can always be started
+    enabled: bool = True
+    schedule: Annotated[str, StringConstraints(pattern=r"^(rate|cron)\(.+\)$")] | None = None
+    max_per_day: Annotated[int, Field(ge=1, le=24)] = 2
+    cool_down_minutes: Annotated[int, Field(ge=0, le=7 * 24 * 60)] = 360
+    minimum_accuracy: Annotated[float, Field(ge=0, le=1)] = 0.80
+    margin: Annotated[float, Field(ge=0, le=1)] = 0.02
+    max_calibration_error: Annotated[float, Field(gt=0, le=1)] = 0.15
+    approval: bool = False
+    approval_hours: Annotated[int, Field(ge=1, le=14 * 24)] = 72
 
 
 class MonitoringConfig(_Section):
@@ -102,6 +127,7 @@ class EnvironmentConfig(_Section):
     removal_policy: Literal["retain", "destroy"] = "retain"
     schedule: ScheduleConfig | None = None
     training: TrainingConfig = TrainingConfig()
+    retraining: RetrainingConfig = RetrainingConfig()
     monitoring: MonitoringConfig = MonitoringConfig()
 
     @field_validator("classes", mode="before")
@@ -141,6 +167,21 @@ class EnvironmentConfig(_Section):
         return f"/scones/{self.name}/model/baseline-key"
 
     @property
+    def drift_alarm_name(self) -> str:
+        """CloudWatch alarm that starts retraining."""
+        return f"{self.stage_name}-drift"
+
+    @property
+    def retraining_name(self) -> str:
+        """Name of the retraining state machine; its functions' policies need it before it exists."""
+        return f"{self.stage_name}-retraining"
+
+    @property
+    def model_package_group(self) -> str:
+        """Model Registry group in which a release waits for approval."""
+        return self.stage_name
+
+    @property
     def metric_namespace(self) -> str:
         """CloudWatch namespace of the metrics that this environment's functions publish."""
         return f"SconesUnlimited/{self.name}"
@@ -149,6 +190,7 @@ class EnvironmentConfig(_Section):
 _SECTIONS: dict[str, type[_Section]] = {
     "bulk": BulkConfig,
     "endpoint": EndpointConfig,
+    "retraining": RetrainingConfig,
     "monitoring": MonitoringConfig,
     "schedule": ScheduleConfig,
     "training": TrainingConfig,

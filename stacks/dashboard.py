@@ -37,7 +37,7 @@ def create_dashboard(
             _endpoint(metrics, config=config),
             _functions(metrics),
             _answers(metrics, config=config),
-            _cost(metrics, config=config),
+            _cost(metrics),
         ],
     )
 
@@ -167,7 +167,7 @@ def _answers(metrics: Metrics, *, config: EnvironmentConfig) -> list[cloudwatch.
     )
 
 
-def _cost(metrics: Metrics, *, config: EnvironmentConfig) -> list[cloudwatch.IWidget]:
+def _cost(metrics: Metrics) -> list[cloudwatch.IWidget]:
     """What the bill counts: images, requests, invocations, executions, captured requests."""
     day = Duration.days(1)
 
@@ -182,9 +182,7 @@ def _cost(metrics: Metrics, *, config: EnvironmentConfig) -> list[cloudwatch.IWi
                 total(metrics.executions["started"], "Executions"),
                 total(metrics.endpoint("Invocations", statistic="Sum"), "Endpoint requests"),
                 *invocations,
-                metrics.published(published.CAPTURED_REQUESTS, statistic="Maximum", period=_HOUR).with_(
-                    label=f"Captured requests, last {config.monitoring.drift_window_hours} h"
-                ),
+                total(metrics.published(published.CAPTURED_REQUESTS, statistic="Sum"), "Captured requests"),
             ],
             set_period_to_time_range=False,
             full_precision=True,

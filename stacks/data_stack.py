@@ -94,7 +94,8 @@ def sagemaker_execution_role(scope: Stack, *, bucket: s3.IBucket, image: Builtin
     )
     readable = [prefixes.TRAIN, prefixes.TRAIN_LST, prefixes.TEST, prefixes.TEST_LST, prefixes.MODELS]
     readable += [prefixes.INCOMING, prefixes.SCHEDULED]  # Batch Transform's images
-    writable = [prefixes.MODELS, prefixes.DATA_CAPTURE, prefixes.TRANSFORMS]
+    readable += [prefixes.RETRAINING]  # the list of those that a candidate is evaluated on
+    writable = [prefixes.MODELS, prefixes.DATA_CAPTURE, prefixes.TRANSFORMS, prefixes.RETRAINING]
     statements = {
         "ReadChannelsImagesAndArtifacts": (["s3:GetObject"], [bucket.arn_for_objects(f"{p}*") for p in readable]),
         "WriteArtifactsCapturesAndTransforms": (["s3:PutObject"], [bucket.arn_for_objects(f"{p}*") for p in writable]),

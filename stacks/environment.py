@@ -9,6 +9,7 @@ from stacks.data_stack import DataStack
 from stacks.deploy_role_stack import DeployRoleStack
 from stacks.model_stack import ModelStack
 from stacks.monitoring_stack import MonitoringStack
+from stacks.retraining_stack import RetrainingStack
 from stacks.workflow_stack import WorkflowStack
 
 
@@ -21,6 +22,15 @@ class Environment(Stage):
         model = ModelStack(self, "Model", config=config, bucket=data.bucket, sagemaker_role=data.sagemaker_role)
         workflow = WorkflowStack(self, "Workflow", config=config, bucket=data.bucket, alert_topic=data.alert_topic)
         workflow.add_stack_dependency(model)  # an upload must not arrive before the endpoint
+        retraining = RetrainingStack(
+            self,
+            "Retraining",
+            config=config,
+            bucket=data.bucket,
+            alert_topic=data.alert_topic,
+            sagemaker_role=data.sagemaker_role,
+        )
+        retraining.add_stack_dependency(model)  # there must be an endpoint to improve
         BulkStack(
             self,
             "Bulk",

@@ -21,7 +21,7 @@ class Function(lambda_.Function):
         *,
         config: EnvironmentConfig,
         environment: Mapping[str, str] | None = None,
-        memory_mb: int = 512,
+        memory_mb: int = 256,  # most of the time a function waits, which is paid by the megabyte
         # Above the bounded retries of lambda_src/aws.py, under the state's time-out
         timeout: Duration | None = None,
     ) -> None:

@@ -131,11 +131,12 @@ class Metrics:
             period=period,
         )
 
-    def capture_is_silent(self, *, at_least: int, period: Duration) -> cloudwatch.MathExpression:
-        """1 if at least `at_least` requests should have been captured and none was, else 0."""
+    def capture_is_silent(self, *, at_least: int) -> cloudwatch.MathExpression:
+        """1 for an hour in which at least `at_least` requests should have been captured and none was, else 0."""
+        period = Duration.hours(1)
         invocations = -(-at_least * 100 // self._config.endpoint.capture_percentage)
         return cloudwatch.MathExpression(
-            expression=f"IF(invocations >= {invocations} AND FILL(captured, 0) < 1, 1, 0)",
+            expression=f"IF(invocations >= {invocations} AND captured < 1, 1, 0)",
             using_metrics={
                 "invocations": self.endpoint("Invocations", statistic="Sum", period=period),
                 "captured": self.published(published.CAPTURED_REQUESTS, statistic="Maximum", period=period),

@@ -1,6 +1,8 @@
 """The trained model behind a real-time endpoint that captures what it sees and answers."""
 
-from aws_cdk import CfnOutput, Stack
+from aws_cdk import CfnOutput, Duration, Stack
+from aws_cdk import aws_events as events
+from aws_cdk import aws_events_targets as targets
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_sagemaker as sagemaker
@@ -11,6 +13,8 @@ from stacks import prefixes
 from stacks.autoscaling import scale_endpoint
 from stacks.builtin_image import BuiltinImage
 from stacks.config import EnvironmentConfig
+from stacks.function import Function
+from stacks.guardrails import deployment_config, guardrail_alarms
 
 VARIANT_NAME = "AllTraffic"
 
@@ -72,7 +76,39 @@ class ModelStack(Stack):
             endpoint_name=config.endpoint_name,
             endpoint_config_name=endpoint_config.attr_endpoint_config_name,
         )
+        if config.endpoint.max_instance_count:  # the instance count stays where autoscaling put it
+            endpoint.retain_all_variant_properties = True
+            endpoint.exclude_retained_variant_properties = [
+                sagemaker.CfnEndpoint.VariantPropertyProperty(variant_property_type="DataCaptureConfig")
+            ]
+        endpoint.add_property_override("DeploymentConfig", deployment_config(config))
+        # There before the endpoint, so that its first update finds its alarms and its first event a listener
+        alarms = guardrail_alarms(self, config=config, variant_name=VARIANT_NAME)
+        endpoint.node.add_dependency(*alarms, self._release_log(config, bucket))
         if config.endpoint.max_instance_count:
             scale_endpoint(self, endpoint=endpoint, config=config.endpoint, variant_name=VARIANT_NAME)
         self.model_name = model.attr_model_name
         CfnOutput(self, "EndpointName", value=endpoint.attr_endpoint_name)
+
+    def _release_log(self, config: EnvironmentConfig, bucket: s3.IBucket) -> events.Rule:
+        """Keep what the endpoint serves and since when, whoever changes it."""
+        function = Function(self, "ReleaseLog", config=config, environment={"BUCKET_NAME": bucket.bucket_name})
+        function.allow(["s3:PutObject"], [bucket.arn_for_objects(f"{prefixes.RELEASES}*")])
+        function.allow(
+            ["sagemaker:DescribeEndpointConfig", "sagemaker:DescribeModel"],
+            [
+                self.format_arn(service="sagemaker", resource=resource, resource_name="*")
+                for resource in ("endpoint-config", "model")
+            ],
+        )
+        return events.Rule(
+            self,
+            "EndpointChanged",
+            description="The endpoint serves something else, or is about to",
+            event_pattern=events.EventPattern(
+                source=["aws.sagemaker"],
+                detail_type=["SageMaker Endpoint State Change"],
+                detail={"EndpointName": [config.endpoint_name]},
+            ),
+            targets=[targets.LambdaFunction(function, retry_attempts=8, max_event_age=Duration.hours(2))],
+        )

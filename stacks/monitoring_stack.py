@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from aws_cdk import Duration, Stack
+from aws_cdk import CfnOutput, Duration, Stack
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_logs as logs
@@ -20,6 +20,7 @@ from stacks.config import EnvironmentConfig
 from stacks.dashboard import create_dashboard
 from stacks.function import Function
 from stacks.metrics import Metrics
+from stacks.sagemaker_model_monitor import SageMakerModelMonitor
 
 
 class MonitoringStack(Stack):
@@ -51,6 +52,9 @@ class MonitoringStack(Stack):
         )
         alarms = create_alarms(self, rules=alarm_rules(metrics, config=config), config=config, alert_topic=alert_topic)
         create_dashboard(self, config=config, metrics=metrics, alarms=alarms)
+        if config.monitoring.sagemaker_model_monitor:
+            SageMakerModelMonitor(self, "ModelMonitor", config=config, bucket=bucket)
+        CfnOutput(self, "DriftMonitorName", value=drift_monitor.function_name)
 
     def _drift_monitor(self, config: EnvironmentConfig, bucket: s3.IBucket) -> Function:
         """Every hour, over the last window of captures."""

@@ -21,3 +21,8 @@ TRANSFORMS = "transforms/"  # what Batch Transform answers, until the prediction
 DATA_CAPTURE = "data-capture/"
 GROUND_TRUTH = "ground-truth/"
 MONITORING = "monitoring/"
+
+# Retraining
+RETRAINING = "retraining/"  # the guard's ledger, and what a run evaluates
+RELEASES = "releases/"  # what the endpoint served when
+READY_MARKER = "train/_READY"  # written last: it says that a whole data set is there

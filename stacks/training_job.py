@@ -5,6 +5,8 @@ Hyperparameters: https://docs.aws.amazon.com/sagemaker/latest/dg/IC-Hyperparamet
 """
 
 import difflib
+import hashlib
+import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, cast
 
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
     from mypy_boto3_sagemaker.literals import TrainingInstanceTypeType
     from mypy_boto3_sagemaker.type_defs import ChannelTypeDef, CreateTrainingJobRequestTypeDef
 
+ALGORITHM = "image-classification:1"  # repository and tag of the container image, the same in every region
 CONTENT_TYPE = "application/x-image"
 # What the algorithm calls its metric; the artifact is the epoch where it was highest
 ACCURACY_METRIC = "validation:accuracy"
@@ -108,6 +111,20 @@ def hyperparameters(config: EnvironmentConfig) -> dict[str, str]:
     return {name: value for name, value in sorted(values.items()) if value}
 
 
+def parameters_digest(config: EnvironmentConfig) -> str:
+    """Eight hexadecimal digits of what, besides the data, decides the model; the instance it is trained on does not."""
+    decisive = json.dumps([ALGORITHM, hyperparameters(config)], sort_keys=True).encode()
+    return hashlib.sha256(decisive).hexdigest()[:8]
+
+
+def job_base_name(config: EnvironmentConfig, data_digest: str) -> str:
+    """Name of the training jobs for this data and these parameters, without the number of the attempt.
+
+    lambda_src/prepare_training.py makes the same name.
+    """
+    return f"{config.stage_name}-{data_digest[:8]}-{parameters_digest(config)}"
+
+
 def _halfway_and_three_quarters(epochs: str) -> str:
     """Where the paper lets the learning rate fall; empty if there are too few epochs for both."""
     count = int(epochs) if epochs.isdecimal() else 0
@@ -122,12 +139,12 @@ def training_job_request(
     role_arn: str,
     image: str,
     num_training_samples: str,
-    checkpoint_prefix: str,
+    checkpoint_uri: str,
     tags: Mapping[str, str],
 ) -> "CreateTrainingJobRequestTypeDef":
     """The CreateTrainingJob request. All inputs are strings, so they may also be expressions of a state machine.
 
-    checkpoint_prefix: the key, ending in a slash, below which an interrupted spot job finds its last epoch.
+    checkpoint_uri: the URI, ending in a slash, below which an interrupted spot job finds its last epoch.
     """
     training = config.training
     max_runtime_seconds = training.max_runtime_minutes * 60
@@ -154,7 +171,7 @@ def training_job_request(
     if training.spot:
         request["EnableManagedSpotTraining"] = True
         request["StoppingCondition"]["MaxWaitTimeInSeconds"] = max_runtime_seconds + SPOT_WAIT_MINUTES * 60
-        request["CheckpointConfig"] = {"S3Uri": f"s3://{bucket}/{checkpoint_prefix}"}
+        request["CheckpointConfig"] = {"S3Uri": checkpoint_uri}
     return request
 
 

@@ -99,6 +99,11 @@ def monitoring(assembly: Path, environment: str) -> Template:
 
 
 @pytest.fixture(scope="session")
+def retraining(assembly: Path, environment: str) -> Template:
+    return _template(assembly, environment, "Retraining")
+
+
+@pytest.fixture(scope="session")
 def definition(workflow: Template) -> dict[str, Any]:
     """The state machine's definition, with references in angle brackets."""
     rendered = workflow.only("AWS::StepFunctions::StateMachine")["DefinitionString"]

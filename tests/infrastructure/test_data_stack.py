@@ -72,8 +72,11 @@ def test_sagemakers_role_stays_in_this_bucket_and_this_image(data: Template) -> 
         return {re.sub(r"^<Bucket\w+\.Arn>/", "", text(arn)) for arn in statements[sid]["Resource"]}
 
     channels = {"train/*", "train_lst/*", "test/*", "test_lst/*"}
-    assert prefixes("ReadChannelsImagesAndArtifacts") == {*channels, "incoming/*", "scheduled/*", "models/*"}
-    assert prefixes("WriteArtifactsCapturesAndTransforms") == {"models/*", "data-capture/*", "transforms/*"}
+    lists = {"retraining/*"}  # of the images that a candidate is evaluated on
+    assert prefixes("ReadChannelsImagesAndArtifacts") == {*channels, *lists, "incoming/*", "scheduled/*", "models/*"}
+    assert prefixes("WriteArtifactsCapturesAndTransforms") == {
+        *("models/*", "data-capture/*", "transforms/*", "retraining/*")
+    }
     assert text(statements["PullImage"]["Resource"]).endswith(":repository/image-classification")
     everywhere = {sid for sid, statement in statements.items() if statement["Resource"] == "*"}
     assert everywhere == {"SignInToRegistry", "PublishMetrics"}

@@ -48,3 +48,67 @@ def test_prod_follows_its_traffic_and_dev_does_not(model: Template, environment:
         assert policy["PredefinedMetricSpecification"] == {
             "PredefinedMetricType": "SageMakerVariantInvocationsPerInstance"
         }
+
+
+def test_an_update_bakes_while_alarms_watch_and_has_a_canary_where_there_can_be_one(
+    model: Template, environment: str
+) -> None:
+    deployment = model.only("AWS::SageMaker::Endpoint")["DeploymentConfig"]
+    policy = deployment["BlueGreenUpdatePolicy"]
+    config = load_environment(environment).endpoint
+    assert policy["TerminationWaitInSeconds"] == config.bake_minutes * 60
+    routing = policy["TrafficRoutingConfiguration"]
+    if config.instance_count > 1:
+        assert routing == {
+            "Type": "CANARY",
+            "WaitIntervalInSeconds": config.bake_minutes * 60,
+            "CanarySize": {"Type": "CAPACITY_PERCENT", "Value": config.canary_percent},
+        }
+    else:
+        assert routing["Type"] == "ALL_AT_ONCE"
+    # SageMaker's own rule: the whole takes longer than its waits
+    waits = routing["WaitIntervalInSeconds"] + policy["TerminationWaitInSeconds"]
+    assert 600 <= policy["MaximumExecutionTimeoutInSeconds"] > waits
+    watched = {alarm["AlarmName"] for alarm in deployment["AutoRollbackConfiguration"]["Alarms"]}
+    assert watched == {f"scones-{environment}-update-errors", f"scones-{environment}-update-latency"}
+
+
+def test_the_first_creation_finds_its_alarms_and_its_listener(model: Template, environment: str) -> None:
+    """No cycle: the alarms know the endpoint by name only, and are quiet while there is none."""
+    (endpoint,) = [r for r in model.content["Resources"].values() if r["Type"] == "AWS::SageMaker::Endpoint"]
+    alarms = {
+        logical_id
+        for logical_id, alarm in model.resources("AWS::CloudWatch::Alarm").items()
+        if "-update-" in alarm["AlarmName"]
+    }
+    (rule,) = model.resources("AWS::Events::Rule")
+    assert {*alarms, rule} <= set(endpoint["DependsOn"])
+    assert len(alarms) == 2
+    for logical_id in alarms:
+        alarm = model.content["Resources"][logical_id]["Properties"]
+        assert alarm["TreatMissingData"] == "notBreaching"
+        assert {"Name": "EndpointName", "Value": f"scones-{environment}"} in alarm["Dimensions"]
+        assert "AlarmActions" not in alarm  # SageMaker's business, not people's
+
+
+def test_latency_is_compared_in_microseconds(model: Template, environment: str) -> None:
+    alarm = model.named("AWS::CloudWatch::Alarm", "UpdateLatency")
+    assert alarm["Threshold"] == load_environment(environment).endpoint.max_update_latency_ms * 1000
+    assert alarm["ExtendedStatistic"] == "p99"
+
+
+def test_every_change_of_the_endpoint_is_kept(model: Template, environment: str) -> None:
+    pattern = model.only("AWS::Events::Rule")["EventPattern"]
+    assert pattern["source"] == ["aws.sagemaker"]
+    assert pattern["detail-type"] == ["SageMaker Endpoint State Change"]
+    assert pattern["detail"] == {"EndpointName": [f"scones-{environment}"]}
+
+
+def test_an_update_keeps_the_instances_that_autoscaling_gave_but_not_an_old_capture(
+    model: Template, environment: str
+) -> None:
+    endpoint = model.only("AWS::SageMaker::Endpoint")
+    scaled = load_environment(environment).endpoint.max_instance_count is not None
+    assert endpoint.get("RetainAllVariantProperties", False) == scaled
+    if scaled:
+        assert endpoint["ExcludeRetainedVariantProperties"] == [{"VariantPropertyType": "DataCaptureConfig"}]

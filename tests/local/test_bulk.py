@@ -10,10 +10,13 @@ from typing import Any
 
 import boto3
 import pytest
+from typer.testing import CliRunner
 
 from local.cloud import LocalCloud
 from local.demonstration import Environment, Execution, Inbox, wait_for
 from local.sagemaker.fault import Fault
+from ops import counts
+from ops.__main__ import app
 from tests.local.test_workflow import digest, inference_id
 
 BAD_IMAGES = {"text.png": b"I am no image", "empty.png": b"", "huge.png": bytes(200_000)}
@@ -79,6 +82,34 @@ def test_a_prefix_is_classified_in_batches_as_the_inline_workflow_does_it(
     assert [{n: o[n] for n in names} for o in environment.outcomes(inline)] == [
         {n: by_key(environment, execution)[key][n] for n in names} for key in images
     ]
+
+
+def test_more_images_than_a_batch_takes_are_several_children_with_the_counts_of_the_cost_model(
+    environment: Environment, images: list[str]
+) -> None:
+    s3, prefix, size = boto3.client("s3"), f"scheduled/{uuid.uuid4()}/", 2 * environment.config.bulk.batch_size + 1
+    keys = [f"{prefix}{number}.png" for number in range(size)]
+    for number, key in enumerate(keys):
+        source = f"{environment.bucket}/{images[number % len(images)]}"
+        s3.copy_object(Bucket=environment.bucket, Key=key, CopySource=source)
+    execution = distributed_map(environment, s3_prefix=prefix)
+    check_all_accepted(environment, execution, keys)
+    measured, committed = counts.measure(execution.arn, images=size), counts.load()["distributed-map"]
+    assert measured.children == 3
+    assert measured.child_tasks == {"lambda:invoke": 3 * size + 3}
+    assert (measured.states_entered, measured.tasks) == (committed.states_entered, committed.tasks)
+    assert committed.child_tasks == {"lambda:invoke": 3 * committed.images + committed.children}
+
+
+@pytest.mark.parametrize(("name", "images_of_it"), [("inline-1", 1), ("inline", 5)])
+def test_the_counts_of_the_cost_model_are_those_of_the_inline_workflow(
+    environment: Environment, images: list[str], name: str, images_of_it: int
+) -> None:
+    measured = counts.measure(environment.classify(images[:images_of_it]).arn, images=images_of_it)
+    committed = counts.load()[name]
+    fixed = committed.states_entered - 3 * committed.images
+    assert measured.states_entered == fixed + 3 * images_of_it
+    assert measured.tasks == {"lambda:invoke": 3 * images_of_it, "aws-sdk:s3:putObject": 1}
 
 
 def manifests(environment: Environment, keys: list[str]) -> Iterator[tuple[str, bytes]]:
@@ -184,6 +215,9 @@ def test_batch_transform_ends_in_the_same_predictions(
 ) -> None:
     execution = batch_transform(environment, s3_prefix=prefix_of(images))
     check_all_accepted(environment, execution, images)
+    measured, committed = counts.measure(execution.arn, images=len(images)), counts.load()["batch-transform"]
+    assert (measured.states_entered, measured.tasks) == (committed.states_entered, committed.tasks)
+    assert measured.child_tasks == {"lambda:invoke": 2 * len(images)}
     assert digest(inbox)["Subject"] == f"Scones Unlimited dev: 0 of {len(images)} images not accepted"
     inline = {outcome["s3_key"]: outcome for outcome in environment.outcomes(environment.classify(images))}
     for key, outcome in by_key(environment, execution).items():
@@ -211,3 +245,11 @@ def test_a_failed_transform_job_loses_only_the_images_that_it_refused(
 def test_batch_transform_takes_a_folder_of_images(environment: Environment, prefix: str) -> None:
     execution = batch_transform(environment, s3_prefix=prefix)
     assert (execution.status, execution.error) == ("FAILED", "InvalidInputError")
+
+
+def test_ops_bulk_says_what_each_way_costs_and_starts_the_cheapest(environment: Environment, images: list[str]) -> None:
+    result = CliRunner().invoke(app, ["bulk", prefix_of(images), "--env", "dev"], catch_exceptions=False)
+    *reasons, arn = result.stdout.splitlines()
+    assert reasons[0] == f"{len(images)} images below s3://{environment.bucket}/{prefix_of(images)}"
+    assert any("Distributed Map: the cheapest" in line for line in reasons)
+    check_all_accepted(environment, environment.follow(arn), images)

@@ -40,7 +40,7 @@ def test_a_config_cannot_be_changed() -> None:
             {"colour": "red"},
             "unknown key 'colour' = 'red'; allowed are alert_email, bulk, classes, ",
         ),
-        ({"endpoint": {"size": 1}}, "unknown key 'endpoint.size' = 1; allowed are capture_percentage"),
+        ({"endpoint": {"size": 1}}, "unknown key 'endpoint.size' = 1; allowed are bake_minutes"),
         ({"training": {"gpu": 1}}, "unknown key 'training.gpu' = 1; allowed are "),
         ({"confidence_threshold": "0.9"}, "confidence_threshold = '0.9': should be a valid number"),
         ({"confidence_threshold": 90}, "confidence_threshold = 90: should be less than or equal to 1"),

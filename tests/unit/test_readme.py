@@ -5,6 +5,7 @@ import re
 import shlex
 import subprocess
 import sys
+from itertools import takewhile
 from typing import Any
 
 import pytest
@@ -55,10 +56,10 @@ def test_a_command_of_the_readme_exists(command: str) -> None:
                 assert re.fullmatch(r"(dev|prod)/(\*|Data)", pattern), pattern
         case "python":
             module = [sys.executable, "-m", arguments[1]]
-            words = [argument for argument in arguments[2:] if not argument.startswith("-")]
+            words = takewhile(lambda argument: not argument.startswith("-"), arguments[2:])
             options = {argument for argument in arguments[2:] if argument.startswith("-")}
             shown = subprocess.run(
-                [*module, *words[:1], "--help"], cwd=PROJECT_ROOT, check=True, capture_output=True, text=True
+                [*module, *words, "--help"], cwd=PROJECT_ROOT, check=True, capture_output=True, text=True
             ).stdout
             assert options <= set(re.findall(r"--[a-z-]+", shown))
         case _:

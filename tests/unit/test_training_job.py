@@ -15,7 +15,7 @@ def _request(config: EnvironmentConfig, **changed: Any) -> dict[str, Any]:
         "role_arn": "arn:aws:iam::123456789012:role/sagemaker",
         "image": "811284229777.dkr.ecr.us-east-1.amazonaws.com/image-classification:1",
         "num_training_samples": "1000",
-        "checkpoint_prefix": "models/x/checkpoints/",
+        "checkpoint_uri": "s3://b/models/x/checkpoints/",
         "tags": {"data-digest": "0" * 64},
         **changed,
     }

@@ -22,12 +22,11 @@ from data_prep.dataset import (
     IMAGES,
     LISTS,
     ArchiveInfo,
-    DataDigest,
-    ListLine,
     Manifest,
     Split,
     write_list,
 )
+from lambda_src.lst_file import DataDigest, ListLine
 from stacks.config import EnvironmentConfig, parse_environment
 
 CLASS_NAMES = ("apple", "bicycle", "bee", "motorcycle")

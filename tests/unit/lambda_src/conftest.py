@@ -1,5 +1,6 @@
 """The functions as Lambda runs them, with the AWS clients' HTTP layer stubbed against botocore's own models."""
 
+import json
 from collections.abc import Iterator
 
 import boto3
@@ -7,6 +8,7 @@ import pytest
 from botocore.stub import Stubber
 
 from lambda_src import aws, settings
+from tests.unit.lambda_src.retraining import SETTINGS
 
 
 @pytest.fixture(autouse=True)
@@ -47,3 +49,13 @@ def runtime(monkeypatch: pytest.MonkeyPatch) -> Iterator[Stubber]:
     with Stubber(client) as stubber:
         yield stubber
         stubber.assert_no_pending_responses()
+
+
+@pytest.fixture
+def retraining_settings(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setenv("RETRAINING", json.dumps(SETTINGS))
+    settings.retraining.cache_clear()
+    settings.release_log.cache_clear()
+    yield
+    settings.retraining.cache_clear()
+    settings.release_log.cache_clear()

@@ -106,6 +106,15 @@ def test_the_window_is_the_configured_hours_before_the_event(s3: Any) -> None:
     assert handler(EVENT, None)["requests"] == 10
 
 
+def test_the_captures_of_the_last_hour_are_counted_so_that_hours_add_up(
+    s3: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    traffic(s3, 10, at=END - timedelta(hours=1))
+    traffic(s3, 5, at=END - timedelta(hours=1, seconds=1))
+    assert handler(EVENT, None)["requests"] == 15
+    assert published(capsys)["CapturedRequests"] == 10
+
+
 def test_a_window_of_ones_own(s3: Any) -> None:
     traffic(s3, 10, at=END - timedelta(hours=2))
     traffic(s3, 5, at=END - timedelta(minutes=30))

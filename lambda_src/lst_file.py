@@ -1,0 +1,60 @@
+"""The `.lst` files that name a data set's images, and the digest of all of it.
+
+`data_prep` and the functions agree here. Format: https://docs.aws.amazon.com/sagemaker/latest/dg/image-classification.html#IC-inputoutput
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import PurePosixPath
+
+
+@dataclass(frozen=True)
+class ListLine:
+    """One line of a `.lst` file: `index<TAB>label<TAB>path`, the path relative to the split's image folder."""
+
+    index: int
+    label: int
+    path: str
+
+    def __str__(self) -> str:
+        return f"{self.index}\t{self.label}\t{self.path}"
+
+
+def parse_line(text: str) -> ListLine:
+    """One line without its end; raises ValueError with the reason. The path stays below the split's folder."""
+    fields = text.split("\t")
+    if len(fields) != 3:
+        raise ValueError(f"{len(fields)} fields instead of index, label and path with tabs between: {text[:60]!r}")
+    index, label, path = fields
+    for name, value in (("index", index), ("label", label)):
+        if not (value.isascii() and value.isdigit()) or len(value) > 9:
+            raise ValueError(f"{name} {value[:20]!r} is not a whole number from 0")
+    parts = PurePosixPath(path).parts
+    if not parts or path.startswith("/") or ".." in parts or "\\" in path or not path.isprintable():
+        raise ValueError(f"path {path[:60]!r} is not one below the split's folder")
+    return ListLine(int(index), int(label), path)
+
+
+def parse_lines(lines: Iterable[str]) -> Iterator[tuple[int, ListLine | ValueError]]:
+    """Each non-empty line with its number, or what is wrong with it."""
+    for number, text in enumerate(lines, 1):
+        if not text.strip():
+            continue
+        try:
+            yield number, parse_line(text.rstrip("\r\n"))
+        except ValueError as error:
+            yield number, error
+
+
+class DataDigest:
+    """One sha256 over every `.lst` line with its file's sha256: equal data has an equal digest."""
+
+    def __init__(self) -> None:
+        self._sha256 = sha256()
+
+    def add(self, split: str, line: ListLine, file_sha256: str) -> None:
+        self._sha256.update(f"{split}\t{line}\t{file_sha256}\n".encode("utf-8", "surrogateescape"))
+
+    def hexdigest(self) -> str:
+        return self._sha256.hexdigest()

@@ -1,0 +1,147 @@
+"""The drift story: traffic like the validation images, no alarm; other traffic, an alarm in the operators' inbox.
+
+Everything goes its usual way: images from the bucket through the workflow and the endpoint into the data capture, the
+drift monitor over the captures, its metric into CloudWatch, the alarm into the topic.
+"""
+
+import io
+import json
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import boto3
+import numpy as np
+from PIL import Image, ImageEnhance, ImageOps
+
+from lambda_src import drift
+from lambda_src.drift import Baseline, Tally
+from local.demonstration import Environment, Inbox, UnexpectedError, labelled_images, wait_for
+from stacks import prefixes
+
+Picture = Image.Image
+Change = Callable[[Picture, np.random.Generator], Picture]
+
+
+@dataclass(frozen=True)
+class Chapter:
+    """What came of one kind of traffic: the drift monitor's report, the alarm, and what reached the operators."""
+
+    images: int
+    rejected: int
+    report: dict[str, Any]
+    alarm_state: str
+    alarms: list[dict[str, Any]]
+
+
+def tell_story(environment: Environment, dataset: Path, tell: Callable[[str, Chapter], None]) -> None:
+    """Send both kinds of traffic and show what comes of each; raises UnexpectedError if it is not as it should be."""
+    inbox = Inbox(environment.alert_topic_arn)
+    sources = labelled_images(dataset, environment.config.classes, at_most=200)
+    files = [dataset / image.key for image in sources]
+    copies = math.ceil(minimum_requests(environment) / len(files))
+
+    normal = _chapter(environment, inbox, _pictures(files, copies, as_usual), name="as-usual")
+    tell("Traffic as usual: the validation images, mirrored and a little lighter or darker", normal)
+    if normal.alarm_state == "ALARM" or normal.report["verdict"] not in {"stable", "watch"}:
+        raise UnexpectedError(f"traffic as usual is taken for drift: {normal.report}")
+    if normal.alarms:
+        raise UnexpectedError(f"an alarm without a reason: {normal.alarms}")
+
+    drifted = _chapter(environment, inbox, _pictures(files, copies, at_night), name="at-night")
+    tell("Drifted traffic: the same images at night, dark and grainy", drifted)
+    if drifted.report["verdict"] != "drift" or drifted.alarm_state != "ALARM":
+        raise UnexpectedError(f"drifted traffic is not noticed, the alarm is {drifted.alarm_state}: {drifted.report}")
+    if [alarm["AlarmName"] for alarm in drifted.alarms] != [alarm_name(environment)]:
+        raise UnexpectedError(f"the topic should have one message of the drift alarm, not {drifted.alarms}")
+
+
+def alarm_name(environment: Environment) -> str:
+    return f"{environment.config.stage_name}-drift"
+
+
+def minimum_requests(environment: Environment) -> int:
+    """How many requests the drift monitor needs to judge a window against the stored baseline."""
+    key = boto3.client("ssm").get_parameter(Name=environment.config.baseline_parameter)["Parameter"]["Value"]
+    stored = boto3.client("s3").get_object(Bucket=environment.bucket, Key=key)["Body"].read()
+    baseline = Baseline.from_json(stored)
+    return drift.compare(baseline, Tally(baseline.confidence_edges, len(baseline.classes))).minimum
+
+
+def as_usual(picture: Picture, chance: np.random.Generator) -> Picture:
+    """Another picture of the same kind."""
+    return ImageEnhance.Brightness(ImageOps.mirror(picture)).enhance(chance.uniform(0.95, 1.05))
+
+
+def at_night(picture: Picture, chance: np.random.Generator) -> Picture:
+    """A quarter of the light, and the noise of a camera that makes up for it."""
+    dark = np.asarray(picture, dtype=np.float64) * 0.25
+    noisy = dark + chance.normal(0, 25, dark.shape)
+    return Image.fromarray(noisy.clip(0, 255).astype(np.uint8))
+
+
+def _pictures(files: list[Path], copies: int, change: Change) -> dict[str, bytes]:
+    """Changed copies of the files as PNG, by name; the same in each run."""
+    chance = np.random.default_rng(1)
+    pictures = {}
+    for copy in range(copies):
+        for file in files:
+            buffer = io.BytesIO()
+            with Image.open(file) as picture:
+                change(picture.convert("RGB"), chance).save(buffer, "PNG")
+            pictures[f"{copy}/{PurePosixPath(file).name}"] = buffer.getvalue()
+    return pictures
+
+
+def _chapter(environment: Environment, inbox: Inbox, pictures: dict[str, bytes], *, name: str) -> Chapter:
+    """Classify the pictures, then let the drift monitor look at what was captured of them."""
+    prefix = f"{prefixes.SCHEDULED}{name}/"
+    s3 = boto3.client("s3")
+    for path, body in pictures.items():
+        s3.put_object(Bucket=environment.bucket, Key=f"{prefix}{path}", Body=body)
+    known = len(environment.captured_inference_ids())
+    start = _next_second()
+    execution = environment.execute({"s3_bucket": environment.bucket, "s3_prefix": prefix})
+    if execution.counts["FAILED"]:
+        raise UnexpectedError(f"{execution.counts['FAILED']} images failed: {execution.arn}")
+    expected = known + len(pictures)
+    wait_for(lambda: len(environment.captured_inference_ids()) >= expected or None, f"{len(pictures)} captures")
+    report = check_for_drift(environment, start=start, end=_next_second())
+    (alarm,) = boto3.client("cloudwatch").describe_alarms(AlarmNames=[alarm_name(environment)])["MetricAlarms"]
+    alarms = []
+    if alarm["StateValue"] == "ALARM":
+        alarms = wait_for(lambda: inbox.alarms() or None, "the alarm's message")
+    return Chapter(
+        images=len(pictures),
+        rejected=execution.counts["REJECTED"],
+        report=report,
+        alarm_state=alarm["StateValue"],
+        alarms=alarms or inbox.alarms(),
+    )
+
+
+def check_for_drift(environment: Environment, *, start: datetime, end: datetime) -> dict[str, Any]:
+    """What the schedule does every hour, for a window of our own: the drift monitor's report."""
+    (stack,) = boto3.client("cloudformation").describe_stacks(StackName=f"{environment.config.stage_name}-Monitoring")[
+        "Stacks"
+    ]
+    (name,) = [output["OutputValue"] for output in stack["Outputs"] if output["OutputKey"] == "DriftMonitorName"]
+    response = boto3.client("lambda").invoke(
+        FunctionName=name, Payload=json.dumps({"time": end.isoformat(), "start": start.isoformat()}).encode()
+    )
+    report: dict[str, Any] = json.loads(response["Payload"].read())
+    if "FunctionError" in response:
+        raise UnexpectedError(f"the drift monitor failed: {report}")
+    return report
+
+
+def _next_second() -> datetime:
+    """Wait for the next whole second, as captures tell time in whole seconds."""
+    now = datetime.now(UTC)
+    following = now.replace(microsecond=0) + timedelta(seconds=1)
+    time.sleep((following - now).total_seconds())
+    return following

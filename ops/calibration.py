@@ -1,0 +1,108 @@
+"""What a confidence is worth: accuracy against coverage, and calibration, from predictions whose truth is known.
+
+Counts only, so any number of predictions fits: by confidence in steps of 0.0001, and in the bins of the ECE.
+
+Coverage at a threshold is the share of predictions with at least that confidence; accuracy is the share of right ones
+among those (R. El-Yaniv and Y. Wiener, JMLR 11, 2010). The expected calibration error is
+`ECE = sum(n_b / n * |accuracy_b - mean confidence_b|)` over 15 bins of equal width (C. Guo et al., On Calibration of
+Modern Neural Networks, ICML 2017, equation 3).
+"""
+
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+from ops.shares import wilson_interval
+
+STEPS = 10_000
+ECE_BINS = 15
+_EDGES = [step / STEPS for step in range(STEPS + 1)]
+
+
+@dataclass(frozen=True)
+class OperatingPoint:
+    """What a threshold does to the predictions: those with confidence >= threshold are accepted."""
+
+    threshold: float
+    accepted: int
+    right: int
+    total: int
+
+    @property
+    def coverage(self) -> float:
+        return self.accepted / self.total
+
+    @property
+    def rejected(self) -> int:
+        return self.total - self.accepted
+
+    @property
+    def accuracy(self) -> float | None:
+        """None if nothing is accepted."""
+        return self.right / self.accepted if self.accepted else None
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """The 95% interval of the accuracy."""
+        return wilson_interval(self.right, self.accepted)
+
+
+@dataclass
+class ReliabilityBin:
+    """The predictions within one of the ECE's bins."""
+
+    count: int = 0
+    confidence_sum: float = 0.0
+    right: int = 0
+
+
+@dataclass
+class Calibration:
+    """Counts of predictions by confidence, and how many of them are right."""
+
+    counts: list[int] = field(default_factory=lambda: [0] * (STEPS + 1))
+    right: list[int] = field(default_factory=lambda: [0] * (STEPS + 1))
+    bins: list[ReliabilityBin] = field(default_factory=lambda: [ReliabilityBin() for _ in range(ECE_BINS)])
+    total: int = 0
+
+    def add(self, predictions: Iterable[tuple[float, bool]]) -> None:
+        """Count predictions: the confidence of each and whether it is right."""
+        for confidence, is_right in predictions:
+            # By comparison, not by multiplication, so that a threshold accepts exactly what it would accept in service
+            step = bisect_right(_EDGES, confidence) - 1
+            self.counts[step] += 1
+            self.right[step] += is_right
+            reliability = self.bins[min(int(confidence * ECE_BINS), ECE_BINS - 1)]
+            reliability.count += 1
+            reliability.confidence_sum += confidence
+            reliability.right += is_right
+            self.total += 1
+
+    def curve(self) -> Iterator[OperatingPoint]:
+        """Every threshold in steps of 0.0001, from 1 down to 0."""
+        accepted = right = 0
+        for step in range(STEPS, -1, -1):
+            accepted += self.counts[step]
+            right += self.right[step]
+            yield OperatingPoint(_EDGES[step], accepted, right, self.total)
+
+    def at(self, *thresholds: float) -> list[OperatingPoint]:
+        """The operating points of thresholds, which are taken in steps of 0.0001."""
+        wanted = {round(threshold * STEPS) for threshold in thresholds}
+        return [point for point in self.curve() if round(point.threshold * STEPS) in wanted][::-1]
+
+    def threshold_for(self, accuracy: float, *, certainly: bool = False) -> OperatingPoint | None:
+        """The lowest threshold above which at least `accuracy` is right, None if there is none.
+
+        `certainly`: the lower end of the 95% interval must reach it, not only the share in this sample.
+        """
+        best = None
+        for point in self.curve():
+            reached = point.interval[0] if certainly else point.accuracy
+            if point.accepted and reached is not None and reached >= accuracy:
+                best = point
+        return best
+
+    @property
+    def expected_calibration_error(self) -> float:
+        return sum(abs(bin_.right - bin_.confidence_sum) for bin_ in self.bins) / self.total

@@ -1,0 +1,526 @@
+"""The report of a time window: what the endpoint was asked and answered, as one HTML page."""
+
+import io
+import math
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from itertools import pairwise
+
+import plotly.graph_objects as go
+from PIL import Image
+
+from lambda_src.captures import Damage
+from lambda_src.drift import PSI_BOUND, PSI_WATCH, BaselineError
+from lambda_src.errors import ImageError
+from lambda_src.image_format import check_image
+from ops import page
+from ops.page import BLUE, CLASS_COLOURS, GREEN, GREY, ORANGE, Chart, Fact, Gallery, Page, Picture, Remark, Table, Tone
+from ops.shares import wilson_interval
+from ops.summary import Bucket, DriftWindow, Summary, UnsureAnswer
+from ops.window import Window
+from stacks.config import EnvironmentConfig
+
+_SHOWN_CLASSES = 5
+_SYMBOLS = ("circle", "diamond", "square", "triangle-up", "cross", "x")
+_LABELS_PER_POINT = 30
+_TIME_AXIS = {"type": "date", "tickangle": 0, "nticks": 6}
+_THUMBNAIL_PIXELS = 160
+_HISTOGRAM_EDGES = tuple(round(0.05 * step, 2) for step in range(1, 20))
+
+Section = Chart | Remark | Gallery
+
+
+def capture_page(config: EnvironmentConfig, window: Window, summary: Summary, damage: Damage) -> Page:
+    """The page of an environment's captures in a window."""
+    notes = [f"Endpoint {config.endpoint_name}. Times are in UTC. One request is one image that was asked about."]
+    if damage.count:
+        notes.append(f"{damage.count:,} damaged lines were skipped, such as {'; '.join(damage.examples)}")
+    title = f"Scones Unlimited {config.name}: what the endpoint answered"
+    if not summary.requests:
+        nothing = Remark("No captures", f"Data capture kept no request from {window}.")
+        return Page(title, str(window), [Fact("Requests", "0")], [nothing], notes)
+    try:
+        windows, problem = summary.drift_windows(), None
+    except BaselineError as error:
+        windows, problem = [], str(error)
+    sections: list[Section] = [
+        _confidence_over_time(summary),
+        _confidence_distribution(summary),
+        _drift(summary, windows, problem),
+        _class_mix(summary),
+        _under_threshold(summary),
+        _accuracy(summary),
+        _least_confident(summary),
+    ]
+    return Page(title, str(window), _facts(summary, windows, damage), sections, notes)
+
+
+def _facts(summary: Summary, windows: list[DriftWindow], damage: Damage) -> list[Fact]:
+    total = summary.total
+    facts = [
+        Fact("Requests", f"{summary.requests:,}", f"within {_age(summary)}"),
+        Fact("Median confidence", f"{total.quantile(0.5):.2f}", f"mean {total.mean_confidence:.3f}"),
+        Fact(
+            f"Under {summary.threshold:g}",
+            _percent(total.under_threshold, summary.requests),
+            f"{total.under_threshold:,} not accepted",
+        ),
+    ]
+    scored = [found for found in windows if found.drift.is_large_enough]
+    if scored:
+        last = scored[-1].drift
+        tones: dict[str, Tone] = {"stable": "good", "watch": "warning", "drift": "bad"}
+        facts.append(Fact("Drift score", f"{last.score:.2f}", f"{last.verdict}, last window", tones[last.verdict]))
+    else:
+        facts.append(Fact("Drift score", "none", "too few requests" if summary.baseline else "no baseline"))
+    if total.labelled:
+        accuracy = _percent(total.correct, total.labelled)
+        facts.append(Fact("Accuracy", accuracy, f"{total.correct:,} of {total.labelled:,} labelled"))
+    if damage.count:
+        facts.append(Fact("Damaged lines", f"{damage.count:,}", "skipped", "warning"))
+    return facts
+
+
+def _confidence_over_time(summary: Summary) -> Chart:
+    traces: list[go.Scatter | go.Bar] = []
+    points, buckets = summary.points, summary.buckets
+    groups = _class_groups(summary)
+    for (name, members, colour), symbol in zip(groups, _SYMBOLS, strict=False):
+        chosen = [point for point in points if point.label in members]
+        traces.append(
+            go.Scatter(
+                x=[point.time for point in chosen],
+                y=[point.confidence for point in chosen],
+                mode="markers",
+                name=name,
+                marker={"size": 6, "opacity": 0.75, "color": colour, "symbol": symbol},
+                hovertemplate="%{x|%Y-%m-%d %H:%M:%S}<br>%{y:.3f}<extra>" + name + "</extra>",
+            )
+        )
+    if len(buckets) > 2:
+        traces.append(
+            go.Scatter(
+                x=[_middle(time, summary) for time, _ in buckets],
+                y=[bucket.quantile(0.5) for _, bucket in buckets],
+                mode="lines",
+                name=f"median of {_duration(summary.bucket_seconds)}",
+                line={"color": GREY, "width": 2.5},
+                hovertemplate="%{x|%Y-%m-%d %H:%M:%S}<br>median %{y:.2f}<extra></extra>",
+            )
+        )
+    lowest = min(point.confidence for point in points)
+    total = summary.total
+    sample = f"a sample of {len(points):,} of " if len(points) < summary.requests else ""
+    return Chart(
+        name="confidence-over-time",
+        heading="Confidence over time",
+        text=f"Each point is one answer ({sample}{summary.requests:,}). Answers under the line are rejected.",
+        figure=page.figure(
+            traces,
+            xaxis=_TIME_AXIS,
+            yaxis={"title": {"text": "confidence"}, "range": [min(lowest, summary.threshold) - 0.03, 1.02]},
+            **page.bounds((summary.threshold, f"threshold {summary.threshold:g}", ORANGE)),
+        ),
+        alt=(
+            f"Confidence of {summary.requests:,} answers over {_span(summary)}: median {total.quantile(0.5):.2f}, "
+            f"lowest tenth under {total.quantile(0.1):.2f}, "
+            f"{_percent(total.under_threshold, summary.requests)} under the threshold of {summary.threshold:g}"
+        ),
+        table=Table(
+            ["from", "requests", "lowest tenth under", "median", "mean"],
+            [
+                [
+                    _time(time),
+                    f"{bucket.requests:,}",
+                    f"{bucket.quantile(0.1):.2f}",
+                    f"{bucket.quantile(0.5):.2f}",
+                    f"{bucket.mean_confidence:.3f}",
+                ]
+                for time, bucket in buckets
+            ],
+        ),
+        is_wide=True,
+    )
+
+
+def _confidence_distribution(summary: Summary) -> Chart:
+    total, baseline = summary.total, summary.baseline
+    if baseline:
+        names = _bin_names(baseline.confidence_edges)
+        observed = [count / summary.requests for count in total.tally.confidence_counts]
+        expected = [count / baseline.size for count in baseline.confidence_counts]
+    else:
+        names = _bin_names(_HISTOGRAM_EDGES)
+        fine = len(total.histogram) // len(names)
+        sums = [sum(total.histogram[fine * index : fine * (index + 1)]) for index in range(len(names))]
+        first = next(index for index, count in enumerate(sums) if count)
+        names, expected = names[first:], []
+        observed = [count / summary.requests for count in sums[first:]]
+    traces: list[go.Scatter | go.Bar] = []
+    if baseline:
+        traces.append(
+            go.Bar(
+                x=expected,
+                y=names,
+                orientation="h",
+                name=f"baseline ({baseline.size:,})",
+                marker={"color": GREY, "opacity": 0.75},
+            )
+        )
+    traces.append(
+        go.Bar(x=observed, y=names, orientation="h", name=f"captured ({summary.requests:,})", marker={"color": BLUE})
+    )
+    for trace in traces:
+        trace.hovertemplate = "%{y}<br>%{x:.1%}<extra>" + str(trace.name) + "</extra>"
+    text = (
+        "Against the model's own answers to the validation images. The bins hold equal shares of those."
+        if baseline
+        else "Without a baseline there is nothing to compare with; `python -m data_prep baseline` computes one."
+    )
+    shift = (
+        max(zip(observed, expected, names, strict=True), key=lambda bin_: abs(bin_[0] - bin_[1])) if baseline else None
+    )
+    return Chart(
+        name="confidence-distribution",
+        heading="Confidence, compared with the baseline" if baseline else "Distribution of confidence",
+        text=text,
+        figure=page.figure(
+            traces,
+            barmode="group",
+            bargap=0.25,
+            xaxis={"title": {"text": "share of answers"}, "tickformat": ".0%", "nticks": 6},
+            yaxis={"type": "category", "automargin": True},
+        ),
+        alt=(
+            "Bars of the share of answers by confidence, baseline and captured. The largest difference is at "
+            f"confidence {shift[2]}: {shift[0]:.1%} captured, {shift[1]:.1%} in the baseline"
+            if shift
+            else f"Bars of the share of answers by confidence. Most lie at {names[observed.index(max(observed))]}"
+        ),
+        table=Table(
+            ["confidence", "captured", *(["baseline"] if baseline else [])],
+            [
+                [name, f"{share:.1%}", *([f"{expected[index]:.1%}"] if baseline else [])]
+                for index, (name, share) in enumerate(zip(names, observed, strict=True))
+            ],
+        ),
+    )
+
+
+def _drift(summary: Summary, windows: list[DriftWindow], problem: str | None) -> Section:
+    heading = "Drift score"
+    if summary.baseline is None:
+        return Remark(
+            heading,
+            "There is no baseline to compare with. `python -m data_prep baseline` lets the model answer the validation "
+            "images and stores it.",
+        )
+    if problem:
+        return Remark(heading, f"The baseline cannot be compared with: {problem}.")
+    times = [window.start + (window.end - window.start) / 2 for window in windows]
+    series = (
+        ("confidence", [w.drift.confidence.psi for w in windows], BLUE, "circle"),
+        ("class mix", [w.drift.classes.psi for w in windows], GREEN, "diamond"),
+    )
+    traces: list[go.Scatter | go.Bar] = [
+        go.Scatter(
+            x=times,
+            y=values,
+            name=name,
+            mode="lines+markers",
+            line={"color": colour, "width": 2},
+            marker={
+                "size": 9,
+                "color": colour,
+                "symbol": [symbol if w.drift.is_large_enough else f"{symbol}-open" for w in windows],
+            },
+            text=[f"{w.drift.requests:,} requests, {w.drift.verdict}" for w in windows],
+            hovertemplate="%{x|%Y-%m-%d %H:%M:%S}<br>PSI %{y:.3f}<br>%{text}<extra>" + name + "</extra>",
+        )
+        for name, values, colour, symbol in series
+    ]
+    scored = [window for window in windows if window.drift.is_large_enough]
+    highest = max((window.drift.score for window in windows), default=0.0)
+    minimum = windows[0].drift.minimum
+    worst = max(scored, key=lambda window: window.drift.score, default=None)
+    return Chart(
+        name="drift",
+        heading=heading,
+        text=(
+            f"Population stability index of windows of at least {minimum:,} requests, against the baseline: from "
+            f"{PSI_WATCH:g} on to be watched, from {PSI_BOUND:g} on drift. Open markers have too few requests to count."
+        ),
+        figure=page.figure(
+            traces,
+            xaxis=_TIME_AXIS,
+            yaxis={"title": {"text": "PSI"}, "range": [0, max(highest, PSI_BOUND) * 1.15]},
+            **page.bounds(
+                (PSI_BOUND, f"drift {PSI_BOUND:g}", ORANGE),
+                (PSI_WATCH, "", "#c98a00"),
+            ),
+        ),
+        alt=(
+            f"Drift score of {len(scored)} windows. The highest is {worst.drift.score:.2f}, {worst.drift.verdict}"
+            if worst
+            else f"No window has the {minimum:,} requests that a drift score needs"
+        ),
+        table=Table(
+            ["from", "to", "requests", "confidence PSI", "class mix PSI", "verdict"],
+            [
+                [
+                    _time(w.start),
+                    _time(w.end),
+                    f"{w.drift.requests:,}",
+                    f"{w.drift.confidence.psi:.3f}",
+                    f"{w.drift.classes.psi:.3f}",
+                    w.drift.verdict,
+                ]
+                for w in windows
+            ],
+        ),
+    )
+
+
+def _class_mix(summary: Summary) -> Chart:
+    groups, buckets = _class_groups(summary), summary.buckets
+    indices = {name: index for index, name in enumerate(summary.classes)}
+
+    def share(bucket: Bucket, members: Sequence[str]) -> float:
+        return sum(bucket.tally.class_counts[indices[name]] for name in members) / bucket.requests
+
+    traces: list[go.Scatter | go.Bar] = [
+        go.Bar(
+            x=[_middle(time, summary) for time, _ in buckets],
+            y=[share(bucket, members) for _, bucket in buckets],
+            name=name,
+            marker={"color": colour},
+            width=_bar_width(summary),
+            hovertemplate="%{x|%Y-%m-%d %H:%M:%S}<br>%{y:.1%}<extra>" + name + "</extra>",
+        )
+        for name, members, colour in groups
+    ]
+    total = summary.total
+    mix = ", ".join(f"{name} {share(total, members):.0%}" for name, members, _ in groups)
+    return Chart(
+        name="class-mix",
+        heading="Class mix over time",
+        text=f"Which classes the answers name, for each {_duration(summary.bucket_seconds)} with requests. All: {mix}.",
+        figure=page.figure(
+            traces,
+            barmode="stack",
+            bargap=0,
+            xaxis=_TIME_AXIS,
+            yaxis={"title": {"text": "share of answers"}, "tickformat": ".0%", "range": [0, 1]},
+        ),
+        alt=f"Stacked bars of the share of each class over time. Of all answers: {mix}",
+        table=Table(
+            ["from", "requests", *(name for name, _, _ in groups)],
+            [
+                [_time(time), f"{bucket.requests:,}", *(f"{share(bucket, members):.1%}" for _, members, _ in groups)]
+                for time, bucket in buckets
+            ],
+        ),
+    )
+
+
+def _under_threshold(summary: Summary) -> Chart:
+    buckets, total = summary.buckets, summary.total
+    shares = [bucket.under_threshold / bucket.requests for _, bucket in buckets]
+    overall = total.under_threshold / summary.requests
+    return Chart(
+        name="under-threshold",
+        heading=f"Share under the threshold of {summary.threshold:g}",
+        text="These images are not accepted, and someone has to look at them.",
+        figure=page.figure(
+            [
+                go.Scatter(
+                    x=[_middle(time, summary) for time, _ in buckets],
+                    y=shares,
+                    mode="lines+markers",
+                    name="under the threshold",
+                    line={"color": ORANGE, "width": 2},
+                    marker={"size": 7},
+                    text=[f"{bucket.under_threshold:,} of {bucket.requests:,}" for _, bucket in buckets],
+                    hovertemplate="%{x|%Y-%m-%d %H:%M:%S}<br>%{y:.1%}<br>%{text}<extra></extra>",
+                )
+            ],
+            xaxis=_TIME_AXIS,
+            yaxis={"title": {"text": "share of answers"}, "tickformat": ".0%", "range": [0, max(*shares, 0.1) * 1.15]},
+            **page.bounds((overall, f"all {overall:.1%}", GREY)),
+        ),
+        alt=f"Share of answers under the threshold over time: {overall:.1%} of all, at most {max(shares):.1%}",
+        table=Table(
+            ["from", "requests", "under", "share"],
+            [
+                [_time(time), f"{bucket.requests:,}", f"{bucket.under_threshold:,}", f"{share:.1%}"]
+                for (time, bucket), share in zip(buckets, shares, strict=True)
+            ],
+        ),
+    )
+
+
+def _accuracy(summary: Summary) -> Section:
+    heading = "Accuracy over time"
+    windows = summary.labelled_windows(_LABELS_PER_POINT)
+    if not windows:
+        return Remark(
+            heading,
+            "No true class is known of these images. Labels that are put below ground-truth/ in the bucket are joined "
+            "with the answers.",
+            is_wide=True,
+        )
+    total = summary.total
+    shares = [bucket.correct / bucket.labelled for _, _, bucket in windows]
+    intervals = [wilson_interval(bucket.correct, bucket.labelled) for _, _, bucket in windows]
+    overall = total.correct / total.labelled
+    return Chart(
+        name="accuracy",
+        heading=heading,
+        text=(
+            f"Share of right answers among the {total.labelled:,} of {summary.requests:,} whose true class is known, "
+            "with the interval that holds the true share in 95 of 100 cases."
+        ),
+        figure=page.figure(
+            [
+                go.Scatter(
+                    x=[start + (end - start) / 2 for start, end, _ in windows],
+                    y=shares,
+                    mode="lines+markers",
+                    name="accuracy",
+                    line={"color": GREEN, "width": 2},
+                    marker={"size": 7},
+                    error_y=page.error_bars(shares, intervals),
+                    text=[f"{bucket.correct:,} of {bucket.labelled:,}" for _, _, bucket in windows],
+                    hovertemplate="%{x|%Y-%m-%d %H:%M:%S}<br>%{y:.1%}<br>%{text}<extra></extra>",
+                )
+            ],
+            xaxis=_TIME_AXIS,
+            yaxis={
+                "title": {"text": "right answers"},
+                "tickformat": ".0%",
+                "range": [max(0.0, min(low for low, _ in intervals) - 0.05), 1.03],
+            },
+            **page.bounds((overall, f"all {overall:.1%}", GREY)),
+        ),
+        alt=f"Accuracy over time: {overall:.1%} of {total.labelled:,} labelled answers are right",
+        table=Table(
+            ["from", "to", "labelled", "right", "accuracy", "95% interval"],
+            [
+                [
+                    _time(start),
+                    _time(end),
+                    f"{bucket.labelled:,}",
+                    f"{bucket.correct:,}",
+                    f"{bucket.correct / bucket.labelled:.1%}",
+                    f"{low:.1%} to {high:.1%}",
+                ]
+                for (start, end, bucket), (low, high) in zip(windows, intervals, strict=True)
+            ],
+        ),
+        is_wide=True,
+    )
+
+
+def _least_confident(summary: Summary) -> Section:
+    unsure = summary.unsure
+    return Gallery(
+        "Least confident answers",
+        "The images that the model was least sure of, as the endpoint received them.",
+        [_picture(answer) for answer in unsure],
+        Table(
+            ["time", "event id", "answer", "confidence", "true class"],
+            [[_time(a.time), a.event_id, a.label, f"{a.confidence:.4f}", a.true_label or "not known"] for a in unsure],
+        ),
+    )
+
+
+def _picture(answer: UnsureAnswer) -> Picture:
+    truth: list[str] = []
+    tone: Tone = ""
+    if answer.true_label is not None:
+        is_right = answer.true_label == answer.label
+        truth, tone = (["right"], "good") if is_right else ([f"is a {answer.true_label}"], "bad")
+    return Picture(
+        thumbnail(answer.image),
+        alt=f"Captured image, answered {answer.label} with confidence {answer.confidence:.3f} at {_time(answer.time)}",
+        caption=[
+            f"{answer.label} {answer.confidence:.3f}",
+            *truth,
+            f"{answer.time:%m-%d %H:%M:%S}",
+        ],
+        tone=tone,
+    )
+
+
+def thumbnail(data: bytes | None) -> bytes | None:
+    """The image as a small PNG, or None if it is none that can be shown."""
+    if data is None:
+        return None
+    try:
+        check_image(data, name="captured")  # above all its size, before a pixel is unpacked
+        with Image.open(io.BytesIO(data), formats=("PNG", "JPEG")) as image:
+            small = image.convert("RGB")
+        small.thumbnail((_THUMBNAIL_PIXELS, _THUMBNAIL_PIXELS))
+    except (ImageError, OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        return None
+    buffer = io.BytesIO()
+    small.save(buffer, format="PNG")
+    return buffer.getvalue()
+
+
+def _class_groups(summary: Summary) -> list[tuple[str, list[str], str]]:
+    """Name, members and colour of what a plot tells apart: each class, or the most frequent and the others."""
+    if len(summary.classes) <= _SHOWN_CLASSES:
+        return [(name, [name], colour) for name, colour in zip(summary.classes, CLASS_COLOURS, strict=False)]
+    counts = dict(zip(summary.classes, summary.total.tally.class_counts, strict=True))
+    ordered = sorted(counts, key=lambda name: -counts[name])
+    groups = [(name, [name], colour) for name, colour in zip(ordered[:_SHOWN_CLASSES], CLASS_COLOURS, strict=True)]
+    return [*groups, ("other classes", ordered[_SHOWN_CLASSES:], GREY)]
+
+
+def _bin_names(edges: Sequence[float]) -> list[str]:
+    """Of the bins between `edges` of a confidence."""
+    if len(edges) == 1:
+        return [f"under {edges[0]:.3g}", f"{edges[0]:.3g} and above"]
+    shown = [f"{edge:.4f}".rstrip("0") if edge > 0.99 else f"{edge:.3f}".rstrip("0") for edge in edges]
+    return [f"under {shown[0]}", *(f"{a} to {b}" for a, b in pairwise(shown)), f"from {shown[-1]}"]
+
+
+def _middle(time: datetime, summary: Summary) -> datetime:
+    return time + timedelta(seconds=summary.bucket_seconds / 2)
+
+
+def _bar_width(summary: Summary) -> float:
+    return summary.bucket_seconds * 1000  # plotly.js measures time in milliseconds
+
+
+def _span(summary: Summary) -> str:
+    assert summary.first  # noqa: S101 - there are requests
+    assert summary.last  # noqa: S101
+    return f"{_time(summary.first)} to {_time(summary.last)}"
+
+
+def _age(summary: Summary) -> str:
+    """How long the captures span, rounded up."""
+    assert summary.first  # noqa: S101 - there are requests
+    assert summary.last  # noqa: S101
+    seconds = (summary.last - summary.first).total_seconds()
+    for unit, size in (("days", 86_400), ("hours", 3600), ("minutes", 60)):
+        if seconds >= 2 * size:
+            return f"{math.ceil(seconds / size)} {unit}"
+    return f"{max(1, math.ceil(seconds))} s"
+
+
+def _time(time: datetime) -> str:
+    return f"{time:%Y-%m-%d %H:%M:%S}"
+
+
+def _duration(seconds: int) -> str:
+    for unit, size in (("weeks", 604_800), ("days", 86_400), ("h", 3600), ("min", 60)):
+        if seconds >= size:
+            return f"{seconds // size} {unit}"
+    return f"{seconds} s"
+
+
+def _percent(count: int, total: int) -> str:
+    return f"{count / total:.1%}"

@@ -1,0 +1,124 @@
+"""`python -m ops generate`: test cases and traffic for the workflow."""
+
+import json
+import random
+import re
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from data_prep.progress import progress_bars
+from ops import aws
+from ops.pictures import Drift
+from ops.traffic import Plan, Tally, Traffic, Via, choose, item, test_images
+from stacks.config import load_environment
+
+MAX_BATCH = 500  # of one execution; more is the bulk workflow's
+
+Environment = Annotated[str, typer.Option("--env", help="Environment of cdk.json.")]
+Seed = Annotated[int | None, typer.Option(min=0, help="The same seed gives the same choice.")]
+Count = Annotated[int, typer.Option("--count", "-n", min=1, max=MAX_BATCH, help="How many images.")]
+
+generate = typer.Typer(no_args_is_help=True, help="Test cases and traffic for the workflow.")
+
+
+@generate.command(epilog="Example: python -m ops generate case --env dev --seed 1")
+def case(*, env: Environment = "dev", seed: Seed = None) -> None:
+    """Print the workflow input of one random test image."""
+    (only,) = _items(env, 1, seed)
+    typer.echo(json.dumps(only))
+
+
+@generate.command(epilog="Example: python -m ops generate batch --env dev -n 20 --seed 1")
+def batch(*, env: Environment = "dev", count: Count = 10, seed: Seed = None) -> None:
+    """Print the workflow input of several random test images."""
+    typer.echo(json.dumps({"images": _items(env, count, seed)}))
+
+
+def _items(env: str, count: int, seed: int | None) -> list[dict[str, str]]:
+    config = load_environment(env)
+    with aws.one_line_errors():
+        bucket = aws.bucket(config)
+        keys = choose(test_images(bucket), count, random.Random(seed))  # noqa: S311 - to be repeatable, not secret
+    return [item(bucket, key) for key in keys]
+
+
+@generate.command(epilog="Example: python -m ops generate stream --env dev --rate 5 --duration 30s --seed 1")
+def stream(
+    *,
+    env: Environment = "dev",
+    rate: Annotated[float, typer.Option(min=0.01, max=1000, help="Images a second.")] = 5.0,
+    duration: Annotated[str, typer.Option(help="For how long: 30s, 10m, 2h.")] = "60s",
+    seed: Seed = None,
+    via: Annotated[
+        Via | None,
+        typer.Option(help="Start executions, or upload to incoming/. Default: executions, uploads with --drift."),
+    ] = None,
+    batch: Annotated[int, typer.Option(min=1, max=MAX_BATCH, help="Images of each execution, for bulk traffic.")] = 1,
+    drift: Annotated[Drift | None, typer.Option(help="Upload images that the model was not trained for.")] = None,
+    drift_after: Annotated[str, typer.Option(help="When the drift begins.")] = "0s",
+    bad: Annotated[float, typer.Option(min=0, max=1, help="Share of inputs that cannot succeed.")] = 0.0,
+    label: Annotated[
+        bool, typer.Option("--label", help="Also put the true classes below ground-truth/, as if someone had looked.")
+    ] = False,
+    settle: Annotated[str, typer.Option(help="How long to wait for the last outcomes.")] = "2m",
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bars.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="The summary as JSON on standard output.")] = False,
+) -> None:
+    """Send images at a steady rate and tell what became of them. Ctrl-C stops the sending and still tells."""
+    config = load_environment(env)
+    chosen: Via = via or ("uploads" if drift else "executions")
+    if drift and chosen == "executions":
+        raise typer.BadParameter("drifted images must be uploaded: leave --via out, or say --via uploads")
+    if batch > 1 and chosen == "uploads":
+        raise typer.BadParameter("each upload is an execution of its own: --batch needs --via executions")
+    plan = Plan(
+        classes=config.classes,
+        images=max(1, round(rate * parse_duration(duration))),
+        rate=rate,
+        seed=random.randrange(2**32) if seed is None else seed,  # noqa: S311
+        via=chosen,
+        batch=batch,
+        bad=bad,
+        drift=drift,
+        drift_from=round(rate * parse_duration(drift_after)),
+        label=label,
+    )
+    with aws.one_line_errors():
+        deployment = aws.deployment(config)
+        with progress_bars(quiet=quiet) as progress:
+            traffic = Traffic(plan, deployment, progress=progress)
+            tally = traffic.run(settle_seconds=parse_duration(settle))
+    if as_json:
+        typer.echo(json.dumps({"run": traffic.name, "seed": plan.seed, **tally.as_dict()}, indent=2))
+    else:
+        _show(traffic.name, plan, tally)
+    if tally.sent + tally.not_sent < plan.images:
+        raise typer.Exit(130)  # interrupted
+    if tally.not_sent:
+        raise typer.Exit(1)
+
+
+def parse_duration(text: str) -> float:
+    """Seconds; raises typer.BadParameter."""
+    found = re.fullmatch(r"(\d{1,6}(?:\.\d{1,3})?)([smh])", text)
+    if not found:
+        raise typer.BadParameter(f"{text!r} is no duration such as 30s, 10m or 2h")
+    return float(found[1]) * {"s": 1, "m": 60, "h": 3600}[found[2]]
+
+
+def _show(name: str, plan: Plan, tally: Tally) -> None:
+    console = Console(highlight=False)
+    speed = tally.sent / tally.seconds if tally.seconds else 0
+    console.print(f"{name}, seed {plan.seed}: {tally.sent:,} images in {tally.seconds:.1f} s, {speed:.1f}/s")
+    console.print(f"accepted {tally.accepted:,}, rejected {tally.rejected:,}, failed {tally.failed:,}")
+    if tally.not_sent:
+        console.print(f"[red]not sent {tally.not_sent:,}[/]")
+    if tally.unfinished:
+        console.print(f"[yellow]still running, or not heard of: {tally.unfinished:,}[/]")
+    if tally.finished:
+        shown = ", ".join(f"p{percent} {tally.latencies.percentile(percent):.2f} s" for percent in (50, 90, 99))
+        console.print(f"duration of an execution: {shown}, longest {tally.latencies.longest:.2f} s")
+    for error, count in tally.errors.most_common(8):
+        console.print(f"  {count:,} {error}", markup=False, soft_wrap=True)

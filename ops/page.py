@@ -1,0 +1,184 @@
+"""One self-contained HTML file with charts: opens from disk, needs no network, follows light and dark.
+
+The charts are drawn by plotly.js, which is in the file once. Every chart has its numbers as a table beside it, for
+those who cannot see it, and for where no script runs.
+"""
+
+import base64
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import plotly.graph_objects as go
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+from plotly.offline import get_plotlyjs
+
+# Okabe and Ito's colours for every kind of colour vision (https://jfly.uni-koeln.de/color/), those that can be told
+# from a white as from a nearly black ground
+BLUE, ORANGE, GREEN, PINK, SKY, GREY = "#0f7fc4", "#d55e00", "#009e73", "#c8649a", "#3f97c9", "#7d8590"
+CLASS_COLOURS = (BLUE, ORANGE, GREEN, PINK, SKY)
+
+Tone = Literal["", "good", "warning", "bad"]
+
+
+@dataclass(frozen=True)
+class Fact:
+    """One number that is seen first."""
+
+    name: str
+    value: str
+    note: str = ""
+    tone: Tone = ""
+
+
+@dataclass(frozen=True)
+class Table:
+    """What a chart shows, in cells."""
+
+    header: Sequence[str]
+    rows: Sequence[Sequence[str]]
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A plot with a heading, what it means, and the same as a table. `alt` says what is to be seen."""
+
+    name: str
+    heading: str
+    text: str
+    figure: go.Figure
+    alt: str
+    table: Table
+    is_wide: bool = False
+
+    @property
+    def json(self) -> Markup:
+        # Within a script element, only this could end it
+        return Markup(str(self.figure.to_json()).replace("</", "<\\/"))  # noqa: S704 - JSON, and made harmless
+
+
+@dataclass(frozen=True)
+class Remark:
+    """In place of a chart, why there is none."""
+
+    heading: str
+    text: str
+    is_wide: bool = False
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A small image; `png` is None where there is none to show."""
+
+    png: bytes | None
+    alt: str
+    caption: Sequence[str]
+    tone: Tone = ""
+
+    @property
+    def uri(self) -> str:
+        return f"data:image/png;base64,{base64.b64encode(self.png or b'').decode()}"
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """Pictures with a heading."""
+
+    heading: str
+    text: str
+    pictures: Sequence[Picture]
+    table: Table
+
+
+@dataclass(frozen=True)
+class Page:
+    """The whole file."""
+
+    title: str
+    subtitle: str
+    facts: Sequence[Fact]
+    sections: Sequence[Chart | Remark | Gallery]
+    notes: Sequence[str] = ()
+
+
+def render(page: Page) -> str:
+    """The file's content."""
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+    )
+    return environment.get_template("page.html").render(
+        page=page,
+        kinds=[(type(section).__name__, section) for section in page.sections],
+        plotly_js=Markup(get_plotlyjs()),  # noqa: S704 - the library's own file
+    )
+
+
+def write(page: Page, path: Path) -> None:
+    """Write the file and the folders on its way."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(render(page), encoding="utf-8")
+
+
+def figure(traces: Sequence[go.Scatter | go.Bar], **layout: object) -> go.Figure:
+    """A plot whose colours come from the page."""
+    drawn = go.Figure(
+        data=list(traces),
+        layout=go.Layout(
+            template=go.layout.Template(),
+            margin={"l": 48, "r": 12, "t": 36 if len(traces) > 1 else 14, "b": 36},
+            showlegend=len(traces) > 1,
+            legend={"orientation": "h", "x": 0, "y": 1.01, "yanchor": "bottom"},
+            hovermode="closest",
+            **layout,
+        ),
+    )
+    drawn.update_xaxes(automargin=True)
+    drawn.update_yaxes(automargin=True)
+    return drawn
+
+
+def bounds(*lines: tuple[float, str, str]) -> dict[str, object]:
+    """Layout of dashed horizontal lines: height, text and colour of each. The texts stand at the right and left end."""
+    return {
+        "shapes": [
+            {
+                "type": "line",
+                "xref": "paper",
+                "x0": 0,
+                "x1": 1,
+                "y0": y,
+                "y1": y,
+                "line": {"color": colour, "dash": "dash", "width": 1.5},
+            }
+            for y, _, colour in lines
+        ],
+        "annotations": [
+            {
+                "xref": "paper",
+                "x": 1 - index % 2,
+                "y": y,
+                "text": text,
+                "showarrow": False,
+                "xanchor": "right" if index % 2 == 0 else "left",
+                "yanchor": "bottom",
+                "yshift": 3,
+                "borderpad": 2,
+                "font": {"size": 12},
+            }
+            for index, (y, text, _) in enumerate(lines)
+        ],
+    }
+
+
+def error_bars(values: Sequence[float], intervals: Sequence[tuple[float, float]]) -> dict[str, object]:
+    """The interval of each value, as plotly.js takes it."""
+    return {
+        "type": "data",
+        "symmetric": False,
+        "array": [high - value for value, (_, high) in zip(values, intervals, strict=True)],
+        "arrayminus": [value - low for value, (low, _) in zip(values, intervals, strict=True)],
+        "thickness": 1,
+        "width": 3,
+    }

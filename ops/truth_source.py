@@ -1,0 +1,55 @@
+"""Ground truth from an environment's bucket or from a folder that was copied from it."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from lambda_src.captures import Damage, split_lines
+from lambda_src.ground_truth import PREFIX, GroundTruth, Label, read_bucket_labels, read_labels
+from ops import aws
+from ops.errors import OpsError
+from ops.window import Window
+from stacks.config import EnvironmentConfig
+
+_CHUNK_BYTES = 2**18
+
+
+def truth_of(config: EnvironmentConfig, window: Window, damage: Damage, folder: Path | None) -> GroundTruth:
+    """Every label that can be of a request in the window; raises OpsError."""
+    truth = GroundTruth()
+    if folder is not None:
+        truth.add(_read_folder(folder, config.classes, damage))
+    else:
+        bucket = aws.bucket(config)
+        labels = read_bucket_labels(aws.s3(), bucket, classes=config.classes, damage=damage, since=window.since)
+        truth.add(with_versions(labels))
+    return truth
+
+
+def with_versions(labels: Iterable[Label]) -> Iterator[Label]:
+    """A label of an image whose version is not told is one of each version of that image."""
+    for label in labels:
+        if label.image is None or label.image.version_id:
+            yield label
+            continue
+        pages = (
+            aws.s3().get_paginator("list_object_versions").paginate(Bucket=label.image.bucket, Prefix=label.image.key)
+        )
+        for page in pages:
+            for version in page.get("Versions", []):
+                if version["Key"] == label.image.key:
+                    # SerializeImageData tells versions apart by their ETag where the bucket keeps only one
+                    has_versions = version["VersionId"] != "null"
+                    name = version["VersionId"] if has_versions else version["ETag"].strip('"')
+                    yield label._replace(image=replace(label.image, version_id=name))
+
+
+def _read_folder(folder: Path, classes: tuple[str, ...], damage: Damage) -> Iterator[Label]:
+    if not folder.is_dir():
+        raise OpsError(f"{folder}: no such folder; copy one with `aws s3 sync s3://BUCKET/{PREFIX} ...`")
+    for path in sorted(folder.rglob("*.jsonl")):
+        with path.open("rb") as file:
+            lines = split_lines(iter(lambda file=file: file.read(_CHUNK_BYTES), b""))  # type: ignore[misc]
+            yield from read_labels(
+                lines, classes=classes, bucket="unknown", damage=damage, name=str(path.relative_to(folder))
+            )

@@ -1,0 +1,83 @@
+"""How an update of the endpoint is kept from hurting anybody: traffic moves in two steps while alarms watch.
+
+https://docs.aws.amazon.com/sagemaker/latest/dg/deployment-guardrails.html
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from aws_cdk import Duration
+from aws_cdk import aws_cloudwatch as cloudwatch
+from constructs import Construct
+
+from stacks.config import EnvironmentConfig
+
+_SECONDS_BEYOND_BAKING = 30 * 60  # to start the new instances and to end the old ones
+
+
+def guardrail_alarm_names(config: EnvironmentConfig) -> list[str]:
+    return [f"{config.stage_name}-update-errors", f"{config.stage_name}-update-latency"]
+
+
+def guardrail_alarms(scope: Construct, *, config: EnvironmentConfig, variant_name: str) -> list[cloudwatch.Alarm]:
+    """Alarms that end an update. They go to SageMaker, not to people: stacks/alarms.py has those.
+
+    They know the endpoint by its name, so they can be there before it; without requests they are quiet.
+    """
+    dimensions = {"EndpointName": config.endpoint_name, "VariantName": variant_name}
+    errors, latency = guardrail_alarm_names(config)
+
+    def metric(name: str, statistic: str) -> cloudwatch.Metric:
+        return cloudwatch.Metric(
+            namespace="AWS/SageMaker",
+            metric_name=name,
+            dimensions_map=dimensions,
+            statistic=statistic,
+            period=Duration.minutes(1),
+        )
+
+    def alarm(construct_id: str, name: str, watched: cloudwatch.Metric, threshold: float) -> cloudwatch.Alarm:
+        return cloudwatch.Alarm(
+            scope,
+            construct_id,
+            alarm_name=name,
+            alarm_description="Ends an update of the endpoint: SageMaker goes back to what was served before.",
+            metric=watched,
+            threshold=threshold,
+            comparison_operator=cloudwatch.ComparisonOperator.GREATER_THAN_THRESHOLD,
+            evaluation_periods=1,
+            treat_missing_data=cloudwatch.TreatMissingData.NOT_BREACHING,
+        )
+
+    return [
+        alarm("UpdateErrors", errors, metric("Invocation5XXErrors", "Sum"), 0),
+        # Microseconds. A canary of 1 in 20 requests is not seen by the median
+        alarm("UpdateLatency", latency, metric("ModelLatency", "p99"), config.endpoint.max_update_latency_ms * 1000),
+    ]
+
+
+def deployment_config(config: EnvironmentConfig) -> dict[str, Any]:
+    """The DeploymentConfig of UpdateEndpoint and of AWS::SageMaker::Endpoint, which are spelled alike.
+
+    A canary is at most half of the instances, so a single instance moves at once; the old one is kept while it bakes.
+    """
+    baking = config.endpoint.bake_minutes * 60
+    routing: dict[str, Any] = {"Type": "ALL_AT_ONCE", "WaitIntervalInSeconds": 0}
+    if config.endpoint.instance_count > 1:
+        routing = {
+            "Type": "CANARY",
+            "WaitIntervalInSeconds": baking,
+            "CanarySize": {"Type": "CAPACITY_PERCENT", "Value": config.endpoint.canary_percent},
+        }
+    return {
+        "BlueGreenUpdatePolicy": {
+            "TrafficRoutingConfiguration": routing,
+            "TerminationWaitInSeconds": baking,
+            "MaximumExecutionTimeoutInSeconds": 2 * baking + _SECONDS_BEYOND_BAKING,
+        },
+        "AutoRollbackConfiguration": {"Alarms": _alarms(guardrail_alarm_names(config))},
+    }
+
+
+def _alarms(names: Sequence[str]) -> list[dict[str, str]]:
+    return [{"AlarmName": name} for name in names]

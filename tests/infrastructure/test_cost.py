@@ -1,0 +1,137 @@
+"""The cost model over the real templates: what it must come to, and how it answers to a change."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from ops import bulk, counts
+from ops.__main__ import app
+from ops.cost import Assumptions, Deployment, Way, cheapest, dollars, load_prices, ranges, ways
+from ops.errors import OpsError
+from ops.templates import read_assembly
+from stacks.config import load_environment
+
+PRICES: dict[str, float] = load_prices()["prices"]
+
+
+@pytest.fixture(scope="session")
+def deployment(assembly: Path, environment: str) -> Deployment:
+    rendered = read_assembly(assembly).templates
+    return Deployment.of({name: t for name, t in rendered.items() if name.startswith(f"{environment}/")})
+
+
+@pytest.fixture
+def choices(deployment: Deployment, environment: str) -> dict[str, Way]:
+    made = ways(deployment, load_environment(environment), counts.load(), Assumptions())
+    return {way.name: way for way in made}
+
+
+def test_the_templates_say_what_rests(deployment: Deployment, environment: str) -> None:
+    config = load_environment(environment).endpoint
+    assert deployment.endpoint == (config.instance_type, config.instance_count)
+    assert deployment.functions["Classifier"] == (0.25, "arm64")
+    assert deployment.alarms >= 1
+    assert deployment.dashboards == 1
+    assert deployment.logs_states
+
+
+def test_a_bulk_image_costs_a_tenth_of_the_originals_or_less(choices: dict[str, Way]) -> None:
+    original = choices["original notebook"].marginal(PRICES)
+    assert original == pytest.approx(103e-6, rel=0.01)  # four transitions are 100 of it
+    assert choices["Distributed Map"].marginal(PRICES) <= 0.1 * original
+    assert choices["inline Map"].marginal(PRICES) < original
+
+
+def test_an_idle_environment_costs_its_endpoint_and_what_watches_it(
+    choices: dict[str, Way], deployment: Deployment
+) -> None:
+    assert deployment.endpoint is not None
+    instance_type, count = deployment.endpoint
+    hours = 730 * count * PRICES[f"sagemaker.instance_hour.{instance_type}"]
+    assert hours < choices["Distributed Map"].month(0, PRICES) < hours + 20
+    assert choices["Batch Transform"].month(0, PRICES) == 0
+
+
+def test_an_endpoint_that_cannot_keep_up_is_paid_by_the_hours_it_takes(choices: dict[str, Way]) -> None:
+    way = choices["Distributed Map"]
+    extra = (way.month(2 * 10**9, PRICES) - way.month(10**9, PRICES)) / 10**9
+    assert way.endpoint is not None
+    inference = Assumptions().inference_seconds / 3600 * PRICES[f"sagemaker.instance_hour.{way.endpoint[0]}"]
+    assert extra == pytest.approx(way.marginal(PRICES) + inference, rel=1e-6)
+
+
+def test_the_lines_cross_where_the_cheapest_changes(choices: dict[str, Way]) -> None:
+    made = list(choices.values())
+    found = ranges(made, PRICES)
+    assert [entry.way.name for entry in found] == ["Batch Transform", "Distributed Map"]
+    crossing = found[1].images
+    assert cheapest(made, crossing - 1, PRICES).name == "Batch Transform"
+    assert cheapest(made, crossing, PRICES).name == "Distributed Map"
+
+
+def test_a_larger_batch_costs_less(deployment: Deployment) -> None:
+    config = load_environment("dev")
+
+    def marginal(size: int) -> float:
+        changed = config.model_copy(update={"bulk": config.bulk.model_copy(update={"batch_size": size})})
+        return ways(deployment, changed, counts.load(), Assumptions())[2].marginal(PRICES)
+
+    assert marginal(1) > marginal(10) > marginal(100)
+    assert marginal(1) - marginal(100) > 0.99 * PRICES["states.transition"]
+
+
+def test_a_price_that_is_missing_is_named(choices: dict[str, Way]) -> None:
+    way = replace(choices["Batch Transform"], per_image={"sagemaker.instance_hour.ml.x1.huge": 1})
+    with pytest.raises(OpsError, match=r"prices\.json has no price for sagemaker\.instance_hour\.ml\.x1\.huge: add it"):
+        way.marginal(PRICES)
+
+
+def test_every_price_has_a_source_page_and_a_date() -> None:
+    content: dict[str, Any] = load_prices()
+    assert {name.split(".")[0] for name in content["prices"]} == set(content["sources"])
+    assert all(url.startswith("https://aws.amazon.com/") for url in content["sources"].values())
+    assert content["region"] == "us-east-1"
+    assert content["date"] >= "2026-11-25"
+    assert dollars({"s3.put": 1000}, PRICES) == pytest.approx(0.005)
+
+
+# ops bulk
+
+
+@pytest.mark.parametrize(
+    ("images", "prefix", "way", "reason"),
+    [
+        (5, "scheduled/", "Distributed Map", "Batch Transform: 0.00"),
+        (501, "scheduled/", "Distributed Map", "inline Map: takes at most 500 images, there are 501"),
+        (10**7, "scheduled/x", "Distributed Map", "takes a prefix that ends with a slash, not 'scheduled/x'"),
+    ],
+)
+def test_bulk_takes_the_cheapest_way_that_can_and_says_why(
+    choices: dict[str, Way], images: int, prefix: str, way: str, reason: str
+) -> None:
+    choice = bulk.choose(list(choices.values()), images, PRICES, prefix=prefix)
+    assert choice.way == way
+    assert any(reason in line for line in choice.reasons)
+    assert not any("original" in line for line in choice.reasons)
+
+
+def test_without_an_endpoint_batch_transform_is_what_is_left(choices: dict[str, Way]) -> None:
+    dear = {name: replace(way, per_image={"states.transition": 10}) for name, way in choices.items()}
+    dear["Batch Transform"] = choices["Batch Transform"]
+    assert bulk.choose(list(dear.values()), 1000, PRICES, prefix="test/").way == "Batch Transform"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["bulk", "test/", "--way", "pigeon"], "--way must be one of inline, distributed-map, batch-transform"),
+        (["bulk", "bulk/a.csv", "--way", "inline"], "which only the Distributed Map takes"),
+    ],
+)
+def test_what_bulk_cannot_do_it_says(arguments: list[str], message: str) -> None:
+    result = CliRunner().invoke(app, arguments)
+    assert isinstance(result.exception, OpsError)
+    assert message in str(result.exception)

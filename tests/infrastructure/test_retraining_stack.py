@@ -1,0 +1,242 @@
+import json
+import re
+from typing import Any
+
+import pytest
+
+from stacks.config import load_environment
+from stacks.guardrails import deployment_config
+from stacks.training_job import hyperparameters, parameters_digest
+from tests.infrastructure.conftest import Template, text
+
+# Those that change what is served; all before them can only fail
+CHANGING = {"ReleaseModel", "ReadEndpoint", "SmokeTest", "RecordRelease"}
+
+
+@pytest.fixture(scope="session")
+def states(retraining: Template) -> dict[str, Any]:
+    definition = json.loads(text(retraining.only("AWS::StepFunctions::StateMachine")["DefinitionString"]))
+    assert definition["QueryLanguage"] == "JSONata"
+    found: dict[str, Any] = definition["States"]
+    return found
+
+
+def followers(state: dict[str, Any]) -> set[str]:
+    return {
+        value
+        for holder in (state, *state.get("Choices", []), *state.get("Catch", []))
+        for key, value in holder.items()
+        if key in {"Next", "Default"}
+    }
+
+
+def all_states(states: dict[str, Any]) -> dict[str, Any]:
+    branches = [branch["States"] for state in states.values() for branch in state.get("Branches", [])]
+    return {name: state for group in (states, *branches) for name, state in group.items()}
+
+
+# The definition
+
+
+def test_every_failure_is_caught_and_told(states: dict[str, Any]) -> None:
+    for name, state in states.items():
+        if state["Type"] not in {"Task", "Parallel"}:
+            continue
+        (catch,) = state["Catch"]
+        assert catch["ErrorEquals"] == ["States.ALL"], name
+        if name.startswith("Notify"):
+            assert states[catch["Next"]]["Type"] in {"Fail", "Succeed"}, "a silent topic must not hide the end"
+        else:
+            expected = "CanBeUndone?" if name in CHANGING else "NotifyBroken" if "Restore" in name else "NotifyFailed"
+            assert catch["Next"] == expected, name
+
+
+def test_nothing_ends_without_a_message_but_an_alarm_that_finds_a_run_under_way(states: dict[str, Any]) -> None:
+    ends = {name for name, state in states.items() if state["Type"] in {"Fail", "Succeed"}}
+    told = {name for name in ends if f"Notify{name}" in states}
+    assert ends - told == {"AlarmIgnored"}
+    for name in told:
+        assert {other for other, state in states.items() if name in followers(state)} == {f"Notify{name}"}
+
+
+def test_no_way_to_the_endpoint_leads_past_the_gate_but_that_of_a_rollback(states: dict[str, Any]) -> None:
+    def reaches_release(name: str, closed: set[str]) -> bool:
+        seen, open_ = set(closed), [name]
+        while open_:
+            current = open_.pop()
+            if current == "ReleaseModel":
+                return True
+            if current not in seen:
+                seen.add(current)
+                open_ += followers(states[current])
+        return False
+
+    assert reaches_release("ValidateDataSet", set())
+    assert not reaches_release("ValidateDataSet", {"IsGoodEnough?"})
+    assert reaches_release("PrepareRollback", {"IsGoodEnough?"})
+
+
+def test_approval_is_asked_for_where_it_is_configured(states: dict[str, Any], environment: str) -> None:
+    rejects, asks = states["IsGoodEnough?"]["Choices"]
+    assert rejects["Next"] == "NotifyRejected"
+    assert asks["Next"] == "RegisterModel"
+    always = load_environment(environment).retraining.approval
+    assert (asks["Condition"] == "{% true %}") == always
+    assert always == (environment == "prod")
+
+
+def test_the_training_job_is_that_of_data_prep(states: dict[str, Any], environment: str) -> None:
+    job = states["TrainCandidate"]
+    assert job["Resource"].endswith(":states:::sagemaker:createTrainingJob.sync")
+    config = load_environment(environment)
+    samples = {"num_training_samples": "{% $string($states.input.data.train) %}"}
+    assert job["Arguments"]["HyperParameters"] == {**hyperparameters(config), **samples}
+    assert job["Arguments"]["ResourceConfig"]["InstanceType"] == config.training.instance_type
+    tags = {tag["Key"]: tag["Value"] for tag in job["Arguments"]["Tags"]}
+    assert re.fullmatch("[0-9a-f]{40}", tags["code-version"])
+
+
+def test_both_models_answer_the_same_list_of_images(states: dict[str, Any]) -> None:
+    jobs = [branch["States"][branch["StartAt"]] for branch in states["EvaluateBoth"]["Branches"]]
+    sources = [job["Arguments"]["TransformInput"]["DataSource"]["S3DataSource"] for job in jobs]
+    assert sources[0] == sources[1]
+    assert sources[0]["S3DataType"] == "ManifestFile"
+    assert len({job["Arguments"]["TransformJobName"] for job in jobs}) == 2
+
+
+def test_expressions_are_whole_values(states: dict[str, Any]) -> None:
+    """JSONata is not evaluated inside a string, and silently stays text there."""
+
+    def strings(value: Any) -> list[str]:
+        if isinstance(value, dict):
+            return [s for v in value.values() for s in strings(v)]
+        if isinstance(value, list):
+            return [s for v in value for s in strings(v)]
+        return [value] if isinstance(value, str) else []
+
+    for name, state in all_states(states).items():
+        for string in strings(state):
+            if "{%" in string:
+                assert string.startswith("{% "), (name, string)
+                assert string.endswith(" %}"), (name, string)
+
+
+def test_only_what_can_succeed_later_is_retried(states: dict[str, Any]) -> None:
+    for name, state in states.items():
+        errors = {error for retry in state.get("Retry", []) for error in retry["ErrorEquals"]}
+        assert "States.ALL" not in errors, name
+        assert not errors & {"InvalidDataSetError", "SmokeTestFailedError", "NoEarlierReleaseError"}, name
+        waits = name in {"PrepareEvaluation", "PrepareRollback", "ReleaseModel", "RestoreEndpoint"}
+        assert ("EndpointBusyError" in errors) == waits, name
+
+
+# What starts it
+
+
+def test_drift_and_a_marker_start_it_and_neither_event_is_lost(retraining: Template, environment: str) -> None:
+    rules = retraining.resources("AWS::Events::Rule").values()
+    patterns = {rule["Targets"][0]["Input"]: rule for rule in rules}
+    drift, data = (patterns[f'{{"trigger":"{name}"}}'] for name in ("drift", "data"))
+    assert drift["EventPattern"]["detail"] == {
+        "alarmName": [f"scones-{environment}-drift"],
+        "state": {"value": ["ALARM"]},
+    }
+    assert data["EventPattern"]["detail"]["object"] == {"key": ["train/_READY"]}
+    for rule in rules:
+        assert rule["State"] == "ENABLED"
+        assert "DeadLetterConfig" in rule["Targets"][0]
+
+
+def test_the_drift_alarm_exists(monitoring: Template, environment: str) -> None:
+    names = {alarm["AlarmName"] for alarm in monitoring.resources("AWS::CloudWatch::Alarm").values()}
+    assert load_environment(environment).drift_alarm_name in names
+
+
+# The functions
+
+
+def test_the_functions_know_what_the_stacks_do(retraining: Template, environment: str) -> None:
+    config = load_environment(environment)
+    rendered = retraining.named("AWS::Lambda::Function", "ReleaseModel")["Environment"]["Variables"]["RETRAINING"]
+    settings = json.loads(text(rendered))
+    assert settings["deployment_config"] == deployment_config(config)
+    assert settings["parameters_digest"] == parameters_digest(config)
+    assert settings["minimum_accuracy"] == config.retraining.minimum_accuracy
+
+
+def grants(retraining: Template, function: str) -> dict[str, set[str]]:
+    """Resources by action, without logs and traces; of an object or a SageMaker resource what follows the colon."""
+    found: dict[str, set[str]] = {}
+    for statement in retraining.statements(f"{function}Role"):
+        actions, resources = statement["Action"], statement["Resource"]
+        for action in actions if isinstance(actions, list) else [actions]:
+            for resource in resources if isinstance(resources, list) else [resources]:
+                if not action.startswith(("logs:", "xray:")):
+                    rendered = text(resource)
+                    short = rendered.partition("/")[2] if action.startswith("s3:") else rendered.rpartition(":")[2]
+                    found.setdefault(action, set()).add(short)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("function", "expected"),
+    [
+        ("RetrainingGuard", {"s3:GetObject", "s3:PutObject", "s3:ListBucket", "states:DescribeExecution"}),
+        ("ValidateDataSet", {"s3:GetObject", "s3:PutObject", "s3:ListBucket"}),
+        ("EvaluateModels", {"s3:GetObject", "s3:PutObject", "s3:ListBucket"}),
+        ("SmokeTest", {"s3:GetObject", "s3:ListBucket", "sagemaker:InvokeEndpoint"}),
+        (
+            "RestoreEndpoint",
+            {
+                *("sagemaker:DescribeEndpoint", "sagemaker:DescribeEndpointConfig", "sagemaker:DescribeModel"),
+                "sagemaker:UpdateEndpoint",
+            },
+        ),
+    ],
+)
+def test_a_function_may_do_what_its_step_needs(retraining: Template, function: str, expected: set[str]) -> None:
+    assert set(grants(retraining, function)) == expected
+
+
+def test_only_three_functions_can_change_what_is_served(retraining: Template, environment: str) -> None:
+    roles = [key[:-8].removesuffix("Role") for key in retraining.resources("AWS::IAM::Role")]
+    functions = [
+        role for role in roles if role in {name[:-8] for name in retraining.resources("AWS::Lambda::Function")}
+    ]
+    assert len(functions) == 10
+    able: dict[str, set[str]] = {}
+    for function in functions:
+        for action in grants(retraining, function):
+            if action in {"sagemaker:UpdateEndpoint", "ssm:PutParameter"}:
+                able.setdefault(action, set()).add(function)
+    assert able == {
+        "sagemaker:UpdateEndpoint": {"ReleaseModel", "RestoreEndpoint"},
+        "ssm:PutParameter": {"RecordRelease"},
+    }
+
+
+def test_the_guard_reads_and_writes_its_ledger_only(retraining: Template, environment: str) -> None:
+    allowed = grants(retraining, "RetrainingGuard")
+    assert allowed["s3:PutObject"] == allowed["s3:GetObject"] == {"retraining/ledger.json"}
+    assert allowed["states:DescribeExecution"] == {"*"}  # the last part; the machine's name comes before it
+
+
+def test_what_is_created_carries_the_environments_name(retraining: Template, environment: str) -> None:
+    allowed = grants(retraining, "PrepareEvaluation")
+    assert allowed["sagemaker:CreateModel"] == {f"model/scones-{environment}-*"}
+    assert grants(retraining, "ReleaseModel")["sagemaker:CreateEndpointConfig"] == {
+        f"endpoint-config/scones-{environment}-*",
+        f"model/scones-{environment}-*",
+    }
+
+
+def test_only_sagemaker_can_be_given_the_role(retraining: Template) -> None:
+    passing = [
+        statement
+        for policy in retraining.resources("AWS::IAM::Policy").values()
+        for statement in policy["PolicyDocument"]["Statement"]
+        if statement["Action"] == "iam:PassRole"
+    ]
+    assert len(passing) == 3  # the state machine, and who creates models
+    for statement in passing:
+        assert statement["Condition"] == {"StringEquals": {"iam:PassedToService": "sagemaker.amazonaws.com"}}

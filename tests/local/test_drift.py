@@ -1,0 +1,69 @@
+"""Drift, end to end: real requests, the drift monitor in its role, the alarm, the message of the topic."""
+
+import json
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import boto3
+import pytest
+
+from local.cloud import LocalCloud
+from local.demonstration import Environment, Inbox
+from local.drift import Chapter, alarm_name, check_for_drift, tell_story
+from stacks.config import PROJECT_ROOT
+
+
+@pytest.fixture(scope="module")
+def baseline(cloud: LocalCloud) -> None:
+    subprocess.run(
+        [sys.executable, "-m", "data_prep", "baseline", "--env", "dev"],
+        cwd=PROJECT_ROOT,
+        env=cloud.environment,
+        check=True,
+        timeout=300,
+    )
+
+
+@pytest.fixture(scope="module")
+def chapters() -> dict[str, Chapter]:
+    """What the story told, filled by the test that tells it."""
+    return {}
+
+
+def test_usual_traffic_is_no_alarm_and_drifted_traffic_is_one(
+    baseline: None, environment: Environment, inbox: Inbox, dataset: Path, chapters: dict[str, Chapter]
+) -> None:
+    tell_story(environment, dataset, lambda title, chapter: chapters.update({title: chapter}))
+    usual, drifted = chapters.values()
+    assert usual.report["score"] < 0.25 <= drifted.report["score"]
+    assert (usual.alarm_state, drifted.alarm_state) == ("OK", "ALARM")
+    assert usual.alarms == []
+    (message,) = drifted.alarms
+    assert message["AlarmName"] == "scones-dev-drift"
+    assert message["AlarmDescription"].endswith("docs/runbook.md#drift")
+    # The same message reached whoever else is subscribed
+    assert [alarm["AlarmName"] for alarm in inbox.alarms()] == [alarm_name(environment)]
+
+
+def test_the_reports_are_in_the_bucket(environment: Environment, chapters: dict[str, Chapter]) -> None:
+    stored = [
+        json.loads(boto3.client("s3").get_object(Bucket=environment.bucket, Key=key)["Body"].read())
+        for key in environment.keys("monitoring/drift/")
+    ]
+    assert [report["verdict"] for report in stored if report["requests"]][-2:] == ["stable", "drift"]
+    assert all(chapter.report in stored for chapter in chapters.values())
+
+
+def test_the_metrics_of_the_functions_are_in_cloudwatch(environment: Environment, chapters: dict[str, Chapter]) -> None:
+    metrics = boto3.client("cloudwatch").list_metrics(Namespace=environment.config.metric_namespace)["Metrics"]
+    assert {"ImagesAccepted", "ImagesRejected", "Confidence", "DriftScore", "CapturedRequests", "UnderThreshold"} <= {
+        metric["MetricName"] for metric in metrics
+    }
+
+
+def test_no_request_within_the_window_is_missed(environment: Environment) -> None:
+    end = datetime.now(UTC) + timedelta(seconds=1)
+    report = check_for_drift(environment, start=end - timedelta(hours=6), end=end)
+    assert report["requests"] == len(environment.captured_inference_ids())

@@ -1,0 +1,205 @@
+import io
+import json
+import random
+import re
+from datetime import timedelta
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from lambda_src.captures import Damage, read_captures
+from lambda_src.drift import Baseline
+from lambda_src.ground_truth import GroundTruth, Label
+from ops.capture_report import capture_page, thumbnail
+from ops.page import render
+from ops.summary import Summary
+from ops.window import Window
+from stacks.config import EnvironmentConfig
+from tests.unit.ops.conftest import START, Writer, capture_line, run
+
+CONFIG = EnvironmentConfig(name="dev")
+WINDOW = Window(START, START + timedelta(hours=4))
+PLOTS = ["confidence-over-time", "confidence-distribution", "drift", "class-mix", "under-threshold", "accuracy"]
+
+
+def png(colour: tuple[int, int, int] = (200, 30, 30), size: int = 32) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(np.full((size, size, 3), colour, dtype=np.uint8)).save(buffer, format="PNG")
+    return buffer.getvalue()
+
+
+def baseline() -> Baseline:
+    rng = random.Random(1)
+    answers = [(c, 1 - c) if n % 2 else (1 - c, c) for n, c in enumerate(rng.uniform(0.5, 1) for _ in range(400))]
+    return Baseline.of(answers, classes=CONFIG.classes, artifact_uri="s3://b/m")
+
+
+def report(*lines: bytes, base: Baseline | None = None, truth: GroundTruth | None = None) -> str:
+    damage = Damage()
+    summary = Summary(classes=CONFIG.classes, threshold=0.9, baseline=base, truth=truth)
+    summary.add(read_captures(lines, classes=CONFIG.classes, damage=damage, name="f"))
+    return render(capture_page(CONFIG, WINDOW, summary, damage))
+
+
+def full_report() -> str:
+    """A report in which nothing is missing: traffic that drifts half way, a baseline, and some true classes."""
+    rng = random.Random(2)
+    lines = [
+        capture_line(n, rng.uniform(0.5, 1 if n < 400 else 0.8), time=START + timedelta(seconds=15 * n), image=png())
+        for n in range(800)
+    ]
+    truth = GroundTruth()
+    truth.add(Label(int(n % 5 == 0) ^ n % 2, f"inference-{n}", None) for n in range(0, 800, 3))
+    return report(*lines, b"{damaged", base=baseline(), truth=truth)
+
+
+class Elements(HTMLParser):
+    """Every element's name and attributes, and the text of the headings."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.found: list[tuple[str, dict[str, str | None]]] = []
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found.append((tag, dict(attrs)))
+
+    def all(self, tag: str) -> list[dict[str, str | None]]:
+        return [attributes for name, attributes in self.found if name == tag]
+
+
+@pytest.fixture(scope="module")
+def html() -> str:
+    return full_report()
+
+
+def test_every_plot_has_a_heading_a_description_and_a_table(html: str) -> None:
+    elements = Elements(html)
+    plots = [div for div in elements.all("div") if div.get("role") == "img"]
+    assert [plot["id"] for plot in plots] == PLOTS
+    assert all(len(plot["aria-label"] or "") > 40 for plot in plots)
+    assert len(elements.all("table")) == len(PLOTS) + 1  # and one of the pictures
+    assert {section.get("aria-labelledby") for section in elements.all("section")} >= {f"heading-{p}" for p in PLOTS}
+    assert len(elements.all("h1")) == 1
+    assert elements.all("html") == [{"lang": "en"}]
+
+
+def test_it_says_which_environment_and_when(html: str) -> None:
+    assert "<title>Scones Unlimited dev: what the endpoint answered, 2026-11-25 08:00 to 2026-11-25 12:00 UTC" in html
+
+
+def test_nothing_is_loaded_from_anywhere(html: str) -> None:
+    elements = Elements(html)
+    sources = [a[name] for _, a in elements.found for name in ("src", "href", "action") if a.get(name)]
+    assert sources
+    assert all(str(source).startswith("data:") for source in sources)
+    policy = next(m["content"] for m in elements.all("meta") if m.get("http-equiv") == "Content-Security-Policy")
+    assert str(policy).startswith("default-src 'none'")
+    assert html.count("plotly.js v") == 1
+
+
+def test_the_plots_hold_the_numbers(html: str) -> None:
+    plots = {
+        name: json.loads(content.replace("<\\/", "</"))
+        for name, content in re.findall(r'data-plot="([a-z-]+)">(.*?)</script>', html, flags=re.DOTALL)
+    }
+    over_time = plots["confidence-over-time"]["data"]
+    assert [trace["name"] for trace in over_time] == ["bicycle", "motorcycle", "median of 5 min"]
+    assert sum(len(trace["x"]) for trace in over_time[:2]) == 800
+    mix = plots["class-mix"]["data"]
+    assert [a + b for a, b in zip(mix[0]["y"], mix[1]["y"], strict=True)] == pytest.approx([1] * len(mix[0]["y"]))
+    assert max(plots["drift"]["data"][0]["y"]) > 0.25
+    assert sum(plots["confidence-distribution"]["data"][0]["x"]) == pytest.approx(1)
+    assert "213 of 267" in html  # every fifth label differs from the answer
+
+
+def test_damage_is_told(html: str) -> None:
+    assert "1 damaged lines were skipped, such as f, line 801" in html
+
+
+def test_the_least_confident_images_are_shown_with_what_was_said_of_them(html: str) -> None:
+    images = Elements(html).all("img")
+    assert len(images) == 24
+    assert all(str(image["src"]).startswith("data:image/png;base64,") for image in images)
+    assert all(str(image["alt"]).startswith("Captured image, answered ") for image in images)
+
+
+def test_what_others_wrote_is_text_and_stays_text() -> None:
+    line = json.loads(capture_line(0, 0.6))
+    line["eventMetadata"]["eventId"] = "</script><script>alert(1)</script>"
+    shown = report(json.dumps(line).encode(), b"<img src=x onerror=alert(1)>")
+    assert "<script>alert(1)" not in shown
+    assert "<img src=x" not in shown
+    assert "&lt;/script&gt;" in shown
+
+
+def test_without_baseline_and_truth_it_says_what_is_missing() -> None:
+    shown = report(*[capture_line(n, 0.95) for n in range(20)])
+    assert "There is no baseline to compare with" in shown
+    assert "No true class is known" in shown
+
+
+def test_a_window_without_requests() -> None:
+    shown = report()
+    assert "Data capture kept no request from 2026-11-25 08:00 to 2026-11-25 12:00 UTC" in shown
+
+
+def test_many_classes_are_shown_as_the_most_frequent_and_the_others() -> None:
+    config = EnvironmentConfig(name="dev", classes=tuple(f"class_{chr(97 + n)}" for n in range(20)))
+    summary = Summary(classes=config.classes, threshold=0.5)
+    lines = []
+    for n in range(40):
+        record = json.loads(capture_line(n, 0.9))
+        answer = [0.0] * 20
+        answer[n % 20] = 1.0
+        record["captureData"]["endpointOutput"]["data"] = json.dumps(answer)
+        lines.append(json.dumps(record).encode())
+    summary.add(read_captures(lines, classes=config.classes, damage=Damage(), name="f"))
+    shown = render(capture_page(config, WINDOW, summary, Damage()))
+    assert "other classes 75%" in shown
+
+
+@pytest.mark.parametrize("data", [None, b"", b"pixels", png()[:60], b"<svg onload='alert(1)'/>", png()[:-20]])
+def test_what_is_no_image_is_not_shown(data: bytes | None) -> None:
+    assert thumbnail(data) is None
+
+
+def test_a_large_image_is_made_small() -> None:
+    small = thumbnail(png(size=1000))
+    assert small
+    assert Image.open(io.BytesIO(small)).size == (160, 160)
+
+
+def test_the_command_writes_the_report(
+    write_captures: Writer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = write_captures(*[capture_line(n, 0.95, image=png()) for n in range(30)])
+    labels = tmp_path / "truth"
+    labels.mkdir()
+    (labels / "a.jsonl").write_text(
+        json.dumps({"groundTruthData": {"data": "bicycle"}, "eventMetadata": {"eventId": "event-1"}})
+    )
+    (tmp_path / "baseline.json").write_text(baseline().to_json())
+    target = tmp_path / "out/report.html"
+    ended = run(
+        "captures", "--folder", folder, "--since", "2026-11-25T08:00", "--until", "2026-11-25T12:00", "--html", target,
+        "--baseline", tmp_path / "baseline.json", "--ground-truth", labels,
+    )  # fmt: skip
+    assert ended == 0
+    assert capsys.readouterr().out == f"Report of 30 requests: {target}\n"
+    shown = target.read_text(encoding="utf-8")
+    assert "0 of 1 labelled" in shown
+    assert "baseline (400)" in shown
+
+
+def test_a_baseline_that_is_none_is_an_error(
+    write_captures: Writer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = write_captures(capture_line(0, 0.95))
+    (tmp_path / "baseline.json").write_text("{}")
+    target = tmp_path / "report.html"
+    assert run("captures", "--folder", folder, "--html", target, "--baseline", tmp_path / "baseline.json") == 1
+    assert "baseline.json: not a baseline" in capsys.readouterr().err

@@ -1,0 +1,134 @@
+"""Test cases and plans of traffic, in an account inside this process; what executes them is tests/local's."""
+
+import json
+import random
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from moto import mock_aws
+
+from ops import aws, generate
+from ops.aws import Deployment
+from ops.errors import OpsError
+from ops.traffic import Plan, Traffic, choose, true_classes
+from tests.unit.ops.conftest import run
+
+BUCKET = "scones"
+STATE_MACHINE = "arn:aws:states:us-east-1:123456789012:stateMachine:none"
+Output = pytest.CaptureFixture[str]
+
+
+@pytest.fixture
+def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """A deployed environment with twelve test images; its state machine is gone."""
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    with mock_aws():
+        aws.s3().create_bucket(Bucket=BUCKET)
+        for number in range(12):
+            aws.s3().put_object(Bucket=BUCKET, Key=f"test/{number:02}.png", Body=b"pixels" * 20)
+        lines = "".join(f"{number}\t{number % 2}\t{number:02}.png\n" for number in range(12))
+        aws.s3().put_object(Bucket=BUCKET, Key="test_lst/test.lst", Body=lines.encode())
+        aws.s3().put_object(Bucket=BUCKET, Key="test/notes.txt", Body=b"")
+        deployment = Deployment(bucket=BUCKET, state_machine_arn=STATE_MACHINE)
+        monkeypatch.setattr(aws, "deployment", lambda _: deployment)
+        monkeypatch.setattr(aws, "bucket", lambda _: BUCKET)
+        yield BUCKET
+
+
+def test_a_case_has_the_originals_form_and_depends_on_the_seed(bucket: str, capsys: Output) -> None:
+    cases: list[dict[str, Any]] = []
+    for seed in (1, 1, 2, 3):
+        assert run("generate", "case", "--seed", seed) == 0
+        cases.append(json.loads(capsys.readouterr().out))
+    assert cases[0] == cases[1]
+    assert len({case["s3_key"] for case in cases}) > 1
+    assert set(cases[0]) == {"image_data", "s3_bucket", "s3_key"}
+    assert (cases[0]["image_data"], cases[0]["s3_bucket"]) == ("", BUCKET)
+    assert cases[0]["s3_key"].startswith("test/")
+    assert cases[0]["s3_key"].endswith(".png")
+
+
+def test_a_batch_repeats_no_image_before_all_were_taken(bucket: str, capsys: Output) -> None:
+    assert run("generate", "batch", "-n", 30, "--seed", 1) == 0
+    keys = [item["s3_key"] for item in json.loads(capsys.readouterr().out)["images"]]
+    assert len(keys) == 30
+    assert len(set(keys[:12])) == len(set(keys[12:24])) == 12
+
+
+def test_a_batch_is_no_larger_than_an_execution_takes(bucket: str, capsys: Output) -> None:
+    assert run("generate", "batch", "-n", generate.MAX_BATCH + 1) == 2
+
+
+def test_a_bucket_without_test_images_says_what_to_run(bucket: str, capsys: Output) -> None:
+    for number in range(12):
+        aws.s3().delete_object(Bucket=BUCKET, Key=f"test/{number:02}.png")
+    assert run("generate", "case") == 1
+    assert "has no images: run `python -m data_prep upload` first" in capsys.readouterr().err
+
+
+def test_true_classes_come_from_the_list(bucket: str) -> None:
+    assert true_classes(BUCKET, ("bicycle", "motorcycle"))["test/03.png"] == "motorcycle"
+    aws.s3().delete_object(Bucket=BUCKET, Key="test_lst/test.lst")
+    with pytest.raises(OpsError, match="send without --label"):
+        true_classes(BUCKET, ("bicycle", "motorcycle"))
+
+
+def test_what_cannot_be_sent_is_counted_and_fails_the_command(bucket: str, capsys: Output) -> None:
+    ended = run("generate", "stream", "--rate", 50, "--duration", "0.2s", "--settle", "1s", "--seed", 1, "--json")
+    assert ended == 1
+    summary = json.loads(capsys.readouterr().out)
+    assert (summary["sent"], summary["not_sent"], summary["unfinished"]) == (0, 10, 0)
+    assert "StateMachineDoesNotExist" in next(error for error in summary["errors"] if error.startswith("not sent"))
+
+
+def test_uploads_are_named_after_the_run_and_labelled(bucket: str, capsys: Output) -> None:
+    run("generate", "stream", "--rate", 50, "--duration", "0.2s", "--settle", "0s", "--via", "uploads", "--label",
+        "--seed", 1)  # fmt: skip
+    shown = capsys.readouterr().out
+    assert "still running, or not heard of: 10" in shown
+    name = shown.partition(",")[0]
+    listing = aws.s3().list_objects_v2(Bucket=BUCKET, Prefix="incoming/")["Contents"]
+    assert {entry["Key"] for entry in listing} == {f"incoming/{name}/{number}.png" for number in range(10)}
+    (labels,) = aws.s3().list_objects_v2(Bucket=BUCKET, Prefix="ground-truth/")["Contents"]
+    lines = aws.s3().get_object(Bucket=BUCKET, Key=labels["Key"])["Body"].read().splitlines()
+    assert {json.loads(line)["s3_key"] for line in lines} == {entry["Key"] for entry in listing}
+    assert {json.loads(line)["label"] for line in lines} == {"bicycle", "motorcycle"}
+
+
+def test_an_interruption_while_sending_ends_it_with_the_truth(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = Plan(classes=("bicycle", "motorcycle"), images=1000, rate=100, seed=1, via="uploads")
+    sending = Traffic(plan, Deployment(BUCKET, STATE_MACHINE))
+    naps = 0
+
+    def nap(seconds: float) -> None:
+        nonlocal naps
+        naps += 1
+        if naps == 20:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr("ops.traffic.time.sleep", nap)
+    tally = sending.run(settle_seconds=0)
+    assert 0 < tally.sent < 1000
+    assert tally.not_sent == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (["--drift", "darker", "--via", "executions"], "must be uploaded"),
+        (["--batch", "20", "--via", "uploads"], "needs --via executions"),
+        (["--batch", "20", "--drift", "other"], "needs --via executions"),
+        (["--duration", "soon"], "'soon' is no duration"),
+        (["--rate", "0"], "greater than or equal to 0.01"),
+        (["--bad", "1.5"], "less than or equal to 1"),
+        (["--drift", "brighter"], "brighter"),
+    ],
+)
+def test_plans_that_make_no_sense(arguments: list[str], reason: str, capsys: Output) -> None:
+    assert run("generate", "stream", *arguments) == 2
+    assert reason in " ".join(capsys.readouterr().err.replace("│", " ").split())
+
+
+def test_choosing_from_few() -> None:
+    assert sorted(choose(["a", "b"], 5, random.Random(0))[:4]) == ["a", "a", "b", "b"]

@@ -1,0 +1,123 @@
+"""Thresholds from validation answers in an account inside this process, and from captures in a folder."""
+
+import json
+import random
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from moto import mock_aws
+
+from ops import aws
+from tests.unit.ops.conftest import Writer, capture_line, run
+
+BUCKET = "scones"
+Output = pytest.CaptureFixture[str]
+
+
+@pytest.fixture
+def validated(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """An environment whose model answered 200 validation images; an answer is as often right as it is confident."""
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    with mock_aws():
+        s3 = aws.s3()
+        s3.create_bucket(Bucket=BUCKET)
+        monkeypatch.setattr(aws, "bucket", lambda _: BUCKET)
+        rng, lines = random.Random(1), []
+        for number in range(200):
+            confidence = rng.uniform(0.5, 1)
+            label = number % 2 if rng.random() < confidence else 1 - number % 2
+            lines.append(f"{number}\t{label}\ta/{number}.png")
+            answer = [confidence, 1 - confidence] if number % 2 == 0 else [1 - confidence, confidence]
+            s3.put_object(
+                Bucket=BUCKET,
+                Key=f"models/job-1/validation/a/{number}.png.out",
+                Body=json.dumps({"prediction": answer}).encode(),
+            )
+        s3.put_object(Bucket=BUCKET, Key="test_lst/test.lst", Body="\n".join(lines).encode())
+        aws.ssm().put_parameter(Name="/scones/dev/model/metadata", Value='{"job": "job-1"}', Type="String")
+        yield
+
+
+def test_the_threshold_for_an_accuracy_and_what_it_rejects(validated: None, capsys: Output) -> None:
+    assert run("threshold", "--accuracy", 0.9, "--json") == 0
+    judged = json.loads(capsys.readouterr().out)
+    assert judged["predictions"] == 200
+    found = judged["threshold"]
+    assert found["accuracy"] >= 0.9
+    assert found["accepted"] + found["rejected"] == 200
+    assert 0.6 < found["threshold"] < 0.95
+    assert judged["expected_calibration_error"] < 0.15  # of answers that are as right as they are sure
+    assert [point["threshold"] for point in judged["points"]] == [0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.93, 0.95, 0.97, 0.99]
+
+
+def test_the_table_says_it_in_words(validated: None, capsys: Output) -> None:
+    assert run("threshold", "--accuracy", 0.9) == 0
+    shown = capsys.readouterr().out
+    assert "The model's answers to the validation images: 200 predictions" in shown
+    assert "For an accuracy of 90.0%, the threshold is 0." in shown
+    assert "of 200 images" in shown
+    assert "ECE 0." in shown
+
+
+def test_an_accuracy_out_of_reach_is_said(validated: None, capsys: Output) -> None:
+    run("threshold", "--accuracy", 1)
+    assert "too few predictions to be 95% sure" in capsys.readouterr().out
+
+
+def test_the_page_has_both_plots(validated: None, tmp_path: Path) -> None:
+    target = tmp_path / "threshold.html"
+    assert run("threshold", "--html", target) == 0
+    shown = target.read_text(encoding="utf-8")
+    assert 'id="accuracy-coverage"' in shown
+    assert 'id="reliability"' in shown
+
+
+def test_an_answer_without_a_label_is_reported(validated: None, capsys: Output) -> None:
+    aws.s3().put_object(Bucket=BUCKET, Key="models/job-1/validation/new.png.out", Body=b'{"prediction": [0.9, 0.1]}')
+    aws.s3().put_object(Bucket=BUCKET, Key="models/job-1/validation/a/0.png.out", Body=b"?")
+    assert run("threshold", "--json") == 0
+    output = capsys.readouterr()
+    assert json.loads(output.out)["predictions"] == 199
+    assert "2 damaged lines" in output.err
+
+
+def test_a_model_that_never_answered_says_what_to_run(validated: None, capsys: Output) -> None:
+    aws.ssm().put_parameter(Name="/scones/dev/model/metadata", Value='{"job": "job-2"}', Type="String", Overwrite=True)
+    assert run("threshold") == 1
+    assert "`python -m data_prep baseline --env dev`" in capsys.readouterr().err
+    aws.ssm().delete_parameter(Name="/scones/dev/model/metadata")
+    assert run("threshold") == 1
+    assert "has no model yet" in capsys.readouterr().err
+
+
+def test_captures_with_ground_truth(write_captures: Writer, tmp_path: Path, capsys: Output) -> None:
+    folder = write_captures(*[capture_line(number, 0.6 if number < 20 else 0.95) for number in range(60)])
+    truth = tmp_path / "truth/2026/11/26/00"
+    truth.mkdir(parents=True)
+    lines = [
+        {
+            "groundTruthData": {"data": str(number % 2 if number >= 10 else 1 - number % 2), "encoding": "CSV"},
+            "eventMetadata": {"eventId": f"inference-{number}"},
+        }
+        for number in range(50)
+    ]
+    (truth / "a.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    common = ("threshold", "--source", "captures", "--folder", folder, "--since", "2026-11-25T08:00")
+    window = ("--until", "2026-11-25T12:00", "--accuracy", 1, "--json")
+    assert run(*common, *window, "--ground-truth", tmp_path / "truth") == 0
+    judged = json.loads(capsys.readouterr().out)
+    assert judged["predictions"] == 50
+    assert judged["threshold"] == {
+        "threshold": 0.6001,
+        "coverage": 0.6,
+        "accuracy": 1.0,
+        "interval": judged["threshold"]["interval"],
+        "accepted": 30,
+        "rejected": 20,
+    }
+    (truth / "a.jsonl").unlink()
+    assert run(*common, *window, "--ground-truth", tmp_path / "truth") == 1
+    assert "Captures with ground truth, 2026-11-25 08:00 to 2026-11-25 12:00 UTC: there are none" in (
+        capsys.readouterr().err
+    )
