@@ -85,7 +85,7 @@ def test_only_the_deployment_asks_for_an_identity_and_only_the_diff_may_comment(
 def test_every_make_target_of_a_step_exists() -> None:
     commands = [found["run"] for path in FILES for found in steps(path) if "run" in found]
     targets = {match for command in commands for match in re.findall(r"\bmake ([a-z-]+)", command)}
-    assert {"setup", "lint", "test", "diff", "deploy"} <= targets
+    assert {"setup", "lint", "test", "scan", "diff", "deploy"} <= targets
     for target in targets:
         subprocess.run(["make", "--dry-run", target], cwd=PROJECT_ROOT, check=True, capture_output=True)
 
