@@ -40,9 +40,9 @@ class Window:
 
 
 def handler(event: dict[str, Any], _context: object) -> Report:
-    end = _time(event["time"]) if event.get("time") else datetime.now(UTC)
+    end = parse_time(event["time"]) if event.get("time") else datetime.now(UTC)
     hours = settings.drift_monitor().window_hours
-    start = _time(event["start"]) if event.get("start") else end - timedelta(hours=hours)
+    start = parse_time(event["start"]) if event.get("start") else end - timedelta(hours=hours)
     baseline, problem = None, None
     try:
         baseline = load_baseline()
@@ -147,6 +147,7 @@ def _percent(window: Window) -> float:
     return 100 * window.under_threshold / window.requests
 
 
-def _time(text: str) -> datetime:
+def parse_time(text: str) -> datetime:
+    """ISO 8601 as UTC; without a zone it is UTC already."""
     time = datetime.fromisoformat(text)
     return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)

@@ -51,15 +51,12 @@ class DriftSettings:
 
 @cache
 def drift_monitor() -> DriftSettings:
-    hours = int(_required("DRIFT_WINDOW_HOURS"))
-    if hours < 1:
-        raise ValueError(f"DRIFT_WINDOW_HOURS must be at least 1, not {hours}")
     return DriftSettings(
         bucket_name=_required("BUCKET_NAME"),
         endpoint_name=_required("ENDPOINT_NAME"),
         classes=classes(),
         confidence_threshold=_confidence_threshold(),
-        window_hours=hours,
+        window_hours=_hours("DRIFT_WINDOW_HOURS"),
         baseline_parameter=_required("BASELINE_PARAMETER"),
     )
 
@@ -71,6 +68,33 @@ def classes() -> tuple[str, ...]:
     if not isinstance(names, list) or len(names) < 2 or not all(isinstance(name, str) for name in names):
         raise ValueError(f"CLASSES must be a JSON list of at least two names, not {names!r}")
     return tuple(names)
+
+
+@dataclass(frozen=True)
+class AccuracySettings:
+    bucket_name: str
+    endpoint_name: str
+    classes: tuple[str, ...]
+    window_hours: int
+    label_delay_hours: int
+
+
+@cache
+def model_accuracy() -> AccuracySettings:
+    return AccuracySettings(
+        bucket_name=_required("BUCKET_NAME"),
+        endpoint_name=_required("ENDPOINT_NAME"),
+        classes=classes(),
+        window_hours=_hours("ACCURACY_WINDOW_HOURS"),
+        label_delay_hours=_hours("LABEL_DELAY_HOURS"),
+    )
+
+
+def _hours(name: str) -> int:
+    hours = int(_required(name))
+    if hours < 1:
+        raise ValueError(f"{name} must be at least 1, not {hours}")
+    return hours
 
 
 def _confidence_threshold() -> float:

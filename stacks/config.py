@@ -107,6 +107,8 @@ class MonitoringConfig(_Section):
     rejected_percent: Annotated[float, Field(gt=0, le=100)] = 50.0
     # CloudWatch looks back at most a day
     drift_window_hours: Annotated[int, Field(ge=1, le=24)] = 6
+    # CloudWatch takes metrics of at most two weeks ago
+    label_delay_hours: Annotated[int, Field(ge=1, le=13 * 24)] = 24
     sagemaker_model_monitor: bool = False
     runbook_url: Annotated[str, StringConstraints(pattern=r"^[^\s#]+$")] = "docs/runbook.md"
 
@@ -124,6 +126,10 @@ class EnvironmentConfig(_Section):
     alert_email: Annotated[str, StringConstraints(pattern=r"^[^@\s]+@[^@\s]+\.[^@\s]+$")] | None = None
     github_repository: Annotated[str, StringConstraints(pattern=r"^[\w.-]+/[\w.-]+$")] | None = None
     log_retention_days: LogRetentionDays = 30
+    customer_managed_key: bool = False
+    access_logging: bool = False
+    # Of each function. Lambda keeps at least 100 of an account's concurrency unreserved, and new accounts have 10
+    function_concurrency: Annotated[int, Field(ge=1, le=1000)] | None = None
     removal_policy: Literal["retain", "destroy"] = "retain"
     schedule: ScheduleConfig | None = None
     training: TrainingConfig = TrainingConfig()

@@ -7,6 +7,8 @@ from stacks.bulk_stack import BulkStack
 from stacks.config import EnvironmentConfig
 from stacks.data_stack import DataStack
 from stacks.deploy_role_stack import DeployRoleStack
+from stacks.encryption import encrypt
+from stacks.findings import accept
 from stacks.model_stack import ModelStack
 from stacks.monitoring_stack import MonitoringStack
 from stacks.retraining_stack import RetrainingStack
@@ -62,5 +64,12 @@ class Environment(Stage):
                 sagemaker_role=data.sagemaker_role,
                 state_machine=workflow.state_machine,
             )
+        if data.key:
+            encrypt(self, key=data.key)
+        accept(
+            self,
+            "Each policy belongs to one role and goes with it; a managed one could be attached to others",
+            "NIST.800.53.R5-IAMNoInlinePolicy",
+        )
         Tags.of(self).add("application", "scones-unlimited")
         Tags.of(self).add("environment", config.name)

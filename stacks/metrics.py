@@ -32,7 +32,7 @@ class Metrics:
         dead_letters: sqs.IQueue,
     ) -> None:
         self._config = config
-        self.functions = [*functions, drift_monitor]
+        self.functions = functions
         self.drift_monitor_errors = drift_monitor.metric_errors(statistic="Sum", period=Duration.hours(1))
         self.undelivered_events = dead_letters.metric_approximate_number_of_messages_visible(
             statistic="Maximum", period=FIVE_MINUTES

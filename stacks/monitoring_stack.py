@@ -44,7 +44,7 @@ class MonitoringStack(Stack):
         metrics = Metrics(
             self,
             config=config,
-            functions=functions,
+            functions=[*functions, drift_monitor, self._model_accuracy(config, bucket)],
             drift_monitor=drift_monitor,
             state_machine=state_machine,
             state_machine_log_group=state_machine_log_group,
@@ -58,34 +58,18 @@ class MonitoringStack(Stack):
 
     def _drift_monitor(self, config: EnvironmentConfig, bucket: s3.IBucket) -> Function:
         """Every hour, over the last window of captures."""
-        function = Function(
-            self,
+        function = self._reader_of_captures(
             "DriftMonitor",
-            config=config,
+            config,
+            bucket,
             environment={
-                "BUCKET_NAME": bucket.bucket_name,
-                "ENDPOINT_NAME": config.endpoint_name,
-                "CLASSES": self.to_json_string(list(config.classes)),
                 "CONFIDENCE_THRESHOLD": str(config.confidence_threshold),
                 "DRIFT_WINDOW_HOURS": str(config.monitoring.drift_window_hours),
                 "BASELINE_PARAMETER": config.baseline_parameter,
             },
-            # A whole virtual CPU: benchmarks/drift.py shows what a million requests take
-            memory_mb=1769,
-            timeout=Duration.minutes(15),
+            every=Duration.hours(1),
         )
-        captures = f"{prefixes.DATA_CAPTURE}{config.endpoint_name}/"
-        function.add_to_role_policy(
-            iam.PolicyStatement(
-                actions=["s3:ListBucket"],
-                resources=[bucket.bucket_arn],
-                conditions={"StringLike": {"s3:prefix": f"{captures}*"}},
-            )
-        )
-        function.allow(
-            ["s3:GetObject"],
-            [bucket.arn_for_objects(f"{captures}*"), bucket.arn_for_objects(f"{prefixes.MODELS}*/baseline.json")],
-        )
+        function.allow(["s3:GetObject"], [bucket.arn_for_objects(f"{prefixes.MODELS}*/baseline.json")])
         function.allow(["s3:PutObject"], [bucket.arn_for_objects(f"{prefixes.MONITORING}drift/*")])
         function.allow(
             ["ssm:GetParameter"],
@@ -95,14 +79,63 @@ class MonitoringStack(Stack):
                 )
             ],
         )
+        return function
+
+    def _model_accuracy(self, config: EnvironmentConfig, bucket: s3.IBucket) -> Function:
+        """Window by window, over the captures whose labels had their time to arrive."""
+        hours = config.monitoring.drift_window_hours
+        function = self._reader_of_captures(
+            "ModelAccuracy",
+            config,
+            bucket,
+            environment={
+                "ACCURACY_WINDOW_HOURS": str(hours),
+                "LABEL_DELAY_HOURS": str(config.monitoring.label_delay_hours),
+            },
+            every=Duration.hours(hours),
+        )
+        _allow_reading(function, bucket, prefixes.GROUND_TRUTH)
+        function.allow(["s3:PutObject"], [bucket.arn_for_objects(f"{prefixes.MONITORING}accuracy/*")])
+        return function
+
+    def _reader_of_captures(
+        self, name: str, config: EnvironmentConfig, bucket: s3.IBucket, *, environment: dict[str, str], every: Duration
+    ) -> Function:
+        """A function that runs regularly and reads the endpoint's captures."""
+        function = Function(
+            self,
+            name,
+            config=config,
+            environment={
+                "BUCKET_NAME": bucket.bucket_name,
+                "ENDPOINT_NAME": config.endpoint_name,
+                "CLASSES": self.to_json_string(list(config.classes)),
+                **environment,
+            },
+            # A whole virtual CPU: benchmarks/drift.py shows what a million requests take
+            memory_mb=1769,
+            timeout=Duration.minutes(15),
+        )
+        _allow_reading(function, bucket, f"{prefixes.DATA_CAPTURE}{config.endpoint_name}/")
         scheduler.Schedule(
             self,
-            "HourlyDriftCheck",
-            schedule=scheduler.ScheduleExpression.rate(Duration.hours(1)),
+            f"{name}Schedule",
+            schedule=scheduler.ScheduleExpression.rate(every),
             target=scheduler_targets.LambdaInvoke(
                 function,
                 input=scheduler.ScheduleTargetInput.from_object({"time": scheduler.ContextAttribute.scheduled_time}),
-                retry_attempts=0,  # the next hour's window overlaps
+                retry_attempts=2,
             ),
         )
         return function
+
+
+def _allow_reading(function: Function, bucket: s3.IBucket, prefix: str) -> None:
+    function.add_to_role_policy(
+        iam.PolicyStatement(
+            actions=["s3:ListBucket"],
+            resources=[bucket.bucket_arn],
+            conditions={"StringLike": {"s3:prefix": f"{prefix}*"}},
+        )
+    )
+    function.allow(["s3:GetObject"], [bucket.arn_for_objects(f"{prefix}*")])

@@ -88,6 +88,7 @@ def test_every_function_of_the_workflow_is_watched(widgets: dict[str, Widget]) -
         "Classifier",
         "FilterConfidence",
         "DriftMonitor",
+        "ModelAccuracy",
     ]
 
 
@@ -111,15 +112,38 @@ def test_the_drift_monitor_reads_captures_and_baselines_and_writes_its_reports(
     assert set(found) == {"s3:ListBucket", "s3:GetObject", "s3:PutObject", "ssm:GetParameter"}
     assert found["s3:GetObject"] == {captures, "models/*/baseline.json"}
     assert found["s3:PutObject"] == {"monitoring/drift/*"}
-    (listing,) = [s for s in monitoring.statements("DriftMonitorRole") if s["Action"] == "s3:ListBucket"]
-    assert listing["Condition"] == {"StringLike": {"s3:prefix": captures}}
+    assert listed(monitoring, "DriftMonitorRole") == {captures}
     (parameter,) = [s for s in monitoring.statements("DriftMonitorRole") if s["Action"] == "ssm:GetParameter"]
     assert text(parameter["Resource"]).endswith(f":parameter/scones/{environment}/model/baseline-key")
 
 
+def listed(monitoring: Template, role: str) -> set[str]:
+    """The prefixes that a role may list."""
+    found = [s["Condition"] for s in monitoring.statements(role) if s["Action"] == "s3:ListBucket"]
+    assert all(set(condition) == {"StringLike"} for condition in found)
+    return {condition["StringLike"]["s3:prefix"] for condition in found}
+
+
+def test_model_accuracy_reads_captures_and_labels_and_writes_its_reports(
+    monitoring: Template, environment: str
+) -> None:
+    readable = {f"data-capture/scones-{environment}/*", "ground-truth/*"}
+    found = grants(monitoring, "ModelAccuracyRole")
+    assert set(found) == {"s3:ListBucket", "s3:GetObject", "s3:PutObject"}
+    assert found["s3:GetObject"] == readable == listed(monitoring, "ModelAccuracyRole")
+    assert found["s3:PutObject"] == {"monitoring/accuracy/*"}
+
+
+def test_model_accuracys_windows_follow_each_other_without_a_gap(monitoring: Template, environment: str) -> None:
+    schedule = monitoring.named("AWS::Scheduler::Schedule", "ModelAccuracySchedule")
+    hours = monitoring.named("AWS::Lambda::Function", "ModelAccuracy")["Environment"]["Variables"][
+        "ACCURACY_WINDOW_HOURS"
+    ]
+    assert schedule["ScheduleExpression"] == f"rate({hours} hours)"
+
+
 def test_the_drift_monitor_runs_every_hour_over_the_configured_window(monitoring: Template, environment: str) -> None:
-    schedules = monitoring.resources("AWS::Scheduler::Schedule")
-    (schedule,) = [value for key, value in schedules.items() if key.startswith("HourlyDriftCheck")]
+    schedule = monitoring.named("AWS::Scheduler::Schedule", "DriftMonitorSchedule")
     assert (schedule["ScheduleExpression"], schedule["State"]) == ("rate(1 hour)", "ENABLED")
     assert json.loads(schedule["Target"]["Input"]) == {"time": "<aws.scheduler.scheduled-time>"}
     function = monitoring.named("AWS::Lambda::Function", "DriftMonitor")

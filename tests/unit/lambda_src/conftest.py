@@ -19,9 +19,12 @@ def _environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setenv("BUCKET_NAME", "the-bucket")
     monkeypatch.setenv("METRIC_NAMESPACE", "SconesUnlimited/dev")
     monkeypatch.setenv("DRIFT_WINDOW_HOURS", "6")
+    monkeypatch.setenv("ACCURACY_WINDOW_HOURS", "6")
+    monkeypatch.setenv("LABEL_DELAY_HOURS", "24")
     monkeypatch.setenv("BASELINE_PARAMETER", "/scones/dev/model/baseline-key")
     yield
     settings.drift_monitor.cache_clear()
+    settings.model_accuracy.cache_clear()
     settings.metrics.cache_clear()
     settings.classifier.cache_clear()
     settings.classes.cache_clear()
