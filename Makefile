@@ -13,7 +13,7 @@ ENV ?= dev
 AWS = $(if $(LOCAL),eval "$$(python -m local env)" &&)
 LOCAL_CLOUD = $(if $(LOCAL),local-cloud)
 
-.PHONY: help setup local test lint format synth diff reference local-cloud deploy destroy lock clean
+.PHONY: help setup local test lint format scan audit synth diff reference local-cloud deploy destroy lock clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -24,6 +24,12 @@ setup: .venv/.installed node_modules/.installed ## Install the pinned tools into
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; set PYTHON=...")'
 	$(PYTHON) -m venv .venv
 	.venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@touch $@
+
+# checkov pins an old boto3 that cannot live beside the emulator's, hence an environment of its own
+.venv-scan/.installed: requirements-scan.lock .venv/.installed
+	$(PYTHON) -m venv .venv-scan
+	.venv-scan/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-scan.lock
 	@touch $@
 
 node_modules/.installed: package-lock.json .venv/.installed
@@ -44,6 +50,12 @@ lint: setup ## Check style and types
 format: setup ## Rewrite the code in the project's style
 	ruff check --fix-only .
 	ruff format .
+
+scan: setup .venv-scan/.installed ## Let cdk-nag, cfn-lint, checkov and an IAM linter look at every environment
+	python -m scanners
+
+audit: setup .venv-scan/.installed ## Look the pinned dependencies up in the advisory database (needs the network)
+	@.venv-scan/bin/python -m scanners.audit requirements.lock requirements-scan.lock
 
 synth: setup ## Render the CloudFormation templates into cdk.out
 	cdk synth --quiet
@@ -67,7 +79,8 @@ local-cloud: setup
 lock: setup ## Pin the whole dependency tree of requirements-dev.txt anew
 	python -m pip install --quiet uv
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header requirements-dev.txt -o requirements.lock
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header requirements-scan.txt -o requirements-scan.lock
 	npm install --package-lock-only --silent
 
 clean: ## Remove everything that make made
-	rm -rf .venv node_modules cdk.out build
+	rm -rf .venv .venv-scan node_modules cdk.out build

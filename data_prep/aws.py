@@ -72,6 +72,7 @@ class DataStack:
     bucket: str
     sagemaker_role_arn: str
     region: str
+    key_arn: str = ""  # empty where S3's own keys encrypt
 
 
 def data_stack(config: EnvironmentConfig) -> DataStack:
@@ -90,7 +91,7 @@ def data_stack(config: EnvironmentConfig) -> DataStack:
         ) from None
     outputs = {output["OutputKey"]: output["OutputValue"] for output in stack.get("Outputs", [])}
     try:
-        return DataStack(outputs["BucketName"], outputs["SageMakerRoleArn"], region)
+        return DataStack(outputs["BucketName"], outputs["SageMakerRoleArn"], region, outputs.get("KeyArn", ""))
     except KeyError as missing:
         raise DataPrepError(
             f"stack {name} is {stack['StackStatus']} and has no output {missing}: "

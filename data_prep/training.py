@@ -121,6 +121,7 @@ def start_training(
         # A spot job that ran out of time is continued by the next attempt; a forced one starts from nothing
         checkpoint_uri=f"s3://{stack.bucket}/{prefixes.MODELS}{name if force else base}/checkpoints/",
         tags={"data-digest": manifest.data_digest, "code-version": code_version()},
+        key_arn=stack.key_arn,
     )
     # Beside the artifact lies what it was trained on
     aws.s3().put_object(Bucket=stack.bucket, Key=_manifest_key(name), Body=(folder / MANIFEST).read_bytes())

@@ -18,7 +18,7 @@ import ministack.app
 from botocore import xform_name
 from botocore.exceptions import ClientError, ParamValidationError
 from ministack.core import iam_evaluator, lambda_runtime
-from ministack.services import cloudwatch, lambda_svc, stepfunctions
+from ministack.services import cloudwatch, eventbridge, lambda_svc, stepfunctions
 from ministack.services.cloudformation import provisioners
 
 from local import alarms, distributed_map
@@ -33,6 +33,8 @@ def apply() -> None:
     count_loopback_as_tls()
     match_newlines_in_policies()
     let_sagemaker_assume_roles()
+    take_events_of_services()
+    evaluate_outputs_of_parallel_states()
     read_metrics_from_logs()
     evaluate_alarms_as_cloudwatch_does()
     cloudformation.register()
@@ -107,6 +109,52 @@ def let_sagemaker_assume_roles() -> None:
         return bool(evaluate(document, caller_arn, context))
 
     iam_evaluator.evaluate_trust_policy = evaluate_for_sagemaker
+
+
+def take_events_of_services() -> None:
+    """The stand-in sends SageMaker's events and CloudWatch its alarms'; the emulator takes and sends neither."""
+    put_events = eventbridge._put_events
+
+    def put_events_of_sagemaker(data: Any, allow_aws_source: bool = False) -> Any:
+        sources = {entry.get("Source") for entry in data.get("Entries", [])}
+        return put_events(data, allow_aws_source or sources == {"aws.sagemaker"})
+
+    eventbridge._put_events = put_events_of_sagemaker
+    dispatch = cloudwatch._dispatch_alarm_actions
+
+    def dispatch_and_emit(alarm: Any, old_state: str, new_state: str, reason: str) -> None:
+        dispatch(alarm, old_state, new_state, reason)
+        detail = {
+            "alarmName": alarm["AlarmName"],
+            "state": {"value": new_state, "reason": reason},
+            "previousState": {"value": old_state},
+        }
+        put_events(
+            {
+                "Entries": [
+                    {
+                        "Source": "aws.cloudwatch",
+                        "DetailType": "CloudWatch Alarm State Change",
+                        "Detail": json.dumps(detail),
+                    }
+                ]
+            },
+            True,
+        )
+
+    cloudwatch._dispatch_alarm_actions = dispatch_and_emit
+
+
+def evaluate_outputs_of_parallel_states() -> None:
+    """The emulator forgets the Output of a Parallel state that speaks JSONata."""
+    run_branches = stepfunctions._run_parallel_branches
+
+    def run_and_evaluate(state: Any, raw_input: Any, execution: Any, context: Any) -> Any:
+        results, following = run_branches(state, raw_input, execution, context)
+        output = stepfunctions._apply_jsonata_output(state, raw_input, context, result=results, default=results)
+        return output, following
+
+    stepfunctions._run_parallel_branches = run_and_evaluate
 
 
 def read_metrics_from_logs() -> None:
@@ -241,14 +289,23 @@ def _check_permission(role_arn: str, action: str, arguments: Any) -> None:
     """Raise as AWS does unless the role's policies allow the action on the job or resource that the call names."""
     if not ministack.app.AUTH:
         return
-    names = [(key.removesuffix("Name"), value) for key, value in arguments.items() if key.endswith("JobName")]
-    kind = "".join(f"-{c.lower()}" if c.isupper() else c for c in names[0][0]).lstrip("-") if names else ""
-    account = role_arn.split(":")[4]
-    resource = f"arn:aws:sagemaker:{os.environ['AWS_REGION']}:{account}:{kind}/{names[0][1]}" if names else "*"
+    resource = _resource_of(role_arn, arguments)
     if not _role_allows(role_arn, action, resource):
         raise stepfunctions._ExecutionError(
             "SageMaker.AccessDeniedException", f"{role_arn} is not authorized to perform: {action} on {resource}"
         )
+
+
+def _resource_of(role_arn: str, arguments: Any) -> str:
+    """The ARN of what a call of SageMaker is about: its job, or else what its first name names."""
+    names = sorted((key for key in arguments if key.endswith("Name")), key=lambda key: not key.endswith("JobName"))
+    if not names:
+        return "*"
+    value = str(arguments[names[0]])
+    if value.startswith("arn:"):
+        return value
+    kind = re.sub(r"(?<=[a-z])(?=[A-Z])", "-", names[0].removesuffix("Name")).lower()
+    return f"arn:aws:sagemaker:{os.environ['AWS_REGION']}:{role_arn.split(':')[4]}:{kind}/{value}"
 
 
 def _run_sagemaker_job(role_arn: str, kind: str, arguments: Any) -> Any:

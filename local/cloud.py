@@ -18,6 +18,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from local.clock import SCALE
 from local.sagemaker.fault import Fault
 from stacks.config import PROJECT_ROOT
 
@@ -191,6 +192,7 @@ def _environment(directory: Path, emulator_port: int, sagemaker_port: int) -> di
         "MINISTACK_ACCOUNT_ID": ACCOUNT,
         "MINISTACK_REGION": REGION,
         "LOG_LEVEL": "WARNING",
+        "SFN_WAIT_SCALE": str(SCALE),
     }
 
 

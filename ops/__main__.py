@@ -16,7 +16,9 @@ from ops.diff import diff, reference
 from ops.doctor import doctor
 from ops.errors import OpsError
 from ops.generate import generate
+from ops.lineage import lineage
 from ops.outputs import outputs
+from ops.retraining import retrain, rollback
 from ops.smoke import smoke
 from ops.threshold import threshold
 from stacks.config import ConfigError
@@ -38,6 +40,9 @@ app.command(epilog="Example: python -m ops diff --env dev")(diff)
 app.command(epilog="Example: python -m ops reference")(reference)
 app.add_typer(generate, name="generate")
 app.command(epilog="Example: python -m ops captures --env dev --since 24h")(captures)
+app.command(epilog="Example: python -m ops lineage predictions/incoming/bike.png/VERSION.json --env dev")(lineage)
+app.command(epilog="Example: python -m ops retrain --env dev --force")(retrain)
+app.command(epilog="Example: python -m ops rollback --env dev")(rollback)
 app.command(epilog="Example: python -m ops threshold --env dev --accuracy 0.98")(threshold)
 app.command(epilog="Example: python -m ops cost --env dev --images 1000000")(cost)
 app.command(epilog="Example: python -m ops bulk scheduled/archive/ --env dev --dry-run")(bulk)

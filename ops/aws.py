@@ -53,6 +53,11 @@ def bucket(config: EnvironmentConfig) -> str:
     return _output(config, "Data", "BucketName")
 
 
+def retraining_machine(config: EnvironmentConfig) -> str:
+    """ARN of the environment's retraining workflow; raises OpsError if it is not deployed."""
+    return _output(config, "Retraining", "StateMachineArn")
+
+
 def _output(config: EnvironmentConfig, stack: str, key: str) -> str:
     name = f"{config.stage_name}-{stack}"
     client = cloudformation()

@@ -23,7 +23,7 @@ from stacks.config import EnvironmentConfig
 _SHOWN_CLASSES = 5
 _SYMBOLS = ("circle", "diamond", "square", "triangle-up", "cross", "x")
 _LABELS_PER_POINT = 30
-_TIME_AXIS = {"type": "date", "tickangle": 0, "nticks": 6}
+_TIME_AXIS = {"type": "date", "tickangle": 0}
 _THUMBNAIL_PIXELS = 160
 _HISTOGRAM_EDGES = tuple(round(0.05 * step, 2) for step in range(1, 20))
 

@@ -21,6 +21,7 @@ from constructs import Construct
 
 from stacks import prefixes
 from stacks.config import BulkConfig
+from stacks.local_storage import volume_key
 from stacks.states import (
     fail_by_counts,
     invoke,
@@ -204,6 +205,7 @@ def batch_transform_workflow(
         more=f""", 'transform_output': {output} & $substring({_ITEM}.Key, $length($states.input.s3_prefix)) & '.out',
           'job_failure': $states.input.job_failure""",
     )
+    key_arn = bucket.encryption_key.key_arn if bucket.encryption_key else ""
     transform = sfn.CustomState(
         scope,
         "TransformImages",
@@ -231,10 +233,13 @@ def batch_transform_workflow(
                     "S3OutputPath": jsonata(
                         f"'s3://{bucket.bucket_name}/{prefixes.TRANSFORMS}' & $states.context.Execution.Name"
                     ),
+                    # Left out, SageMaker would take S3's own key instead of the bucket's
+                    **({"KmsKeyId": key_arn} if key_arn else {}),
                 },
                 "TransformResources": {
                     "InstanceType": bulk.transform_instance_type,
                     "InstanceCount": bulk.transform_instance_count,
+                    **volume_key(bulk.transform_instance_type, key_arn),
                 },
                 "Tags": [
                     {"Key": "application", "Value": "scones-unlimited"},

@@ -9,13 +9,14 @@ from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_scheduler as scheduler
 from aws_cdk import aws_scheduler_targets as scheduler_targets
 from aws_cdk import aws_sns as sns
-from aws_cdk import aws_sqs as sqs
 from aws_cdk import aws_stepfunctions as sfn
 from constructs import Construct
 
 from stacks import prefixes
 from stacks.bulk_classification import SUMMARY_TIMEOUT, batch_transform_workflow, distributed_map_workflow
 from stacks.config import EnvironmentConfig
+from stacks.dead_letter_queue import DeadLetterQueue
+from stacks.findings import accept
 from stacks.function import Function
 from stacks.log_group import LogGroup
 
@@ -116,13 +117,7 @@ class BulkStack(Stack):
                 target=scheduler_targets.StepFunctionsStartExecution(
                     workflows[config.schedule.workflow],
                     input=scheduler.ScheduleTargetInput.from_object({"s3_prefix": config.schedule.prefix}),
-                    dead_letter_queue=sqs.Queue(
-                        self,
-                        "UndeliveredSchedules",
-                        encryption=sqs.QueueEncryption.SQS_MANAGED,
-                        enforce_ssl=True,
-                        retention_period=Duration.days(14),
-                    ),
+                    dead_letter_queue=DeadLetterQueue(self, "UndeliveredSchedules"),
                 ),
             )
         CfnOutput(self, "DistributedMapArn", value=distributed_map.state_machine_arn)
@@ -198,6 +193,11 @@ class BulkStack(Stack):
                 level=sfn.LogLevel.ERROR,
                 include_execution_data=False,
             ),
+        )
+        accept(
+            state_machine,
+            "Logs errors only: to log every step of a million images would cost more than to classify them",
+            "AwsSolutions-SF1",
         )
         state_machine.node.add_dependency(role)
         # A policy of its own, as it names the state machine, which needs the role's policy to be made

@@ -125,6 +125,10 @@ class EnvironmentConfig(_Section):
     bulk: BulkConfig = BulkConfig()
     alert_email: Annotated[str, StringConstraints(pattern=r"^[^@\s]+@[^@\s]+\.[^@\s]+$")] | None = None
     log_retention_days: LogRetentionDays = 30
+    customer_managed_key: bool = False
+    access_logging: bool = False
+    # Of each function. Lambda keeps at least 100 of an account's concurrency unreserved, and new accounts have 10
+    function_concurrency: Annotated[int, Field(ge=1, le=1000)] | None = None
     removal_policy: Literal["retain", "destroy"] = "retain"
     schedule: ScheduleConfig | None = None
     training: TrainingConfig = TrainingConfig()

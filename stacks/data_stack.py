@@ -2,6 +2,7 @@
 
 from aws_cdk import ArnFormat, Aws, CfnOutput, Duration, RemovalPolicy, Stack
 from aws_cdk import aws_iam as iam
+from aws_cdk import aws_kms as kms
 from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_sns as sns
 from aws_cdk import aws_sns_subscriptions as subscriptions
@@ -10,6 +11,8 @@ from constructs import Construct
 from stacks import prefixes
 from stacks.builtin_image import BuiltinImage
 from stacks.config import EnvironmentConfig
+from stacks.encryption import environment_key
+from stacks.findings import accept
 
 
 class DataStack(Stack):
@@ -17,9 +20,10 @@ class DataStack(Stack):
 
     def __init__(self, scope: Construct, construct_id: str, *, config: EnvironmentConfig) -> None:
         super().__init__(scope, construct_id, description=f"Scones Unlimited {config.name}: data and alerts")
-        self.bucket = data_bucket(self, removal_policy=RemovalPolicy[config.removal_policy.upper()])
+        self.key = environment_key(self, config=config) if config.customer_managed_key else None
+        self.bucket = data_bucket(self, config=config, key=self.key)
         self.alert_topic = sns.Topic(
-            self, "AlertTopic", display_name=f"Scones Unlimited {config.name}", enforce_ssl=True
+            self, "AlertTopic", display_name=f"Scones Unlimited {config.name}", enforce_ssl=True, master_key=self.key
         )
         # The default policy would let alarms in, but the one that refuses plain HTTP takes its place
         self.alert_topic.add_to_resource_policy(
@@ -48,15 +52,21 @@ class DataStack(Stack):
         CfnOutput(self, "BucketName", value=self.bucket.bucket_name)
         CfnOutput(self, "AlertTopicArn", value=self.alert_topic.topic_arn)
         CfnOutput(self, "SageMakerRoleArn", value=self.sagemaker_role.role_arn)
+        if self.key:
+            CfnOutput(self, "KeyArn", value=self.key.key_arn)
 
 
-def data_bucket(scope: Construct, *, removal_policy: RemovalPolicy) -> s3.Bucket:
+def data_bucket(scope: Construct, *, config: EnvironmentConfig, key: kms.IKey | None) -> s3.Bucket:
     """One bucket for everything; `stacks/prefixes.py` says what lies where."""
+    removal_policy = RemovalPolicy[config.removal_policy.upper()]
     bucket = s3.Bucket(
         scope,
         "Bucket",
         versioned=True,
-        encryption=s3.BucketEncryption.S3_MANAGED,
+        encryption=s3.BucketEncryption.KMS if key else s3.BucketEncryption.S3_MANAGED,
+        encryption_key=key,
+        bucket_key_enabled=key is not None,  # one request to KMS for many objects
+        server_access_logs_bucket=_access_log_bucket(scope, config=config) if config.access_logging else None,
         enforce_ssl=True,
         minimum_tls_version=1.2,
         block_public_access=s3.BlockPublicAccess.BLOCK_ALL,
@@ -73,11 +83,56 @@ def data_bucket(scope: Construct, *, removal_policy: RemovalPolicy) -> s3.Bucket
             ),
         ],
     )
+    accept(
+        bucket,
+        "Versions protect from overwriting; a copy in a second region is a decision of the account's owner",
+        "NIST.800.53.R5-S3BucketReplicationEnabled",
+    )
     # The L2's event_bridge_enabled would add a custom resource with a function and rights of its own
     cfn_bucket = bucket.node.default_child
     assert isinstance(cfn_bucket, s3.CfnBucket)  # noqa: S101 - narrows the type
     cfn_bucket.notification_configuration = s3.CfnBucket.NotificationConfigurationProperty(
         event_bridge_configuration=s3.CfnBucket.EventBridgeConfigurationProperty(event_bridge_enabled=True)
+    )
+    return bucket
+
+
+def _access_log_bucket(scope: Construct, *, config: EnvironmentConfig) -> s3.Bucket:
+    """Who read and wrote what in the data bucket, kept as long as the logs."""
+    bucket = s3.Bucket(
+        scope,
+        "AccessLogs",
+        versioned=True,
+        encryption=s3.BucketEncryption.S3_MANAGED,
+        enforce_ssl=True,
+        minimum_tls_version=1.2,
+        block_public_access=s3.BlockPublicAccess.BLOCK_ALL,
+        object_ownership=s3.ObjectOwnership.BUCKET_OWNER_ENFORCED,
+        removal_policy=RemovalPolicy[config.removal_policy.upper()],
+        lifecycle_rules=[
+            s3.LifecycleRule(
+                id="ExpireAccessLogs",
+                expiration=Duration.days(config.log_retention_days),
+                noncurrent_version_expiration=Duration.days(1),
+            )
+        ],
+    )
+    accept(
+        bucket,
+        "Holds the access logs: logging the access to itself would not end",
+        "AwsSolutions-S1",
+        "NIST.800.53.R5-S3BucketLoggingEnabled",
+        "CKV_AWS_18",
+    )
+    accept(
+        bucket,
+        "S3 delivers access logs only to buckets that are encrypted with S3's own keys",
+        "NIST.800.53.R5-S3DefaultEncryptionKMS",
+    )
+    accept(
+        bucket,
+        "Logs of access to a bucket that is not replicated either",
+        "NIST.800.53.R5-S3BucketReplicationEnabled",
     )
     return bucket
 
@@ -116,6 +171,15 @@ def sagemaker_execution_role(scope: Stack, *, bucket: s3.IBucket, image: Builtin
     }
     for sid, (actions, resources) in statements.items():
         role.add_to_policy(iam.PolicyStatement(sid=sid, actions=actions, resources=resources))
+    if bucket.encryption_key:
+        role.add_to_policy(
+            iam.PolicyStatement(
+                sid="EncryptVolumes",
+                actions=["kms:CreateGrant"],
+                resources=[bucket.encryption_key.key_arn],
+                conditions={"Bool": {"kms:GrantIsForAWSResource": "true"}},
+            )
+        )
     # Neither action supports resource-level permissions
     role.add_to_policy(
         iam.PolicyStatement(sid="SignInToRegistry", actions=["ecr:GetAuthorizationToken"], resources=["*"])

@@ -6,6 +6,8 @@ from constructs import Construct
 from stacks.bulk_stack import BulkStack
 from stacks.config import EnvironmentConfig
 from stacks.data_stack import DataStack
+from stacks.encryption import encrypt
+from stacks.findings import accept
 from stacks.model_stack import ModelStack
 from stacks.monitoring_stack import MonitoringStack
 from stacks.retraining_stack import RetrainingStack
@@ -49,6 +51,13 @@ class Environment(Stage):
             state_machine=workflow.state_machine,
             state_machine_log_group=workflow.state_machine_log_group,
             dead_letters=workflow.dead_letters,
+        )
+        if data.key:
+            encrypt(self, key=data.key)
+        accept(
+            self,
+            "Each policy belongs to one role and goes with it; a managed one could be attached to others",
+            "NIST.800.53.R5-IAMNoInlinePolicy",
         )
         Tags.of(self).add("application", "scones-unlimited")
         Tags.of(self).add("environment", config.name)

@@ -11,6 +11,7 @@ from aws_cdk import aws_cloudwatch as cloudwatch
 from constructs import Construct
 
 from stacks.config import EnvironmentConfig
+from stacks.findings import accept
 
 _SECONDS_BEYOND_BAKING = 30 * 60  # to start the new instances and to end the old ones
 
@@ -37,7 +38,7 @@ def guardrail_alarms(scope: Construct, *, config: EnvironmentConfig, variant_nam
         )
 
     def alarm(construct_id: str, name: str, watched: cloudwatch.Metric, threshold: float) -> cloudwatch.Alarm:
-        return cloudwatch.Alarm(
+        created = cloudwatch.Alarm(
             scope,
             construct_id,
             alarm_name=name,
@@ -48,6 +49,8 @@ def guardrail_alarms(scope: Construct, *, config: EnvironmentConfig, variant_nam
             evaluation_periods=1,
             treat_missing_data=cloudwatch.TreatMissingData.NOT_BREACHING,
         )
+        accept(created, "SageMaker looks at it during an update and goes back", "NIST.800.53.R5-CloudWatchAlarmAction")
+        return created
 
     return [
         alarm("UpdateErrors", errors, metric("Invocation5XXErrors", "Sum"), 0),

@@ -15,6 +15,7 @@ from stacks.builtin_image import BuiltinImage
 from stacks.config import EnvironmentConfig
 from stacks.function import Function
 from stacks.guardrails import deployment_config, guardrail_alarms
+from stacks.local_storage import has_local_storage
 
 VARIANT_NAME = "AllTraffic"
 
@@ -36,9 +37,12 @@ class ModelStack(Stack):
         sagemaker_role: iam.IRole,
     ) -> None:
         super().__init__(scope, construct_id, description=f"Scones Unlimited {config.name}: model and endpoint")
+        key_arn = bucket.encryption_key.key_arn if bucket.encryption_key else None
         model = sagemaker.CfnModel(
             self,
             "Model",
+            # SageMaker brings the artifact and takes the captures; the container needs no network
+            enable_network_isolation=True,
             execution_role_arn=sagemaker_role.role_arn,
             primary_container=sagemaker.CfnModel.ContainerDefinitionProperty(
                 image=BuiltinImage(self).uri,
@@ -57,8 +61,10 @@ class ModelStack(Stack):
                     initial_variant_weight=1,
                 )
             ],
+            kms_key_id=key_arn if key_arn and not has_local_storage(config.endpoint.instance_type) else None,
             data_capture_config=sagemaker.CfnEndpointConfig.DataCaptureConfigProperty(
                 enable_capture=True,
+                kms_key_id=key_arn,
                 initial_sampling_percentage=config.endpoint.capture_percentage,
                 destination_s3_uri=bucket.s3_url_for_object(prefixes.DATA_CAPTURE.rstrip("/")),
                 capture_options=[

@@ -23,6 +23,7 @@ from constructs import Construct
 from stacks import prefixes
 from stacks.code_version import code_version
 from stacks.config import EnvironmentConfig
+from stacks.local_storage import volume_key
 from stacks.states import invoke, jsonata, publish, retry
 from stacks.training_job import CONTENT_TYPE, training_job_request
 
@@ -107,6 +108,7 @@ class RetrainingWorkflow:
         self._config = config
         self._functions = functions
         self._bucket = bucket
+        self._key_arn = bucket.encryption_key.key_arn if bucket.encryption_key else ""
         self._topic = alert_topic
         self._role_arn = sagemaker_role_arn
         self._image_uri = image_uri
@@ -196,6 +198,7 @@ class RetrainingWorkflow:
                 f"'s3://{self._bucket.bucket_name}/{prefixes.MODELS}' & $states.input.training.job & '/checkpoints/'"
             ),
             tags={"data-digest": "{% $states.input.data.data_digest %}", "code-version": code_version()},
+            key_arn=self._key_arn,
         )
         train = self._job("TrainCandidate", "createTrainingJob", request)
         train.add_catch(failed, outputs=_FAILURE)
@@ -298,8 +301,13 @@ class RetrainingWorkflow:
                 "TransformOutput": {
                     "S3OutputPath": jsonata(f"'s3://{bucket}/{prefixes.RETRAINING}' & $states.input.run & '/{role}'"),
                     "Accept": "application/json",
+                    **({"KmsKeyId": self._key_arn} if self._key_arn else {}),
                 },
-                "TransformResources": {"InstanceType": self._config.endpoint.instance_type, "InstanceCount": 1},
+                "TransformResources": {
+                    "InstanceType": self._config.endpoint.instance_type,
+                    "InstanceCount": 1,
+                    **volume_key(self._config.endpoint.instance_type, self._key_arn),
+                },
             },
         )
 

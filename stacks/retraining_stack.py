@@ -11,13 +11,13 @@ from aws_cdk import aws_sagemaker as sagemaker
 from aws_cdk import aws_scheduler as scheduler
 from aws_cdk import aws_scheduler_targets as scheduler_targets
 from aws_cdk import aws_sns as sns
-from aws_cdk import aws_sqs as sqs
 from aws_cdk import aws_stepfunctions as sfn
 from constructs import Construct
 
 from stacks import prefixes
 from stacks.builtin_image import BuiltinImage
 from stacks.config import EnvironmentConfig
+from stacks.dead_letter_queue import DeadLetterQueue
 from stacks.function import Function
 from stacks.guardrails import deployment_config
 from stacks.log_group import LogGroup
@@ -249,13 +249,7 @@ class RetrainingStack(Stack):
 
     def _triggers(self, state_machine: sfn.StateMachine) -> None:
         config = self._config
-        dead_letters = sqs.Queue(
-            self,
-            "UndeliveredEvents",
-            encryption=sqs.QueueEncryption.SQS_MANAGED,
-            enforce_ssl=True,
-            retention_period=Duration.days(14),
-        )
+        dead_letters = DeadLetterQueue(self, "UndeliveredEvents")
 
         def start_on(construct_id: str, trigger: str, description: str, pattern: events.EventPattern) -> None:
             events.Rule(

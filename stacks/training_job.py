@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, cast
 
 from stacks import prefixes
 from stacks.config import ConfigError, EnvironmentConfig
+from stacks.local_storage import has_local_storage
 
 if TYPE_CHECKING:
     from mypy_boto3_sagemaker.literals import TrainingInstanceTypeType
@@ -141,10 +142,12 @@ def training_job_request(
     num_training_samples: str,
     checkpoint_uri: str,
     tags: Mapping[str, str],
+    key_arn: str = "",
 ) -> "CreateTrainingJobRequestTypeDef":
     """The CreateTrainingJob request. All inputs are strings, so they may also be expressions of a state machine.
 
     checkpoint_uri: the URI, ending in a slash, below which an interrupted spot job finds its last epoch.
+    key_arn: the KMS key of the environment, if it has one.
     """
     training = config.training
     max_runtime_seconds = training.max_runtime_minutes * 60
@@ -168,6 +171,11 @@ def training_job_request(
             for key, value in {"application": "scones-unlimited", "environment": config.name, **tags}.items()
         ],
     }
+    if key_arn:
+        # Left out, SageMaker would take S3's own key instead of the bucket's
+        request["OutputDataConfig"]["KmsKeyId"] = key_arn
+        if not has_local_storage(training.instance_type):
+            request["ResourceConfig"]["VolumeKmsKeyId"] = key_arn
     if training.spot:
         request["EnableManagedSpotTraining"] = True
         request["StoppingCondition"]["MaxWaitTimeInSeconds"] = max_runtime_seconds + SPOT_WAIT_MINUTES * 60

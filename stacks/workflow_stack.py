@@ -14,6 +14,7 @@ from constructs import Construct
 from stacks import prefixes
 from stacks.classification import classification_workflow
 from stacks.config import EnvironmentConfig
+from stacks.dead_letter_queue import DeadLetterQueue
 from stacks.function import Function
 from stacks.log_group import LogGroup
 
@@ -101,13 +102,7 @@ class WorkflowStack(Stack):
                 include_execution_data=False,  # it would hold the images
             ),
         )
-        dead_letters = sqs.Queue(
-            self,
-            "UndeliveredEvents",
-            encryption=sqs.QueueEncryption.SQS_MANAGED,
-            enforce_ssl=True,
-            retention_period=Duration.days(14),
-        )
+        dead_letters = DeadLetterQueue(self, "UndeliveredEvents")
         self._start_on_upload(state_machine, bucket=bucket, dead_letters=dead_letters)
         if config.schedule and config.schedule.workflow == "inline":
             scheduler.Schedule(

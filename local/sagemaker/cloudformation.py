@@ -38,6 +38,10 @@ def register() -> None:
                 "update": _update_endpoint,
                 "delete": lambda name, _: _delete(_sagemaker().delete_endpoint, EndpointName=name),
             },
+            "AWS::SageMaker::ModelPackageGroup": {
+                "create": _create_model_package_group,
+                "delete": lambda name, _: _delete(_sagemaker().delete_model_package_group, ModelPackageGroupName=name),
+            },
             # One instance is all there is: what AWS would refuse is refused, but nothing scales
             "AWS::ApplicationAutoScaling::ScalableTarget": {
                 "create": _create_scalable_target,
@@ -77,19 +81,32 @@ def _create_endpoint_config(logical_id: str, properties: Properties, stack_name:
 
 def _create_endpoint(logical_id: str, properties: Properties, stack_name: str) -> Created:
     name = _name(properties, "EndpointName", stack_name, logical_id)
-    arn = _sagemaker().create_endpoint(**{**properties, "EndpointName": name})["EndpointArn"]
+    settings = ("RetainAllVariantProperties", "ExcludeRetainedVariantProperties", "DeploymentConfig")
+    request = {key: value for key, value in properties.items() if key not in {*settings, "RetainDeploymentConfig"}}
+    arn = _sagemaker().create_endpoint(**{**request, "EndpointName": name})["EndpointArn"]
     _wait(name)
     return name, {"EndpointName": name, "Id": arn}
 
 
 def _update_endpoint(name: str, _: Properties, properties: Properties, stack_name: str) -> Created:  # noqa: ARG001
     config_name = properties["EndpointConfigName"]
-    arn = _sagemaker().update_endpoint(EndpointName=name, EndpointConfigName=config_name)["EndpointArn"]
+    arn = _sagemaker().update_endpoint(**{**_without_tags(properties), "EndpointName": name})["EndpointArn"]
     _wait(name)
     served = _sagemaker().describe_endpoint(EndpointName=name)
     if served["EndpointConfigName"] != config_name:
         raise ValueError(f"endpoint {name} was not updated: {served.get('FailureReason')}")
     return name, {"EndpointName": name, "Id": arn}
+
+
+def _create_model_package_group(logical_id: str, properties: Properties, stack_name: str) -> Created:
+    name = _name(properties, "ModelPackageGroupName", stack_name, logical_id)
+    arn = _sagemaker().create_model_package_group(**properties)["ModelPackageGroupArn"]
+    return name, {"ModelPackageGroupArn": arn}
+
+
+def _without_tags(properties: Properties) -> Properties:
+    """Without the tags, which an update does not take."""
+    return {key: value for key, value in properties.items() if key != "Tags"}
 
 
 def _create_scalable_target(logical_id: str, properties: Properties, stack_name: str) -> Created:  # noqa: ARG001

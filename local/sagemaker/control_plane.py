@@ -3,6 +3,7 @@
 Requests are checked against botocore's own service model, so what this accepts SageMaker would parse as well.
 """
 
+import re
 import threading
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -16,6 +17,7 @@ from botocore.validate import ParamValidator
 
 from local.cloud import ACCOUNT, REGION
 from local.sagemaker import storage, training, transform
+from local.sagemaker.deployment import AT_ONCE, Deployment
 from local.sagemaker.endpoint import Endpoint, Variant
 from local.sagemaker.errors import ApiError, JobFailedError, validation_error
 
@@ -25,7 +27,9 @@ Record = dict[str, Any]
 class ControlPlane:
     """Holds every resource in memory; a resource is the request that made it, and what came of it."""
 
-    def __init__(self, *, cache: Path) -> None:
+    def __init__(self, *, cache: Path, emit: Callable[[str, Record], None] = lambda *_: None) -> None:
+        """`emit` is given the type and the detail of each event for EventBridge."""
+        self._emit = emit
         self._service = botocore.session.get_session().get_service_model("sagemaker")
         self._cache = cache
         self._lock = threading.RLock()
@@ -35,6 +39,8 @@ class ControlPlane:
         self._training_jobs: dict[str, Record] = {}
         self._transform_jobs: dict[str, Record] = {}
         self._transform_stops: dict[str, threading.Event] = {}
+        self._package_groups: dict[str, Record] = {}
+        self._packages: dict[str, Record] = {}
         self.endpoints: dict[str, Endpoint] = {}
 
     def call(self, operation: str, request: Record) -> Record:
@@ -89,19 +95,56 @@ class ControlPlane:
 
     def create_endpoint(self, request: Record) -> Record:
         name = request["EndpointName"]
-        variant = self._variant_source(request)
-        arn = self._add(self._endpoint_records, "endpoint", name, {**request, "EndpointStatus": "Creating"})
+        source = self._variant_source(request)
+        record = {
+            **request,
+            "EndpointStatus": "Creating",
+            "ProductionVariants": _variants(source["endpoint_config"], retained=None),
+        }
+        arn = self._add(self._endpoint_records, "endpoint", name, record)
         self.endpoints[name] = Endpoint(name)
-        self._in_background(self._bring_into_service, name, request["EndpointConfigName"], variant)
+        self._tell_of(name)
+        # A deployment config is for updates: there is nothing yet to go back to
+        self._in_background(self._move, name, source, Deployment(AT_ONCE, instances=1))
         return {"EndpointArn": arn}
 
     def update_endpoint(self, request: Record) -> Record:
-        record = self._find(self._endpoint_records, "endpoint", request["EndpointName"])
-        variant = self._variant_source(request)
-        if record["EndpointStatus"] not in {"InService", "Failed"}:
+        name = request["EndpointName"]
+        record = self._find(self._endpoint_records, "endpoint", name)
+        source = self._variant_source(request)
+        if record["EndpointStatus"] != "InService":
             raise validation_error(f"Cannot update in-progress endpoint {record['EndpointArn']!r}.")
-        record.update({"EndpointStatus": "Updating", "LastModifiedTime": _now()})
-        self._in_background(self._bring_into_service, request["EndpointName"], request["EndpointConfigName"], variant)
+        retained = record["ProductionVariants"] if request.get("RetainAllVariantProperties") else None
+        variants = _variants(source["endpoint_config"], retained=retained)
+        config = request.get("DeploymentConfig")
+        if config is None:
+            config = record.get("LastDeploymentConfig", AT_ONCE) if request.get("RetainDeploymentConfig") else AT_ONCE
+        deployment = Deployment(config, instances=variants[0]["DesiredInstanceCount"])
+        record.update(
+            {
+                "EndpointStatus": "Updating",
+                "LastModifiedTime": _now(),
+                "PendingDeploymentSummary": {
+                    "EndpointConfigName": request["EndpointConfigName"],
+                    "ProductionVariants": variants,
+                    "StartTime": _now(),
+                },
+            }
+        )
+        record.pop("FailureReason", None)
+        self._tell_of(name)
+        self._in_background(self._move, name, source, deployment, config)
+        return {"EndpointArn": record["EndpointArn"]}
+
+    def update_endpoint_weights_and_capacities(self, request: Record) -> Record:
+        """What autoscaling calls."""
+        record = self._find(self._endpoint_records, "endpoint", request["EndpointName"])
+        if record["EndpointStatus"] != "InService":
+            raise validation_error(f"Cannot update in-progress endpoint {record['EndpointArn']!r}.")
+        for wanted in request["DesiredWeightsAndCapacities"]:
+            for variant in record["ProductionVariants"]:
+                if variant["VariantName"] == wanted["VariantName"] and "DesiredInstanceCount" in wanted:
+                    variant["DesiredInstanceCount"] = variant["CurrentInstanceCount"] = wanted["DesiredInstanceCount"]
         return {"EndpointArn": record["EndpointArn"]}
 
     def describe_endpoint(self, request: Record) -> Record:
@@ -118,19 +161,97 @@ class ControlPlane:
         model = self._find(self._models, "model", config["ProductionVariants"][0]["ModelName"])
         return {"model": model, "endpoint_config": config}
 
-    def _bring_into_service(self, name: str, config_name: str, source: dict[str, Record]) -> None:
-        """Load the variant, then switch; what was served before goes on if it cannot be loaded."""
+    def _move(self, name: str, source: dict[str, Record], deployment: Deployment, config: Record | None = None) -> None:
+        """Load the variant and move to it; what was served before goes on if it cannot be loaded, or is no good."""
         record = self._endpoint_records[name]
-        updating = record["EndpointStatus"] == "Updating"
+        is_update = record["EndpointStatus"] == "Updating"
         try:
             variant = Variant(endpoint_name=name, **source)
+            deployment.run(self.endpoints[name], variant)
         except JobFailedError as error:
-            outcome = {"EndpointStatus": "InService" if updating else "Failed", "FailureReason": str(error)}
+            outcome: Record = {"EndpointStatus": "InService" if is_update else "Failed", "FailureReason": str(error)}
         else:
-            self.endpoints[name].serve(variant)
-            record.pop("FailureReason", None)
-            outcome = {"EndpointStatus": "InService", "EndpointConfigName": config_name}
-        record.update({**outcome, "LastModifiedTime": _now()})
+            outcome = {
+                "EndpointStatus": "InService",
+                "EndpointConfigName": source["endpoint_config"]["EndpointConfigName"],
+            }
+            if is_update:
+                outcome["ProductionVariants"] = record["PendingDeploymentSummary"]["ProductionVariants"]
+                outcome["LastDeploymentConfig"] = config
+        with self._lock:
+            record.pop("PendingDeploymentSummary", None)
+            record.update({**outcome, "LastModifiedTime": _now()})
+        self._tell_of(name)
+
+    def _tell_of(self, name: str) -> None:
+        """SageMaker's event of every change of an endpoint."""
+        record = self._endpoint_records[name]
+        status = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", record["EndpointStatus"]).upper()
+        detail = {
+            "EndpointName": name,
+            "EndpointArn": record["EndpointArn"],
+            "EndpointConfigName": record["EndpointConfigName"],
+            "EndpointStatus": status,
+            "CreationTime": round(record["CreationTime"] * 1000),
+            "LastModifiedTime": round(record["LastModifiedTime"] * 1000),
+        }
+        self._emit("SageMaker Endpoint State Change", detail)
+
+    # The model registry
+
+    def create_model_package_group(self, request: Record) -> Record:
+        name = request["ModelPackageGroupName"]
+        return {"ModelPackageGroupArn": self._add(self._package_groups, "model-package-group", name, request)}
+
+    def delete_model_package_group(self, request: Record) -> Record:
+        name = request["ModelPackageGroupName"]
+        self._find(self._package_groups, "model-package-group", name)
+        del self._package_groups[name]
+        return {}
+
+    def create_model_package(self, request: Record) -> Record:
+        group = request["ModelPackageGroupName"]
+        self._find(self._package_groups, "model-package-group", group)
+        token = request.get("ClientToken")
+        for arn, package in self._packages.items():
+            if token and package.get("ClientToken") == token:
+                return {"ModelPackageArn": arn}
+        version = 1 + sum(package["ModelPackageGroupName"] == group for package in self._packages.values())
+        arn = self._arn("model-package", f"{group}/{version}")
+        self._packages[arn] = {
+            "ModelApprovalStatus": "PendingManualApproval",
+            **request,
+            "ModelPackageName": f"{group}/{version}",
+            "ModelPackageVersion": version,
+            "ModelPackageArn": arn,
+            "ModelPackageStatus": "Completed",
+            "ModelPackageStatusDetails": {"ValidationStatuses": []},
+            "CreationTime": _now(),
+        }
+        return {"ModelPackageArn": arn}
+
+    def describe_model_package(self, request: Record) -> Record:
+        return dict(self._package(request["ModelPackageName"]))
+
+    def update_model_package(self, request: Record) -> Record:
+        self._package(request["ModelPackageArn"]).update(request)
+        return {"ModelPackageArn": request["ModelPackageArn"]}
+
+    def list_model_packages(self, request: Record) -> Record:
+        fields = ("ModelPackageGroupName", "ModelPackageVersion", "ModelPackageArn", "CreationTime")
+        return {
+            "ModelPackageSummaryList": [
+                {key: package[key] for key in (*fields, "ModelPackageStatus", "ModelApprovalStatus")}
+                for package in self._packages.values()
+                if package["ModelPackageGroupName"] == request.get("ModelPackageGroupName")
+                and package["ModelApprovalStatus"] == request.get("ModelApprovalStatus", package["ModelApprovalStatus"])
+            ]
+        }
+
+    def _package(self, arn: str) -> Record:
+        if arn not in self._packages:
+            raise validation_error(f"ModelPackage {arn} does not exist.")
+        return self._packages[arn]
 
     # Training jobs
 
@@ -235,6 +356,20 @@ class ControlPlane:
 
     # What all resources share
 
+    def list_tags(self, request: Record) -> Record:
+        every = (
+            self._models,
+            self._endpoint_configs,
+            self._endpoint_records,
+            self._training_jobs,
+            self._transform_jobs,
+        )
+        for records in every:
+            for record in records.values():
+                if request["ResourceArn"] in record.values():
+                    return {"Tags": record.get("Tags", [])}
+        raise validation_error(f"Could not find {request['ResourceArn']!r}.")
+
     def _add(self, records: dict[str, Record], kind: str, name: str, record: Record) -> str:
         arn = self._arn(kind, name)
         if name in records:
@@ -263,3 +398,18 @@ class ControlPlane:
 def _now() -> float:
     """Seconds since the epoch, as the JSON protocol carries times."""
     return datetime.now(UTC).timestamp()
+
+
+def _variants(endpoint_config: Record, *, retained: list[Record] | None) -> list[Record]:
+    """The variants as DescribeEndpoint shows them; `retained` are those whose instance counts are kept."""
+    counts = {variant["VariantName"]: variant["DesiredInstanceCount"] for variant in retained or []}
+    return [
+        {
+            "VariantName": variant["VariantName"],
+            "CurrentWeight": variant.get("InitialVariantWeight", 1.0),
+            "DesiredWeight": variant.get("InitialVariantWeight", 1.0),
+            "CurrentInstanceCount": counts.get(variant["VariantName"], variant.get("InitialInstanceCount", 1)),
+            "DesiredInstanceCount": counts.get(variant["VariantName"], variant.get("InitialInstanceCount", 1)),
+        }
+        for variant in endpoint_config["ProductionVariants"]
+    ]

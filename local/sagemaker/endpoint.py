@@ -1,5 +1,6 @@
 """An endpoint: one loaded model behind a name, captured and measured, with faults to order."""
 
+import random
 import threading
 import time
 from collections import Counter, deque
@@ -36,7 +37,10 @@ class Variant:
         started = time.perf_counter()
         status = 200
         try:
-            response = self._container.invocations(body, content_type) if fault is None else _faulty(fault)
+            time.sleep(fault.delay_seconds if fault else 0)
+            response = (
+                _faulty(fault) if fault and not fault.model_answers else self._container.invocations(body, content_type)
+            )
         except ContainerError as error:
             status = error.status
             raise
@@ -66,47 +70,82 @@ def _faulty(fault: Fault) -> bytes:
 
 
 class Endpoint:
-    """The name that clients call. It moves from one variant to the next without refusing a request."""
+    """The name that clients call. It moves from one variant to the next without refusing a request.
+
+    While it moves there are two of them, as in a blue/green deployment: a share of the requests goes to the new one,
+    and the old one is kept until the new one has proved itself.
+    """
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.faults: deque[Fault] = deque()
         self.requests: Counter[str] = Counter()  # by InferenceId, those that met a fault included
-        self._variant: Variant | None = None
+        self._blue: Variant | None = None
+        self._green: Variant | None = None
+        self._green_share = 0.0
         self._lock = threading.Lock()
 
     def serve(self, variant: Variant) -> None:
-        """Send new requests to `variant`; those under way end where they began."""
+        """Send all new requests to `variant`; those under way end where they began."""
+        self.shift(variant, share=1.0)
+        self.settle()
+
+    def shift(self, variant: Variant, *, share: float) -> None:
+        """Send a share of the new requests to a new variant."""
         with self._lock:
-            previous, self._variant = self._variant, variant
+            self._green, self._green_share = variant, share
+
+    def settle(self) -> None:
+        """The new variant has proved itself: the old one ends."""
+        with self._lock:
+            previous, self._blue, self._green = self._blue, self._green, None
+            self._forget_canary()
         if previous:
             previous.close()
 
+    def go_back(self) -> None:
+        """The old variant takes all requests again."""
+        with self._lock:
+            failed, self._green = self._green, None
+            self._forget_canary()
+        if failed:
+            failed.close()
+
+    def _forget_canary(self) -> None:
+        self._green_share = 0.0
+        self.faults = deque(fault for fault in self.faults if not fault.on_canary)
+
+    def next_request(self, inference_id: str | None) -> tuple[Variant | None, Fault | None]:
+        """Count a request, and choose the variant that takes it and the fault that was ordered for it."""
+        with self._lock:
+            self.requests[inference_id or ""] += 1
+            is_canary = self._green is not None and random.random() < self._green_share  # noqa: S311 - a share
+            variant = self._green if is_canary else self._blue
+            for fault in self.faults:
+                if fault.inference_id in {"", inference_id} and fault.on_canary <= is_canary:
+                    self.faults.remove(fault)
+                    return variant, fault
+        return variant, None
+
     def invoke(
-        self, body: bytes, *, content_type: str, inference_id: str | None, fault: Fault | None
+        self,
+        variant: Variant | None,
+        body: bytes,
+        *,
+        content_type: str,
+        inference_id: str | None,
+        fault: Fault | None,
     ) -> tuple[bytes, str]:
         """The container's answer and the variant's name; raises ApiError or ContainerError."""
-        if fault:
+        if fault and fault.service_error:
             time.sleep(fault.delay_seconds)
-            if fault.service_error:
-                raise ApiError(fault.service_error, fault.body or "ordered fault", status=fault.status)
-        with self._lock:
-            variant = self._variant
+            raise ApiError(fault.service_error, fault.body or "ordered fault", status=fault.status)
         if variant is None:
             raise ApiError("ValidationError", f"Endpoint {self.name} is not in service")
         return variant.invoke(body, content_type=content_type, inference_id=inference_id, fault=fault), variant.name
 
     def close(self) -> None:
         with self._lock:
-            if self._variant:
-                self._variant.close()
-
-    def next_fault(self, inference_id: str | None) -> Fault | None:
-        """Count the request, and take out the fault that was ordered for it."""
-        with self._lock:
-            self.requests[inference_id or ""] += 1
-            for fault in self.faults:
-                if fault.inference_id in {"", inference_id}:
-                    self.faults.remove(fault)
-                    return fault
-        return None
+            for variant in (self._blue, self._green):
+                if variant:
+                    variant.close()

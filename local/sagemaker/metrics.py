@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 NAMESPACE = "AWS/SageMaker"
 FLUSH_SECONDS = 1.0
+_MAX_VALUES = 150  # that one datum takes
 
 
 class EndpointMetrics:
@@ -62,19 +63,18 @@ class EndpointMetrics:
             {"MetricName": name, "Dimensions": self._dimensions, "Value": value, "Unit": "Count"}
             for name, value in counts.items()
         ]
-        data.append(
+        # Each value, not a statistic set: CloudWatch has no percentiles of those
+        measured = sorted(latencies.items())
+        data += [
             {
                 "MetricName": "ModelLatency",
                 "Dimensions": self._dimensions,
-                "StatisticValues": {
-                    "SampleCount": sum(latencies.values()),
-                    "Sum": sum(value * count for value, count in latencies.items()),
-                    "Minimum": min(latencies),
-                    "Maximum": max(latencies),
-                },
+                "Values": [value for value, _ in measured[start : start + _MAX_VALUES]],
+                "Counts": [count for _, count in measured[start : start + _MAX_VALUES]],
                 "Unit": "Microseconds",
             }
-        )
+            for start in range(0, len(measured), _MAX_VALUES)
+        ]
         try:
             self._cloudwatch.put_metric_data(Namespace=NAMESPACE, MetricData=data)
         except (BotoCoreError, ClientError):  # as on AWS, a metric that cannot be written fails no request

@@ -87,12 +87,13 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _invoke(self, endpoint: Endpoint, body: bytes) -> None:
         inference_id = self.headers.get("X-Amzn-SageMaker-Inference-Id")
-        fault = endpoint.next_fault(inference_id)
+        variant, fault = endpoint.next_request(inference_id)
         if fault and fault.hangs_up:
             self.close_connection = True
             return
         try:
             answer, variant_name = endpoint.invoke(
+                variant,
                 body,
                 content_type=self.headers.get("Content-Type", "application/octet-stream"),
                 inference_id=inference_id,

@@ -37,13 +37,17 @@ class Template:
         return found[0]
 
     def statements(self, role: str) -> list[dict[str, Any]]:
-        """All policy statements of the role whose construct is called `role`."""
+        """All policy statements of the role whose construct is called `role`.
+
+        Without the use of the key: it follows from the others (test_encryption.py).
+        """
         (logical_id,) = [key for key in self.resources("AWS::IAM::Role") if key[:-8] == role]
         return [
             statement
             for policy in self.resources("AWS::IAM::Policy").values()
             if {"Ref": logical_id} in policy["Roles"]
             for statement in policy["PolicyDocument"]["Statement"]
+            if not statement.get("Sid", "").startswith("UseKeyFor")
         ]
 
 

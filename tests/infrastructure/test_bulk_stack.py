@@ -106,10 +106,9 @@ def test_batch_transform_takes_images_without_an_endpoint(batch_transform: dict[
     assert arguments["TransformInput"]["DataSource"]["S3DataSource"]["S3DataType"] == "S3Prefix"
     assert "transforms/" in arguments["TransformOutput"]["S3OutputPath"]
     config = load_environment(environment).bulk
-    assert arguments["TransformResources"] == {
-        "InstanceType": config.transform_instance_type,
-        "InstanceCount": config.transform_instance_count,
-    }
+    resources = arguments["TransformResources"]
+    assert resources["InstanceType"] == config.transform_instance_type
+    assert resources["InstanceCount"] == config.transform_instance_count
     assert transform["Next"] == "CollectPredictions"
     assert [clause["Next"] for clause in transform["Catch"]] == ["JobFailed"]
     assert batch_transform["States"]["JobFailed"]["Next"] == "CollectPredictions"

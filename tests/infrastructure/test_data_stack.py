@@ -7,7 +7,7 @@ from tests.infrastructure.conftest import Template, text
 
 
 def test_the_bucket_is_versioned_encrypted_and_closed(data: Template) -> None:
-    bucket = data.only("AWS::S3::Bucket")
+    bucket = data.named("AWS::S3::Bucket", "Bucket")
     assert bucket["VersioningConfiguration"] == {"Status": "Enabled"}
     (rule,) = bucket["BucketEncryption"]["ServerSideEncryptionConfiguration"]
     assert rule["ServerSideEncryptionByDefault"]["SSEAlgorithm"] in {"AES256", "aws:kms"}
@@ -17,7 +17,7 @@ def test_the_bucket_is_versioned_encrypted_and_closed(data: Template) -> None:
 
 
 def test_the_bucket_refuses_plain_http_and_old_tls(data: Template) -> None:
-    statements = data.only("AWS::S3::BucketPolicy")["PolicyDocument"]["Statement"]
+    statements = data.named("AWS::S3::BucketPolicy", "BucketPolicy")["PolicyDocument"]["Statement"]
     refused = [s["Condition"] for s in statements if s["Effect"] == "Deny" and s["Action"] == "s3:*"]
     assert {"Bool": {"aws:SecureTransport": "false"}} in refused
     assert {"NumericLessThan": {"s3:TlsVersion": 1.2}} in refused
@@ -25,13 +25,13 @@ def test_the_bucket_refuses_plain_http_and_old_tls(data: Template) -> None:
 
 
 def test_the_bucket_tells_eventbridge_without_a_custom_resource(data: Template) -> None:
-    configuration = data.only("AWS::S3::Bucket")["NotificationConfiguration"]
+    configuration = data.named("AWS::S3::Bucket", "Bucket")["NotificationConfiguration"]
     assert configuration == {"EventBridgeConfiguration": {"EventBridgeEnabled": True}}
     assert not data.resources("AWS::Lambda::Function")
 
 
 def test_captures_transforms_and_old_versions_expire_and_nothing_else_does(data: Template) -> None:
-    rules = data.only("AWS::S3::Bucket")["LifecycleConfiguration"]["Rules"]
+    rules = data.named("AWS::S3::Bucket", "Bucket")["LifecycleConfiguration"]["Rules"]
     assert [(rule["Prefix"], rule["ExpirationInDays"]) for rule in rules if "ExpirationInDays" in rule] == [
         ("data-capture/", 90),
         ("transforms/", 7),
@@ -42,9 +42,10 @@ def test_captures_transforms_and_old_versions_expire_and_nothing_else_does(data:
 
 
 def test_the_bucket_outlives_prod_but_not_dev(data: Template, environment: str) -> None:
-    (bucket,) = [r for r in data.content["Resources"].values() if r["Type"] == "AWS::S3::Bucket"]
+    buckets = [r for r in data.content["Resources"].values() if r["Type"] == "AWS::S3::Bucket"]
     expected = "Retain" if environment == "prod" else "Delete"
-    assert bucket["DeletionPolicy"] == bucket["UpdateReplacePolicy"] == expected
+    for bucket in buckets:
+        assert bucket["DeletionPolicy"] == bucket["UpdateReplacePolicy"] == expected
 
 
 def test_the_alert_topic_refuses_plain_http(data: Template) -> None:

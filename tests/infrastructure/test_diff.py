@@ -75,7 +75,8 @@ def test_another_asset_hash_is_no_difference_unless_what_is_deployed_is_compared
 
 def test_a_replaced_bucket_is_called_out_in_words(synthesized: Assembly) -> None:
     def rename(template: Template) -> None:
-        resource(template, "AWS::S3::Bucket")["Properties"]["BucketName"] = "another"
+        (bucket,) = [r for name, r in template["Resources"].items() if re.fullmatch("Bucket[0-9A-F]{8}", name)]
+        bucket["Properties"]["BucketName"] = "another"
 
     (in_dev,) = change(synthesized, "dev/Data", rename)
     assert in_dev.warnings == (

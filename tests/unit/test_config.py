@@ -38,7 +38,7 @@ def test_a_config_cannot_be_changed() -> None:
     [
         (
             {"colour": "red"},
-            "unknown key 'colour' = 'red'; allowed are alert_email, bulk, classes, ",
+            "unknown key 'colour' = 'red'; allowed are access_logging, alert_email, bulk, classes, ",
         ),
         ({"endpoint": {"size": 1}}, "unknown key 'endpoint.size' = 1; allowed are bake_minutes"),
         ({"training": {"gpu": 1}}, "unknown key 'training.gpu' = 1; allowed are "),

@@ -10,7 +10,7 @@ from importlib.metadata import version
 
 import pytest
 from ministack.core import iam_evaluator, lambda_runtime
-from ministack.services import cloudwatch, lambda_svc, stepfunctions
+from ministack.services import cloudwatch, eventbridge, lambda_svc, stepfunctions
 from ministack.services.cloudformation import provisioners
 
 
@@ -110,3 +110,12 @@ def test_the_emulators_alarms_still_look_at_no_dimensions() -> None:
     cloudwatch._evaluate_alarm(alarm)
     cloudwatch.reset()
     assert alarm["StateValue"] == "ALARM"
+
+
+def test_the_emulator_still_forgets_the_output_of_a_parallel_state() -> None:
+    assert "_apply_jsonata_output" not in inspect.getsource(stepfunctions._run_parallel_branches)
+
+
+def test_the_emulator_still_takes_no_events_of_sagemaker_and_sends_none_of_alarms() -> None:
+    assert "NotAuthorizedForSourceException" in inspect.getsource(eventbridge._put_events)
+    assert "eventbridge" not in inspect.getsource(cloudwatch)

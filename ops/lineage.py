@@ -1,0 +1,184 @@
+"""Where a prediction comes from: the model that made it, and what that was trained on, with which code."""
+
+import json
+import subprocess
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+import typer
+from botocore.exceptions import ClientError
+from rich.console import Console
+from rich.table import Table
+
+from data_prep import aws as data_aws
+from lambda_src.release import is_missing, job_of
+from lambda_src.release_log import Record, read_records
+from ops import aws
+from ops.errors import OpsError
+from stacks import prefixes
+from stacks.config import PROJECT_ROOT, EnvironmentConfig, load_environment
+
+Env = Annotated[str, typer.Option("--env", help="Environment of cdk.json.")]
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model that was served; what is not known any more is empty. `accuracy` is on the validation images."""
+
+    artifact_uri: str
+    served_since: str
+    training_job: str = ""
+    data_digest: str = ""
+    code_version: str = ""
+    commit: str = ""
+    accuracy: float | None = None
+    calibration_error: float | None = None
+
+
+@dataclass(frozen=True)
+class Lineage:
+    """A prediction and the model behind it: two while an update was under way, as either may have answered."""
+
+    prediction_key: str
+    image: str
+    label: str
+    confidence: float
+    predicted_at: str
+    models: tuple[Model, ...]
+
+
+def lineage(
+    key: Annotated[str, typer.Argument(help="A prediction's key, such as predictions/incoming/bike.png/VERSION.json.")],
+    env: Env = "dev",
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Print where a prediction comes from: artifact, training job, data, code and accuracy."""
+    found = trace(load_environment(env), key)
+    if as_json:
+        typer.echo(json.dumps(asdict(found), indent=2))
+        return
+    table = Table(show_header=False, box=None, pad_edge=False)
+    table.add_column(style="bold")
+    table.add_column(overflow="fold")
+    for name, value in rows(found):
+        table.add_row(name, value)
+    Console(highlight=False).print(table)
+
+
+def rows(found: Lineage) -> list[tuple[str, str]]:
+    """Name and value of each line, in order."""
+    lines = [
+        ("prediction", found.prediction_key),
+        ("image", found.image),
+        ("label", f"{found.label}, confidence {found.confidence:.4f}"),
+        ("predicted at", found.predicted_at),
+    ]
+    for number, model in enumerate(found.models):
+        if number:
+            lines.append(("or", "the update from one to the other was under way"))
+        accuracy = "unknown" if model.accuracy is None else f"{model.accuracy:.4f} on the validation images"
+        if model.calibration_error is not None:
+            accuracy += f", calibration error {model.calibration_error:.4f}"
+        lines += [
+            ("artifact", model.artifact_uri),
+            ("served since", model.served_since),
+            ("training job", model.training_job or "unknown"),
+            ("data digest", model.data_digest or "unknown"),
+            ("code version", f"{model.code_version or 'unknown'}{f' (commit {model.commit})' if model.commit else ''}"),
+            ("accuracy", accuracy),
+        ]
+    return lines
+
+
+def trace(config: EnvironmentConfig, key: str) -> Lineage:
+    """Raises OpsError if there is no such prediction, or nothing was served when it was made."""
+    bucket, s3 = aws.bucket(config), aws.s3()
+    try:
+        stored = s3.get_object(Bucket=bucket, Key=key)
+    except ClientError as error:
+        if error.response["Error"]["Code"] not in {"NoSuchKey", "404"}:
+            raise
+        raise OpsError(f"s3://{bucket}/{key} does not exist: predictions lie below {prefixes.PREDICTIONS}") from None
+    try:
+        prediction = json.loads(stored["Body"].read())
+        image = f"s3://{prediction['s3_bucket']}/{prediction['s3_key']}?versionId={prediction['s3_version_id']}"
+        label, confidence = str(prediction["label"]), float(prediction["confidence"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise OpsError(f"s3://{bucket}/{key} is no prediction: {error!r}") from None
+    when = stored["LastModified"]
+    served = serving_at(read_records(s3, bucket), when)
+    if not served:
+        raise OpsError(f"s3://{bucket}/{prefixes.RELEASES} knows of no model that was served at {when.isoformat()}")
+    return Lineage(
+        prediction_key=key,
+        image=image,
+        label=label,
+        confidence=confidence,
+        predicted_at=when.astimezone(UTC).isoformat(),
+        models=tuple(_model(bucket, record) for record in served),
+    )
+
+
+def serving_at(records: Sequence[Record], when: datetime) -> list[Record]:
+    """Who can have answered at a time: the model in service, and during an update also the one that came next."""
+    past = [record for record in records if datetime.fromisoformat(record.time) <= when]
+    in_service = [record for record in past if record.is_in_service]
+    if not in_service:
+        return []
+    found = [in_service[-1]]
+    if not past[-1].is_in_service:  # an update had begun, and not ended
+        coming = [record for record in records[len(past) :] if record.is_in_service]
+        if coming and coming[0].artifact_uri != found[0].artifact_uri:
+            found.append(coming[0])
+    return found
+
+
+def _model(bucket: str, record: Record) -> Model:
+    job = job_of(record.artifact_uri)
+    sagemaker = data_aws.sagemaker()
+    try:
+        described = sagemaker.describe_training_job(TrainingJobName=job)
+        listed = sagemaker.list_tags(ResourceArn=described["TrainingJobArn"])["Tags"]
+    except ClientError as error:
+        if not (is_missing(error) or error.response["Error"]["Code"] == "ValidationException"):
+            raise
+        return Model(record.artifact_uri, record.time)  # of an artifact that no job of this account made
+    tags = {tag["Key"]: tag["Value"] for tag in listed}
+    manifest = _json(bucket, f"{prefixes.MODELS}{job}/manifest.json")
+    evaluation = _json(bucket, f"{prefixes.MODELS}{job}/evaluation.json")
+    final = [m["Value"] for m in described.get("FinalMetricDataList", []) if m["MetricName"] == "validation:accuracy"]
+    code_version = tags.get("code-version", "")
+    return Model(
+        artifact_uri=record.artifact_uri,
+        served_since=record.time,
+        training_job=job,
+        data_digest=manifest.get("data_digest", tags.get("data-digest", "")),
+        code_version=code_version,
+        commit=commit_of(code_version),
+        accuracy=evaluation.get("accuracy", max(final, default=None)),
+        calibration_error=evaluation.get("calibration_error"),
+    )
+
+
+def _json(bucket: str, key: str) -> dict[str, Any]:
+    try:
+        content: dict[str, Any] = json.loads(aws.s3().get_object(Bucket=bucket, Key=key)["Body"].read())
+    except aws.s3().exceptions.NoSuchKey:
+        return {}
+    return content
+
+
+def commit_of(code_version: str) -> str:
+    """The oldest commit of this checkout whose lambda_src has this tree id; empty without git, or if there is none."""
+    try:
+        commits = _git("log", "--reverse", "--format=%H", "--", "lambda_src").split()
+        trees = _git("rev-parse", *(f"{commit}:lambda_src" for commit in commits)).split() if commits else []
+    except (OSError, subprocess.CalledProcessError):
+        return ""
+    return next((commit for commit, tree in zip(commits, trees, strict=True) if tree == code_version), "")
+
+
+def _git(*arguments: str) -> str:
+    return subprocess.run(["git", *arguments], cwd=PROJECT_ROOT, check=True, capture_output=True, text=True).stdout

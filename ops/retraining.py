@@ -1,0 +1,84 @@
+"""Start a run of the retraining workflow, follow it, and say how it ended: `retrain` and `rollback`."""
+
+import json
+import time
+from collections.abc import Iterator
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from ops import aws
+from ops.errors import OpsError
+from stacks.config import load_environment
+
+POLL_SECONDS = 2.0
+# Endings that are no failure, and that leave the endpoint with what was asked for
+_DONE = {"Released", "NothingNew"}
+
+Env = Annotated[str, typer.Option("--env", help="Environment of cdk.json.")]
+
+
+def retrain(
+    env: Env,
+    force: Annotated[bool, typer.Option(help="Heed neither the cool-down nor the runs per day.")] = False,
+    approval: Annotated[bool, typer.Option(help="Wait for a person's approval, as prod always does.")] = False,
+) -> None:
+    """Train on the data set in the bucket; release the model if it is good enough."""
+    _run(env, {"trigger": "manual", "force": force, "approval": approval})
+
+
+def rollback(
+    env: Env,
+    to: Annotated[str, typer.Option(help="Training job to go to. Default: the one served before.")] = "",
+) -> None:
+    """Serve an earlier model again, at once; the next deployment keeps it."""
+    _run(env, {"trigger": "manual", "rollback": True, **({"job": to} if to else {})})
+
+
+def _run(env: str, execution_input: dict[str, Any]) -> None:
+    config = load_environment(env)
+    console = Console(highlight=False)
+    client = aws.stepfunctions()
+    arn = client.start_execution(stateMachineArn=aws.retraining_machine(config), input=json.dumps(execution_input))[
+        "executionArn"
+    ]
+    console.print(arn, soft_wrap=True)
+    last = ""
+    for last in entered_states(client, arn):
+        console.print(f"  {last}")
+    described = client.describe_execution(executionArn=arn)
+    if last in _DONE:
+        model = json.loads(described["output"])["models"]["candidate"]["job"]
+        console.print(f"[green]{config.endpoint_name} serves {model}[/]", soft_wrap=True)
+        return
+    raise OpsError(f"{last}: {_reason(described)}")
+
+
+def entered_states(client: Any, arn: str) -> Iterator[str]:
+    """The names of an execution's states as they are entered, until it ends."""
+    shown = 0
+    while True:
+        status = client.describe_execution(executionArn=arn)["status"]
+        pages = client.get_paginator("get_execution_history").paginate(executionArn=arn)
+        names = [
+            event["stateEnteredEventDetails"]["name"]
+            for page in pages
+            for event in page["events"]
+            if "stateEnteredEventDetails" in event
+        ]
+        yield from names[shown:]
+        shown = len(names)
+        if status != "RUNNING":
+            return
+        time.sleep(POLL_SECONDS)
+
+
+def _reason(described: Any) -> str:
+    if described["status"] != "SUCCEEDED":
+        return f"{described.get('cause') or described['status']}"
+    output = json.loads(described["output"])
+    if output.get("refusal"):
+        return str(output["refusal"])
+    reasons = output.get("evaluation", {}).get("reasons") or [output.get("approval", {}).get("status", "")]
+    return "; ".join(reasons)

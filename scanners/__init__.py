@@ -1,0 +1,1 @@
+"""Public scanners over the templates of every environment: `make scan`, or `python -m scanners`."""

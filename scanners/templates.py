@@ -1,0 +1,92 @@
+"""The scanners that read templates and policies: cfn-lint, checkov and parliament."""
+
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from scanners.finding import Finding
+from scanners.policies import Environment
+from stacks.config import PROJECT_ROOT
+
+# Its old boto3 cannot live beside the emulator's, so it has an environment of its own: `make .venv-scan/.installed`
+_TOOLS = PROJECT_ROOT / ".venv-scan" / "bin"
+
+# W3005: CDK lets a function depend on its role and on the role's policy, though it refers to the role already
+_CFN_LINT_IGNORED = "W3005"
+# It wants the ARN of an express execution as well, which standard executions do not have
+_PARLIAMENT_IGNORED = {("RESOURCE_MISMATCH", "states:DescribeExecution")}
+
+
+class ScannerError(Exception):
+    """When a scanner cannot run; the message says what to do."""
+
+
+def environments(assembly: Path) -> list[str]:
+    return sorted(path.name.removeprefix("assembly-") for path in assembly.glob("assembly-*") if path.is_dir())
+
+
+def cfn_lint(assembly: Path) -> Iterator[Finding]:
+    """Is every template valid, and does it do what it seems to?"""
+    for environment in environments(assembly):
+        templates = sorted((assembly / f"assembly-{environment}").glob("*.template.json"))
+        command = [str(Path(sys.executable).parent / "cfn-lint"), "--format", "json"]
+        output = _run([*command, "--ignore-checks", _CFN_LINT_IGNORED, "--", *map(str, templates)])
+        for found in json.loads(output or "[]"):
+            where = f"{Path(found['Filename']).name}:{found['Location']['Start']['LineNumber']}"
+            yield Finding("cfn-lint", environment, found["Rule"]["Id"], where, found["Message"])
+
+
+def checkov(assembly: Path) -> Iterator[Finding]:
+    """checkov's own rules for CloudFormation; the reasons for what is accepted are in the templates' metadata."""
+    for environment in environments(assembly):
+        output = _run(
+            [
+                _tool("checkov"),
+                *("--directory", str(assembly / f"assembly-{environment}"), "--framework", "cloudformation"),
+                *("--output", "json", "--quiet", "--compact", "--skip-download"),
+            ]
+        )
+        reports: Any = json.loads(output)
+        for report in reports if isinstance(reports, list) else [reports]:
+            for found in report.get("results", {}).get("failed_checks", []):
+                yield Finding("checkov", environment, found["check_id"], found["resource"], found["check_name"])
+
+
+def parliament(assembly: Path) -> Iterator[Finding]:
+    """Do the policies' actions, resources and conditions exist, and fit each other?"""
+    for environment in environments(assembly):
+        with tempfile.TemporaryDirectory() as folder:
+            for number, policy in enumerate(Environment(assembly, environment).role_policies()):
+                document = {"Version": "2012-10-17", "Statement": policy.statements}
+                Path(folder, f"{policy.owner}-{number}.json").write_text(json.dumps(document))
+            output = _run([_tool("parliament"), "--directory", folder, "--json"])
+        for line in output.splitlines():
+            found = json.loads(line)
+            detail = json.dumps(found.get("detail") or found.get("location"), ensure_ascii=False)
+            where = Path(found["location"]["filepath"]).stem
+            if (found["issue"], _actions(found)) not in _PARLIAMENT_IGNORED:
+                yield Finding("parliament", environment, found["issue"], where, f"{found['title']}: {detail}")
+
+
+def _actions(found: dict[str, Any]) -> str:
+    detail = found.get("detail")
+    return ",".join(str(match["action"]) for match in detail) if isinstance(detail, list) else ""
+
+
+def _tool(name: str) -> str:
+    path = _TOOLS / name
+    if not path.exists():
+        raise ScannerError(f"{path.relative_to(PROJECT_ROOT)} is not installed: run the scanners with `make scan`")
+    return str(path)
+
+
+def _run(command: list[str]) -> str:
+    """The scanner's standard output; a scanner that found something ends with a status that is not 0."""
+    result = subprocess.run(command, capture_output=True, text=True, check=False, cwd=PROJECT_ROOT, timeout=300)
+    if result.returncode and not result.stdout.strip():
+        raise ScannerError(f"{Path(command[0]).name} ended with status {result.returncode}:\n{result.stderr[-2000:]}")
+    return result.stdout

@@ -1,0 +1,110 @@
+"""Encryption with a key of the environment's own, where the configuration asks for it.
+
+The key has no reader but what this file names: the services that write logs and alarms, and the roles that already may
+read or write what the key protects. Who loses a right on the bucket loses the key with it.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import jsii
+from aws_cdk import Aspects, Aws, IAspect, RemovalPolicy, Stack, Stage
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_kms as kms
+from aws_cdk import aws_logs as logs
+from constructs import IConstruct
+
+from stacks.config import EnvironmentConfig
+
+# What the use of a service's action needs of the key that encrypts what the action touches
+_KEY_ACTIONS: Mapping[str, tuple[str, tuple[str, ...]]] = {
+    "s3:GetObject": ("s3", ("kms:Decrypt",)),
+    # Parts of an upload are read back when they are put together
+    "s3:PutObject": ("s3", ("kms:Decrypt", "kms:GenerateDataKey")),
+    "sns:Publish": ("sns", ("kms:Decrypt", "kms:GenerateDataKey")),
+}
+
+
+def environment_key(scope: Stack, *, config: EnvironmentConfig) -> kms.Key:
+    """The key for the bucket, the topic, the logs and SageMaker's volumes."""
+    key = kms.Key(
+        scope,
+        "Key",
+        description=f"Scones Unlimited {config.name}: data, alerts and logs",
+        enable_key_rotation=True,
+        removal_policy=RemovalPolicy[config.removal_policy.upper()],
+    )
+    key.add_to_resource_policy(
+        iam.PolicyStatement(
+            sid="LogsOfThisEnvironment",
+            principals=[iam.ServicePrincipal(f"logs.{Aws.REGION}.amazonaws.com")],
+            actions=["kms:Decrypt", "kms:Describe*", "kms:Encrypt", "kms:GenerateDataKey*", "kms:ReEncrypt*"],
+            resources=["*"],  # in a key's policy: this key
+            conditions={
+                "ArnLike": {
+                    "kms:EncryptionContext:aws:logs:arn": [
+                        f"arn:{Aws.PARTITION}:logs:{Aws.REGION}:{Aws.ACCOUNT_ID}:log-group:{name}"
+                        for name in (f"{config.stage_name}-*", f"/aws/vendedlogs/states/{config.stage_name}-*")
+                    ]
+                }
+            },
+        )
+    )
+    key.add_to_resource_policy(
+        iam.PolicyStatement(
+            sid="AlarmsOfThisAccount",
+            principals=[iam.ServicePrincipal("cloudwatch.amazonaws.com")],
+            actions=["kms:Decrypt", "kms:GenerateDataKey*"],
+            resources=["*"],
+            conditions={"StringEquals": {"aws:SourceAccount": Aws.ACCOUNT_ID}},
+        )
+    )
+    return key
+
+
+def encrypt(stage: Stage, *, key: kms.IKey) -> None:
+    """Encrypt the logs of all stacks, and let each role use the key for what it may already read and write."""
+    Aspects.of(stage).add(_LogEncryption(key))
+    Aspects.of(stage).add(_KeyUse(key))
+
+
+@jsii.implements(IAspect)
+class _LogEncryption:
+    def __init__(self, key: kms.IKey) -> None:
+        self._key = key
+
+    def visit(self, node: IConstruct) -> None:
+        if isinstance(node, logs.CfnLogGroup):
+            node.kms_key_id = self._key.key_arn
+
+
+@jsii.implements(IAspect)
+class _KeyUse:
+    def __init__(self, key: kms.IKey) -> None:
+        self._key = key
+
+    def visit(self, node: IConstruct) -> None:
+        if not isinstance(node, iam.Policy):
+            return
+        allowed = {action for statement in _statements(node) for action in _actions(statement)}
+        for service in ("s3", "sns"):
+            uses = [needed for action, (of, needed) in _KEY_ACTIONS.items() if of == service and action in allowed]
+            if uses:
+                node.add_statements(
+                    iam.PolicyStatement(
+                        sid=f"UseKeyFor{service.upper()}",
+                        actions=sorted({action for needed in uses for action in needed}),
+                        resources=[self._key.key_arn],
+                        conditions={"StringEquals": {"kms:ViaService": f"{service}.{Aws.REGION}.amazonaws.com"}},
+                    )
+                )
+
+
+def _statements(policy: iam.Policy) -> list[dict[str, Any]]:
+    document = Stack.of(policy).resolve(policy.document)
+    return list(document["Statement"])
+
+
+def _actions(statement: dict[str, Any]) -> list[str]:
+    actions = statement["Action"]
+    return actions if isinstance(actions, list) else [actions]

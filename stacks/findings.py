@@ -1,0 +1,81 @@
+"""Findings of security scanners that this project accepts: each where it arises, with its reason.
+
+cdk-nag and checkov read the reasons from the constructs; an accepted finding is not reported again. Wildcards in
+policies are all listed here.
+"""
+
+import re
+
+from aws_cdk import Acknowledgment, CfnResource, Validations
+from constructs import IConstruct
+
+# What `*` stands for in a policy's resources, by a pattern over the whole resource, and why no narrower name will do
+WILDCARDS = {
+    r"\*": "Only for the actions in UNSCOPABLE_ACTIONS, which the service does not tie to a resource",
+    r".*/(train|train_lst|test|test_lst|incoming|scheduled|bulk|models|transforms|predictions|manifests|releases"
+    r"|retraining|data-capture(/scones-[a-z0-9-]+)?|monitoring/[a-z]+|ground-truth)/\*": (
+        "All objects below one prefix of this bucket: their names are not known beforehand"
+    ),
+    r".*/(models|retraining)/\*/[a-z_-]+\.(json|manifest)": (
+        "One file beside each model or run: the jobs' names are not known beforehand"
+    ),
+    r".*:log-group:/aws/sagemaker/(TrainingJobs|TransformJobs|Endpoints/[^/]+/Data)(:?\*)": (
+        "SageMaker names its log groups and streams after jobs and endpoints of the future"
+    ),
+    r".*:sagemaker:.*:[a-z-]+/scones-[a-z0-9-]+[-/]\*": "Jobs and models of this environment: named as they are made",
+    r".*:sagemaker:.*:(endpoint-config|model)/\*": (
+        "What the endpoint serves may be CloudFormation's, which chooses the name; it is looked at or served again"
+    ),
+    r".*:states:.*:execution:.*\*": "Executions of this one state machine, which name themselves as they start",
+    r"<[A-Za-z0-9]+\.Arn>:\*": "All versions of this one function, as CDK grants an invocation",
+    r".*:role/cdk-hnb659fds-[a-z-]+-role-\*": "The roles of `cdk bootstrap`, whose names end in account and region",
+    r".*:cloudformation:.*:stack/scones-[a-z0-9-]+-\*/\*": "This environment's stacks, with the ids they are given",
+    r".*:parameter/(cdk-bootstrap|scones/[a-z0-9-]+)/\*": "This environment's parameters, and that of `cdk bootstrap`",
+}
+# The service has no resource-level permissions for these, see the Service Authorization Reference
+UNSCOPABLE_ACTIONS = frozenset(
+    {
+        "cloudwatch:PutMetricData",
+        "ecr:GetAuthorizationToken",
+        "logs:CreateLogDelivery",
+        "logs:DeleteLogDelivery",
+        "logs:DescribeLogGroups",
+        "logs:DescribeResourcePolicies",
+        "logs:GetLogDelivery",
+        "logs:ListLogDeliveries",
+        "logs:PutResourcePolicy",
+        "logs:UpdateLogDelivery",
+        "cloudformation:DescribeStacks",
+        "sagemaker:ListTrainingJobs",
+        "servicequotas:ListServiceQuotas",
+        "xray:GetSamplingRules",
+        "xray:GetSamplingTargets",
+        "xray:PutTelemetryRecords",
+        "xray:PutTraceSegments",
+    }
+)
+
+
+def accept(construct: IConstruct, reason: str, *rules: str) -> None:
+    """Leave these rules' findings on the construct, and on what is inside of it, out of the scanners' reports.
+
+    Rules called CKV_... are checkov's, all others cdk-nag's.
+    """
+    for rule in rules:
+        if not rule.startswith("CKV_"):
+            Validations.of(construct).acknowledge(Acknowledgment(id=rule, reason=reason))
+    checkov = [{"id": rule, "comment": reason} for rule in rules if rule.startswith("CKV_")]
+    resource = construct if isinstance(construct, CfnResource) else construct.node.default_child
+    if checkov:
+        if not isinstance(resource, CfnResource):
+            raise TypeError(f"{construct.node.path} is no resource that could carry a finding of checkov")
+        known = (resource.get_metadata("checkov") or {"skip": []})["skip"]
+        resource.add_metadata("checkov", {"skip": [*known, *checkov]})
+
+
+def wildcard_reason(resource: str) -> str | None:
+    """Why a policy may name this resource, of which a part is `*`; None if nobody has said."""
+    for pattern, reason in WILDCARDS.items():
+        if re.fullmatch(pattern, resource):
+            return reason
+    return None

@@ -1,0 +1,70 @@
+"""Public scanners find nothing that is not accepted where it arises, with a reason. `make scan` runs more of them."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from scanners import cdk_nag, templates
+from scanners.finding import Finding
+from scanners.policies import Environment
+from scanners.verdict import is_configured
+from stacks import findings
+from stacks.config import load_environment
+
+
+@pytest.fixture(scope="module")
+def nag(tmp_path_factory: pytest.TempPathFactory) -> list[Finding]:
+    return cdk_nag.scan(tmp_path_factory.mktemp("nag"))
+
+
+def test_cdk_nag_finds_nothing_in_prod(nag: list[Finding]) -> None:
+    assert not [finding for finding in nag if finding.environment == "prod"]
+
+
+def test_cdk_nag_finds_in_dev_what_its_configuration_switches_off(nag: list[Finding]) -> None:
+    assert not [finding for finding in nag if not is_configured(finding)]
+    assert {finding.rule for finding in nag if finding.environment == "dev"} == {
+        "AwsSolutions-S1",
+        "NIST.800.53.R5-CloudWatchLogGroupEncrypted",
+        "NIST.800.53.R5-LambdaConcurrency",
+        "NIST.800.53.R5-S3BucketLoggingEnabled",
+        "NIST.800.53.R5-S3DefaultEncryptionKMS",
+        "NIST.800.53.R5-SNSEncryptedKMS",
+        "NIST.800.53.R5-SageMakerEndpointConfigurationKMSKeyConfigured",
+    }
+
+
+def test_prod_has_all_that_the_scanners_ask_a_configuration_for() -> None:
+    config = load_environment("prod")
+    assert config.customer_managed_key
+    assert config.access_logging
+    assert config.function_concurrency
+
+
+def test_cfn_lint_finds_nothing(assembly: Path) -> None:
+    assert not list(templates.cfn_lint(assembly))
+
+
+def statements(assembly: Path, environment: str) -> Iterator[tuple[str, set[str], list[str]]]:
+    """Role, actions and resources of every statement that allows something."""
+    for policy in Environment(assembly, environment).role_policies():
+        for statement in policy.statements:
+            actions, resources = statement["Action"], statement["Resource"]
+            yield (
+                policy.owner,
+                {actions} if isinstance(actions, str) else set(actions),
+                [resources] if isinstance(resources, str) else resources,
+            )
+
+
+def test_no_wildcard_resource_but_for_what_the_service_cannot_scope(assembly: Path, environment: str) -> None:
+    for role, actions, resources in statements(assembly, environment):
+        if "*" in resources:
+            assert actions <= findings.UNSCOPABLE_ACTIONS, (role, actions)
+
+
+def test_no_wildcard_in_an_action(assembly: Path, environment: str) -> None:
+    for role, actions, _ in statements(assembly, environment):
+        # CDK grants a key's use by these two families
+        assert not [a for a in actions if "*" in a and a not in {"kms:GenerateDataKey*", "kms:ReEncrypt*"}], role
