@@ -130,6 +130,7 @@ class EnvironmentConfig(_Section):
     map_concurrency: Annotated[int, Field(ge=1, le=40)] = 10
     bulk: BulkConfig = BulkConfig()
     alert_email: Annotated[str, StringConstraints(pattern=r"^[^@\s]+@[^@\s]+\.[^@\s]+$")] | None = None
+    github_repository: Annotated[str, StringConstraints(pattern=r"^[\w.-]+/[\w.-]+$")] | None = None
     log_retention_days: LogRetentionDays = 30
     customer_managed_key: bool = False
     access_logging: bool = False
