@@ -18,6 +18,7 @@ from rich.table import Table
 from data_prep.sample import draw_image
 from local.sagemaker.container import Container, pack_artifact
 from local.sagemaker.control_plane import ControlPlane
+from local.sagemaker.endpoint import Endpoint
 from local.sagemaker.model import StandInModel
 from local.sagemaker.server import Server
 
@@ -26,19 +27,19 @@ REQUESTS = 500
 CLASSES = ("bicycle", "motorcycle")
 
 
-class _Endpoint:
-    """An endpoint that neither captures nor measures."""
+class _Variant:
+    """A variant that neither captures nor measures."""
 
-    name = "benchmark"
+    name = "AllTraffic"
 
     def __init__(self, container: Container) -> None:
         self._container = container
 
-    def next_fault(self, _inference_id: str | None) -> None:
-        return None
+    def invoke(self, body: bytes, *, content_type: str, **_: object) -> bytes:
+        return self._container.invocations(body, content_type)
 
-    def invoke(self, body: bytes, *, content_type: str, **_: object) -> tuple[bytes, str]:
-        return self._container.invocations(body, content_type), "AllTraffic"
+    def close(self) -> None:
+        """Nothing to write."""
 
 
 def main() -> None:
@@ -50,7 +51,9 @@ def main() -> None:
         Image.fromarray(images[0]).save(path)
         body = path.read_bytes()
         control_plane = ControlPlane(cache=Path(folder))
-        control_plane.endpoints["benchmark"] = _Endpoint(container)  # type: ignore[assignment]
+        endpoint = Endpoint("benchmark")
+        endpoint.serve(_Variant(container))  # type: ignore[arg-type]
+        control_plane.endpoints["benchmark"] = endpoint
         with Server(0, control_plane) as server:
             threading.Thread(target=server.serve_forever, daemon=True).start()
             url = f"http://127.0.0.1:{server.server_port}/endpoints/benchmark/invocations"
