@@ -29,11 +29,15 @@ class _Section(BaseModel):
 
 
 class EndpointConfig(_Section):
-    """The real-time endpoint."""
+    """The endpoint that Classifier asks."""
 
+    # What serverless and asynchronous endpoints lose is said by stacks/model_stack.py
+    kind: Literal["realtime", "serverless", "asynchronous"] = "realtime"
     instance_type: InstanceType = "ml.m5.large"
     instance_count: Annotated[int, Field(ge=1, le=100)] = 1
     capture_percentage: Annotated[int, Field(ge=1, le=100)] = 100
+    serverless_memory_mb: Literal[1024, 2048, 3072, 4096, 5120, 6144] = 2048
+    serverless_max_concurrency: Annotated[int, Field(ge=1, le=200)] = 10
     # An update of the endpoint: SageMaker takes a canary of at most half of the instances
     canary_percent: Annotated[int, Field(ge=1, le=50)] = 10
     bake_minutes: Annotated[int, Field(ge=1, le=60)] = 5
@@ -47,6 +51,8 @@ class EndpointConfig(_Section):
     def _not_below_instance_count(cls, value: int | None, info: ValidationInfo) -> int | None:
         if value is not None and value < info.data.get("instance_count", 1):
             raise ValueError("must not be below endpoint.instance_count")
+        if value is not None and info.data.get("kind") == "serverless":
+            raise ValueError("a serverless endpoint has no instances to scale: leave it out")
         return value
 
 
@@ -124,6 +130,7 @@ class EnvironmentConfig(_Section):
     map_concurrency: Annotated[int, Field(ge=1, le=40)] = 10
     bulk: BulkConfig = BulkConfig()
     alert_email: Annotated[str, StringConstraints(pattern=r"^[^@\s]+@[^@\s]+\.[^@\s]+$")] | None = None
+    github_repository: Annotated[str, StringConstraints(pattern=r"^[\w.-]+/[\w.-]+$")] | None = None
     log_retention_days: LogRetentionDays = 30
     customer_managed_key: bool = False
     access_logging: bool = False

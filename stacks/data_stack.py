@@ -74,6 +74,7 @@ def data_bucket(scope: Construct, *, config: EnvironmentConfig, key: kms.IKey | 
         removal_policy=removal_policy,
         lifecycle_rules=[
             s3.LifecycleRule(id="ExpireCaptures", prefix=prefixes.DATA_CAPTURE, expiration=Duration.days(90)),
+            s3.LifecycleRule(id="ExpireAnswers", prefix=prefixes.ANSWERS, expiration=Duration.days(1)),
             s3.LifecycleRule(id="ExpireTransforms", prefix=prefixes.TRANSFORMS, expiration=Duration.days(7)),
             s3.LifecycleRule(
                 id="ExpireOldVersions",
@@ -150,7 +151,7 @@ def sagemaker_execution_role(scope: Stack, *, bucket: s3.IBucket, image: Builtin
     readable = [prefixes.TRAIN, prefixes.TRAIN_LST, prefixes.TEST, prefixes.TEST_LST, prefixes.MODELS]
     readable += [prefixes.INCOMING, prefixes.SCHEDULED]  # Batch Transform's images
     readable += [prefixes.RETRAINING]  # the list of those that a candidate is evaluated on
-    writable = [prefixes.MODELS, prefixes.DATA_CAPTURE, prefixes.TRANSFORMS, prefixes.RETRAINING]
+    writable = [prefixes.MODELS, prefixes.DATA_CAPTURE, prefixes.TRANSFORMS, prefixes.ANSWERS, prefixes.RETRAINING]
     statements = {
         "ReadChannelsImagesAndArtifacts": (["s3:GetObject"], [bucket.arn_for_objects(f"{p}*") for p in readable]),
         "WriteArtifactsCapturesAndTransforms": (["s3:PutObject"], [bucket.arn_for_objects(f"{p}*") for p in writable]),

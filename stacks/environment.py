@@ -6,6 +6,7 @@ from constructs import Construct
 from stacks.bulk_stack import BulkStack
 from stacks.config import EnvironmentConfig
 from stacks.data_stack import DataStack
+from stacks.deploy_role_stack import DeployRoleStack
 from stacks.encryption import encrypt
 from stacks.findings import accept
 from stacks.model_stack import ModelStack
@@ -52,6 +53,17 @@ class Environment(Stage):
             state_machine_log_group=workflow.state_machine_log_group,
             dead_letters=workflow.dead_letters,
         )
+        if config.github_repository:
+            DeployRoleStack(
+                self,
+                "DeployRole",
+                config=config,
+                repository=config.github_repository,
+                bucket=data.bucket,
+                alert_topic=data.alert_topic,
+                sagemaker_role=data.sagemaker_role,
+                state_machine=workflow.state_machine,
+            )
         if data.key:
             encrypt(self, key=data.key)
         accept(

@@ -1,6 +1,6 @@
-"""The trained model behind a real-time endpoint that captures what it sees and answers."""
+"""The trained model behind an endpoint that captures what it sees and answers."""
 
-from aws_cdk import CfnOutput, Duration, Stack
+from aws_cdk import Annotations, CfnOutput, Duration, Stack
 from aws_cdk import aws_events as events
 from aws_cdk import aws_events_targets as targets
 from aws_cdk import aws_iam as iam
@@ -12,12 +12,20 @@ from constructs import Construct
 from stacks import prefixes
 from stacks.autoscaling import scale_endpoint
 from stacks.builtin_image import BuiltinImage
-from stacks.config import EnvironmentConfig
+from stacks.config import EndpointConfig, EnvironmentConfig
 from stacks.function import Function
 from stacks.guardrails import deployment_config, guardrail_alarms
 from stacks.local_storage import has_local_storage
 
 VARIANT_NAME = "AllTraffic"
+
+# By kind of endpoint: what `cdk synth` says
+LOST = {
+    "serverless": "A serverless endpoint captures no data: there is no drift to watch, and nothing for `ops captures` "
+    "to read. After a pause the first image waits for the model to load, and may be retried.",
+    "asynchronous": "An asynchronous endpoint answers through S3: each image costs one object more and waits for it, "
+    "at most 10 seconds an attempt. The model sees the image's current version, maybe a newer one than was checked.",
+}
 
 
 class ModelStack(Stack):
@@ -52,30 +60,17 @@ class ModelStack(Stack):
         endpoint_config = sagemaker.CfnEndpointConfig(
             self,
             "EndpointConfig",
-            production_variants=[
-                sagemaker.CfnEndpointConfig.ProductionVariantProperty(
-                    variant_name=VARIANT_NAME,
-                    model_name=model.attr_model_name,
-                    instance_type=config.endpoint.instance_type,
-                    initial_instance_count=config.endpoint.instance_count,
-                    initial_variant_weight=1,
-                )
-            ],
-            kms_key_id=key_arn if key_arn and not has_local_storage(config.endpoint.instance_type) else None,
-            data_capture_config=sagemaker.CfnEndpointConfig.DataCaptureConfigProperty(
-                enable_capture=True,
-                kms_key_id=key_arn,
-                initial_sampling_percentage=config.endpoint.capture_percentage,
-                destination_s3_uri=bucket.s3_url_for_object(prefixes.DATA_CAPTURE.rstrip("/")),
-                capture_options=[
-                    sagemaker.CfnEndpointConfig.CaptureOptionProperty(capture_mode=mode) for mode in ("Input", "Output")
-                ],
-                # Declared as JSON, the answers are captured as text; images stay base64
-                capture_content_type_header=sagemaker.CfnEndpointConfig.CaptureContentTypeHeaderProperty(
-                    json_content_types=["application/json"]
-                ),
-            ),
+            production_variants=[production_variant(config.endpoint, model_name=model.attr_model_name)],
+            kms_key_id=volume_key_of(config.endpoint, key_arn),
+            data_capture_config=None
+            if config.endpoint.kind == "serverless"
+            else data_capture(config.endpoint, bucket, key_arn=key_arn),
+            async_inference_config=asynchronous(bucket, key_arn=key_arn)
+            if config.endpoint.kind == "asynchronous"
+            else None,
         )
+        if lost := LOST.get(config.endpoint.kind):
+            Annotations.of(self).add_warning_v2(f"scones:endpoint-{config.endpoint.kind}", lost)
         endpoint = sagemaker.CfnEndpoint(
             self,
             "Endpoint",
@@ -87,7 +82,8 @@ class ModelStack(Stack):
             endpoint.exclude_retained_variant_properties = [
                 sagemaker.CfnEndpoint.VariantPropertyProperty(variant_property_type="DataCaptureConfig")
             ]
-        endpoint.add_property_override("DeploymentConfig", deployment_config(config))
+        if config.endpoint.kind != "serverless":  # there are no instances to move traffic between
+            endpoint.add_property_override("DeploymentConfig", deployment_config(config))
         # There before the endpoint, so that its first update finds its alarms and its first event a listener
         alarms = guardrail_alarms(self, config=config, variant_name=VARIANT_NAME)
         endpoint.node.add_dependency(*alarms, self._release_log(config, bucket))
@@ -118,3 +114,61 @@ class ModelStack(Stack):
             ),
             targets=[targets.LambdaFunction(function, retry_attempts=8, max_event_age=Duration.hours(2))],
         )
+
+
+def production_variant(
+    config: EndpointConfig, *, model_name: str
+) -> sagemaker.CfnEndpointConfig.ProductionVariantProperty:
+    """Everything goes to one variant, on instances or without."""
+    if config.kind == "serverless":
+        return sagemaker.CfnEndpointConfig.ProductionVariantProperty(
+            variant_name=VARIANT_NAME,
+            model_name=model_name,
+            initial_variant_weight=1,
+            serverless_config=sagemaker.CfnEndpointConfig.ServerlessConfigProperty(
+                max_concurrency=config.serverless_max_concurrency, memory_size_in_mb=config.serverless_memory_mb
+            ),
+        )
+    return sagemaker.CfnEndpointConfig.ProductionVariantProperty(
+        variant_name=VARIANT_NAME,
+        model_name=model_name,
+        instance_type=config.instance_type,
+        initial_instance_count=config.instance_count,
+        initial_variant_weight=1,
+    )
+
+
+def volume_key_of(config: EndpointConfig, key_arn: str | None) -> str | None:
+    """The key of the instances' volumes, where there are volumes that take one."""
+    if config.kind == "serverless" or has_local_storage(config.instance_type):
+        return None
+    return key_arn
+
+
+def data_capture(
+    config: EndpointConfig, bucket: s3.IBucket, *, key_arn: str | None
+) -> sagemaker.CfnEndpointConfig.DataCaptureConfigProperty:
+    return sagemaker.CfnEndpointConfig.DataCaptureConfigProperty(
+        enable_capture=True,
+        kms_key_id=key_arn,
+        initial_sampling_percentage=config.capture_percentage,
+        destination_s3_uri=bucket.s3_url_for_object(prefixes.DATA_CAPTURE.rstrip("/")),
+        capture_options=[
+            sagemaker.CfnEndpointConfig.CaptureOptionProperty(capture_mode=mode) for mode in ("Input", "Output")
+        ],
+        # Declared as JSON, the answers are captured as text; images stay base64
+        capture_content_type_header=sagemaker.CfnEndpointConfig.CaptureContentTypeHeaderProperty(
+            json_content_types=["application/json"]
+        ),
+    )
+
+
+def asynchronous(
+    bucket: s3.IBucket, *, key_arn: str | None
+) -> sagemaker.CfnEndpointConfig.AsyncInferenceConfigProperty:
+    answers = bucket.s3_url_for_object(prefixes.ANSWERS.rstrip("/"))
+    return sagemaker.CfnEndpointConfig.AsyncInferenceConfigProperty(
+        output_config=sagemaker.CfnEndpointConfig.AsyncInferenceOutputConfigProperty(
+            s3_output_path=answers, s3_failure_path=answers, kms_key_id=key_arn
+        )
+    )

@@ -41,10 +41,11 @@ class MonitoringStack(Stack):
     ) -> None:
         super().__init__(scope, construct_id, description=f"Scones Unlimited {config.name}: monitoring")
         drift_monitor = self._drift_monitor(config, bucket)
+        model_accuracy = self._model_accuracy(config, bucket)
         metrics = Metrics(
             self,
             config=config,
-            functions=[*functions, drift_monitor, self._model_accuracy(config, bucket)],
+            functions=[*functions, drift_monitor, model_accuracy],
             drift_monitor=drift_monitor,
             state_machine=state_machine,
             state_machine_log_group=state_machine_log_group,
@@ -55,6 +56,7 @@ class MonitoringStack(Stack):
         if config.monitoring.sagemaker_model_monitor:
             SageMakerModelMonitor(self, "ModelMonitor", config=config, bucket=bucket)
         CfnOutput(self, "DriftMonitorName", value=drift_monitor.function_name)
+        CfnOutput(self, "ModelAccuracyName", value=model_accuracy.function_name)
 
     def _drift_monitor(self, config: EnvironmentConfig, bucket: s3.IBucket) -> Function:
         """Every hour, over the last window of captures."""

@@ -34,6 +34,7 @@ def test_captures_transforms_and_old_versions_expire_and_nothing_else_does(data:
     rules = data.named("AWS::S3::Bucket", "Bucket")["LifecycleConfiguration"]["Rules"]
     assert [(rule["Prefix"], rule["ExpirationInDays"]) for rule in rules if "ExpirationInDays" in rule] == [
         ("data-capture/", 90),
+        ("answers/", 1),
         ("transforms/", 7),
     ]
     assert [r["NoncurrentVersionExpiration"] for r in rules if "NoncurrentVersionExpiration" in r] == [
@@ -76,7 +77,7 @@ def test_sagemakers_role_stays_in_this_bucket_and_this_image(data: Template) -> 
     lists = {"retraining/*"}  # of the images that a candidate is evaluated on
     assert prefixes("ReadChannelsImagesAndArtifacts") == {*channels, *lists, "incoming/*", "scheduled/*", "models/*"}
     assert prefixes("WriteArtifactsCapturesAndTransforms") == {
-        *("models/*", "data-capture/*", "transforms/*", "retraining/*")
+        *("models/*", "data-capture/*", "transforms/*", "answers/*", "retraining/*")
     }
     assert text(statements["PullImage"]["Resource"]).endswith(":repository/image-classification")
     everywhere = {sid for sid, statement in statements.items() if statement["Resource"] == "*"}

@@ -67,3 +67,27 @@ def test_no_request_within_the_window_is_missed(environment: Environment) -> Non
     end = datetime.now(UTC) + timedelta(seconds=1)
     report = check_for_drift(environment, start=end - timedelta(hours=6), end=end)
     assert report["requests"] == len(environment.captured_inference_ids())
+
+
+def test_labels_become_an_accuracy(environment: Environment, chapters: dict[str, Chapter]) -> None:
+    requests = environment.captured_inference_ids()
+    lines = [
+        json.dumps({"groundTruthData": {"data": "bicycle"}, "eventMetadata": {"eventId": request}})
+        for request in requests
+    ]
+    s3 = boto3.client("s3")
+    s3.put_object(Bucket=environment.bucket, Key="ground-truth/all-bicycles.jsonl", Body="\n".join(lines).encode())
+    (stack,) = boto3.client("cloudformation").describe_stacks(StackName="scones-dev-Monitoring")["Stacks"]
+    (name,) = [output["OutputValue"] for output in stack["Outputs"] if output["OutputKey"] == "ModelAccuracyName"]
+    end = datetime.now(UTC) + timedelta(seconds=1)
+    window = {"start": (end - timedelta(hours=6)).isoformat(), "end": end.isoformat()}
+    response = boto3.client("lambda").invoke(FunctionName=name, Payload=json.dumps(window).encode())
+    report = json.loads(response["Payload"].read())
+    assert "FunctionError" not in response, report
+    assert report["labelled"] == len(requests)
+    assert report["correct"] == report["confusion"][0][0]
+    assert report["confusion"][1] == [0, 0]
+    assert 0 < report["correct"] < report["labelled"]
+    assert environment.keys("monitoring/accuracy/")
+    metrics = boto3.client("cloudwatch").list_metrics(Namespace=environment.config.metric_namespace)["Metrics"]
+    assert {"LabelledAnswers", "CorrectAnswers"} <= {metric["MetricName"] for metric in metrics}

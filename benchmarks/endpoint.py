@@ -1,0 +1,80 @@
+"""The local endpoint: latency beside the original's 200.4 ms, and requests a second.
+
+python -m benchmarks.endpoint
+"""
+
+import statistics
+import threading
+import time
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from urllib.request import Request, urlopen
+
+import numpy as np
+from PIL import Image
+from rich.console import Console
+from rich.table import Table
+
+from data_prep.sample import draw_image
+from local.sagemaker.container import Container, pack_artifact
+from local.sagemaker.control_plane import ControlPlane
+from local.sagemaker.model import StandInModel
+from local.sagemaker.server import Server
+
+ORIGINAL_MS = 200.4  # ModelLatency of the original notebook's endpoint, an ml.m5.xlarge
+REQUESTS = 500
+CLASSES = ("bicycle", "motorcycle")
+
+
+class _Endpoint:
+    """An endpoint that neither captures nor measures."""
+
+    name = "benchmark"
+
+    def __init__(self, container: Container) -> None:
+        self._container = container
+
+    def next_fault(self, _inference_id: str | None) -> None:
+        return None
+
+    def invoke(self, body: bytes, *, content_type: str, **_: object) -> tuple[bytes, str]:
+        return self._container.invocations(body, content_type), "AllTraffic"
+
+
+def main() -> None:
+    images = np.stack([draw_image(CLASSES[n % 2], np.random.default_rng(n)) for n in range(400)])
+    model = StandInModel.train(images, np.arange(400) % 2, num_classes=2)
+    container = Container(pack_artifact(model), uri="benchmark")
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "image.png"
+        Image.fromarray(images[0]).save(path)
+        body = path.read_bytes()
+        control_plane = ControlPlane(cache=Path(folder))
+        control_plane.endpoints["benchmark"] = _Endpoint(container)  # type: ignore[assignment]
+        with Server(0, control_plane) as server:
+            threading.Thread(target=server.serve_forever, daemon=True).start()
+            url = f"http://127.0.0.1:{server.server_port}/endpoints/benchmark/invocations"
+            times = sorted(1000 * seconds_of(url, body) for _ in range(REQUESTS))
+            server.shutdown()
+    table = Table("local endpoint", "p50 ms", "p99 ms", "requests/s", "p50 of the original's", box=None, pad_edge=False)
+    p50, p99 = statistics.median(times), times[int(0.99 * len(times))]
+    table.add_row(
+        "400 training images",
+        f"{p50:.1f}",
+        f"{p99:.1f}",
+        f"{1000 * len(times) / sum(times):.0f}",
+        f"{p50 / ORIGINAL_MS:.3f}",
+    )
+    Console().print(table)
+
+
+def seconds_of(url: str, body: bytes) -> float:
+    started = time.perf_counter()
+    request = Request(url, data=body, headers={"Content-Type": "application/x-image"})  # noqa: S310 - our own address
+    with urlopen(request, timeout=10) as response:  # noqa: S310
+        response.read()
+    return time.perf_counter() - started
+
+
+if __name__ == "__main__":
+    main()

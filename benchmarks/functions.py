@@ -1,0 +1,160 @@
+"""The functions: cold start beside bare boto3, handler time without AWS, size of the package.
+
+python -m benchmarks.functions
+"""
+
+import base64
+import io
+import os
+import statistics
+import struct
+import subprocess
+import sys
+import time
+import zipfile
+import zlib
+from collections.abc import Callable
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from stacks.config import PROJECT_ROOT
+
+RUNS = 15
+SIDES = (32, 64, 128, 240)  # the last fills what the workflow takes
+SETTINGS = {
+    "AWS_DEFAULT_REGION": "us-east-1",
+    "AWS_ACCESS_KEY_ID": "none",
+    "AWS_SECRET_ACCESS_KEY": "none",
+    "ENDPOINT_NAME": "none",
+    "CLASSES": '["bicycle", "motorcycle"]',
+    "CONFIDENCE_THRESHOLD": "0.9",
+    "BUCKET_NAME": "none",
+    "METRIC_NAMESPACE": "none",
+}
+# What a function needs of AWS, and what it is compared with
+CLIENTS = {
+    "serialize_image_data": ("s3", "aws.s3()"),
+    "classifier": ("sagemaker-runtime", "aws.sagemaker_runtime()"),
+    "filter_confidence": ("s3", "aws.s3()"),
+    "find_predictions": ("s3", "aws.s3()"),
+    "read_transform_output": ("s3", "aws.s3()"),
+    "bulk_summary": ("s3", "aws.s3()"),
+}
+
+
+def main() -> None:
+    os.environ.update(SETTINGS)
+    table = Table("function", "cold ms", "boto3.client ms", "ratio", box=None, pad_edge=False)
+    for name, ours, bare, ratio in cold_starts():
+        table.add_row(name, f"{ours:.0f}", f"{bare:.0f}", f"{ratio:.2f}")
+    console = Console()
+    console.print(table, "")
+    table = Table("handler, without AWS", *(f"{side}x{side} ms" for side in SIDES), "us/kB", box=None, pad_edge=False)
+    for name, times, slope in warm_handlers():
+        table.add_row(name, *(f"{1000 * seconds:.3f}" for seconds in times), f"{slope:.1f}")
+    console.print(table, f"\npackage: {package_bytes() / 1000:.1f} kB zipped, the same for every function")
+
+
+def cold_starts() -> list[tuple[str, float, float, float]]:
+    """Import and first client, in milliseconds, beside a bare client of the same service, in turns."""
+    rows = []
+    for name, (service, client) in CLIENTS.items():
+        bare = f"import boto3; boto3.client({service!r})"
+        ours = f"import lambda_src.{name}; from lambda_src import aws; {client}"
+        pairs = [(seconds_of(ours), seconds_of(bare)) for _ in range(RUNS)]
+        fastest = [1000 * min(pair[side] for pair in pairs) for side in (0, 1)]
+        rows.append((name, fastest[0], fastest[1], fastest[0] / fastest[1]))
+    return rows
+
+
+def seconds_of(code: str) -> float:
+    """Of a statement in a fresh interpreter, without the interpreter's own start."""
+    timed = f"import time; start = time.perf_counter(); {code}; print(time.perf_counter() - start)"
+    result = subprocess.run(
+        [sys.executable, "-c", timed], cwd=PROJECT_ROOT, env=os.environ, capture_output=True, text=True, check=True
+    )
+    return float(result.stdout)
+
+
+def warm_handlers() -> list[tuple[str, list[float], float]]:
+    """Seconds of each handler with AWS answering at once, by the image's side; and microseconds per kB of image."""
+    from lambda_src import aws, classifier, filter_confidence, serialize_image_data  # noqa: PLC0415 - after the settings
+
+    sys.stdout.flush()
+    rows = []
+    images = [random_png(side) for side in SIDES]
+    for name in ("SerializeImageData", "Classifier", "FilterConfidence"):
+        times = []
+        for image in images:
+            setattr(aws, "s3", lambda image=image: FakeS3(image))  # noqa: B010 - mypy refuses the assignment
+            setattr(aws, "sagemaker_runtime", FakeRuntime)  # noqa: B010
+            item: dict[str, Any] = {"image_data": "", "s3_bucket": "b", "s3_key": "test/a.png"}
+            seen = {**item, "image_data": base64.b64encode(image).decode(), "s3_version_id": "v"}
+            sure = {**seen, "image_data": "", "label": "bicycle", "confidence": 0.97, "inferences": [0.97, 0.03]}
+            call = {
+                "SerializeImageData": lambda item=item: serialize_image_data.handler(item, None),
+                "Classifier": lambda seen=seen: classifier.handler(seen, None),
+                "FilterConfidence": lambda sure=sure: filter_confidence.handler(sure, None),
+            }[name]
+            times.append(median_seconds(call))
+        size = (len(images[-1]) - len(images[0])) / 1000
+        rows.append((name, times, 1e6 * (times[-1] - times[0]) / size))
+    return rows
+
+
+def median_seconds(call: Callable[[], object], runs: int = 400) -> float:
+    """What it prints, as Lambda's log would get it, goes nowhere."""
+    out, sys.stdout = sys.stdout, io.StringIO()
+    try:
+        times = []
+        for _ in range(runs):
+            start = time.perf_counter()
+            call()
+            times.append(time.perf_counter() - start)
+    finally:
+        sys.stdout = out
+    return statistics.median(times)
+
+
+class FakeS3:
+    """Answers at once, with an image."""
+
+    def __init__(self, image: bytes) -> None:
+        self._image = image
+
+    def get_object(self, **_: object) -> dict[str, Any]:
+        return {"ContentLength": len(self._image), "Body": io.BytesIO(self._image), "VersionId": "v", "ETag": "e"}
+
+    def put_object(self, **_: object) -> dict[str, Any]:
+        return {}
+
+
+class FakeRuntime:
+    """Answers at once, with probabilities."""
+
+    def invoke_endpoint(self, **_: object) -> dict[str, Any]:
+        return {"Body": io.BytesIO(b"[0.97, 0.03]")}
+
+
+def random_png(side: int) -> bytes:
+    """A PNG of noise, which no compression makes smaller."""
+    rows = b"".join(b"\0" + os.urandom(3 * side) for _ in range(side))
+    header = struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)
+    chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(rows)), (b"IEND", b""))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body)) for kind, body in chunks
+    )
+
+
+def package_bytes() -> int:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for path in sorted((PROJECT_ROOT / "lambda_src").rglob("*.py")):
+            archive.write(path, path.relative_to(PROJECT_ROOT))
+    return len(buffer.getvalue())
+
+
+if __name__ == "__main__":
+    main()

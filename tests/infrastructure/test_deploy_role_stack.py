@@ -1,0 +1,144 @@
+"""The role that GitHub deploys with: who may take it on, and that it may do what `make deploy` does, and no more."""
+
+import ast
+import fnmatch
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import botocore.session
+import pytest
+import yaml
+from botocore import xform_name
+
+from stacks.config import PROJECT_ROOT
+from tests.infrastructure.conftest import Template, text
+from tests.infrastructure.test_app import synthesize
+
+ISSUER = "token.actions.githubusercontent.com"
+
+
+@pytest.fixture(scope="module")
+def deploy_role(tmp_path_factory: pytest.TempPathFactory) -> Template:
+    output = tmp_path_factory.mktemp("deploy-role")
+    result = synthesize(output, {"staging": {"github_repository": "owner/name"}})
+    assert result.returncode == 0, result.stderr
+    (path,) = (output / "assembly-staging").glob("stagingDeployRole*.template.json")
+    return Template(path, json.loads(path.read_text()))
+
+
+def test_only_the_repository_s_environment_of_the_same_name_may_take_it_on(deploy_role: Template) -> None:
+    (statement,) = deploy_role.only("AWS::IAM::Role")["AssumeRolePolicyDocument"]["Statement"]
+    assert statement["Action"] == "sts:AssumeRoleWithWebIdentity"
+    assert text(statement["Principal"]["Federated"]).endswith(f":oidc-provider/{ISSUER}")
+    assert statement["Condition"] == {
+        "StringEquals": {
+            f"{ISSUER}:aud": "sts.amazonaws.com",
+            f"{ISSUER}:sub": "repo:owner/name:environment:staging",
+        }
+    }
+
+
+def test_the_workflow_knows_the_role_by_its_name(deploy_role: Template) -> None:
+    name = deploy_role.only("AWS::IAM::Role")["RoleName"]
+    workflow = yaml.safe_load((PROJECT_ROOT / ".github/workflows/deploy-environment.yml").read_text())
+    (role,) = [
+        step["with"]["role-to-assume"]
+        for step in workflow["jobs"]["deploy"]["steps"]
+        if "configure-aws-credentials" in step.get("uses", "")
+    ]
+    assert role.rpartition("role/")[2] == name.replace("staging", "${{ inputs.environment }}")
+    assert workflow["jobs"]["deploy"]["environment"] == "${{ inputs.environment }}"
+
+
+def test_what_it_may_do_is_bound_to_this_environment(deploy_role: Template) -> None:
+    for statement in deploy_role.statements("DeployRole"):
+        if statement["Sid"] in {"LookAround", "ReadBootstrapVersion", "UseTheRolesOfCdk", "FollowTheTraining"}:
+            continue
+        resources = statement["Resource"] if isinstance(statement["Resource"], list) else [statement["Resource"]]
+        for resource in map(text, resources):
+            of_this_environment = "staging" in resource or resource.startswith("<Publish") or "<Publish" in resource
+            assert of_this_environment, (statement["Sid"], resource)
+
+
+def test_only_what_knows_no_resources_is_allowed_on_all(deploy_role: Template) -> None:
+    unbound = [s for s in deploy_role.statements("DeployRole") if s["Resource"] == "*"]
+    assert [sorted(statement["Action"]) for statement in unbound] == [
+        ["cloudformation:DescribeStacks", "sagemaker:ListTrainingJobs", "servicequotas:ListServiceQuotas"]
+    ]
+
+
+# Names of the service in IAM where they differ from the SDK's
+IAM_SERVICES = {"service-quotas": "servicequotas", "stepfunctions": "states", "sagemaker-runtime": "sagemaker"}
+# IAM's action where it is called otherwise
+IAM_ACTIONS = {"s3:HeadObject": "s3:GetObject", "s3:ListObjectsV2": "s3:ListBucket"}
+# Calls of these modules are those of `make deploy`
+MODULES = (
+    *(f"data_prep/{name}.py" for name in ("aws", "baseline", "training", "upload")),
+    *(f"ops/{name}.py" for name in ("artifact", "doctor", "outputs", "smoke", "templates")),
+)
+# Allowed to everybody; asked for by an option that `make deploy` does not set; a regular expression's `search`
+NOT_NEEDED = {"sts:GetCallerIdentity", "s3:DeleteObjects", "sagemaker:Search"}
+
+
+def operations(service: str) -> dict[str, str]:
+    model = botocore.session.get_session().get_service_model(service)
+    return {xform_name(name): name for name in model.operation_names}
+
+
+def calls(module: str) -> Iterator[str]:
+    """IAM actions of the AWS calls that a module makes: its attributes and paginators that are operations."""
+    tree = ast.parse((PROJECT_ROOT / module).read_text())
+    words = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)} | {
+        node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    }
+    for service in (
+        *("cloudformation", "logs", "s3", "sagemaker", "sagemaker-runtime"),
+        *("service-quotas", "sns", "ssm", "stepfunctions", "sts"),
+    ):
+        if service in words or service.replace("-", "_") in words:
+            for word in words & set(operations(service)):
+                action = f"{IAM_SERVICES.get(service, service)}:{operations(service)[word]}"
+                yield IAM_ACTIONS.get(action, action)
+
+
+def test_it_may_make_every_call_that_a_deployment_makes(deploy_role: Template) -> None:
+    allowed: set[str] = set()
+    for statement in deploy_role.statements("DeployRole"):
+        action = statement["Action"]
+        allowed.update([action] if isinstance(action, str) else action)
+    made = {action for module in MODULES for action in calls(module)} - NOT_NEEDED
+    assert {"sagemaker:CreateTrainingJob", "ssm:PutParameter", "states:StartExecution", "s3:PutObject"} <= made
+    assert not {action for action in made if not any(fnmatch.fnmatch(action, pattern) for pattern in allowed)}
+    # And nothing that no module asks for, but what SageMaker asks on the way and CDK's own roles
+    assert allowed - made == {"sts:AssumeRole", "iam:PassRole", "sagemaker:AddTags"}
+
+
+def test_without_a_repository_there_is_no_role(assembly: Path, environment: str) -> None:
+    assert not list((assembly / f"assembly-{environment}").glob("*DeployRole*"))
+
+
+def test_no_two_environments_share_a_name(assembly: Path) -> None:
+    """Several people deploy into one account: whatever is named by hand carries the environment."""
+    named: dict[str, set[tuple[str, str]]] = {}
+    for environment in ("dev", "prod"):
+        for path in (assembly / f"assembly-{environment}").glob("*.template.json"):
+            for resource in json.loads(path.read_text())["Resources"].values():
+                for key, value in physical_names(resource):
+                    assert environment in text(value), (resource["Type"], key, value)
+                    named.setdefault(environment, set()).add((resource["Type"], text(value)))
+    assert named["dev"]
+    assert not named["dev"] & named["prod"]
+
+
+def physical_names(resource: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Properties that name the resource itself, such as EndpointName of AWS::SageMaker::Endpoint."""
+    kind = resource["Type"].rpartition("::")[2]
+    if resource["Type"] == "AWS::IAM::Policy":  # its name need only be unique within its role
+        return
+    for key in (f"{kind}Name", "Name", "RoleName", "TopicName", "QueueName", "BucketName", "FunctionName"):
+        value = resource.get("Properties", {}).get(key)
+        # A reference to another resource is no name of one's own
+        if isinstance(value, str) or (isinstance(value, dict) and "Fn::Join" in value):
+            yield key, value

