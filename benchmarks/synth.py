@@ -27,7 +27,7 @@ def main() -> None:
     environments = context["environments"]
     cases: dict[str, tuple[list[str], dict[str, Any]]] = {
         "import aws_cdk": (["-c", "import aws_cdk"], {}),
-        "empty app": (["-c", EMPTY], context),
+        "empty app": (["-c", EMPTY], {}),
         "dev": (["app.py"], {**context, "environments": {"dev": environments["dev"]}}),
         "dev and prod": (["app.py"], context),
     }

@@ -160,12 +160,13 @@ def quotas(config: EnvironmentConfig) -> Iterator[Check]:
 
 def needed_instances(config: EnvironmentConfig) -> dict[str, tuple[int, int]]:
     """Instances by the name of their quota: to run, and while a new model takes over (old and new side by side)."""
-    endpoint, training = config.endpoint, config.training
+    endpoint, training, bulk = config.endpoint, config.training, config.bulk
     count = max(endpoint.instance_count, endpoint.max_instance_count or 0)
     kind = "spot training job" if training.spot else "training job"
     return {
         f"{endpoint.instance_type} for endpoint usage": (count, 2 * count),
         f"{endpoint.instance_type} for transform job usage": (1, 1),  # computes the baseline
+        f"{bulk.transform_instance_type} for transform job usage": (bulk.transform_instance_count,) * 2,
         f"{training.instance_type} for {kind} usage": (1, 1),
     }
 

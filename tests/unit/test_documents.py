@@ -1,0 +1,83 @@
+"""No document can rot: links lead somewhere, and every command is one that exists."""
+
+import re
+import shlex
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from stacks.config import PROJECT_ROOT
+
+DOCUMENTS = sorted([*PROJECT_ROOT.glob("*.md"), *PROJECT_ROOT.glob("docs/*.md")])
+PROGRAMS = ("make", "python")
+
+
+def name_of(path: Path) -> str:
+    return str(path.relative_to(PROJECT_ROOT))
+
+
+def anchors(path: Path) -> set[str]:
+    """The anchors of a document's headings, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.+)$", path.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=name_of)
+def test_links_lead_somewhere(document: Path) -> None:
+    for link in re.findall(r"\]\(([^)\s]+)\)", document.read_text(encoding="utf-8")):
+        if re.match(r"https?:|mailto:", link):
+            continue
+        file, _, anchor = link.partition("#")
+        target = (document.parent / file).resolve() if file else document
+        assert target.exists(), link
+        if anchor:
+            assert anchor in anchors(target), link
+
+
+def commands() -> list[tuple[str, str]]:
+    found = set()
+    for document in DOCUMENTS:
+        text = document.read_text(encoding="utf-8")
+        blocks = re.findall(r"^```(?:bash|sh)\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL)
+        in_blocks = [
+            line.partition(" #")[0].strip() for block in blocks for line in block.replace("\\\n", " ").splitlines()
+        ]
+        in_text = re.findall(r"`((?:make|python -m) [^`\n]+)`", text)
+        found |= {(name_of(document), c) for c in (*in_blocks, *in_text) if c.partition(" ")[0] in PROGRAMS}
+    return sorted(found)
+
+
+@cache
+def help_of(*words: str) -> str:
+    """What a command says of itself; raises CalledProcessError if there is none of that name."""
+    arguments = [sys.executable, "-m", *words, "--help"]
+    return subprocess.run(arguments, cwd=PROJECT_ROOT, check=True, capture_output=True, text=True, timeout=120).stdout
+
+
+@pytest.mark.parametrize(("document", "command"), commands())
+def test_a_command_exists_with_its_options(document: str, command: str) -> None:
+    program, *arguments = shlex.split(command)
+    if program == "make":
+        settings = [argument for argument in arguments if re.fullmatch(r"[A-Z]+=\S*", argument)]
+        targets = [argument for argument in arguments if argument not in settings]
+        subprocess.run(["make", "--dry-run", *targets], cwd=PROJECT_ROOT, check=True, capture_output=True)
+        makefile = (PROJECT_ROOT / "Makefile").read_text()
+        assert all(f"$({setting.partition('=')[0]})" in makefile for setting in settings)
+        return
+    assert arguments[0] == "-m"
+    module, *rest = arguments[1:]
+    if module in {"pip", "venv", "http.server", "pytest"}:
+        return
+    words = [module]
+    for word in rest:
+        # A sub-command is a word that the command's help lists
+        if not re.fullmatch(r"[a-z-]+", word) or word.startswith("-") or f"│ {word}" not in help_of(*words):
+            break
+        words.append(word)
+    if rest and re.fullmatch(r"[a-z][a-z-]*", rest[0]) and "Commands" in help_of(module):
+        assert words[1:], f"{document}: {module} has no command {rest[0]}"
+    options = {argument.partition("=")[0] for argument in rest if argument.startswith("--")}
+    assert options <= set(re.findall(r"--[a-z-]+", help_of(*words)))
