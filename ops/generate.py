@@ -111,7 +111,9 @@ def parse_duration(text: str) -> float:
 def _show(name: str, plan: Plan, tally: Tally) -> None:
     console = Console(highlight=False)
     speed = tally.sent / tally.seconds if tally.seconds else 0
-    console.print(f"{name}, seed {plan.seed}: {tally.sent:,} images in {tally.seconds:.1f} s, {speed:.1f}/s")
+    console.print(
+        f"{name}, seed {plan.seed}: {tally.sent:,} images in {tally.seconds:.1f} s, {speed:.1f}/s", soft_wrap=True
+    )
     console.print(f"accepted {tally.accepted:,}, rejected {tally.rejected:,}, failed {tally.failed:,}")
     if tally.not_sent:
         console.print(f"[red]not sent {tally.not_sent:,}[/]")
@@ -119,6 +121,6 @@ def _show(name: str, plan: Plan, tally: Tally) -> None:
         console.print(f"[yellow]still running, or not heard of: {tally.unfinished:,}[/]")
     if tally.finished:
         shown = ", ".join(f"p{percent} {tally.latencies.percentile(percent):.2f} s" for percent in (50, 90, 99))
-        console.print(f"duration of an execution: {shown}, longest {tally.latencies.longest:.2f} s")
+        console.print(f"duration of an execution: {shown}, longest {tally.latencies.longest:.2f} s", soft_wrap=True)
     for error, count in tally.errors.most_common(8):
         console.print(f"  {count:,} {error}", markup=False, soft_wrap=True)

@@ -11,7 +11,6 @@ import threading
 import time
 import uuid
 from collections import Counter, OrderedDict
-from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -313,33 +312,50 @@ class Traffic:
         with ThreadPoolExecutor(_SENDERS) as pool:
             while not stop.wait(_POLL_SECONDS):
                 try:
-                    list(pool.map(self._look_at, list(self._ended())))
-                except (ClientError, BotoCoreError) as error:  # a poll that fails is made up for by the next
-                    with self._lock:
-                        self.tally.errors[f"not followed: {type(error).__name__}"] += 1
+                    self._follow(pool)
+                except (ClientError, BotoCoreError) as error:  # a look that fails is made up for by the next
+                    self._note_failed_look(error)
                 self._progress("finished", self.tally.finished, self.plan.images)
 
-    def _ended(self) -> Iterator["ExecutionListItemTypeDef"]:
-        """Executions that have ended since the last look. The listing begins with the newest."""
+    def _follow(self, pool: ThreadPoolExecutor) -> None:
+        """Look at every execution that has ended since the last look. The listing begins with the newest."""
         pages = (
             aws.stepfunctions()
             .get_paginator("list_executions")
             .paginate(stateMachineArn=self._deployment.state_machine_arn, PaginationConfig={"PageSize": 200})
         )
-        newest = oldest_running = None
+        newest = oldest_open = None
+        ended: list[ExecutionListItemTypeDef] = []
         for execution in (execution for page in pages for execution in page["executions"]):
             start = execution["startDate"]
             if start < self._since:
                 break
             newest = newest or start
             if execution["status"] == "RUNNING":
-                oldest_running = start
+                oldest_open = start
             elif execution["name"] not in self._seen:
+                ended.append(execution)
+        for execution, is_done in zip(ended, pool.map(self._is_looked_at, ended), strict=True):
+            start = execution["startDate"]
+            if is_done:
                 self._seen[execution["name"]] = start
-                yield execution
+            else:
+                oldest_open = min(oldest_open or start, start)
         if newest:  # what lies before this has ended and was seen: it need not be listed again
-            self._since = max(self._since, min(newest - _LATE, oldest_running or newest))
+            self._since = max(self._since, min(newest - _LATE, oldest_open or newest))
             self._seen = {name: start for name, start in self._seen.items() if start >= self._since}
+
+    def _is_looked_at(self, execution: "ExecutionListItemTypeDef") -> bool:
+        try:
+            self._look_at(execution)
+        except (ClientError, BotoCoreError) as error:
+            self._note_failed_look(error)
+            return False
+        return True
+
+    def _note_failed_look(self, error: Exception) -> None:
+        with self._lock:
+            self.tally.errors[f"not followed at once: {type(error).__name__}: {error}"[:160]] += 1
 
     def _look_at(self, execution: "ExecutionListItemTypeDef") -> None:
         name = execution["name"]

@@ -6,8 +6,10 @@
 Every image ends in exactly one outcome, and one bad image never cancels its siblings.
 """
 
+import math
 from collections.abc import Mapping
 
+from aws_cdk import Duration
 from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_sns as sns
@@ -27,6 +29,7 @@ from stacks.states import (
 )
 
 MAX_IMAGES = 500
+_CALL_TIMEOUT = Duration.seconds(60)
 # What the outcomes of all images may occupy of a state's 262,144 bytes. An outcome repeats the image's key in
 # the prediction's key, and adds at most 250 bytes.
 MAX_OUTCOME_BYTES = 260_000
@@ -59,6 +62,15 @@ _MANIFEST = jsonata("""{
 _TOTAL = "$count($states.input.outcomes)"
 
 
+def longest_execution(map_concurrency: int) -> Duration:
+    """Every attempt of every step of every image at its time-out: an execution that ended before would lose outcomes.
+
+    Waiting costs nothing. Three steps of 25 s, each with twice three retries after 1, 2 and 4 s; an hour for the rest.
+    """
+    image_seconds = 3 * (7 * 25 + 2 * 7)
+    return Duration.seconds(math.ceil(MAX_IMAGES / map_concurrency) * image_seconds + 3600)
+
+
 def classification_workflow(
     scope: Construct,
     *,
@@ -89,6 +101,7 @@ def classification_workflow(
         iam_action="s3:PutObject",
         iam_resources=[bucket.arn_for_objects(f"{prefixes.MANIFESTS}*")],
         outputs="{% $states.input %}",
+        task_timeout=sfn.Timeout.duration(_CALL_TIMEOUT),
     )
     classify_images = sfn.Map.jsonata(
         scope,
@@ -111,6 +124,7 @@ def classification_workflow(
         iam_action="s3:ListBucket",
         iam_resources=[bucket.bucket_arn],
         outputs=_LISTED_IMAGES,
+        task_timeout=sfn.Timeout.duration(_CALL_TIMEOUT),
     )
     broken = workflow_broken(scope, environment=environment, alert_topic=alert_topic)
     for state in (list_images, write_manifest):

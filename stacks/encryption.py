@@ -19,8 +19,9 @@ from stacks.config import EnvironmentConfig
 # What the use of a service's action needs of the key that encrypts what the action touches
 _KEY_ACTIONS: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "s3:GetObject": ("s3", ("kms:Decrypt",)),
+    "s3:PutObject": ("s3", ("kms:GenerateDataKey",)),
     # Parts of an upload are read back when they are put together
-    "s3:PutObject": ("s3", ("kms:Decrypt", "kms:GenerateDataKey")),
+    "s3:ListMultipartUploadParts": ("s3", ("kms:Decrypt",)),
     "sns:Publish": ("sns", ("kms:Decrypt", "kms:GenerateDataKey")),
 }
 

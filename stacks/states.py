@@ -134,6 +134,7 @@ def publish(scope: Construct, name: str, topic: sns.ITopic, *, subject: str, mes
         topic=topic,
         subject=subject,
         message=sfn.TaskInput.from_text(message),
+        task_timeout=sfn.Timeout.duration(Duration.seconds(60)),
         outputs="{% $states.input %}",
     )
     retry(task, ["States.TaskFailed"])

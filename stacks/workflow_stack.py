@@ -12,7 +12,7 @@ from aws_cdk import aws_stepfunctions as sfn
 from constructs import Construct
 
 from stacks import prefixes
-from stacks.classification import classification_workflow
+from stacks.classification import classification_workflow, longest_execution
 from stacks.config import EnvironmentConfig
 from stacks.dead_letter_queue import DeadLetterQueue
 from stacks.function import Function
@@ -98,8 +98,7 @@ class WorkflowStack(Stack):
                     map_concurrency=config.map_concurrency,
                 )
             ),
-            # 500 images, one at a time, all well; a dead endpoint's worst case at a concurrency of 10
-            timeout=Duration.hours(2),
+            timeout=longest_execution(config.map_concurrency),
             tracing_enabled=True,
             logs=sfn.LogOptions(
                 destination=log_group,

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from botocore.exceptions import EndpointConnectionError
 from moto import mock_aws
 
 from ops import aws, generate
@@ -132,3 +133,59 @@ def test_plans_that_make_no_sense(arguments: list[str], reason: str, capsys: Out
 
 def test_choosing_from_few() -> None:
     assert sorted(choose(["a", "b"], 5, random.Random(0))[:4]) == ["a", "a", "b", "b"]
+
+
+@pytest.fixture
+def ending_at_once(bucket: str) -> Iterator[dict[str, Any]]:
+    """A state machine whose executions end as soon as they start, and leave `outcomes` as their manifest."""
+    client, manifest = aws.stepfunctions(), {"outcomes": [{"outcome": "REJECTED"}, {"outcome": "ACCEPTED"}]}
+    arn = client.create_state_machine(
+        name="workflow",
+        definition='{"StartAt": "A", "States": {"A": {"Type": "Succeed"}}}',
+        roleArn="arn:aws:iam::123456789012:role/workflow",
+    )["stateMachineArn"]
+
+    def end(parsed: dict[str, Any], **_: object) -> None:
+        if manifest:
+            key = f"manifests/{parsed['executionArn'].rpartition(':')[2]}.json"
+            aws.s3().put_object(Bucket=BUCKET, Key=key, Body=json.dumps(manifest).encode())
+        client.stop_execution(executionArn=parsed["executionArn"])
+
+    client.meta.events.register("after-call.sfn.StartExecution", end)
+    yield {"arn": arn, "manifest": manifest}
+    client.meta.events.unregister("after-call.sfn.StartExecution", end)
+
+
+def follow(arn: str, images: int, batch: int) -> dict[str, Any]:
+    plan = Plan(classes=("bicycle", "motorcycle"), images=images, rate=100, seed=1, via="executions", batch=batch)
+    return Traffic(plan, Deployment(BUCKET, arn)).run(settle_seconds=20).as_dict()
+
+
+def test_outcomes_of_a_failed_execution_are_those_of_its_manifest(ending_at_once: dict[str, Any]) -> None:
+    summary = follow(ending_at_once["arn"], 6, 2)
+    assert (summary["sent"], summary["accepted"], summary["rejected"], summary["failed"]) == (6, 3, 3, 0)
+
+
+def test_an_execution_without_manifest_has_failed(ending_at_once: dict[str, Any]) -> None:
+    ending_at_once["manifest"].clear()
+    summary = follow(ending_at_once["arn"], 3, 1)
+    assert (summary["failed"], summary["errors"]) == (3, {"execution ABORTED": 3})
+
+
+def test_a_look_that_fails_is_made_up_for(ending_at_once: dict[str, Any]) -> None:
+    breaks = ["first", "second"]
+
+    def break_connection(**_: object) -> None:
+        if breaks:
+            breaks.pop()
+            raise EndpointConnectionError(endpoint_url="https://s3")
+
+    events = aws.s3().meta.events
+    events.register("before-call.s3.GetObject", break_connection)
+    try:
+        summary = follow(ending_at_once["arn"], 4, 2)
+    finally:
+        events.unregister("before-call.s3.GetObject", break_connection)
+    assert breaks == []
+    assert (summary["accepted"], summary["rejected"], summary["unfinished"]) == (2, 2, 0)
+    assert sum(summary["errors"].values()) == 2

@@ -1,0 +1,142 @@
+"""The synthesized policies allow what each role needs (role_needs.py) and no more; no statement is there for nothing.
+
+Policies are evaluated as IAM does: the emulator's evaluator, on templates whose references are filled in.
+"""
+
+import copy
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ministack.core import iam_evaluator
+
+from scanners.policies import ACCOUNT, REGION, Environment
+from tests.infrastructure.role_needs import NEEDS, NEVER, OBJECT, SAGEMAKER
+
+Request = tuple[str, str]
+Statements = list[dict[str, Any]]
+
+
+class Roles:
+    """The roles of one environment, and requests with the names that they would meet there."""
+
+    def __init__(self, assembly: Path, name: str) -> None:
+        self.environment = Environment(assembly, name)
+        self.name = name
+        self.statements: dict[str, Statements] = {}
+        for policy in self.environment.role_policies():
+            self.statements.setdefault(policy.owner, []).extend(policy.statements)
+
+    def requests(self, lines: str, role: str) -> list[Request]:
+        buckets = self.environment.arns("AWS::S3::Bucket")
+        functions = self.environment.arns("AWS::Lambda::Function")
+        machines = self.environment.arns("AWS::StepFunctions::StateMachine")
+        groups = self.environment.arns("AWS::Logs::LogGroup")
+        (topic,) = self.environment.arns("AWS::SNS::Topic").values()
+        bucket = buckets["Bucket"].removeprefix("arn:aws:s3:::")
+        own_logs = groups.get(f"{role.removesuffix('Role')}Logs", "").removesuffix(":*")
+        values = {
+            "object": OBJECT.replace("{bucket}", bucket),
+            "sagemaker": SAGEMAKER,
+            "bucket": bucket,
+            "env": self.name,
+            "topic": topic,
+            "own_logs": f"{own_logs}:log-stream:s",
+            **{f"function:{name}": arn for name, arn in functions.items()},
+            **{f"machine:{name}": arn for name, arn in machines.items()},
+        }
+        filled = re.sub(r"\{([A-Za-z_:]+)\}", lambda match: values[match[1]], lines)
+        return [
+            (action, resource) for action, resource in (line.split() for line in filled.splitlines() if line.strip())
+        ]
+
+
+def allows(statements: Statements, request: Request) -> bool:
+    action, resource = request
+    context = iam_evaluator.EvalContext(
+        principal_arn=f"arn:aws:sts::{ACCOUNT}:assumed-role/r/s",
+        principal_type="AssumedRole",
+        principal_account=ACCOUNT,
+        action=action,
+        resource_arn=resource,
+        region=REGION,
+        secure_transport=True,
+        service_context={
+            "cloudwatch:namespace": "/aws/sagemaker/Endpoints",
+            "iam:passedtoservice": "sagemaker.amazonaws.com",
+            "s3:prefix": "data-capture/scones-dev/" if "dev" in resource else "data-capture/scones-prod/",
+            "kms:viaservice": f"s3.{REGION}.amazonaws.com",
+        },
+    )
+    policy = iam_evaluator.parse_policy_document({"Version": "2012-10-17", "Statement": statements})
+    return bool(iam_evaluator.evaluate(context, [policy]).decision == "Allow")
+
+
+@pytest.fixture(scope="module")
+def roles(assembly: Path, environment: str) -> Roles:
+    return Roles(assembly, environment)
+
+
+def is_list_of_captures(role: str, request: Request) -> bool:
+    """The drift monitor lists captures only, which is a condition and not part of the resource."""
+    return role in {"DriftMonitorRole", "ModelAccuracyRole"} and request[0] == "s3:ListBucket"
+
+
+@pytest.mark.parametrize("role", NEEDS)
+def test_a_role_may_do_all_that_it_needs(roles: Roles, role: str) -> None:
+    for request in roles.requests(NEEDS[role], role):
+        if not is_list_of_captures(role, request):
+            assert allows(roles.statements[role], request), request
+
+
+@pytest.mark.parametrize("role", NEEDS)
+def test_a_role_may_do_nothing_that_only_others_need(roles: Roles, role: str) -> None:
+    own = set(roles.requests(NEEDS[role], role))
+    for other, lines in NEEDS.items():
+        for request in roles.requests(lines, other):
+            if request not in own:
+                assert not allows(roles.statements[role], request), request
+
+
+def test_no_role_may_do_what_nobody_needs(roles: Roles) -> None:
+    assert len(roles.statements) >= len(NEEDS)
+    for role, statements in roles.statements.items():
+        for request in roles.requests(NEVER, role):
+            assert not allows(statements, request), (role, request)
+
+
+def mutants(statements: Statements) -> Iterator[tuple[str, Statements]]:
+    """The statements with one removed, one action less, or one resource narrowed to a wrong place."""
+    for index, statement in enumerate(statements):
+        name = statement.get("Sid") or f"statement {index}"
+        yield f"without {name}", [s for s in statements if s is not statement]
+        actions, resources = (
+            [value] if isinstance(value, str) else value for value in (statement["Action"], statement["Resource"])
+        )
+        for action in actions:
+            changed = copy.deepcopy(statements)
+            changed[index]["Action"] = [a for a in actions if a != action] or ["none:None"]
+            yield f"{name} without {action}", changed
+        for resource in resources:
+            changed = copy.deepcopy(statements)
+            narrowed = "arn:aws:none:::none" if resource == "*" else resource.replace("*", "wrong/*") + "-wrong"
+            changed[index]["Resource"] = [narrowed if r == resource else r for r in resources]
+            yield f"{name} with {narrowed}", changed
+
+
+def is_judged_here(mutant: str) -> bool:
+    """The use of the key follows from the other rights (test_encryption.py); CDK adds a function's versions."""
+    return "UseKeyFor" not in mutant and "EncryptVolumes" not in mutant and not mutant.endswith(":wrong/*-wrong")
+
+
+@pytest.mark.parametrize("role", [role for role in NEEDS if role != "DriftMonitorRole"])
+def test_every_statement_action_and_resource_is_needed(roles: Roles, role: str) -> None:
+    needed = roles.requests(NEEDS[role], role)
+    survivors = [
+        name
+        for name, statements in mutants(roles.statements[role])
+        if is_judged_here(name) and all(allows(statements, request) for request in needed)
+    ]
+    assert not survivors

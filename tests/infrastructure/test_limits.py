@@ -1,0 +1,109 @@
+"""Time-outs add up at every level, and nothing takes more than its limit."""
+
+import json
+import math
+from typing import Any
+
+import pytest
+
+from scanners.policies import ACCOUNT, Environment
+from stacks.classification import MAX_IMAGES
+from stacks.config import load_environment
+from tests.infrastructure.conftest import Template
+
+STEPS = ("SerializeImageData", "Classifier", "FilterConfidence")
+
+
+def attempts_and_waits(state: dict[str, Any]) -> tuple[int, float]:
+    """The most attempts of a state, and the seconds that it waits between them, if each retrier is used up."""
+    waits = [
+        retrier["IntervalSeconds"] * retrier["BackoffRate"] ** attempt
+        for retrier in state["Retry"]
+        for attempt in range(retrier["MaxAttempts"])
+    ]
+    return 1 + len(waits), sum(waits)
+
+
+def test_function_state_and_execution_time_out_in_this_order(
+    workflow: Template, definition: dict[str, Any], environment: str
+) -> None:
+    states = definition["States"]["ClassifyImages"]["ItemProcessor"]["States"]
+    image_seconds = 0.0
+    for step in STEPS:
+        assert workflow.named("AWS::Lambda::Function", step)["Timeout"] < states[step]["TimeoutSeconds"]
+        attempts, waits = attempts_and_waits(states[step])
+        image_seconds += attempts * states[step]["TimeoutSeconds"] + waits
+    rounds = math.ceil(MAX_IMAGES / load_environment(environment).map_concurrency)
+    assert definition["TimeoutSeconds"] >= rounds * image_seconds + 3600 - 1
+
+
+def test_every_task_has_a_time_out_and_every_retry_an_end(definition: dict[str, Any]) -> None:
+    def tasks(states: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+        inner = [
+            found for s in states.values() if "ItemProcessor" in s for found in tasks(s["ItemProcessor"]["States"])
+        ]
+        return [(name, state) for name, state in states.items() if state["Type"] == "Task"] + inner
+
+    found = tasks(definition["States"])
+    assert len(found) >= 7
+    for name, state in found:
+        assert 0 < state["TimeoutSeconds"] <= 60, name
+        for retrier in state["Retry"]:
+            assert retrier["MaxAttempts"] <= 3, name
+            assert "States.ALL" not in retrier["ErrorEquals"], name
+
+
+def test_an_execution_classifies_a_bounded_number_at_a_time(definition: dict[str, Any], environment: str) -> None:
+    assert definition["States"]["ClassifyImages"]["MaxConcurrency"] == load_environment(environment).map_concurrency
+
+
+def test_an_event_is_delivered_for_a_bounded_time_and_then_kept(workflow: Template) -> None:
+    (target,) = workflow.named("AWS::Events::Rule", "ImageUploaded")["Targets"]
+    assert target["RetryPolicy"] == {"MaximumEventAgeInSeconds": 7200, "MaximumRetryAttempts": 8}
+    assert "Arn" in target["DeadLetterConfig"]
+
+
+def test_functions_run_in_a_bounded_number_of_copies_in_prod(workflow: Template, environment: str) -> None:
+    for function in workflow.resources("AWS::Lambda::Function").values():
+        assert function.get("ReservedConcurrentExecutions") == load_environment(environment).function_concurrency
+
+
+def test_every_log_is_kept_for_the_configured_time(assembly: Any, environment: str) -> None:
+    groups = [
+        resource["Properties"]
+        for path in (assembly / f"assembly-{environment}").glob("*.template.json")
+        for resource in json.loads(path.read_text())["Resources"].values()
+        if resource["Type"] == "AWS::Logs::LogGroup"
+    ]
+    assert len(groups) >= 4
+    for group in groups:
+        assert group["RetentionInDays"] == load_environment(environment).log_retention_days
+
+
+@pytest.mark.parametrize("kind", ["AWS::S3::BucketPolicy", "AWS::SNS::TopicPolicy", "AWS::SQS::QueuePolicy"])
+def test_bucket_topic_and_queues_refuse_plain_http_and_strangers(assembly: Any, environment: str, kind: str) -> None:
+    policies = [p for p in Environment(assembly, environment).resource_policies() if p.owner.startswith(kind)]
+    assert policies
+    for policy in policies:
+        refused = [s for s in policy.statements if s["Effect"] == "Deny"]
+        assert {"Bool": {"aws:SecureTransport": "false"}} in [statement["Condition"] for statement in refused]
+        for statement in policy.statements:
+            if statement["Effect"] == "Allow":  # services only, and only on behalf of this account's resources
+                assert set(statement["Principal"]) == {"Service"}, policy.owner
+                assert ACCOUNT in json.dumps(statement["Condition"]), policy.owner
+
+
+def test_the_key_is_used_by_this_account_only(assembly: Any, environment: str) -> None:
+    for policy in Environment(assembly, environment).resource_policies():
+        if policy.owner.startswith("AWS::KMS::Key"):
+            for statement in policy.statements:
+                conditions = json.dumps(statement.get("Condition", statement["Principal"]))
+                assert ACCOUNT in conditions, statement
+
+
+def test_only_services_assume_roles_and_no_other_accounts(assembly: Any, environment: str) -> None:
+    for policy in Environment(assembly, environment).trust_policies():
+        for statement in policy.statements:
+            assert set(statement["Principal"]) <= {"Service", "Federated"}, policy.owner
+            if "Federated" in statement["Principal"]:
+                assert ":sub" in json.dumps(statement["Condition"]), policy.owner
