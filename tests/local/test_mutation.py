@@ -22,6 +22,8 @@ from stacks import prefixes
 pytestmark = pytest.mark.slow
 
 ENFORCED = ("lambda:InvokeFunction", "s3:", "sns:")
+# S3 answers 403 instead of 404 for a missing object to whoever may not list; the emulator always 404
+UNSEEN = {("SerializeImageDataRole", "s3:ListBucket")}
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,7 @@ def mutants(role_part: str) -> Iterator[Mutant]:
         document: dict[str, Any] = dict(iam.get_role_policy(RoleName=role, PolicyName=policy)["PolicyDocument"])
         for index, statement in enumerate(document["Statement"]):
             actions = statement["Action"] if isinstance(statement["Action"], list) else [statement["Action"]]
-            if not actions[0].startswith(ENFORCED):
+            if not actions[0].startswith(ENFORCED) or (role_part, actions[0]) in UNSEEN:
                 continue
             resources = statement["Resource"] if isinstance(statement["Resource"], list) else [statement["Resource"]]
             changes: dict[str, list[dict[str, Any]]] = {"removed": []}
