@@ -13,7 +13,7 @@ ENV ?= dev
 AWS = $(if $(LOCAL),eval "$$(python -m local env)" &&)
 LOCAL_CLOUD = $(if $(LOCAL),local-cloud)
 
-.PHONY: help setup local test lint format scan audit synth diff reference local-cloud deploy destroy lock clean
+.PHONY: help setup local test lint format scan audit mutate synth diff reference local-cloud deploy destroy lock clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -53,6 +53,9 @@ format: setup ## Rewrite the code in the project's style
 
 scan: setup .venv-scan/.installed ## Let cdk-nag, cfn-lint, checkov and an IAM linter look at every environment
 	python -m scanners
+
+mutate: setup ## Take every grant away in the local cloud, one at a time, and see that something fails
+	python -m pytest -m slow -s tests/local/test_mutation.py
 
 audit: setup .venv-scan/.installed ## Look the pinned dependencies up in the advisory database (needs the network)
 	@.venv-scan/bin/python -m scanners.audit requirements.lock requirements-scan.lock

@@ -65,11 +65,12 @@ def destroy(
         if compute:
             run_cdk("destroy", *compute, f"--app={ASSEMBLY}", "--exclusively", "--force")
         if with_data and "Data" in deployed:
-            if bucket:
-                empty_bucket(bucket)
+            buckets = _buckets(config)
+            for name in buckets:
+                empty_bucket(name)
             run_cdk("destroy", f"{env}/Data", f"--app={ASSEMBLY}", "--exclusively", "--force")
             _delete_parameters(config)
-            retained = [kept for kept in retained if not _removed_bucket(bucket, kept)]
+            retained = [kept for kept in retained if not _removed_bucket(buckets, kept)]
         kept = [*retained, *_kept_by_design(config, bucket, with_data=with_data)]
     console = Console(highlight=False, soft_wrap=True)
     console.print("\nKept:")
@@ -92,11 +93,23 @@ def _retained(config: EnvironmentConfig, deployed: dict[str, Any], *, with_data:
     return kept
 
 
-def _removed_bucket(bucket: str, kept: Kept) -> bool:
-    """Delete the bucket itself, which is empty by now, if its stack has let go of it."""
-    if kept.what != f"AWS::S3::Bucket {bucket}":
+def _buckets(config: EnvironmentConfig) -> list[str]:
+    """The buckets of the Data stack: that of the data, and that of its access logs where it has one."""
+    pages = aws.cloudformation().get_paginator("list_stack_resources").paginate(StackName=f"{config.stage_name}-Data")
+    return [
+        entry["PhysicalResourceId"]
+        for page in pages
+        for entry in page["StackResourceSummaries"]
+        if entry["ResourceType"] == "AWS::S3::Bucket"
+    ]
+
+
+def _removed_bucket(buckets: list[str], kept: Kept) -> bool:
+    """Delete a bucket itself, which is empty by now, if its stack has let go of it."""
+    kind, _, name = kept.what.partition(" ")
+    if kind != "AWS::S3::Bucket" or name not in buckets:
         return False
-    aws.s3().delete_bucket(Bucket=bucket)
+    aws.s3().delete_bucket(Bucket=name)
     return True
 
 

@@ -1,0 +1,195 @@
+"""Each grant of the core roles is needed: taken away in the running environment, something visible fails.
+
+`make mutate` runs it. What the emulator does not enforce (InvokeEndpoint, logs, metrics, keys) is evaluated from the
+templates in tests/infrastructure/test_least_privilege.py, which judges every role and also each action.
+"""
+
+import copy
+import json
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import boto3
+import pytest
+
+from local.demonstration import Environment, Inbox, UnexpectedError, wait_for
+from stacks import prefixes
+
+pytestmark = pytest.mark.slow
+
+ENFORCED = ("lambda:InvokeFunction", "s3:", "sns:")
+# S3 answers 403 instead of 404 for a missing object to whoever may not list; the emulator always 404
+UNSEEN = {("SerializeImageDataRole", "s3:ListBucket")}
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """One policy of a role with one statement removed, or one resource narrowed to a wrong place."""
+
+    name: str
+    role: str
+    policy: str
+    original: str
+    document: str
+
+
+def mutants(role_part: str) -> Iterator[Mutant]:
+    iam: Any = boto3.client("iam")
+    (role,) = [r["RoleName"] for r in iam.list_roles(MaxItems=1000)["Roles"] if f"-{role_part}" in r["RoleName"]]
+    for policy in iam.list_role_policies(RoleName=role)["PolicyNames"]:
+        document: dict[str, Any] = dict(iam.get_role_policy(RoleName=role, PolicyName=policy)["PolicyDocument"])
+        for index, statement in enumerate(document["Statement"]):
+            actions = statement["Action"] if isinstance(statement["Action"], list) else [statement["Action"]]
+            if not actions[0].startswith(ENFORCED) or (role_part, actions[0]) in UNSEEN:
+                continue
+            resources = statement["Resource"] if isinstance(statement["Resource"], list) else [statement["Resource"]]
+            changes: dict[str, list[dict[str, Any]]] = {"removed": []}
+            for resource in resources:
+                if not resource.endswith(":*") and "/answers/" not in resource:  # versions; asynchronous endpoints only
+                    narrowed = copy.deepcopy(statement)
+                    narrowed["Resource"] = [
+                        resource.replace("*", "wrong/*") + "-wrong" if r == resource else r
+                        for r in resources
+                        if r != f"{resource}:*"
+                    ]
+                    changes[f"wrong {resource.rpartition(':')[2]}"] = [narrowed]
+            for change, replacement in changes.items():
+                mutated = {
+                    **document,
+                    "Statement": [*document["Statement"][:index], *replacement, *document["Statement"][index + 1 :]],
+                }
+                yield Mutant(
+                    f"{role_part} {','.join(actions)} {change}", role, policy, json.dumps(document), json.dumps(mutated)
+                )
+
+
+def survivors(role_part: str, works: Callable[[], None]) -> tuple[list[str], list[str]]:
+    """Names of all mutants, and of those under which everything still works."""
+    iam = boto3.client("iam")
+    works()
+    tried, survived = [], []
+    for mutant in mutants(role_part):
+        iam.put_role_policy(RoleName=mutant.role, PolicyName=mutant.policy, PolicyDocument=mutant.document)
+        try:
+            works()
+            survived.append(mutant.name)
+        except (AssertionError, UnexpectedError):
+            pass
+        finally:
+            iam.put_role_policy(RoleName=mutant.role, PolicyName=mutant.policy, PolicyDocument=mutant.original)
+        tried.append(mutant.name)
+    works()
+    return tried, survived
+
+
+@pytest.fixture
+def workflow_works(environment: Environment, confident_images: list[str]) -> Callable[[], None]:
+    """A list with an image of each prefix, one by its version, and one that is missing; a prefix; the digest."""
+    s3 = boto3.client("s3")
+    folder = uuid.uuid4().hex
+    data = s3.get_object(Bucket=environment.bucket, Key=confident_images[0])["Body"].read()
+    items = []
+    for prefix in (prefixes.INCOMING, prefixes.SCHEDULED, prefixes.TEST):
+        key = f"{prefix}{folder}/a.png"
+        version = s3.put_object(Bucket=environment.bucket, Key=key, Body=data)["VersionId"]
+        items.append({"s3_bucket": environment.bucket, "s3_key": key})
+    items.append({**items[-1], "s3_version_id": version})
+    items.append({"s3_bucket": environment.bucket, "s3_key": f"test/{folder}/missing.png"})
+    inbox = Inbox(environment.alert_topic_arn)
+
+    def works() -> None:
+        execution = environment.execute({"images": items})
+        outcomes = execution.manifest.get("outcomes", [])
+        assert [o["outcome"] for o in outcomes] == ["ACCEPTED"] * 4 + ["FAILED"]
+        assert outcomes[-1]["error"] == "ImageNotFoundError"
+        deadline = time.monotonic() + 3
+        texts: list[str] = []
+        while not any(execution.arn in text for text in texts):
+            assert time.monotonic() < deadline, "no digest"
+            texts += [message["Message"] for message in inbox.messages()]
+        listed = environment.execute({"s3_bucket": environment.bucket, "s3_prefix": f"scheduled/{folder}/"})
+        assert listed.status == "SUCCEEDED"
+
+    return works
+
+
+@pytest.mark.parametrize("role", ["SerializeImageDataRole", "FilterConfidenceRole", "ClassificationWorkflowRole"])
+def test_every_grant_of_the_workflow_is_needed(role: str, workflow_works: Callable[[], None]) -> None:
+    tried, survived = survivors(role, workflow_works)
+    print(f"{role}: {len(tried)} mutants")  # noqa: T201 - the figure for docs/security.md
+    assert len(tried) >= 2
+    assert not survived
+
+
+@pytest.fixture
+def sagemaker_works(environment: Environment, confident_images: list[str]) -> Callable[[], None]:
+    """A training job, a transform job over each prefix of images, and a captured request."""
+    sagemaker = boto3.client("sagemaker")
+    trained = sagemaker.list_training_jobs()["TrainingJobSummaries"][0]["TrainingJobName"]
+    job = sagemaker.describe_training_job(TrainingJobName=trained)
+    endpoint = sagemaker.describe_endpoint(EndpointName=environment.config.endpoint_name)
+    config = sagemaker.describe_endpoint_config(EndpointConfigName=endpoint["EndpointConfigName"])
+    model = config["ProductionVariants"][0]["ModelName"]
+    s3 = boto3.client("s3")
+    data = s3.get_object(Bucket=environment.bucket, Key=confident_images[0])["Body"].read()
+    folder = uuid.uuid4().hex
+    images = {}
+    for prefix in (prefixes.INCOMING, prefixes.SCHEDULED, prefixes.RETRAINING):
+        images[prefix] = f"{prefix}{folder}/a.png"
+        s3.put_object(Bucket=environment.bucket, Key=images[prefix], Body=data)
+    keys = (
+        "AlgorithmSpecification",
+        "RoleArn",
+        "HyperParameters",
+        "InputDataConfig",
+        "OutputDataConfig",
+        "ResourceConfig",
+    )
+
+    def transform_status(name: str) -> str:
+        return sagemaker.describe_transform_job(TransformJobName=name)["TransformJobStatus"]
+
+    def works() -> None:
+        name = f"{environment.config.stage_name}-mutation-{uuid.uuid4().hex[:12]}"
+        request = {key: job[key] for key in (*keys, "StoppingCondition")}  # type: ignore[literal-required]
+        sagemaker.create_training_job(TrainingJobName=name, **request)
+        ended(lambda: sagemaker.describe_training_job(TrainingJobName=name)["TrainingJobStatus"])
+        for number, (prefix, key) in enumerate(images.items()):
+            output = prefixes.RETRAINING if prefix == prefixes.RETRAINING else prefixes.TRANSFORMS
+            transform = f"{name}-{number}"
+            sagemaker.create_transform_job(
+                TransformJobName=transform,
+                ModelName=model,
+                TransformInput={
+                    "ContentType": "application/x-image",
+                    "DataSource": {
+                        "S3DataSource": {"S3DataType": "S3Prefix", "S3Uri": f"s3://{environment.bucket}/{key}"}
+                    },
+                },
+                TransformOutput={"S3OutputPath": f"s3://{environment.bucket}/{output}{transform}"},
+                TransformResources={"InstanceType": "ml.m5.large", "InstanceCount": 1},
+            )
+            ended(partial(transform_status, transform))
+        before = len(environment.captured_inference_ids())
+        environment.classify(confident_images[:1])
+        deadline = time.monotonic() + 4
+        while len(environment.captured_inference_ids()) == before:
+            assert time.monotonic() < deadline, "no capture"
+            time.sleep(0.2)
+
+    return works
+
+
+def ended(status: Callable[[], str]) -> None:
+    final = wait_for(lambda: answer if (answer := status()) not in {"InProgress", "Stopping"} else None, "a job's end")
+    assert final == "Completed"
+
+
+def test_every_grant_of_sagemaker_is_needed(sagemaker_works: Callable[[], None]) -> None:
+    tried, survived = survivors("SageMakerRole", sagemaker_works)
+    print(f"SageMakerRole: {len(tried)} mutants")  # noqa: T201 - the figure for docs/security.md
+    assert not survived
