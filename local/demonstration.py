@@ -231,12 +231,12 @@ def check_execution(environment: Environment, execution: Execution, keys: list[s
             raise UnexpectedError(f"{outcome['outcome']}, but the prediction says otherwise: {key}")
 
 
-def wait_for(condition: Callable[[], T | None], what: str) -> T:
-    """The condition's first answer that is not None; raises UnexpectedError after two minutes."""
-    deadline = time.monotonic() + TIMEOUT_SECONDS
+def wait_for(condition: Callable[[], T | None], what: str, *, timeout_seconds: float = TIMEOUT_SECONDS) -> T:
+    """The condition's first answer that is not None; raises UnexpectedError when it does not come in time."""
+    deadline = time.monotonic() + timeout_seconds
     while time.monotonic() < deadline:
         answer = condition()
         if answer is not None:
             return answer
         time.sleep(_POLL_SECONDS)
-    raise UnexpectedError(f"waited {TIMEOUT_SECONDS} s for {what}")
+    raise UnexpectedError(f"waited {timeout_seconds:.0f} s for {what}")

@@ -13,6 +13,7 @@ from botocore.config import Config
 from local.demonstration import Environment, wait_for
 from stacks import prefixes
 
+RUN_TIMEOUT_SECONDS = 600  # a training takes minutes on a busy machine
 TRAIN_LIST = f"{prefixes.TRAIN_LST}train.lst"
 
 
@@ -75,7 +76,7 @@ class Retraining:
                 states=self.states(arn),
             )
 
-        return wait_for(ended, f"the end of {arn}")
+        return wait_for(ended, f"the end of {arn}", timeout_seconds=RUN_TIMEOUT_SECONDS)
 
     def states(self, arn: str) -> list[str]:
         """The states that a run has entered so far."""

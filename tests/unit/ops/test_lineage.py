@@ -1,0 +1,47 @@
+from datetime import datetime
+
+import pytest
+
+from lambda_src.release_log import Record
+from ops.lineage import Lineage, Model, commit_of, rows, serving_at
+
+
+def record(minute: int, artifact: str, status: str = "IN_SERVICE") -> Record:
+    return Record(
+        f"2030-01-01T00:{minute:02}:00.000+00:00", status, f"config-{artifact}", "model", f"s3://b/{artifact}"
+    )
+
+
+HISTORY = [
+    record(0, "a", "CREATING"),
+    record(5, "a"),
+    record(20, "a", "UPDATING"),
+    record(30, "b"),
+    record(40, "b", "UPDATING"),  # goes back
+    record(50, "b"),
+]
+
+
+@pytest.mark.parametrize(
+    ("minute", "artifacts"),
+    [(2, []), (5, ["a"]), (19, ["a"]), (25, ["a", "b"]), (30, ["b"]), (45, ["b"]), (59, ["b"])],
+)
+def test_who_can_have_answered(minute: int, artifacts: list[str]) -> None:
+    when = datetime.fromisoformat(f"2030-01-01T00:{minute:02}:00+00:00")
+    assert [found.artifact_uri for found in serving_at(HISTORY, when)] == [f"s3://b/{name}" for name in artifacts]
+
+
+def test_an_update_that_is_still_under_way_has_no_other_model_yet() -> None:
+    when = datetime.fromisoformat("2030-01-01T00:25:00+00:00")
+    assert [found.artifact_uri for found in serving_at(HISTORY[:3], when)] == ["s3://b/a"]
+
+
+def test_what_is_not_known_is_said_so() -> None:
+    model = Model(artifact_uri="s3://b/a", served_since="2030")
+    shown = dict(rows(Lineage("predictions/x.json", "s3://b/x", "bicycle", 0.95, "2031", (model,))))
+    assert shown["training job"] == shown["data digest"] == shown["code version"] == shown["accuracy"] == "unknown"
+    assert shown["label"] == "bicycle, confidence 0.9500"
+
+
+def test_no_commit_has_a_code_that_never_was() -> None:
+    assert commit_of("0" * 40) == ""
