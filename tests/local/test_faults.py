@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from local.cloud import LocalCloud
 from local.demonstration import Environment, Execution, Inbox, wait_for
+from stacks import prefixes
 from stacks.classification import MAX_OUTCOME_BYTES
 from stacks.config import load_environment
 from tests.local.conftest import use
@@ -62,7 +63,12 @@ class Mailbox:
 def deployed(cloud: LocalCloud) -> Iterator[Environment]:
     with pytest.MonkeyPatch.context() as monkeypatch:
         use(cloud, monkeypatch)
-        yield Environment.deployed(load_environment("dev"))
+        environment = Environment.deployed(load_environment("dev"))
+        before = set(environment.keys(prefixes.TEST))
+        yield environment
+        # Traffic of later tests is drawn from all that lies below test/
+        for key in set(environment.keys(prefixes.TEST)) - before:
+            boto3.client("s3").delete_object(Bucket=environment.bucket, Key=key)
 
 
 @pytest.fixture(scope="module")
