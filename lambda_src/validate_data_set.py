@@ -1,8 +1,7 @@
 """ValidateDataSet: is what lies in the bucket fit to train on? The checks of `data_prep validate`, in the cloud.
 
 One pass, in the order of the `.lst` files, with a bounded number of images in memory: each costs one GET, and 16 bytes
-afterwards. Measured in benchmarks/retraining.py. What needs a decoder stays with data_prep: blank images, and the same
-pixels in two encodings.
+afterwards. What needs a decoder stays with data_prep: blank images, and the same pixels in two encodings.
 """
 
 import json
