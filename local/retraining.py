@@ -113,10 +113,14 @@ class Retraining:
 
 
 class Traffic:
-    """Requests to the endpoint, one after another from several threads, until told to stop."""
+    """Requests to the endpoint, one after another from several threads, until told to stop.
+
+    Few enough that the requests of a canary, which lasts seconds here, are over 1 % of those in the minute that the
+    latency alarm looks at.
+    """
 
     def __init__(
-        self, endpoint_name: str, images: list[bytes], *, clients: int = 2, pause_seconds: float = 0.05
+        self, endpoint_name: str, images: list[bytes], *, clients: int = 6, pause_seconds: float = 2.0
     ) -> None:
         self._endpoint_name = endpoint_name
         self._images = images
