@@ -13,10 +13,10 @@ ENV ?= dev
 AWS = $(if $(LOCAL),eval "$$(python -m local env)" &&)
 LOCAL_CLOUD = $(if $(LOCAL),local-cloud)
 
-.PHONY: help setup local test lint format scan audit mutate synth diff reference local-cloud deploy destroy lock clean
+.PHONY: help setup local test lint format scan audit mutate test-retraining synth diff reference local-cloud deploy destroy lock clean
 
 help: ## Show this list
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 18
 
 setup: .venv/.installed node_modules/.installed ## Install the pinned tools into .venv and node_modules
 
@@ -56,6 +56,9 @@ scan: setup .venv-scan/.installed ## Let cdk-nag, cfn-lint, checkov and an IAM l
 
 mutate: setup ## Take every grant away in the local cloud, one at a time, and see that something fails
 	python -m pytest -m slow -s tests/local/test_mutation.py
+
+test-retraining: setup ## Retrain, release, fail and go back in the local cloud
+	python -m pytest -m slow tests/local/retraining
 
 audit: setup .venv-scan/.installed ## Look the pinned dependencies up in the advisory database (needs the network)
 	@.venv-scan/bin/python -m scanners.audit requirements.lock requirements-scan.lock

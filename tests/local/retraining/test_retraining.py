@@ -43,6 +43,8 @@ def message(inbox: Inbox) -> dict[str, str]:
 
 
 # Two data sets whose models are trained once and take turns; the training job of each, once it is known
+pytestmark = pytest.mark.slow
+
 JOBS: dict[float, str] = {0.95: "", 0.9: ""}
 
 
