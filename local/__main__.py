@@ -17,6 +17,8 @@ from rich.console import Console
 from rich.table import Table
 
 from local import deployment
+from local import drift as drift_story
+from local import retraining as retraining_story
 from local.cloud import DIRECTORY, LocalCloud, LocalCloudError
 from local.demonstration import (
     Environment,
@@ -28,7 +30,7 @@ from local.demonstration import (
     labelled_images,
     wait_for,
 )
-from local.drift import Chapter, tell_story
+from local.drift import Chapter
 from stacks import prefixes
 from stacks.config import PROJECT_ROOT, ConfigError, EnvironmentConfig, load_environment
 
@@ -110,6 +112,23 @@ def drift(
 
 
 @app.command()
+def retrain(
+    env: EnvironmentName = "dev",
+    archive: Archive = None,
+    keep: Annotated[bool, typer.Option(help="Leave the local cloud running at the end.")] = False,
+) -> None:
+    """Drift starts a run, one candidate is rejected, one fails its canary, one is released; no request fails."""
+    config = load_environment(env)
+    try:
+        cloud = _everything_deployed(config, archive)
+        cloud.enforce_iam()
+        retraining_story.tell_story(Environment.deployed(config), cloud, DATASET, _say)
+    finally:
+        if not keep:
+            LocalCloud.stop_running()
+
+
+@app.command()
 def down() -> None:
     """Stop what `up` started."""
     LocalCloud.stop_running()
@@ -153,7 +172,7 @@ def _everything_deployed(config: EnvironmentConfig, archive: Path | None) -> Loc
 def _tell_of_drift(cloud: LocalCloud, config: EnvironmentConfig) -> None:
     cloud.enforce_iam()
     with _stage("Drift: traffic as usual, then at night"):
-        tell_story(Environment.deployed(config), DATASET, _show_chapter)
+        drift_story.tell_story(Environment.deployed(config), DATASET, _show_chapter)
 
 
 def _show_chapter(title: str, chapter: Chapter) -> None:

@@ -152,13 +152,14 @@ class Environment:
         boto3.client("s3").put_object(Bucket=self.bucket, Key=key, Body=body.encode())
 
     def captured_inference_ids(self) -> list[str]:
-        """The InferenceId of every captured request."""
+        """The InferenceId of every captured request that was given one, as the workflow does."""
         s3 = boto3.client("s3")
-        return [
-            json.loads(line)["eventMetadata"]["inferenceId"]
+        metadata = [
+            json.loads(line)["eventMetadata"]
             for key in self.keys(f"{prefixes.DATA_CAPTURE}{self.config.endpoint_name}/")
             for line in s3.get_object(Bucket=self.bucket, Key=key)["Body"].read().splitlines()
         ]
+        return [event["inferenceId"] for event in metadata if "inferenceId" in event]
 
     def _executions(self) -> list[Any]:
         return boto3.client("stepfunctions").list_executions(stateMachineArn=self.state_machine_arn)["executions"]

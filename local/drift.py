@@ -80,7 +80,7 @@ def as_usual(picture: Picture, chance: np.random.Generator) -> Picture:
 def at_night(picture: Picture, chance: np.random.Generator) -> Picture:
     """A quarter of the light, and the noise of a camera that makes up for it."""
     dark = np.asarray(picture, dtype=np.float64) * 0.25
-    noisy = dark + chance.normal(0, 25, dark.shape)
+    noisy = dark + chance.normal(0, 8, dark.shape)
     return Image.fromarray(noisy.clip(0, 255).astype(np.uint8))
 
 

@@ -1,20 +1,133 @@
-"""Runs of the retraining workflow, seen from outside: what was entered, how it ended, what the endpoint serves."""
+"""The retraining story, and what it is made of: runs of the workflow, traffic on the endpoint, changes of the data set.
 
+Drift starts a run, carelessly labelled data makes a candidate that is rejected, carefully labelled data makes one that
+first fails its canary and is then released; and no request fails meanwhile.
+"""
+
+import io
 import json
 import threading
 import time
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import boto3
+import numpy as np
 from botocore.config import Config
+from PIL import Image
 
-from local.demonstration import Environment, wait_for
+from lambda_src.lst_file import ListLine, parse_lines
+from local import drift
+from local.cloud import LocalCloud
+from local.demonstration import Environment, Inbox, UnexpectedError, labelled_images, wait_for
+from local.sagemaker.fault import Fault
 from stacks import prefixes
+from stacks.guardrails import guardrail_alarm_names
 
 RUN_TIMEOUT_SECONDS = 600  # a training takes minutes on a busy machine
 TRAIN_LIST = f"{prefixes.TRAIN_LST}train.lst"
+TEST_LIST = f"{prefixes.TEST_LST}test.lst"
+STORM = 3  # alarms while a run is under way
+SLOW = Fault(delay_seconds=1.5, model_answers=True, on_canary=True)
+
+
+def tell_story(environment: Environment, cloud: LocalCloud, dataset: Path, tell: Callable[[str], None]) -> None:
+    """Go through it on a fresh environment; raises UnexpectedError if something is not as it should be."""
+    retraining = Retraining.deployed(environment)
+    data = DataSet(environment.bucket, dataset)
+    inbox = Inbox(environment.alert_topic_arn)
+    images = labelled_images(dataset, environment.config.classes, at_most=10)
+    bodies = [(dataset / image.key).read_bytes() for image in images]
+    first = retraining.served_artifact()
+    with Traffic(environment.config.endpoint_name, bodies) as traffic:
+        tell("\nNight falls, and whoever labels the new pictures is careless")
+        data.relabel(0.45)
+        known = set(retraining.executions())
+
+        def started(count: int) -> set[str] | None:
+            runs = set(retraining.executions()) - known
+            return runs if len(runs) >= count else None
+
+        def tell_of_drift(_: str, chapter: drift.Chapter) -> None:
+            report = chapter.report
+            tell(f"  drift monitor: PSI {report['score']:.3f}, {report['verdict']}, alarm {chapter.alarm_state}")
+
+        drift.tell_story(environment, dataset, tell_of_drift)
+        (arn,) = wait_for(lambda: started(1), "a run that the drift alarm starts")
+        _storm(environment)
+        later = wait_for(lambda: started(1 + STORM), "the runs of a storm of alarms") - {arn}
+        endings = Counter(retraining.follow(run).ending for run in later)
+        tell(f"  the alarm started one run; of {STORM} more alarms meanwhile became: {dict(endings)}")
+        _expect(endings == {"AlarmIgnored": STORM}, f"one run at a time, not {endings}")
+        rejected = _tell_of(retraining.follow(arn), "Rejected", tell)
+        _expect(rejected.output["trigger"] == "drift", f"the run was started by {rejected.output['trigger']}")
+
+        tell("\nThe pictures are labelled with care now, half of them taken at night; the new instance is slow")
+        data.add_night()
+        cloud.order_faults(environment.config.endpoint_name, *[SLOW] * 1000)
+        before = traffic.sent
+        failed = _tell_of(retraining.run(force=True), "RolledBack", tell)
+        _expect(retraining.served_artifact() == first, "a release that is rolled back leaves what was served")
+        tell(f"  {traffic.sent - before} requests meanwhile, {len(traffic.failures)} failed")
+
+        tell("\nThe instance is mended, and the same run asked for again")
+        _calm_down(environment)
+        before = traffic.sent
+        released = _tell_of(retraining.run(force=True), "Released", tell)
+        _expect("TrainCandidate" not in released.states, "the candidate is trained already")
+        _expect(released.output["training"] == {**failed.output["training"], "status": "Completed"}, "the same job")
+        _expect(retraining.served_artifact() == retraining.named_artifact() != first, "the candidate is served")
+        tell(f"  {traffic.sent - before} requests meanwhile, {len(traffic.failures)} failed")
+        for message in inbox.messages():
+            tell(f"  SNS message: {message['Subject']}")
+    tell(f"\n{traffic.sent} requests from dusk till dawn, {len(traffic.failures)} failed")
+    _expect(not traffic.failures, f"{len(traffic.failures)} requests failed, the first with {traffic.failures[:1]}")
+
+
+def _tell_of(run: "Run", ending: str, tell: Callable[[str], None]) -> "Run":
+    tell("  " + " > ".join(run.states))
+    evaluation = run.output.get("evaluation", {})
+    for role in ("candidate", "incumbent"):
+        if role in evaluation:
+            result = evaluation[role]
+            tell(
+                f"  {role}: accuracy {result['accuracy']:.3f}, calibration error {result['calibration_error']:.3f} "
+                f"on {result['images']} validation images"
+            )
+    for reason in evaluation.get("reasons", []):
+        tell(f"  rejected: {reason}")
+    if run.cause:
+        tell(f"  {run.cause}")
+    _expect(run.ending in {ending, f"Notify{ending}"}, f"{run.arn} ended in {run.ending}, not {ending}: {run.cause}")
+    return run
+
+
+def _storm(environment: Environment) -> None:
+    cloudwatch = boto3.client("cloudwatch")
+    for _ in range(STORM):
+        for state in ("OK", "ALARM"):
+            cloudwatch.set_alarm_state(
+                AlarmName=environment.config.drift_alarm_name, StateValue=state, StateReason="a storm of alarms"
+            )
+
+
+def _calm_down(environment: Environment) -> None:
+    """Wait until the alarms that ended an update are over: SageMaker starts none while they last."""
+    names = guardrail_alarm_names(environment.config)
+
+    def is_calm() -> bool | None:
+        alarms = boto3.client("cloudwatch").describe_alarms(AlarmNames=names)["MetricAlarms"]
+        return all(alarm["StateValue"] != "ALARM" for alarm in alarms) or None
+
+    wait_for(is_calm, f"the end of the alarms {', '.join(names)}")
+
+
+def _expect(condition: bool, what: str) -> None:
+    if not condition:
+        raise UnexpectedError(what)
 
 
 @dataclass(frozen=True)
@@ -171,36 +284,56 @@ class DataSet:
 
     def restore(self) -> None:
         """As data_prep uploaded it."""
-        for key in (TRAIN_LIST, "manifest.json"):
+        for key in (TRAIN_LIST, TEST_LIST, "manifest.json"):
             self._put(key, (self.folder / key).read_bytes())
 
     def relabel(self, share: float) -> None:
         """Give a share of the training images another class's label, as a careless person would."""
-        lines = self._lines()
+        lines = self._lines(TRAIN_LIST)
         wrong = round(share * len(lines))
-        labels = len({label for _, label, _ in lines})
+        labels = len({line.label for line in lines})
         self._write(
-            [(i, str((int(label) + 1) % labels) if n < wrong else label, p) for n, (i, label, p) in enumerate(lines)]
+            TRAIN_LIST,
+            [replace(line, label=(line.label + 1) % labels) if n < wrong else line for n, line in enumerate(lines)],
         )
 
     def keep(self, share: float) -> None:
         """Leave a share of the training images in the list, of each class alike."""
-        lines = self._lines()
-        by_label: dict[str, list[tuple[str, str, str]]] = {}
-        for line in lines:
-            by_label.setdefault(line[1], []).append(line)
-        self._write([line for group in by_label.values() for line in group[: max(1, round(share * len(group)))]])
+        by_label: dict[int, list[ListLine]] = {}
+        for line in self._lines(TRAIN_LIST):
+            by_label.setdefault(line.label, []).append(line)
+        self._write(
+            TRAIN_LIST, [line for group in by_label.values() for line in group[: max(1, round(share * len(group)))]]
+        )
+
+    def add_night(self) -> None:
+        """Every second training image is one of the night instead, and each validation image is there at night, too."""
+        train, test = self._lines(TRAIN_LIST), self._lines(TEST_LIST)
+        self._write(
+            TRAIN_LIST, [self._at_night(prefixes.TRAIN, line) if n % 2 else line for n, line in enumerate(train)]
+        )
+        first = max(line.index for line in test) + 1
+        night = [replace(self._at_night(prefixes.TEST, line), index=first + n) for n, line in enumerate(test)]
+        self._write(TEST_LIST, [*test, *night])
 
     def announce(self) -> None:
         """Say that the data set is whole, which starts retraining."""
         self._put(prefixes.READY_MARKER, b"")
 
-    def _lines(self) -> list[tuple[str, str, str]]:
-        text = (self.folder / TRAIN_LIST).read_text(encoding="utf-8")
-        return [(index, label, path) for index, label, path in (line.split("\t") for line in text.splitlines())]
+    def _at_night(self, prefix: str, line: ListLine) -> ListLine:
+        buffer = io.BytesIO()
+        with Image.open(self.folder / prefix / line.path) as picture:
+            drift.at_night(picture.convert("RGB"), np.random.default_rng(line.index)).save(buffer, "PNG")
+        path = f"night_{line.path}"
+        self._put(f"{prefix}{path}", buffer.getvalue())
+        return replace(line, path=path)
 
-    def _write(self, lines: list[tuple[str, str, str]]) -> None:
-        self._put(TRAIN_LIST, "".join("\t".join(line) + "\n" for line in lines).encode())
+    def _lines(self, key: str) -> list[ListLine]:
+        text = (self.folder / key).read_text(encoding="utf-8")
+        return [line for _, line in parse_lines(text.splitlines()) if isinstance(line, ListLine)]
+
+    def _write(self, key: str, lines: list[ListLine]) -> None:
+        self._put(key, "".join(f"{line}\n" for line in lines).encode())
         # data_prep's manifest is that of other data now
         boto3.client("s3").delete_object(Bucket=self.bucket, Key="manifest.json")
 
