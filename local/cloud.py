@@ -193,6 +193,8 @@ def _environment(directory: Path, emulator_port: int, sagemaker_port: int) -> di
         "MINISTACK_REGION": REGION,
         "LOG_LEVEL": "WARNING",
         "SFN_WAIT_SCALE": str(SCALE),
+        # Read by numpy: requests come several at a time, and threads within each would only be in each other's way
+        "OPENBLAS_NUM_THREADS": "1",
     }
 
 

@@ -38,6 +38,7 @@ def run(job: dict[str, Any], model: dict[str, Any], s3: "S3Client", *, stopped: 
     output = job["TransformOutput"]["S3OutputPath"].rstrip("/")
     limit = job.get("MaxPayloadInMB", _DEFAULT_MAX_PAYLOAD_MB) * 2**20 or None
     content_type = source.get("ContentType", "")
+    computing = threading.Lock()  # the job must not take the endpoint's processors, which on AWS are others
 
     def transform(uri: str, relative: str) -> str | None:
         """What went wrong with one object."""
@@ -47,7 +48,8 @@ def run(job: dict[str, Any], model: dict[str, Any], s3: "S3Client", *, stopped: 
             body = storage.read(s3, uri)
             if limit and len(body) > limit:
                 return f"{uri}: {len(body)} bytes exceed MaxPayloadInMB"
-            probabilities = json.loads(container.invocations(body, content_type))
+            with computing:
+                probabilities = json.loads(container.invocations(body, content_type))
         except (ContainerError, JobFailedError) as error:
             return f"{uri}: {error}"
         storage.write(s3, f"{output}/{relative}.out", f"{json.dumps({'prediction': probabilities})}\n".encode())

@@ -18,7 +18,7 @@ from lambda_src.release import job_of
 from local import deployment
 from local.cloud import LocalCloud
 from local.demonstration import Environment, Inbox, labelled_images, wait_for
-from local.retraining import DataSet, Retraining, Run, Traffic
+from local.retraining import SLOW, DataSet, Retraining, Run, Traffic
 from local.sagemaker.fault import Fault
 from stacks.config import PROJECT_ROOT
 
@@ -145,8 +145,7 @@ def test_a_failing_update_goes_back_by_itself(
     retraining: Retraining, data: DataSet, inbox: Inbox, cloud: LocalCloud, environment: Environment, traffic: Traffic
 ) -> None:
     before = retraining.served_artifact()
-    slow = Fault(delay_seconds=1.5, model_answers=True, on_canary=True)
-    cloud.order_faults(environment.config.endpoint_name, *[slow] * 500)
+    cloud.order_faults(environment.config.endpoint_name, *[SLOW] * 500)
     prepare(retraining, data)
     run = retraining.run(force=True)
     assert (run.error, run.states[-1]) == ("ReleaseRolledBack", "RolledBack"), (run.states, run.cause)
