@@ -20,6 +20,12 @@ _HOUR = Duration.hours(1)
 _NO_DATA_IS_FINE = cloudwatch.TreatMissingData.NOT_BREACHING
 _NO_DATA_IS_NO_NEWS = cloudwatch.TreatMissingData.IGNORE
 
+_UNDELIVERED = {
+    "undelivered-events": "Uploads or schedules did not start the classification workflow",
+    "undelivered-retraining": "Drift, new data or the schedule did not start retraining",
+    "undelivered-bulk": "The schedule did not start a bulk run",
+}
+
 
 @dataclass(frozen=True, kw_only=True)
 class AlarmRule:
@@ -63,12 +69,21 @@ def alarm_rules(metrics: Metrics, *, config: EnvironmentConfig) -> list[AlarmRul
             datapoints=3,
         ),
         AlarmRule(
-            name="undelivered-events",
-            meaning="Uploads or schedules did not start the workflow; they wait in the dead-letter queue.",
-            metric=metrics.undelivered_events,
+            name="interrupted-executions",
+            meaning="A retraining or bulk execution was aborted or ran out of time, and could tell nobody.",
+            metric=metrics.interrupted_executions(),
             threshold=0,
-            # A queue at rest stops publishing, but what is in it stays there
-            missing_data=_NO_DATA_IS_NO_NEWS,
+        ),
+        *(
+            AlarmRule(
+                name=name,
+                meaning=f"{_UNDELIVERED[name]}; the events wait in a dead-letter queue.",
+                metric=metric,
+                threshold=0,
+                # A queue at rest stops publishing, but what is in it stays there
+                missing_data=_NO_DATA_IS_NO_NEWS,
+            )
+            for name, metric in metrics.undelivered.items()
         ),
         AlarmRule(
             name="rejected-share",

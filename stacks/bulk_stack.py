@@ -109,7 +109,10 @@ class BulkStack(Stack):
             ],
         )
         workflows = {"distributed-map": distributed_map, "batch-transform": batch_transform}
+        self.state_machines = list(workflows.values())
+        self.dead_letters: DeadLetterQueue | None = None
         if config.schedule and config.schedule.workflow in workflows:
+            self.dead_letters = DeadLetterQueue(self, "UndeliveredSchedules")
             scheduler.Schedule(
                 self,
                 "Schedule",
@@ -117,7 +120,7 @@ class BulkStack(Stack):
                 target=scheduler_targets.StepFunctionsStartExecution(
                     workflows[config.schedule.workflow],
                     input=scheduler.ScheduleTargetInput.from_object({"s3_prefix": config.schedule.prefix}),
-                    dead_letter_queue=DeadLetterQueue(self, "UndeliveredSchedules"),
+                    dead_letter_queue=self.dead_letters,
                 ),
             )
         CfnOutput(self, "DistributedMapArn", value=distributed_map.state_machine_arn)

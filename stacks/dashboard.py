@@ -93,7 +93,7 @@ def _workflow(metrics: Metrics) -> list[cloudwatch.IWidget]:
         _graph("Errors by name, retried ones too", metrics.image_errors(), unit="attempts", columns=4),
         _graph(
             "Undelivered events",
-            _named(metrics.undelivered_events, "Messages in the dead-letter queue", cloudwatch.Color.RED),
+            *metrics.undelivered.values(),
             unit="messages",
             columns=4,
         ),

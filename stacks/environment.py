@@ -33,7 +33,7 @@ class Environment(Stage):
             sagemaker_role=data.sagemaker_role,
         )
         retraining.add_stack_dependency(model)  # there must be an endpoint to improve
-        BulkStack(
+        bulk = BulkStack(
             self,
             "Bulk",
             config=config,
@@ -51,7 +51,12 @@ class Environment(Stage):
             functions=workflow.functions,
             state_machine=workflow.state_machine,
             state_machine_log_group=workflow.state_machine_log_group,
-            dead_letters=workflow.dead_letters,
+            interruptible=[retraining.state_machine, *bulk.state_machines],
+            dead_letters={
+                "undelivered-events": workflow.dead_letters,
+                "undelivered-retraining": retraining.dead_letters,
+                **({"undelivered-bulk": bulk.dead_letters} if bulk.dead_letters else {}),
+            },
         )
         if config.github_repository:
             DeployRoleStack(

@@ -1,6 +1,6 @@
 """Every metric that the dashboard shows or an alarm watches, with its unit and its statistic."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from aws_cdk import Duration
 from aws_cdk import aws_cloudwatch as cloudwatch
@@ -29,14 +29,19 @@ class Metrics:
         drift_monitor: lambda_.IFunction,
         state_machine: sfn.IStateMachine,
         state_machine_log_group: logs.ILogGroup,
-        dead_letters: sqs.IQueue,
+        interruptible: Sequence[sfn.IStateMachine],
+        dead_letters: Mapping[str, sqs.IQueue],
     ) -> None:
         self._config = config
         self.functions = functions
         self.drift_monitor_errors = drift_monitor.metric_errors(statistic="Sum", period=Duration.hours(1))
-        self.undelivered_events = dead_letters.metric_approximate_number_of_messages_visible(
-            statistic="Maximum", period=FIVE_MINUTES
-        )
+        self.undelivered = {
+            name: queue.metric_approximate_number_of_messages_visible(
+                statistic="Maximum", period=FIVE_MINUTES, label=name
+            )
+            for name, queue in dead_letters.items()
+        }
+        self._interruptible = interruptible
         self.executions = {
             outcome: getattr(state_machine, f"metric_{outcome}")(statistic="Sum", period=FIVE_MINUTES)
             for outcome in ("started", "succeeded", "failed", "timed_out", "aborted")
@@ -116,6 +121,20 @@ class Metrics:
                 "rejected": self.executions_rejected,
             },
             label="Failed for another reason than rejections",
+            period=FIVE_MINUTES,
+        )
+
+    def interrupted_executions(self) -> cloudwatch.MathExpression:
+        """Executions of the long workflows that ended where no state of theirs could tell anybody."""
+        metrics = {
+            f"{outcome}_{number}": getattr(workflow, f"metric_{outcome}")(statistic="Sum", period=FIVE_MINUTES)
+            for number, workflow in enumerate(self._interruptible)
+            for outcome in ("aborted", "timed_out")
+        }
+        return cloudwatch.MathExpression(
+            expression=" + ".join(f"FILL({name}, 0)" for name in metrics),
+            using_metrics=metrics,
+            label="Interrupted",
             period=FIVE_MINUTES,
         )
 

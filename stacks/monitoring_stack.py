@@ -1,6 +1,6 @@
 """What watches the environment: the drift monitor, the alarms, the dashboard."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from aws_cdk import CfnOutput, Duration, Stack
 from aws_cdk import aws_iam as iam
@@ -37,7 +37,8 @@ class MonitoringStack(Stack):
         functions: Sequence[lambda_.IFunction],
         state_machine: sfn.IStateMachine,
         state_machine_log_group: logs.ILogGroup,
-        dead_letters: sqs.IQueue,
+        interruptible: Sequence[sfn.IStateMachine],
+        dead_letters: Mapping[str, sqs.IQueue],
     ) -> None:
         super().__init__(scope, construct_id, description=f"Scones Unlimited {config.name}: monitoring")
         drift_monitor = self._drift_monitor(config, bucket)
@@ -49,6 +50,7 @@ class MonitoringStack(Stack):
             drift_monitor=drift_monitor,
             state_machine=state_machine,
             state_machine_log_group=state_machine_log_group,
+            interruptible=interruptible,
             dead_letters=dead_letters,
         )
         alarms = create_alarms(self, rules=alarm_rules(metrics, config=config), config=config, alert_topic=alert_topic)

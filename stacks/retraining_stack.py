@@ -86,6 +86,8 @@ class RetrainingStack(Stack):
             ),
         )
         self._let_run_jobs(state_machine)
+        self.state_machine = state_machine
+        self.dead_letters = DeadLetterQueue(self, "UndeliveredEvents")
         self._triggers(state_machine)
         CfnOutput(self, "StateMachineArn", value=state_machine.state_machine_arn)
 
@@ -249,7 +251,6 @@ class RetrainingStack(Stack):
 
     def _triggers(self, state_machine: sfn.StateMachine) -> None:
         config = self._config
-        dead_letters = DeadLetterQueue(self, "UndeliveredEvents")
 
         def start_on(construct_id: str, trigger: str, description: str, pattern: events.EventPattern) -> None:
             events.Rule(
@@ -262,7 +263,7 @@ class RetrainingStack(Stack):
                     targets.SfnStateMachine(
                         state_machine,
                         input=events.RuleTargetInput.from_object({"trigger": trigger}),
-                        dead_letter_queue=dead_letters,
+                        dead_letter_queue=self.dead_letters,
                         retry_attempts=8,
                         max_event_age=Duration.hours(2),
                     )
@@ -298,7 +299,7 @@ class RetrainingStack(Stack):
                 target=scheduler_targets.StepFunctionsStartExecution(
                     state_machine,
                     input=scheduler.ScheduleTargetInput.from_object({"trigger": "schedule"}),
-                    dead_letter_queue=dead_letters,
+                    dead_letter_queue=self.dead_letters,
                 ),
             )
 

@@ -162,6 +162,8 @@ def test_a_schedule_may_start_a_bulk_workflow(tmp_path: Path, workflow: str) -> 
     found = {}
     for path in (tmp_path / "assembly-nightly").glob("*.template.json"):
         found[path.name[7:11]] = json.loads(path.read_text())["Resources"]
+    alarms = [alarm["AlarmName"] for alarm in of_type(found["Moni"], "AWS::CloudWatch::Alarm")]
+    assert "scones-nightly-undelivered-bulk" in alarms
     assert not of_type(found["Work"], "AWS::Scheduler::Schedule")
     (rendered,) = of_type(found["Bulk"], "AWS::Scheduler::Schedule")
     assert json.loads(text(rendered["Target"]["Input"])) == {"s3_prefix": "scheduled/"}
