@@ -2,29 +2,23 @@
 
     python -m benchmarks.drift
 
-The handler runs as it does in Lambda. S3 is a server in a process of its own on 127.0.0.1, which hands out one file of
-captures under many keys: no network of AWS, but every byte goes through boto3 and HTTP.
+The handler runs as it does in Lambda. S3 is a server on this machine that hands out one file of captures under many
+keys.
 """
 
 import argparse
 import base64
-import contextlib
+import functools
 import json
-import multiprocessing
 import os
 import random
-import re
 import resource
 import time
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import SimpleNamespace
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import SplitResult, parse_qs
 
-import boto3
-from botocore.config import Config
-
+from benchmarks._s3_server import s3_server
 from lambda_src import aws, drift_monitor
 from lambda_src.drift import Baseline
 
@@ -54,15 +48,7 @@ def main() -> None:
             "METRIC_NAMESPACE": "benchmark",
         }
     )
-    with s3_server(captures, files) as url:
-        client = boto3.client(
-            "s3",
-            endpoint_url=url,
-            region_name="us-east-1",
-            aws_access_key_id="test",
-            aws_secret_access_key="test",  # noqa: S106
-            config=Config(s3={"addressing_style": "path"}),
-        )
+    with s3_server(functools.partial(answer, captures, files)) as client:
         aws.s3 = lambda: client  # type: ignore[assignment]
         aws.ssm = lambda: SimpleNamespace(  # type: ignore[assignment]
             get_parameter=lambda **_: {"Parameter": {"Value": BASELINE_KEY}}
@@ -123,57 +109,21 @@ def baseline() -> Baseline:
     return Baseline.of(answers, classes=("bicycle", "motorcycle"), artifact_uri="s3://bucket/model.tar.gz")
 
 
-@contextlib.contextmanager
-def s3_server(captures: bytes, files: int) -> Iterator[str]:
-    ours, theirs = multiprocessing.Pipe()
-    process = multiprocessing.Process(target=serve, args=(theirs, captures, files), daemon=True)
-    process.start()
-    try:
-        yield f"http://127.0.0.1:{ours.recv()}"
-    finally:
-        process.terminate()
-
-
-def serve(pipe: "multiprocessing.connection.Connection[int, int]", captures: bytes, files: int) -> None:
-    """As much of S3 as the drift monitor needs."""
-    hour = f"{END - timedelta(hours=2):%Y/%m/%d/%H}"
-    variant = "data-capture/scones-dev/AllTraffic/"
-    listing = "".join(
-        f"<Contents><Key>{variant}{hour}/{number:06}.jsonl</Key><Size>{len(captures)}</Size></Contents>"
-        for number in range(files)
-    )
-    stored_baseline = baseline().to_json().encode()
-
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def do_GET(self) -> None:
-            url = urlsplit(self.path)
-            if "list-type" in url.query:
-                common = f"<CommonPrefixes><Prefix>{variant}</Prefix></CommonPrefixes>"
-                body = common if "delimiter" in parse_qs(url.query) else listing
-                self.answer(f"<ListBucketResult><IsTruncated>false</IsTruncated>{body}</ListBucketResult>".encode())
-            else:
-                body_bytes = stored_baseline if url.path.endswith(BASELINE_KEY) else captures
-                start = int(re.sub(r"\D", "", self.headers.get("Range") or "0"))
-                self.answer(body_bytes[start:], status=206 if self.headers.get("Range") else 200)
-
-        def do_PUT(self) -> None:
-            self.rfile.read(int(self.headers.get("Content-Length", 0)))
-            self.answer(b"")
-
-        def answer(self, body: bytes, status: int = 200) -> None:
-            self.send_response(status)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name is http.server's
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    pipe.send(server.server_address[1])
-    server.serve_forever()
+def answer(captures: bytes, files: int, url: SplitResult) -> bytes:
+    """The listing of the captures, the baseline, or one file of captures, whatever its name."""
+    if "list-type" in url.query:
+        variant = "data-capture/scones-dev/AllTraffic/"
+        hour = f"{END - timedelta(hours=2):%Y/%m/%d/%H}"
+        listed = (
+            f"<CommonPrefixes><Prefix>{variant}</Prefix></CommonPrefixes>"
+            if "delimiter" in parse_qs(url.query)
+            else "".join(
+                f"<Contents><Key>{variant}{hour}/{number:06}.jsonl</Key><Size>{len(captures)}</Size></Contents>"
+                for number in range(files)
+            )
+        )
+        return f"<ListBucketResult><IsTruncated>false</IsTruncated>{listed}</ListBucketResult>".encode()
+    return baseline().to_json().encode() if url.path.endswith(BASELINE_KEY) else captures
 
 
 if __name__ == "__main__":

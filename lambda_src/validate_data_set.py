@@ -1,7 +1,7 @@
 """ValidateDataSet: is what lies in the bucket fit to train on? The checks of `data_prep validate`, in the cloud.
 
-One pass, in the order of the `.lst` files, with a bounded number of images in memory: each costs one GET, and 16 bytes
-afterwards. What needs a decoder stays with data_prep: blank images, and the same pixels in two encodings.
+One pass, in the order of the `.lst` files, with a bounded number of images in memory: each costs one GET, and its name
+and digest afterwards. What needs a decoder stays with data_prep: blank images, and the same pixels in two encodings.
 """
 
 import json
@@ -23,7 +23,7 @@ from lambda_src.retraining_errors import InvalidDataSetError
 # Prefix of the images and key of the .lst file of each split, as data_prep uploads them
 SPLITS = {"train": ("train/", "train_lst/train.lst"), "test": ("test/", "test_lst/test.lst")}
 MANIFEST_KEY = "manifest.json"
-MAX_IMAGES = 200_000  # of both splits; as many as one function reads in its 15 minutes, with room
+MAX_IMAGES = 200_000  # of both splits; benchmarks/validation.py: a quarter of the function's 15 minutes
 MAX_IMAGE_BYTES = 32 << 20
 SHOWN = 10
 _IN_MEMORY = 2 * aws.MAX_CONNECTIONS

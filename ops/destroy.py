@@ -63,7 +63,9 @@ def destroy(
         run_cdk("synth", "--quiet", "--output", str(ASSEMBLY))
         compute = [f"{env}/{stack}" for stack in deployed if stack != "Data"]
         if compute:
+            _delete_model_packages(config)
             run_cdk("destroy", *compute, f"--app={ASSEMBLY}", "--exclusively", "--force")
+            _delete_releases(config)
         if with_data and "Data" in deployed:
             buckets = _buckets(config)
             for name in buckets:
@@ -129,6 +131,33 @@ def empty_bucket(bucket: str) -> None:
             raise OpsError(
                 f"s3://{bucket}/{first.get('Key')} cannot be deleted: {first.get('Code')} {first.get('Message')}"
             )
+
+
+def _delete_model_packages(config: EnvironmentConfig) -> None:
+    """SageMaker deletes a group of model packages, as its stack will ask, only when it is empty."""
+    pages = aws.sagemaker().get_paginator("list_model_packages")
+    for page in pages.paginate(ModelPackageGroupName=config.model_package_group):
+        for package in page["ModelPackageSummaryList"]:
+            aws.sagemaker().delete_model_package(ModelPackageName=package["ModelPackageArn"])
+
+
+def _delete_releases(config: EnvironmentConfig) -> None:
+    """The models and endpoint configs that retraining made, which no stack knows. Their artifacts are data."""
+    sagemaker, named = aws.sagemaker(), config.stage_name
+    for configs in sagemaker.get_paginator("list_endpoint_configs").paginate(NameContains=named):
+        for endpoint_config in configs["EndpointConfigs"]:
+            if _is_of(config, endpoint_config["EndpointConfigArn"]):
+                sagemaker.delete_endpoint_config(EndpointConfigName=endpoint_config["EndpointConfigName"])
+    for models in sagemaker.get_paginator("list_models").paginate(NameContains=named):
+        for model in models["Models"]:
+            if _is_of(config, model["ModelArn"]):
+                sagemaker.delete_model(ModelName=model["ModelName"])
+
+
+def _is_of(config: EnvironmentConfig, arn: str) -> bool:
+    """By its tags: `scones-dev-2-...` may be of `dev` or of `dev-2`."""
+    tags = {tag["Key"]: tag["Value"] for tag in aws.sagemaker().list_tags(ResourceArn=arn)["Tags"]}
+    return (tags.get("application"), tags.get("environment")) == ("scones-unlimited", config.name)
 
 
 def _delete_parameters(config: EnvironmentConfig) -> None:

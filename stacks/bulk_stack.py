@@ -190,7 +190,7 @@ class BulkStack(Stack):
                     self,
                     f"{name}Logs",
                     config=self._config,
-                    log_group_name=f"/aws/vendedlogs/states/{self._config.stage_name}-{name}",
+                    state_machine=f"{self._config.stage_name}-{name}",
                 ),
                 # ALL would cost more than the executions: the outcome of every image is in S3
                 level=sfn.LogLevel.ERROR,

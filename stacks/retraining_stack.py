@@ -79,7 +79,7 @@ class RetrainingStack(Stack):
                     self,
                     "RetrainingWorkflowLogs",
                     config=config,
-                    log_group_name=f"/aws/vendedlogs/states/{config.retraining_name}",
+                    state_machine=config.retraining_name,
                 ),
                 level=sfn.LogLevel.ALL,
                 include_execution_data=True,  # it holds no images

@@ -82,7 +82,7 @@ class WorkflowStack(Stack):
             "ClassificationWorkflowLogs",
             config=config,
             # This prefix keeps the account's resource policy for log delivery from outgrowing its limit
-            log_group_name=f"/aws/vendedlogs/states/{config.stage_name}-classification",
+            state_machine=f"{config.stage_name}-classification",
         )
         state_machine = sfn.StateMachine(
             self,

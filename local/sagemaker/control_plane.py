@@ -72,6 +72,9 @@ class ControlPlane:
     def describe_model(self, request: Record) -> Record:
         return self._find(self._models, "model", request["ModelName"])
 
+    def list_models(self, request: Record) -> Record:
+        return {"Models": self._summaries(self._models, request, "ModelName", "ModelArn")}
+
     def delete_model(self, request: Record) -> Record:
         self._find(self._models, "model", request["ModelName"])
         del self._models[request["ModelName"]]
@@ -85,6 +88,10 @@ class ControlPlane:
 
     def describe_endpoint_config(self, request: Record) -> Record:
         return self._find(self._endpoint_configs, "endpoint-config", request["EndpointConfigName"])
+
+    def list_endpoint_configs(self, request: Record) -> Record:
+        summaries = self._summaries(self._endpoint_configs, request, "EndpointConfigName", "EndpointConfigArn")
+        return {"EndpointConfigs": summaries}
 
     def delete_endpoint_config(self, request: Record) -> Record:
         self._find(self._endpoint_configs, "endpoint-config", request["EndpointConfigName"])
@@ -206,6 +213,8 @@ class ControlPlane:
     def delete_model_package_group(self, request: Record) -> Record:
         name = request["ModelPackageGroupName"]
         self._find(self._package_groups, "model-package-group", name)
+        if any(package["ModelPackageGroupName"] == name for package in self._packages.values()):
+            raise ApiError("ConflictException", f"Model package group {name} still contains model packages.")
         del self._package_groups[name]
         return {}
 
@@ -236,6 +245,10 @@ class ControlPlane:
     def update_model_package(self, request: Record) -> Record:
         self._package(request["ModelPackageArn"]).update(request)
         return {"ModelPackageArn": request["ModelPackageArn"]}
+
+    def delete_model_package(self, request: Record) -> Record:
+        del self._packages[self._package(request["ModelPackageName"])["ModelPackageArn"]]
+        return {}
 
     def list_model_packages(self, request: Record) -> Record:
         fields = ("ModelPackageGroupName", "ModelPackageVersion", "ModelPackageArn", "CreationTime")
@@ -272,14 +285,8 @@ class ControlPlane:
         return dict(self._find(self._training_jobs, "training-job", request["TrainingJobName"]))
 
     def list_training_jobs(self, request: Record) -> Record:
-        fields = ("TrainingJobName", "TrainingJobArn", "CreationTime", "TrainingJobStatus")
-        return {
-            "TrainingJobSummaries": [
-                {field: job[field] for field in fields}
-                for job in self._training_jobs.values()
-                if request.get("NameContains", "") in job["TrainingJobName"]
-            ]
-        }
+        fields = ("TrainingJobName", "TrainingJobArn", "TrainingJobStatus")
+        return {"TrainingJobSummaries": self._summaries(self._training_jobs, request, *fields)}
 
     def _train(self, name: str) -> None:
         job = self._training_jobs[name]
@@ -326,14 +333,8 @@ class ControlPlane:
         return dict(self._find(self._transform_jobs, "transform-job", request["TransformJobName"]))
 
     def list_transform_jobs(self, request: Record) -> Record:
-        fields = ("TransformJobName", "TransformJobArn", "CreationTime", "TransformJobStatus")
-        return {
-            "TransformJobSummaries": [
-                {field: job[field] for field in fields}
-                for job in self._transform_jobs.values()
-                if request.get("NameContains", "") in job["TransformJobName"]
-            ]
-        }
+        fields = ("TransformJobName", "TransformJobArn", "TransformJobStatus")
+        return {"TransformJobSummaries": self._summaries(self._transform_jobs, request, *fields)}
 
     def stop_transform_job(self, request: Record) -> Record:
         job = self._find(self._transform_jobs, "transform-job", request["TransformJobName"])
@@ -369,6 +370,15 @@ class ControlPlane:
                 if request["ResourceArn"] in record.values():
                     return {"Tags": record.get("Tags", [])}
         raise validation_error(f"Could not find {request['ResourceArn']!r}.")
+
+    @staticmethod
+    def _summaries(records: dict[str, Record], request: Record, *fields: str) -> list[Record]:
+        """What a list operation tells of those whose name, the first field, contains what the request asks for."""
+        return [
+            {field: record[field] for field in (*fields, "CreationTime")}
+            for name, record in records.items()
+            if request.get("NameContains", "") in name
+        ]
 
     def _add(self, records: dict[str, Record], kind: str, name: str, record: Record) -> str:
         arn = self._arn(kind, name)

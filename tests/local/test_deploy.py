@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import boto3
 import pytest
@@ -144,16 +145,41 @@ def test_what_is_destroyed_shows_as_new_in_the_diff(empty_cloud: LocalCloud, fir
     assert "[+] AWS::SageMaker::Endpoint" in run.stdout
 
 
+def release(environment: str) -> str:
+    """What a retraining run leaves that no stack knows, and a model that only has a similar name; its name."""
+    sagemaker, name = boto3.client("sagemaker"), f"scones-{environment}-retrained"
+    endpoint: Any = sagemaker.describe_endpoint(EndpointName=f"scones-{environment}")
+    config: Any = sagemaker.describe_endpoint_config(EndpointConfigName=endpoint["EndpointConfigName"])
+    like: Any = sagemaker.describe_model(ModelName=config["ProductionVariants"][0]["ModelName"])
+    for model, owner in ((name, environment), (f"{name}-of-another", f"{environment}-retrained")):
+        sagemaker.create_model(
+            ModelName=model,
+            PrimaryContainer=like["PrimaryContainer"],
+            ExecutionRoleArn=like["ExecutionRoleArn"],
+            Tags=[{"Key": "application", "Value": "scones-unlimited"}, {"Key": "environment", "Value": owner}],
+        )
+    group = sagemaker.create_model_package(ModelPackageGroupName=f"scones-{environment}", ModelPackageDescription="a")
+    assert f"/scones-{environment}/" in group["ModelPackageArn"]
+    return name
+
+
 def test_destroying_prod_keeps_its_data_until_that_is_asked_for(
     empty_cloud: LocalCloud, first_deployments: dict[str, str]
 ) -> None:
     bucket = bucket_of("prod")
+    released = release("prod")
     said = succeeded(ops(empty_cloud, "destroy", "--env", "prod", "--yes"))
+    models = boto3.client("sagemaker").list_models(NameContains="scones-prod-")["Models"]
+    assert [model["ModelName"] for model in models] == [f"{released}-of-another"]
     assert {name for name in stack_names() if name.startswith("scones-prod-")} == {"scones-prod-Data"}
     assert f"prod/Data with s3://{bucket}" in said
     assert "python -m ops destroy --env prod --data" in said
-    assert "aws logs delete-log-group --log-group-name /aws/vendedlogs/states/scones-prod-classification" in said
+    assert "aws logs delete-log-group --log-group-name /aws/vendedlogs/states/scones-prod-classification-" in said
     assert boto3.client("s3").list_objects_v2(Bucket=bucket, Prefix="models/")["KeyCount"] > 0
+
+    # What was kept, the log groups among it, does not stand in the way of the next one
+    assert "data_prep: skipped" in succeeded(ops(empty_cloud, "deploy", "--env", "prod"))
+    assert bucket_of("prod") == bucket
 
     succeeded(ops(empty_cloud, "destroy", "--env", "prod", "--data", "--yes"))
     assert not [name for name in stack_names() if name.startswith("scones-prod-")]
