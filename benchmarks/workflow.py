@@ -20,13 +20,15 @@ import boto3
 from rich.console import Console
 from rich.table import Table
 
-from local import demonstration, deployment
+from local import deployment
 from local.cloud import LocalCloud
 from local.demonstration import Environment, labelled_images
 from ops import counts
 from stacks.config import PROJECT_ROOT, load_environment
 
 COUNTED_IMAGES = 40
+TIMEOUT_SECONDS = 3600
+COLUMNS = ("workflow", "images", "s", "ms/image", "state bytes/image", "events/image", "emulator MB afterwards")
 
 
 def main() -> None:
@@ -35,20 +37,18 @@ def main() -> None:
     parser.add_argument("--bulk", default="1000,10000", help="images of a bulk execution")
     arguments = parser.parse_args()
     inline, bulk = ([int(n) for n in text.split(",") if n] for text in (arguments.sizes, arguments.bulk))
-    demonstration.TIMEOUT_SECONDS = 3600
-    with deployed() as (environment, test_keys):
+    table = Table(*COLUMNS, box=None, pad_edge=False)
+    with deployed() as (cloud, environment, test_keys):
         keys = confident_keys(environment, test_keys)
-        rows = [run_inline(environment, keys, size) for size in inline]
-        rows += [run_bulk(environment, keys, size) for size in bulk]
+        for run, sizes in ((run_inline, inline), (run_bulk, bulk)):
+            for size in sizes:
+                table.add_row(*run(environment, keys, size), f"{megabytes(cloud.emulator.pid):.0f}")
         counts.COUNTS.write_text(f"{json.dumps(measure_counts(environment, keys), indent=2)}\n", encoding="utf-8")
-    table = Table("workflow", "images", "s", "ms/image", "state bytes/image", "events/image", box=None, pad_edge=False)
-    for row in rows:
-        table.add_row(*row)
     Console().print(table)
 
 
 @contextlib.contextmanager
-def deployed() -> Iterator[tuple[Environment, list[str]]]:
+def deployed() -> Iterator[tuple[LocalCloud, Environment, list[str]]]:
     """The dev environment with a model that was trained on drawn images, IAM enforced."""
     with tempfile.TemporaryDirectory() as folder:
         directory = Path(folder)
@@ -68,7 +68,7 @@ def deployed() -> Iterator[tuple[Environment, list[str]]]:
             cloud.enforce_iam()
             environment = Environment.deployed(load_environment("dev"))
             images = labelled_images(dataset, environment.config.classes, at_most=80)
-            yield environment, [image.key for image in images]
+            yield cloud, environment, [image.key for image in images]
         finally:
             LocalCloud.stop_running(directory / "cloud")
 
@@ -103,7 +103,9 @@ def run_inline(environment: Environment, keys: list[str], size: int) -> tuple[st
 def run_bulk(environment: Environment, keys: list[str], size: int) -> tuple[str, ...]:
     prefix = f"scheduled/bulk-{size}/"
     copies(environment, keys, prefix, size)
-    execution = environment.execute({"s3_prefix": prefix}, state_machine_arn=environment.distributed_map_arn)
+    execution = environment.execute(
+        {"s3_prefix": prefix}, state_machine_arn=environment.distributed_map_arn, timeout_seconds=TIMEOUT_SECONDS
+    )
     if execution.counts["ACCEPTED"] != size:
         raise SystemExit(f"{execution.counts} of {size} images: {execution.error}")
     states = boto3.client("stepfunctions")
@@ -126,6 +128,12 @@ def row(name: str, size: int, seconds: float, arn: str, children: list[str]) -> 
         f"{largest / in_one:,.0f}",
         f"{sum(map(len, events)) / size:.1f}",
     )
+
+
+def megabytes(pid: int) -> float:
+    """Resident memory of a process; the emulator keeps every object and every history in it."""
+    kilobytes = subprocess.run(["ps", "-o", "rss=", "-p", str(pid)], capture_output=True, text=True, check=True).stdout
+    return int(kilobytes) / 1000
 
 
 def measure_counts(environment: Environment, keys: list[str]) -> dict[str, dict[str, object]]:

@@ -99,7 +99,7 @@ def drift(
 
     Uses the local cloud that runs, if there is one.
     """
-    config = load_environment(env)
+    config = _environment(env)
     if LocalCloud.is_running():
         cloud, _ = _running(env)
         _tell_of_drift(cloud, config)
@@ -141,7 +141,7 @@ def all_(
     keep: Annotated[bool, typer.Option(help="Leave the local cloud running at the end.")] = False,
 ) -> None:
     """All of it: start, build data, deploy, train, classify, stop."""
-    config = load_environment(env)
+    config = _environment(env)
     started = time.monotonic()
     try:
         cloud = _everything_deployed(config, archive)
@@ -150,6 +150,17 @@ def all_(
     finally:
         if not keep:
             LocalCloud.stop_running()
+
+
+def _environment(name: str) -> EnvironmentConfig:
+    """Raises LocalCloudError for what only AWS can run."""
+    config = load_environment(name)
+    if config.endpoint.kind != "realtime":
+        raise LocalCloudError(
+            f"environment {name!r} has a {config.endpoint.kind} endpoint, and the local cloud runs realtime ones only: "
+            f"deploy it to AWS, or set endpoint.kind to realtime in cdk.json for the local run"
+        )
+    return config
 
 
 def _everything_deployed(config: EnvironmentConfig, archive: Path | None) -> LocalCloud:
@@ -331,9 +342,9 @@ def _report(
 
 
 def _running(env: str) -> tuple[LocalCloud, EnvironmentConfig]:
-    cloud = LocalCloud.running()
+    config, cloud = _environment(env), LocalCloud.running()
     cloud.use()
-    return cloud, load_environment(env)
+    return cloud, config
 
 
 @contextlib.contextmanager

@@ -81,12 +81,14 @@ class Environment:
         items = [{"image_data": "", "s3_bucket": self.bucket, "s3_key": key} for key in keys]
         return self.execute({"images": items})
 
-    def execute(self, execution_input: Any, *, state_machine_arn: str = "") -> Execution:
+    def execute(
+        self, execution_input: Any, *, state_machine_arn: str = "", timeout_seconds: float = TIMEOUT_SECONDS
+    ) -> Execution:
         """One execution with any input, followed to its end; of the inline workflow unless told otherwise."""
         arn = boto3.client("stepfunctions").start_execution(
             stateMachineArn=state_machine_arn or self.state_machine_arn, input=json.dumps(execution_input)
         )["executionArn"]
-        return self.follow(arn)
+        return self.follow(arn, timeout_seconds=timeout_seconds)
 
     def classify_upload(self, name: str, data: bytes) -> Execution:
         """Upload an image below incoming/ and follow the execution that this starts."""
@@ -105,14 +107,14 @@ class Environment:
 
         return self.follow(wait_for(started, f"an execution started by the upload of {key}"))
 
-    def follow(self, execution_arn: str) -> Execution:
+    def follow(self, execution_arn: str, *, timeout_seconds: float = TIMEOUT_SECONDS) -> Execution:
         """Wait for the end of an execution and read its manifest."""
 
         def ended() -> dict[str, Any] | None:
             described = boto3.client("stepfunctions").describe_execution(executionArn=execution_arn)
             return None if described["status"] == "RUNNING" else dict(described)
 
-        described = wait_for(ended, f"the end of {execution_arn}")
+        described = wait_for(ended, f"the end of {execution_arn}", timeout_seconds=timeout_seconds)
         key = f"{prefixes.MANIFESTS}{described['name']}.json"
         s3 = boto3.client("s3")
         manifest = {}

@@ -43,22 +43,23 @@ class Deployment:
 def deployment(config: EnvironmentConfig) -> Deployment:
     """Find the environment by its stacks' outputs; raises OpsError if it is not deployed."""
     return Deployment(
-        bucket=_output(config, "Data", "BucketName"),
-        state_machine_arn=_output(config, "Workflow", "StateMachineArn"),
+        bucket=output(config, "Data", "BucketName"),
+        state_machine_arn=output(config, "Workflow", "StateMachineArn"),
     )
 
 
 def bucket(config: EnvironmentConfig) -> str:
     """The environment's bucket, which is there before and after everything else; raises OpsError."""
-    return _output(config, "Data", "BucketName")
+    return output(config, "Data", "BucketName")
 
 
 def retraining_machine(config: EnvironmentConfig) -> str:
     """ARN of the environment's retraining workflow; raises OpsError if it is not deployed."""
-    return _output(config, "Retraining", "StateMachineArn")
+    return output(config, "Retraining", "StateMachineArn")
 
 
-def _output(config: EnvironmentConfig, stack: str, key: str) -> str:
+def output(config: EnvironmentConfig, stack: str, key: str) -> str:
+    """One output of one stack; raises OpsError if it is not there."""
     name = f"{config.stage_name}-{stack}"
     client = cloudformation()
     try:

@@ -4,12 +4,12 @@ import json
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated
 
 import boto3
 import typer
 
-from ops import counts, templates
+from ops import aws, counts, templates
 from ops.cost import Assumptions, Deployment, Way, load_prices, ways
 from ops.errors import OpsError
 from stacks.config import load_environment
@@ -62,12 +62,13 @@ def bulk(
     config = load_environment(env)
     is_list = prefix.startswith("bulk/")
     if is_list:
-        if way not in {"", "distributed-map"}:
-            raise OpsError(f"{prefix} is a list of images, which only the Distributed Map takes")
-        name, execution_input = NAMES["distributed-map"], {"manifest_key": prefix}
-        typer.echo(f"Distributed Map: the only way that takes a list of images, {prefix}")
+        takes_it = "batch-transform" if prefix.endswith(".manifest") else "distributed-map"
+        if way not in {"", takes_it}:
+            raise OpsError(f"{prefix} is a list of images that only --way {takes_it} takes, not {way}")
+        name, execution_input = NAMES[takes_it], {"manifest_key": prefix}
+        typer.echo(f"{name}: the only way that takes such a list of images, {prefix}")
     else:
-        bucket = _output(config.stage_name, "Data", "BucketName")
+        bucket = aws.bucket(config)
         images = _count(bucket, prefix)
         if not images:
             raise OpsError(f"there is no image below s3://{bucket}/{prefix}")
@@ -85,14 +86,9 @@ def bulk(
             execution_input["s3_bucket"] = bucket
     if dry_run:
         return
-    arn = _output(config.stage_name, *_STATE_MACHINES[name])
+    arn = aws.output(config, *_STATE_MACHINES[name])
     started = boto3.client("stepfunctions").start_execution(stateMachineArn=arn, input=json.dumps(execution_input))
     typer.echo(started["executionArn"])
-
-
-def _output(stage_name: str, stack: str, key: str) -> str:
-    stacks: Any = boto3.client("cloudformation").describe_stacks(StackName=f"{stage_name}-{stack}")["Stacks"]
-    return str(next(output["OutputValue"] for output in stacks[0]["Outputs"] if output["OutputKey"] == key))
 
 
 def _count(bucket: str, prefix: str) -> int:

@@ -168,7 +168,7 @@ def ways(
 
     def of_a_batch(seconds_per_image: float) -> dict[str, float]:
         """An image's part of its Express child: its start, its request and its time."""
-        gb_seconds = assume.express_gb * seconds_per_image / config.bulk.images_at_once
+        gb_seconds = assume.express_gb * seconds_per_image / config.bulk_images_at_once
         return {
             "states.transition": 1 / batch,
             "states.express_request": 1 / batch,

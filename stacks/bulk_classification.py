@@ -1,7 +1,8 @@
 """The bulk workflows as Step Functions definitions (JSONata): millions of images, with bounded memory and concurrency.
 
 Distributed Map:  WhichInput? -> ClassifyPrefix | ClassifyCsv | ClassifyJsonLines | ClassifyInventory
-Batch Transform:  WhichInput? -> TransformImages (a SageMaker job) -> CollectPredictions
+Batch Transform:  WhichInput? -> ReadEndpoint -> ReadEndpointConfig -> TransformImages (a SageMaker job)
+                  -> WhichPredictions? -> CollectPredictions | CollectListed
 Both:             -> Summarize -> NotifyOperators -> AllAccepted? -> InferencesRejected | InferencesFailed
 
 A Distributed Map hands batches of items to Express children. Each image of a batch goes through the steps of
@@ -17,10 +18,11 @@ from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_sns as sns
 from aws_cdk import aws_stepfunctions as sfn
+from aws_cdk import aws_stepfunctions_tasks as tasks
 from constructs import Construct
 
 from stacks import prefixes
-from stacks.config import BulkConfig
+from stacks.config import EnvironmentConfig
 from stacks.local_storage import volume_key
 from stacks.states import (
     fail_by_counts,
@@ -47,13 +49,12 @@ _IMAGE_PREFIXES = "|".join(p.rstrip("/") for p in (prefixes.INCOMING, prefixes.S
 
 
 # A job that failed is described as JSON in Cause; a job that could not be created has a text there
-_JOB_FAILURE = jsonata("""{
-  's3_prefix': $states.context.Execution.Input.s3_prefix,
+_JOB_FAILURE = jsonata("""$merge([$states.context.Execution.Input, {
   'job_failure': $substring(
     $contains($states.input.Cause, '"FailureReason"')
       ? $parse($states.input.Cause).FailureReason : $states.input.Cause,
     0, 200)
-}""")
+}])""")
 
 
 @dataclass(frozen=True)
@@ -128,8 +129,7 @@ def manifests(bucket: s3.IBucket) -> list[Source]:
 def distributed_map_workflow(
     scope: Construct,
     *,
-    environment: str,
-    bulk: BulkConfig,
+    config: EnvironmentConfig,
     find_predictions: lambda_.IFunction,
     steps: Mapping[str, lambda_.IFunction],
     summarize: lambda_.IFunction,
@@ -141,9 +141,9 @@ def distributed_map_workflow(
     Input: `{"s3_prefix": "incoming/..."}` or `{"manifest_key": "bulk/....csv"}` (`.jsonl`, `.../manifest.json`).
     """
     sources = [listing(bucket, name="ClassifyPrefix"), *manifests(bucket)]
-    broken = workflow_broken(scope, environment=environment, alert_topic=alert_topic)
+    broken = workflow_broken(scope, environment=config.name, alert_topic=alert_topic)
     report = _report(
-        scope, environment=environment, summarize=summarize, bucket=bucket, alert_topic=alert_topic, broken=broken
+        scope, environment=config.name, summarize=summarize, bucket=bucket, alert_topic=alert_topic, broken=broken
     )
     which_input = _which_input(
         scope,
@@ -159,7 +159,7 @@ def distributed_map_workflow(
             "Images",
             state_name=f"{source.name}: Images",
             items=sfn.ProvideItems.jsonata("{% [$states.input.pending] %}"),
-            max_concurrency=bulk.images_at_once,
+            max_concurrency=config.bulk_images_at_once,
             outputs="{% [$append($states.input.done, $states.result)] %}",
         ).item_processor(outcome_of_image(states, steps=steps, suffix=f" ({source.name})"))
         find = invoke(
@@ -173,19 +173,38 @@ def distributed_map_workflow(
         # It only saves work: without it every image is classified, and no prediction is overwritten
         find.add_catch(classify, outputs={"pending": items, "done": []})
         distributed = _distributed_map(
-            states, source=source, bulk=bulk, bucket=bucket, child=find.next(classify), report=report, broken=broken
+            states, source=source, config=config, bucket=bucket, child=find.next(classify), report=report, broken=broken
         )
         which_input.when(sfn.Condition.jsonata(f"{{% {source.condition} %}}"), distributed)
     return which_input
 
 
+def transformed(bucket: s3.IBucket) -> list[Source]:
+    """What a transform job has answered: all objects below a prefix, or those of its manifest file."""
+    output = f"'{prefixes.TRANSFORMS}' & $states.context.Execution.Name & '/'"
+
+    def answer(path: str) -> str:
+        """Where the answer lies, and why the job may have left none."""
+        return f", 'transform_output': {output} & {path} & '.out', 'job_failure': $states.input.job_failure"
+
+    prefix = "$states.input.s3_prefix"
+    below = listing(bucket, name="CollectPredictions", more=answer(f"$substring({_ITEM}.Key, $length({prefix}))"))
+    folder = prefixes.BULK.rstrip("/")
+    listed = Source(
+        name="CollectListed",
+        condition=f"$contains({_of_input('manifest_key')}, /^{folder}\\/.*\\.manifest$/)",
+        reader=sfn.S3JsonItemReader(bucket=bucket, key="{% $states.input.manifest_key %}"),
+        selector=f"{{'image_data': '', 's3_bucket': '{bucket.bucket_name}', 's3_key': {_ITEM}{answer(_ITEM)}}}",
+        # The first member is no path, but what all paths begin with: the bucket, so that they are keys
+        batch="[$states.input.Items[$type(s3_key) = 'string']]",
+    )
+    return [below, listed]
+
+
 def batch_transform_workflow(
     scope: Construct,
     *,
-    environment: str,
-    stage_name: str,
-    bulk: BulkConfig,
-    model_name: str,
+    config: EnvironmentConfig,
     read_transform_output: lambda_.IFunction,
     filter_confidence: lambda_.IFunction,
     summarize: lambda_.IFunction,
@@ -194,17 +213,104 @@ def batch_transform_workflow(
 ) -> sfn.IChainable:
     """Classify with a job that has instances of its own, then filter its answers as the endpoint's are filtered.
 
-    Input: `{"s3_prefix": "incoming/.../"}`; it ends with a slash, as the outputs are named by what follows it.
+    Input: `{"s3_prefix": "incoming/.../"}`; it ends with a slash, as the outputs are named by what follows it. Or
+    `{"manifest_key": "bulk/....manifest"}`, a list as SageMaker takes it: `[{"prefix": "s3://BUCKET/"}, key, ...]`.
     """
-    # Names of jobs take letters, digits and hyphens, at most 63
-    job_name = f"$substring('{stage_name}-' & $replace($states.context.Execution.Name, /[^a-zA-Z0-9]/, '-'), 0, 63)"
-    output = f"'{prefixes.TRANSFORMS}' & $states.context.Execution.Name & '/'"
-    source = listing(
-        bucket,
-        name="CollectPredictions",
-        more=f""", 'transform_output': {output} & $substring({_ITEM}.Key, $length($states.input.s3_prefix)) & '.out',
-          'job_failure': $states.input.job_failure""",
+    broken = workflow_broken(scope, environment=config.name, alert_topic=alert_topic)
+    report = _report(
+        scope, environment=config.name, summarize=summarize, bucket=bucket, alert_topic=alert_topic, broken=broken
     )
+    below, listed = transformed(bucket)
+    collect = sfn.Choice.jsonata(scope, "WhichPredictions?")
+    for source in (below, listed):
+        states = Construct(scope, source.name)
+        child = sfn.Map.jsonata(
+            states,
+            "Images",
+            state_name=f"{source.name}: Images",
+            items=sfn.ProvideItems.jsonata(jsonata(source.batch)),
+            max_concurrency=config.bulk_images_at_once,
+        ).item_processor(
+            outcome_of_image(
+                states,
+                steps={"ReadTransformOutput": read_transform_output, "FilterConfidence": filter_confidence},
+                suffix=f" ({source.name})",
+            )
+        )
+        distributed = _distributed_map(
+            states, source=source, config=config, bucket=bucket, child=child, report=report, broken=broken
+        )
+        if source is listed:
+            collect.when(sfn.Condition.jsonata("{% $exists($states.input.manifest_key) %}"), distributed)
+        else:
+            collect.otherwise(distributed)
+    transform = _transform_job(scope, config=config, bucket=bucket)
+    failed = sfn.Pass.jsonata(
+        scope, "JobFailed", comment="The images that have no output are told why", outputs=_JOB_FAILURE
+    )
+    transform.add_catch(failed.next(collect), errors=["States.TaskFailed"])
+    transform.next(collect)
+    served = _served_model(scope, config=config, then=transform, broken=broken)
+    folder = f"{below.condition} and $substring({_of_input('s3_prefix')}, -1) = '/'"
+    which_input = _which_input(
+        scope,
+        bucket,
+        f"s3_prefix must start with {_IMAGE_PREFIXES} and end with a slash; manifest_key with {prefixes.BULK}, and end "
+        "with .manifest",
+    )
+    return which_input.when(sfn.Condition.jsonata(f"{{% ({folder}) or {listed.condition} %}}"), served)
+
+
+def _served_model(
+    scope: Construct, *, config: EnvironmentConfig, then: sfn.IChainable, broken: sfn.State
+) -> sfn.TaskStateBase:
+    """The name of the model that the endpoint serves now, as `model`: a release may have changed it meanwhile.
+
+    While the endpoint is being updated this is what it served before, as the update may still end there.
+    """
+    endpoint = tasks.CallAwsService.jsonata(
+        scope,
+        "ReadEndpoint",
+        service="sagemaker",
+        action="describeEndpoint",
+        parameters={"EndpointName": config.endpoint_name},
+        iam_resources=[sagemaker_arn("endpoint", config.endpoint_name)],
+        outputs=jsonata("$merge([$states.input, {'endpoint_config': $states.result.EndpointConfigName}])"),
+        task_timeout=sfn.Timeout.duration(Duration.seconds(60)),
+    )
+    endpoint_config = tasks.CallAwsService.jsonata(
+        scope,
+        "ReadEndpointConfig",
+        service="sagemaker",
+        action="describeEndpointConfig",
+        parameters={"EndpointConfigName": "{% $states.input.endpoint_config %}"},
+        iam_resources=[sagemaker_arn("endpoint-config", "*")],
+        outputs=jsonata("$merge([$states.input, {'model': $states.result.ProductionVariants[0].ModelName}])"),
+        task_timeout=sfn.Timeout.duration(Duration.seconds(60)),
+    )
+    unknown = jsonata(f"""{{
+      'Error': 'ServedModelUnknownError',
+      'Cause': 'Batch Transform takes the model that endpoint {config.endpoint_name} serves, which cannot be read ('
+        & $states.errorOutput.Error & ': ' & $states.errorOutput.Cause & '): deploy the model stack again'
+    }}""")
+    for state in (endpoint, endpoint_config):
+        retry(state, ["States.TaskFailed"])
+        state.add_catch(broken, outputs=unknown)
+    endpoint.next(endpoint_config).next(then)
+    return endpoint
+
+
+def sagemaker_arn(resource: str, name: str) -> str:
+    return f"arn:{Aws.PARTITION}:sagemaker:{Aws.REGION}:{Aws.ACCOUNT_ID}:{resource}/{name}"
+
+
+def _transform_job(scope: Construct, *, config: EnvironmentConfig, bucket: s3.IBucket) -> sfn.CustomState:
+    """A SageMaker job of the model `model`, followed to its end."""
+    # Names of jobs take letters, digits and hyphens, at most 63, and no name twice: not even after a redrive
+    job_name = f"""$substring('{config.stage_name}-'
+      & ($states.context.Execution.RedriveCount > 0 ? 'r' & $states.context.Execution.RedriveCount & '-' : '')
+      & $replace($states.context.Execution.Name, /[^a-zA-Z0-9]/, '-'), 0, 63)"""
+    is_list = "$exists($states.input.manifest_key)"
     key_arn = bucket.encryption_key.key_arn if bucket.encryption_key else ""
     transform = sfn.CustomState(
         scope,
@@ -216,15 +322,18 @@ def batch_transform_workflow(
             "Resource": f"arn:{Aws.PARTITION}:states:::sagemaker:createTransformJob.sync",
             "Arguments": {
                 "TransformJobName": jsonata(job_name),
-                "ModelName": model_name,
+                "ModelName": "{% $states.input.model %}",
                 "BatchStrategy": "SingleRecord",
                 "MaxPayloadInMB": 6,
                 "TransformInput": {
                     "ContentType": "application/x-image",
                     "DataSource": {
                         "S3DataSource": {
-                            "S3DataType": "S3Prefix",
-                            "S3Uri": jsonata(f"'s3://{bucket.bucket_name}/' & $states.input.s3_prefix"),
+                            "S3DataType": jsonata(f"{is_list} ? 'ManifestFile' : 'S3Prefix'"),
+                            "S3Uri": jsonata(
+                                f"'s3://{bucket.bucket_name}/' & "
+                                f"({is_list} ? $states.input.manifest_key : $states.input.s3_prefix)"
+                            ),
                         }
                     },
                 },
@@ -237,35 +346,17 @@ def batch_transform_workflow(
                     **({"KmsKeyId": key_arn} if key_arn else {}),
                 },
                 "TransformResources": {
-                    "InstanceType": bulk.transform_instance_type,
-                    "InstanceCount": bulk.transform_instance_count,
-                    **volume_key(bulk.transform_instance_type, key_arn),
+                    "InstanceType": config.bulk.transform_instance_type,
+                    "InstanceCount": config.bulk.transform_instance_count,
+                    **volume_key(config.bulk.transform_instance_type, key_arn),
                 },
                 "Tags": [
                     {"Key": "application", "Value": "scones-unlimited"},
-                    {"Key": "environment", "Value": environment},
+                    {"Key": "environment", "Value": config.name},
                 ],
             },
             "Output": "{% $states.input %}",
         },
-    )
-    broken = workflow_broken(scope, environment=environment, alert_topic=alert_topic)
-    report = _report(
-        scope, environment=environment, summarize=summarize, bucket=bucket, alert_topic=alert_topic, broken=broken
-    )
-    states = Construct(scope, source.name)
-    child = sfn.Map.jsonata(
-        states,
-        "Images",
-        items=sfn.ProvideItems.jsonata(jsonata(source.batch)),
-        max_concurrency=bulk.images_at_once,
-    ).item_processor(
-        outcome_of_image(
-            states, steps={"ReadTransformOutput": read_transform_output, "FilterConfidence": filter_confidence}
-        )
-    )
-    collect = _distributed_map(
-        states, source=source, bulk=bulk, bucket=bucket, child=child, report=report, broken=broken
     )
     transform.add_retry(
         errors=["SageMaker.AmazonSageMakerException", "SageMaker.ResourceLimitExceededException"],
@@ -273,15 +364,7 @@ def batch_transform_workflow(
         max_attempts=3,
         backoff_rate=2,
     )
-    failed = sfn.Pass.jsonata(
-        scope, "JobFailed", comment="The images that have no output are told why", outputs=_JOB_FAILURE
-    )
-    transform.add_catch(failed.next(collect), errors=["States.TaskFailed"])
-    transform.next(collect)
-    return _which_input(scope, bucket, f"s3_prefix must start with {_IMAGE_PREFIXES} and end with a slash").when(
-        sfn.Condition.jsonata(f"{{% {source.condition} and $substring({_of_input('s3_prefix')}, -1) = '/' %}}"),
-        transform,
-    )
+    return transform
 
 
 def _which_input(scope: Construct, bucket: s3.IBucket, explanation: str) -> sfn.Choice:
@@ -310,7 +393,7 @@ def _distributed_map(
     scope: Construct,
     *,
     source: Source,
-    bulk: BulkConfig,
+    config: EnvironmentConfig,
     bucket: s3.IBucket,
     child: sfn.IChainable,
     report: sfn.State,
@@ -324,8 +407,8 @@ def _distributed_map(
         map_execution_type=sfn.StateMachineType.EXPRESS,
         item_reader=source.reader,
         jsonata_item_selector=jsonata(source.selector),
-        item_batcher=sfn.ItemBatcher(max_items_per_batch=bulk.batch_size),
-        max_concurrency=bulk.concurrency // bulk.images_at_once,
+        item_batcher=sfn.ItemBatcher(max_items_per_batch=config.bulk.batch_size),
+        max_concurrency=config.bulk_concurrency // config.bulk_images_at_once,
         tolerated_failure_percentage=TOLERATED_FAILURE_PERCENTAGE,
         result_writer_v2=sfn.ResultWriterV2(
             bucket=bucket,

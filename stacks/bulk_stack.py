@@ -13,7 +13,12 @@ from aws_cdk import aws_stepfunctions as sfn
 from constructs import Construct
 
 from stacks import prefixes
-from stacks.bulk_classification import SUMMARY_TIMEOUT, batch_transform_workflow, distributed_map_workflow
+from stacks.bulk_classification import (
+    SUMMARY_TIMEOUT,
+    batch_transform_workflow,
+    distributed_map_workflow,
+    sagemaker_arn,
+)
 from stacks.config import EnvironmentConfig
 from stacks.dead_letter_queue import DeadLetterQueue
 from stacks.findings import accept
@@ -34,7 +39,6 @@ class BulkStack(Stack):
         config: EnvironmentConfig,
         bucket: s3.IBucket,
         alert_topic: sns.ITopic,
-        model_name: str,
         steps: Mapping[str, lambda_.IFunction],
     ) -> None:
         super().__init__(scope, construct_id, description=f"Scones Unlimited {config.name}: bulk workflows")
@@ -60,8 +64,7 @@ class BulkStack(Stack):
             "DistributedMap",
             distributed_map_workflow(
                 Construct(self, "DistributedMapStates"),
-                environment=config.name,
-                bulk=config.bulk,
+                config=config,
                 find_predictions=find_predictions,
                 steps=steps,
                 summarize=summarize,
@@ -71,19 +74,15 @@ class BulkStack(Stack):
             functions=[find_predictions, *steps.values(), summarize],
             statements=[iam.PolicyStatement(actions=["s3:GetObject"], resources=self._objects(prefixes.BULK))],
         )
-        jobs = self.format_arn(service="sagemaker", resource="transform-job", resource_name=f"{config.stage_name}-*")
+        jobs = sagemaker_arn("transform-job", f"{config.stage_name}-*")
         finished = self.format_arn(
             service="events", resource="rule", resource_name="StepFunctionsGetEventsForSageMakerTransformJobsRule"
         )
-        model = self.format_arn(service="sagemaker", resource="model", resource_name=model_name)
         batch_transform = self._state_machine(
             "BatchTransform",
             batch_transform_workflow(
                 Construct(self, "BatchTransformStates"),
-                environment=config.name,
-                stage_name=config.stage_name,
-                bulk=config.bulk,
-                model_name=model_name,
+                config=config,
                 read_transform_output=read_transform_output,
                 filter_confidence=steps["FilterConfidence"],
                 summarize=summarize,
@@ -92,8 +91,16 @@ class BulkStack(Stack):
             ),
             functions=[read_transform_output, steps["FilterConfidence"], summarize],
             statements=[
+                iam.PolicyStatement(
+                    actions=["sagemaker:DescribeEndpoint"], resources=[sagemaker_arn("endpoint", config.endpoint_name)]
+                ),
+                # CloudFormation and the releases name their endpoint configs
+                iam.PolicyStatement(
+                    actions=["sagemaker:DescribeEndpointConfig"], resources=[sagemaker_arn("endpoint-config", "*")]
+                ),
+                iam.PolicyStatement(actions=["s3:GetObject"], resources=self._objects(prefixes.BULK)),
                 # https://docs.aws.amazon.com/step-functions/latest/dg/sagemaker-iam.html
-                iam.PolicyStatement(actions=["sagemaker:CreateTransformJob"], resources=[jobs, model]),
+                iam.PolicyStatement(actions=["sagemaker:CreateTransformJob"], resources=[jobs]),
                 iam.PolicyStatement(
                     actions=[
                         "sagemaker:AddTags",

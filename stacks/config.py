@@ -45,6 +45,8 @@ class EndpointConfig(_Section):
     max_update_latency_ms: Annotated[int, Field(ge=1)] = 1000
     max_instance_count: Annotated[int, Field(ge=1, le=100)] | None = None
     invocations_per_instance: Annotated[int, Field(ge=1)] = 1000
+    # At a time: what keeps an ml.m5.large busy. More of them would only wait in its queue
+    requests_per_instance: Annotated[int, Field(ge=1, le=100)] = 10
 
     @field_validator("max_instance_count")
     @classmethod
@@ -54,6 +56,19 @@ class EndpointConfig(_Section):
         if value is not None and info.data.get("kind") == "serverless":
             raise ValueError("a serverless endpoint has no instances to scale: leave it out")
         return value
+
+    @property
+    def capacity(self) -> int:
+        """Requests at a time, with the instances that are always there."""
+        return self._requests_at_a_time(self.instance_count)
+
+    @property
+    def largest_capacity(self) -> int:
+        """Requests at a time, with all the instances that scaling adds."""
+        return self._requests_at_a_time(self.max_instance_count or self.instance_count)
+
+    def _requests_at_a_time(self, instances: int) -> int:
+        return self.serverless_max_concurrency if self.kind == "serverless" else instances * self.requests_per_instance
 
 
 class TrainingConfig(_Section):
@@ -70,17 +85,12 @@ class TrainingConfig(_Section):
 class BulkConfig(_Section):
     """The workflows for many images."""
 
-    # Images at a time, over all batches: ten keep one ml.m5.large busy
-    concurrency: Annotated[int, Field(ge=1, le=1000)] = 10
+    # Images at a time, over all batches; none: what the endpoint takes (EnvironmentConfig.bulk_concurrency)
+    concurrency: Annotated[int, Field(ge=1, le=1000)] | None = None
     # Items of one child execution; its input and its outcomes must fit into a state
     batch_size: Annotated[int, Field(ge=1, le=100)] = 100
     transform_instance_type: InstanceType = "ml.m5.large"
     transform_instance_count: Annotated[int, Field(ge=1, le=100)] = 1
-
-    @property
-    def images_at_once(self) -> int:
-        """Images of one batch at a time: an Express child is paid by its duration, and ends after five minutes."""
-        return min(5, self.concurrency)
 
 
 class ScheduleConfig(_Section):
@@ -89,6 +99,13 @@ class ScheduleConfig(_Section):
     expression: Annotated[str, StringConstraints(pattern=r"^(rate|cron)\(.+\)$")]
     prefix: Annotated[str, StringConstraints(pattern=r"^(incoming|scheduled)/.*$")] = "scheduled/"
     workflow: Literal["inline", "distributed-map", "batch-transform"] = "inline"
+
+    @field_validator("workflow")
+    @classmethod
+    def _takes_the_prefix(cls, value: str, info: ValidationInfo) -> str:
+        if value == "batch-transform" and not info.data.get("prefix", "/").endswith("/"):
+            raise ValueError("needs a schedule.prefix that ends with a slash")
+        return value
 
 
 class RetrainingConfig(_Section):
@@ -128,14 +145,14 @@ class EnvironmentConfig(_Section):
     confidence_threshold: Annotated[float, Field(gt=0, le=1)] = 0.90
     endpoint: EndpointConfig = EndpointConfig()
     map_concurrency: Annotated[int, Field(ge=1, le=40)] = 10
+    # Of each function. Lambda keeps at least 100 of an account's concurrency unreserved, and new accounts have 10
+    function_concurrency: Annotated[int, Field(ge=1, le=1000)] | None = None
     bulk: BulkConfig = BulkConfig()
     alert_email: Annotated[str, StringConstraints(pattern=r"^[^@\s]+@[^@\s]+\.[^@\s]+$")] | None = None
     github_repository: Annotated[str, StringConstraints(pattern=r"^[\w.-]+/[\w.-]+$")] | None = None
     log_retention_days: LogRetentionDays = 30
     customer_managed_key: bool = False
     access_logging: bool = False
-    # Of each function. Lambda keeps at least 100 of an account's concurrency unreserved, and new accounts have 10
-    function_concurrency: Annotated[int, Field(ge=1, le=1000)] | None = None
     removal_policy: Literal["retain", "destroy"] = "retain"
     schedule: ScheduleConfig | None = None
     training: TrainingConfig = TrainingConfig()
@@ -153,6 +170,41 @@ class EnvironmentConfig(_Section):
         if len(set(value)) != len(value):
             raise ValueError("must name each class once")
         return value
+
+    @field_validator("bulk")
+    @classmethod
+    def _within_capacity(cls, value: BulkConfig, info: ValidationInfo) -> BulkConfig:
+        wanted, endpoint = value.concurrency, info.data.get("endpoint")
+        if wanted is None or endpoint is None:
+            return value
+        if wanted > endpoint.largest_capacity:
+            limit = (
+                "endpoint.serverless_max_concurrency"
+                if endpoint.kind == "serverless"
+                else "the endpoint's instances (max_instance_count, or else instance_count) x requests_per_instance"
+            )
+            raise ValueError(
+                f"concurrency must be at most {endpoint.largest_capacity}, which is {limit}: images beyond "
+                "it would wait until they time out"
+            )
+        functions = info.data.get("function_concurrency")
+        if functions is not None and wanted > functions:
+            raise ValueError(
+                f"concurrency must be at most {functions}, which is function_concurrency: Lambda would "
+                "refuse what is beyond it"
+            )
+        return value
+
+    @property
+    def bulk_concurrency(self) -> int:
+        """Images of a bulk run at a time: as many as the endpoint takes before it scales, and as the functions may."""
+        functions = self.function_concurrency or self.endpoint.capacity
+        return self.bulk.concurrency or min(self.endpoint.capacity, functions)
+
+    @property
+    def bulk_images_at_once(self) -> int:
+        """Of them in one batch: an Express child is paid by its duration, and ends after five minutes."""
+        return min(5, self.bulk_concurrency)
 
     @property
     def stage_name(self) -> str:

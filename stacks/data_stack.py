@@ -149,7 +149,7 @@ def sagemaker_execution_role(scope: Stack, *, bucket: s3.IBucket, image: Builtin
         ),
     )
     readable = [prefixes.TRAIN, prefixes.TRAIN_LST, prefixes.TEST, prefixes.TEST_LST, prefixes.MODELS]
-    readable += [prefixes.INCOMING, prefixes.SCHEDULED]  # Batch Transform's images
+    readable += [prefixes.INCOMING, prefixes.SCHEDULED, prefixes.BULK]  # Batch Transform's images, and lists of them
     readable += [prefixes.RETRAINING]  # the list of those that a candidate is evaluated on
     writable = [prefixes.MODELS, prefixes.DATA_CAPTURE, prefixes.TRANSFORMS, prefixes.ANSWERS, prefixes.RETRAINING]
     statements = {

@@ -39,9 +39,9 @@ class Environment(Stage):
             config=config,
             bucket=data.bucket,
             alert_topic=data.alert_topic,
-            model_name=model.model_name,
             steps=workflow.steps,
         )
+        bulk.add_stack_dependency(model)  # Batch Transform takes the model that the endpoint serves
         MonitoringStack(
             self,
             "Monitoring",

@@ -93,6 +93,7 @@ NEEDS = {
     s3:GetObject {object}test_lst/test.lst
     s3:GetObject {object}incoming/a.png
     s3:GetObject {object}scheduled/a.png
+    s3:GetObject {object}bulk/images.manifest
     s3:GetObject {object}retraining/ledger.json
     s3:GetObject {object}models/j/output/model.tar.gz
     s3:GetObject {object}models/j/baseline.json

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ministack.services import stepfunctions
 
 from stacks.config import PROJECT_ROOT, load_environment
 from tests.infrastructure.conftest import Template, text
@@ -52,15 +53,15 @@ def test_the_definition_is_valid_jsonata_asl(bulk: Template, tmp_path: Path, nam
 def test_each_source_is_read_batched_bounded_and_written(
     distributed_map: dict[str, Any], environment: str, name: str
 ) -> None:
-    config = load_environment(environment).bulk
+    config = load_environment(environment)
     state = distributed_map["States"][name]
     resource, reader = MAPS[name]
     assert state["ItemReader"]["Resource"].endswith(f":s3:{resource}")
     assert state["ItemReader"].get("ReaderConfig") == reader
     assert state["ItemProcessor"]["ProcessorConfig"] == {"Mode": "DISTRIBUTED", "ExecutionType": "EXPRESS"}
-    assert state["ItemBatcher"] == {"MaxItemsPerBatch": config.batch_size}
+    assert state["ItemBatcher"] == {"MaxItemsPerBatch": config.bulk.batch_size}
     images = state["ItemProcessor"]["States"][f"{name}: Images"]
-    assert state["MaxConcurrency"] * images["MaxConcurrency"] <= config.concurrency
+    assert state["MaxConcurrency"] * images["MaxConcurrency"] == config.bulk_concurrency
     assert state["ToleratedFailurePercentage"] == 10
     assert state["ResultWriter"]["WriterConfig"] == {"OutputType": "JSONL", "Transformation": "FLATTEN"}
     assert state["ResultWriter"]["Arguments"]["Prefix"] == "{% 'manifests/' & $states.context.Execution.Name %}"
@@ -98,22 +99,93 @@ def test_both_workflows_call_the_inline_workflows_functions(bulk: Template) -> N
         assert sum(step in arn for arn in invoked) == 1
 
 
-def test_batch_transform_takes_images_without_an_endpoint(batch_transform: dict[str, Any], environment: str) -> None:
+def test_batch_transform_takes_images_on_instances_of_its_own(
+    batch_transform: dict[str, Any], environment: str
+) -> None:
     transform = batch_transform["States"]["TransformImages"]
     assert transform["Resource"].endswith(":sagemaker:createTransformJob.sync")
     arguments = transform["Arguments"]
     assert arguments["TransformInput"]["ContentType"] == "application/x-image"
-    assert arguments["TransformInput"]["DataSource"]["S3DataSource"]["S3DataType"] == "S3Prefix"
     assert "transforms/" in arguments["TransformOutput"]["S3OutputPath"]
     config = load_environment(environment).bulk
     resources = arguments["TransformResources"]
     assert resources["InstanceType"] == config.transform_instance_type
     assert resources["InstanceCount"] == config.transform_instance_count
-    assert transform["Next"] == "CollectPredictions"
+    assert transform["Next"] == "WhichPredictions?"
     assert [clause["Next"] for clause in transform["Catch"]] == ["JobFailed"]
-    assert batch_transform["States"]["JobFailed"]["Next"] == "CollectPredictions"
-    steps = batch_transform["States"]["CollectPredictions"]["ItemProcessor"]["States"]["Images"]["ItemProcessor"]
-    assert set(steps["States"]) == {"ReadTransformOutput", "FilterConfidence", "Rejected", "Failed"}
+    assert batch_transform["States"]["JobFailed"]["Next"] == "WhichPredictions?"
+
+
+@pytest.mark.parametrize(
+    ("name", "execution_input", "data_type", "uri"),
+    [
+        ("CollectPredictions", {"s3_prefix": "test/a/"}, "S3Prefix", "test/a/"),
+        ("CollectListed", {"manifest_key": "bulk/a.manifest"}, "ManifestFile", "bulk/a.manifest"),
+    ],
+)
+def test_batch_transform_takes_a_prefix_or_a_list(
+    batch_transform: dict[str, Any], name: str, execution_input: dict[str, str], data_type: str, uri: str
+) -> None:
+    source = batch_transform["States"]["TransformImages"]["Arguments"]["TransformInput"]["DataSource"]["S3DataSource"]
+    assert evaluated(source, execution_input)["S3DataType"] == data_type
+    assert evaluated(source, execution_input)["S3Uri"].partition(">/")[2] == uri
+    which = batch_transform["States"]["WhichPredictions?"]
+    is_list = evaluated(which["Choices"][0]["Condition"], execution_input)
+    assert (which["Choices"][0]["Next"] if is_list else which["Default"]) == name
+    images = batch_transform["States"][name]["ItemProcessor"]["States"][f"{name}: Images"]
+    steps = ("ReadTransformOutput", "FilterConfidence", "Rejected", "Failed")
+    assert set(images["ItemProcessor"]["States"]) == {f"{step} ({name})" for step in steps}
+
+
+def test_batch_transform_takes_the_model_that_the_endpoint_serves(
+    bulk: Template, batch_transform: dict[str, Any], environment: str
+) -> None:
+    states = batch_transform["States"]
+    assert states["WhichInput?"]["Choices"][-1]["Next"] == "ReadEndpoint"
+    assert states["ReadEndpoint"]["Arguments"] == {"EndpointName": f"scones-{environment}"}
+    assert states["ReadEndpoint"]["Next"] == "ReadEndpointConfig"
+    assert states["ReadEndpointConfig"]["Next"] == "TransformImages"
+    assert states["TransformImages"]["Arguments"]["ModelName"] == "{% $states.input.model %}"
+    for name in ("ReadEndpoint", "ReadEndpointConfig"):
+        (clause,) = states[name]["Catch"]
+        assert clause["Next"] == "NotifyWorkflowBroken"
+        assert "ServedModelUnknownError" in clause["Output"]
+    described = {
+        action: arns
+        for actions, arns in grants(bulk, "BatchTransformRole")
+        for action in actions
+        if action.startswith("sagemaker:DescribeEndpoint")
+    }
+    assert [arn.rpartition(":")[2] for arn in described["sagemaker:DescribeEndpoint"]] == [
+        f"endpoint/scones-{environment}"
+    ]
+    assert [arn.rpartition(":")[2] for arn in described["sagemaker:DescribeEndpointConfig"]] == ["endpoint-config/*"]
+
+
+def evaluated(template: Any, execution_input: dict[str, Any], *, redrives: int = 0) -> Any:
+    """What a state makes of its input, in an execution that was redriven so often."""
+    execution = {"Name": "0b5ad2a8-53c5-4a53-a3c9-a4a0c45a0fbd", "RedriveCount": redrives, "Input": execution_input}
+    return stepfunctions._apply_jsonata_template(template, execution_input, {"Execution": execution})
+
+
+@pytest.mark.parametrize("name", ["DistributedMap", "BatchTransform"])
+def test_a_redrive_repeats_a_state_with_the_same_input(bulk: Template, name: str) -> None:
+    """Names and arguments follow from the input and the execution, never from the time or from chance."""
+    definition = json.dumps(definition_of(bulk, name))
+    assert not re.findall(r"\$(?:now|millis|random|uuid|shuffle)\(|EnteredTime|RetryCount", definition)
+    redrives = [arns for actions, arns in grants(bulk, f"{name}Role") if "states:RedriveExecution" in actions]
+    assert len(redrives) == 1
+    assert all(f":execution:<{name}" in arn for arn in redrives[0])
+
+
+def test_only_the_name_of_a_transform_job_is_new_as_sagemaker_takes_no_name_twice(
+    batch_transform: dict[str, Any],
+) -> None:
+    arguments = batch_transform["States"]["TransformImages"]["Arguments"]
+    first, again = (evaluated(arguments, {"s3_prefix": "test/", "model": "m"}, redrives=n) for n in (0, 1))
+    assert first.pop("TransformJobName") != (name := again.pop("TransformJobName"))
+    assert len(name) <= 63
+    assert first == again
 
 
 @pytest.mark.parametrize("name", ["DistributedMap", "BatchTransform"])
@@ -134,7 +206,7 @@ def test_the_state_machine_only_writes_results(bulk: Template, name: str) -> Non
     assert {arn.partition("/")[2] for arn in writes} == {"manifests/*"}
     for actions, arns in found.items():
         if any(action.startswith("sagemaker:") for action in actions):
-            assert all(":transform-job/scones-" in arn or ":model/" in arn for arn in arns)
+            assert all(re.search(r":(transform-job/scones-|endpoint/scones-|endpoint-config/\*$)", arn) for arn in arns)
     machine = bulk.named("AWS::StepFunctions::StateMachine", name)
     assert machine["LoggingConfiguration"]["Level"] == "ERROR"
 

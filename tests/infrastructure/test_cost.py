@@ -128,10 +128,18 @@ def test_without_an_endpoint_batch_transform_is_what_is_left(choices: dict[str, 
     ("arguments", "message"),
     [
         (["bulk", "test/", "--way", "pigeon"], "--way must be one of inline, distributed-map, batch-transform"),
-        (["bulk", "bulk/a.csv", "--way", "inline"], "which only the Distributed Map takes"),
+        (["bulk", "bulk/a.csv", "--way", "inline"], "a list of images that only --way distributed-map takes"),
     ],
 )
 def test_what_bulk_cannot_do_it_says(arguments: list[str], message: str) -> None:
     result = CliRunner().invoke(app, arguments)
     assert isinstance(result.exception, OpsError)
     assert message in str(result.exception)
+
+
+@pytest.mark.parametrize(
+    ("key", "way"), [("bulk/images.csv", "Distributed Map"), ("bulk/images.manifest", "Batch Transform")]
+)
+def test_a_list_goes_to_the_way_that_takes_its_form(key: str, way: str) -> None:
+    result = CliRunner().invoke(app, ["bulk", key, "--dry-run"], catch_exceptions=False)
+    assert result.stdout == f"{way}: the only way that takes such a list of images, {key}\n"

@@ -74,7 +74,7 @@ def test_sagemakers_role_stays_in_this_bucket_and_this_image(data: Template) -> 
         return {re.sub(r"^<Bucket\w+\.Arn>/", "", text(arn)) for arn in statements[sid]["Resource"]}
 
     channels = {"train/*", "train_lst/*", "test/*", "test_lst/*"}
-    lists = {"retraining/*"}  # of the images that a candidate is evaluated on
+    lists = {"retraining/*", "bulk/*"}  # of images to evaluate a candidate on, or to classify
     assert prefixes("ReadChannelsImagesAndArtifacts") == {*channels, *lists, "incoming/*", "scheduled/*", "models/*"}
     assert prefixes("WriteArtifactsCapturesAndTransforms") == {
         *("models/*", "data-capture/*", "transforms/*", "answers/*", "retraining/*")

@@ -1,5 +1,6 @@
 """The bulk workflows end to end: the same outcomes and predictions as the inline workflow, through other engines."""
 
+import contextlib
 import csv
 import gzip
 import io
@@ -177,18 +178,24 @@ def test_a_second_run_asks_the_endpoint_only_for_what_is_left(
     )
 
 
+@contextlib.contextmanager
+def denied(state_machine_arn: str, action: str) -> Iterator[None]:
+    """A state machine that may not do one thing, for a while."""
+    iam, states = boto3.client("iam"), boto3.client("stepfunctions")
+    role = states.describe_state_machine(stateMachineArn=state_machine_arn)["roleArn"].rpartition("/")[2]
+    deny = {"Version": "2012-10-17", "Statement": [{"Effect": "Deny", "Action": action, "Resource": "*"}]}
+    iam.put_role_policy(RoleName=role, PolicyName="deny", PolicyDocument=json.dumps(deny))
+    try:
+        yield
+    finally:
+        iam.delete_role_policy(RoleName=role, PolicyName="deny")
+
+
 def test_a_listing_that_breaks_is_the_workflows_failure(
     environment: Environment, inbox: Inbox, images: list[str]
 ) -> None:
-    iam, states = boto3.client("iam"), boto3.client("stepfunctions")
-    machine = states.describe_state_machine(stateMachineArn=environment.distributed_map_arn)
-    role = machine["roleArn"].rpartition("/")[2]
-    deny = {"Version": "2012-10-17", "Statement": [{"Effect": "Deny", "Action": "s3:ListBucket", "Resource": "*"}]}
-    iam.put_role_policy(RoleName=role, PolicyName="deny", PolicyDocument=json.dumps(deny))
-    try:
+    with denied(environment.distributed_map_arn, "s3:ListBucket"):
         execution = distributed_map(environment, s3_prefix=prefix_of(images))
-    finally:
-        iam.delete_role_policy(RoleName=role, PolicyName="deny")
     assert (execution.status, execution.error) == ("FAILED", "States.ItemReaderFailed")
     assert digest(inbox)["Subject"] == "Scones Unlimited dev: workflow broken"
 
@@ -241,9 +248,68 @@ def test_a_failed_transform_job_loses_only_the_images_that_it_refused(
     assert "1 of 8 objects were not transformed" in failed["cause"]
 
 
-@pytest.mark.parametrize("prefix", ["scheduled/no-slash", "models/"])
-def test_batch_transform_takes_a_folder_of_images(environment: Environment, prefix: str) -> None:
-    execution = batch_transform(environment, s3_prefix=prefix)
+def test_batch_transform_takes_a_list_of_images(environment: Environment, images: list[str]) -> None:
+    key = f"bulk/{uuid.uuid4()}.manifest"
+    listed, missing = images[:3], f"{prefix_of(images)}missing.png"
+    put(environment, key, json.dumps([{"prefix": f"s3://{environment.bucket}/"}, *listed]).encode())
+    check_all_accepted(environment, batch_transform(environment, manifest_key=key), listed)
+    put(environment, key, json.dumps([{"prefix": f"s3://{environment.bucket}/"}, *listed, missing]).encode())
+    execution = batch_transform(environment, manifest_key=key)
+    assert execution.counts == {"ACCEPTED": len(listed), "REJECTED": 0, "FAILED": 1}
+    assert by_key(environment, execution)[missing]["error"] == "ImageNotFoundError"
+
+
+@pytest.fixture
+def released(environment: Environment) -> Iterator[str]:
+    """Another model that the endpoint serves since the deployment, as a release leaves it."""
+    sagemaker, name = boto3.client("sagemaker"), f"{environment.config.stage_name}-{uuid.uuid4()}"[:40]
+    endpoint_name = environment.config.endpoint_name
+
+    def serve(endpoint_config: str) -> None:
+        sagemaker.update_endpoint(EndpointName=endpoint_name, EndpointConfigName=endpoint_config)
+        sagemaker.get_waiter("endpoint_in_service").wait(EndpointName=endpoint_name, WaiterConfig={"Delay": 1})
+
+    deployed = sagemaker.describe_endpoint(EndpointName=endpoint_name)["EndpointConfigName"]
+    like: Any = sagemaker.describe_endpoint_config(EndpointConfigName=deployed)
+    model: Any = sagemaker.describe_model(ModelName=like["ProductionVariants"][0]["ModelName"])
+    names = ("PrimaryContainer", "ExecutionRoleArn", "EnableNetworkIsolation")
+    sagemaker.create_model(ModelName=name, **{key: model[key] for key in names})
+    variant: Any = {**like["ProductionVariants"][0], "ModelName": name}
+    sagemaker.create_endpoint_config(
+        EndpointConfigName=name, ProductionVariants=[variant], DataCaptureConfig=like["DataCaptureConfig"]
+    )
+    serve(name)
+    yield name
+    serve(deployed)
+
+
+def test_batch_transform_takes_the_model_that_the_endpoint_serves_now(
+    environment: Environment, images: list[str], released: str
+) -> None:
+    execution = batch_transform(environment, s3_prefix=prefix_of(images))
+    check_all_accepted(environment, execution, images)
+    sagemaker, name = boto3.client("sagemaker"), execution.arn.rpartition(":")[2]
+    (job,) = sagemaker.list_transform_jobs(NameContains=name)["TransformJobSummaries"]
+    assert sagemaker.describe_transform_job(TransformJobName=job["TransformJobName"])["ModelName"] == released
+
+
+def test_a_served_model_that_cannot_be_read_is_the_workflows_failure(
+    environment: Environment, inbox: Inbox, images: list[str]
+) -> None:
+    with denied(environment.batch_transform_arn, "sagemaker:DescribeEndpoint"):
+        execution = batch_transform(environment, s3_prefix=prefix_of(images))
+    assert (execution.status, execution.error) == ("FAILED", "ServedModelUnknownError")
+    assert digest(inbox)["Subject"] == "Scones Unlimited dev: workflow broken"
+
+
+@pytest.mark.parametrize(
+    "execution_input",
+    [{"s3_prefix": "scheduled/no-slash"}, {"s3_prefix": "models/"}, {"manifest_key": "bulk/images.csv"}],
+)
+def test_batch_transform_takes_a_folder_or_a_list_in_sagemakers_form(
+    environment: Environment, execution_input: dict[str, str]
+) -> None:
+    execution = batch_transform(environment, **execution_input)
     assert (execution.status, execution.error) == ("FAILED", "InvalidInputError")
 
 

@@ -53,6 +53,18 @@ def test_a_config_cannot_be_changed() -> None:
         ({"classes": ["bicycle", "Motor Cycle"]}, "classes.1 = 'Motor Cycle': should match pattern"),
         ({"bulk": {"batch_size": 101}}, "bulk.batch_size = 101: should be less than or equal to 100"),
         ({"bulk": {"concurrency": 0}}, "bulk.concurrency = 0: should be greater than or equal to 1"),
+        (
+            {"bulk": {"concurrency": 11}},
+            "bulk = {'concurrency': 11}: concurrency must be at most 10, which is the endpoint's instances",
+        ),
+        (
+            {"endpoint": {"kind": "serverless"}, "bulk": {"concurrency": 11}},
+            "concurrency must be at most 10, which is endpoint.serverless_max_concurrency",
+        ),
+        (
+            {"endpoint": {"instance_count": 9}, "function_concurrency": 50, "bulk": {"concurrency": 51}},
+            "concurrency must be at most 50, which is function_concurrency",
+        ),
         ({"map_concurrency": True}, "map_concurrency = True: should be a valid integer"),
         ({"map_concurrency": 0}, "map_concurrency = 0: should be greater than or equal to 1"),
         ({"map_concurrency": 41}, "map_concurrency = 41: should be less than or equal to 40"),
@@ -66,6 +78,10 @@ def test_a_config_cannot_be_changed() -> None:
         ({"schedule": {"expression": "rate(1 day)", "x": 1}}, "unknown key 'schedule.x' = 1"),
         ({"schedule": {}}, "schedule.expression is missing"),
         ({"schedule": {"expression": "rate(1 day)", "workflow": "x"}}, "schedule.workflow = 'x': should be 'inline', "),
+        (
+            {"schedule": {"expression": "rate(1 day)", "prefix": "scheduled/a", "workflow": "batch-transform"}},
+            "schedule.workflow = 'batch-transform': needs a schedule.prefix that ends with a slash",
+        ),
         ({"name": "other"}, "'name' is the key of the environment"),
         ([], "must be an object of settings, not []"),
         (None, "must be an object of settings, not None"),
@@ -135,3 +151,19 @@ def test_every_setting_is_reachable_from_json() -> None:
     assert config.endpoint.instance_count == 3
     assert config.schedule is not None
     assert config.schedule.prefix == "scheduled/nightly/"
+
+
+@pytest.mark.parametrize(
+    ("values", "concurrency", "of_a_batch"),
+    [
+        ({}, 10, 5),
+        ({"endpoint": {"instance_count": 3, "max_instance_count": 6}}, 30, 5),
+        ({"endpoint": {"instance_count": 3, "max_instance_count": 6}, "bulk": {"concurrency": 60}}, 60, 5),
+        ({"endpoint": {"instance_count": 3}, "function_concurrency": 20}, 20, 5),
+        ({"endpoint": {"kind": "serverless", "serverless_max_concurrency": 4}}, 4, 4),
+        ({"endpoint": {"requests_per_instance": 2}}, 2, 2),
+    ],
+)
+def test_a_bulk_run_takes_what_the_endpoint_can_take(values: Any, concurrency: int, of_a_batch: int) -> None:
+    config = parse_environment("dev", values)
+    assert (config.bulk_concurrency, config.bulk_images_at_once) == (concurrency, of_a_batch)
