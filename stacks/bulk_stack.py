@@ -46,7 +46,7 @@ class BulkStack(Stack):
         where = {"BUCKET_NAME": bucket.bucket_name}
 
         find_predictions = Function(self, "FindPredictions", config=config, environment=where)
-        find_predictions.allow(["s3:GetObject", "s3:GetObjectVersion"], self._objects(*_IMAGES, prefixes.PREDICTIONS))
+        find_predictions.allow(["s3:GetObject"], self._objects(*_IMAGES, prefixes.PREDICTIONS))
         read_transform_output = Function(
             self,
             "ReadTransformOutput",
@@ -98,7 +98,9 @@ class BulkStack(Stack):
                 iam.PolicyStatement(
                     actions=["sagemaker:DescribeEndpointConfig"], resources=[sagemaker_arn("endpoint-config", "*")]
                 ),
-                iam.PolicyStatement(actions=["s3:GetObject"], resources=self._objects(prefixes.BULK)),
+                iam.PolicyStatement(
+                    actions=["s3:GetObject"], resources=[bucket.arn_for_objects(f"{prefixes.BULK}*.manifest")]
+                ),
                 # https://docs.aws.amazon.com/step-functions/latest/dg/sagemaker-iam.html
                 iam.PolicyStatement(actions=["sagemaker:CreateTransformJob"], resources=[jobs]),
                 iam.PolicyStatement(

@@ -148,13 +148,17 @@ def sagemaker_execution_role(scope: Stack, *, bucket: s3.IBucket, image: Builtin
             "sagemaker.amazonaws.com", conditions={"StringEquals": {"aws:SourceAccount": Aws.ACCOUNT_ID}}
         ),
     )
-    readable = [prefixes.TRAIN, prefixes.TRAIN_LST, prefixes.TEST, prefixes.TEST_LST, prefixes.MODELS]
-    readable += [prefixes.INCOMING, prefixes.SCHEDULED, prefixes.BULK]  # Batch Transform's images, and lists of them
-    readable += [prefixes.RETRAINING]  # the list of those that a candidate is evaluated on
-    writable = [prefixes.MODELS, prefixes.DATA_CAPTURE, prefixes.TRANSFORMS, prefixes.ANSWERS, prefixes.RETRAINING]
+    channels = [prefixes.TRAIN, prefixes.TRAIN_LST, prefixes.TEST, prefixes.TEST_LST]
+    images = [prefixes.INCOMING, prefixes.SCHEDULED]  # Batch Transform's
+    lists = [f"{prefixes.BULK}*.manifest", f"{prefixes.RETRAINING}*/validation.manifest"]
+    answers = [f"{prefixes.RETRAINING}*/{role}/" for role in ("candidate", "incumbent")]
+    readable = [*(f"{p}*" for p in (*channels, *images, f"{prefixes.MODELS}*/output/")), *lists]
+    writable = [
+        f"{p}*" for p in (prefixes.MODELS, prefixes.DATA_CAPTURE, prefixes.TRANSFORMS, prefixes.ANSWERS, *answers)
+    ]
     statements = {
-        "ReadChannelsImagesAndArtifacts": (["s3:GetObject"], [bucket.arn_for_objects(f"{p}*") for p in readable]),
-        "WriteArtifactsCapturesAndTransforms": (["s3:PutObject"], [bucket.arn_for_objects(f"{p}*") for p in writable]),
+        "ReadChannelsImagesAndArtifacts": (["s3:GetObject"], [bucket.arn_for_objects(key) for key in readable]),
+        "WriteArtifactsCapturesAndTransforms": (["s3:PutObject"], [bucket.arn_for_objects(key) for key in writable]),
         "ListChannelsAndImages": (["s3:ListBucket"], [bucket.bucket_arn]),
         "PullImage": (
             ["ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"],

@@ -141,7 +141,7 @@ class RetrainingStack(Stack):
             "RetrainingGuard": [f"{prefixes.RETRAINING}ledger.json"],
             "ValidateDataSet": ["manifest.json", *(f"{p}*" for p in _CHANNELS)],
             "PrepareTraining": ["manifest.json"],
-            "EvaluateModels": [f"{prefixes.TEST_LST}*", f"{prefixes.RETRAINING}*"],
+            "EvaluateModels": [f"{prefixes.TEST_LST}*", f"{prefixes.RETRAINING}*/*.out"],
             "PrepareRollback": [f"{prefixes.RELEASES}*"],
             "SmokeTest": [f"{prefixes.MODELS}*/smoke_test.json", f"{prefixes.TEST}*", f"{prefixes.TEST_LST}*"],
             "RecordRelease": [
@@ -195,9 +195,8 @@ class RetrainingStack(Stack):
         for name in ("PrepareEvaluation", "PrepareRollback"):
             functions[name].allow(["sagemaker:CreateModel", "sagemaker:AddTags"], [own_model])
             functions[name].add_to_role_policy(self._pass_role())
-        functions["ReleaseModel"].allow(
-            ["sagemaker:CreateEndpointConfig", "sagemaker:AddTags"], [own_config, own_model]
-        )  # fmt: skip
+        functions["ReleaseModel"].allow(["sagemaker:CreateEndpointConfig"], [own_config, own_model])
+        functions["ReleaseModel"].allow(["sagemaker:AddTags"], [own_config])
         functions["ReleaseModel"].allow(["sagemaker:UpdateEndpoint"], [endpoint, own_config])
         functions["RestoreEndpoint"].allow(["sagemaker:UpdateEndpoint"], [endpoint, any_config])
         functions["SmokeTest"].allow(["sagemaker:InvokeEndpoint"], [endpoint])

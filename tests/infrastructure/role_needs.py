@@ -1,6 +1,7 @@
 """What each role must be able to do, and by that also all that it may do.
 
-`action resource` per line; `{bucket}`, `{env}` and so on are filled in. Requests are single: one object, one job.
+`action resource` per line, with the prefix that is listed where a condition narrows it; `{bucket}`, `{env}` and so on
+are filled in. Requests are single: one object, one job.
 """
 
 OBJECT = "arn:aws:s3:::{bucket}/"
@@ -28,6 +29,39 @@ STATE_MACHINE = """
     xray:PutTraceSegments *
 """
 LIST = "    s3:ListBucket arn:aws:s3:::{bucket}\n"
+LIST_CAPTURES = "    s3:ListBucket arn:aws:s3:::{bucket} data-capture/scones-{env}/AllTraffic/\n"
+RESULT_WRITER = """
+    s3:AbortMultipartUpload {object}manifests/x.json
+    s3:GetObject {object}manifests/x.json
+    s3:ListMultipartUploadParts {object}manifests/x.json
+    s3:PutObject {object}manifests/x.json
+"""
+SAGEMAKERS_ROLE = "    iam:PassRole {role:SageMakerRole}\n"
+SERVED = """
+    sagemaker:DescribeEndpoint {sagemaker}endpoint/scones-{env}
+    sagemaker:DescribeEndpointConfig {sagemaker}endpoint-config/made-by-cloudformation
+    sagemaker:DescribeModel {sagemaker}model/made-by-cloudformation
+"""
+CANDIDATE = (
+    """
+    ssm:GetParameter {parameter}artifact-uri
+    sagemaker:DescribeTrainingJob {sagemaker}training-job/scones-{env}-j
+    sagemaker:CreateModel {sagemaker}model/scones-{env}-j
+    sagemaker:AddTags {sagemaker}model/scones-{env}-j
+"""
+    + SAGEMAKERS_ROLE
+)
+
+
+def job(kind: str, name: str) -> str:
+    """What `.sync` needs to follow a job of its own: https://docs.aws.amazon.com/step-functions/latest/dg/sagemaker-iam.html"""
+    own = f"{{sagemaker}}{kind}-job/scones-{{env}}-j"
+    rule = f"arn:aws:events:us-east-1:111122223333:rule/StepFunctionsGetEventsForSageMaker{name}JobsRule"
+    return (
+        f"    sagemaker:AddTags {own}\n    sagemaker:Describe{name}Job {own}\n    sagemaker:Stop{name}Job {own}\n"
+        f"    events:DescribeRule {rule}\n    events:PutRule {rule}\n    events:PutTargets {rule}\n"
+    )
+
 
 NEEDS = {
     "SerializeImageDataRole": FUNCTION
@@ -53,12 +87,12 @@ NEEDS = {
     """,
     "ClassificationWorkflowEventsRole": "    states:StartExecution {machine:ClassificationWorkflow}\n",
     "DriftMonitorRole": FUNCTION
-    + LIST
+    + LIST_CAPTURES
     + """
     s3:GetObject {object}data-capture/scones-{env}/AllTraffic/2026/01/01/00/a.jsonl
     s3:GetObject {object}models/j/baseline.json
     s3:PutObject {object}monitoring/drift/2026.json
-    ssm:GetParameter arn:aws:ssm:us-east-1:111122223333:parameter/scones/{env}/model/baseline-key
+    ssm:GetParameter {parameter}baseline-key
     """,
     "FindPredictionsRole": FUNCTION
     + LIST
@@ -67,10 +101,6 @@ NEEDS = {
     s3:GetObject {object}incoming/a.png
     s3:GetObject {object}scheduled/a.png
     s3:GetObject {object}predictions/test/a.png/v.json
-    s3:GetObjectVersion {object}test/a.png
-    s3:GetObjectVersion {object}incoming/a.png
-    s3:GetObjectVersion {object}scheduled/a.png
-    s3:GetObjectVersion {object}predictions/test/a.png/v.json
     """,
     "ReadTransformOutputRole": FUNCTION
     + LIST
@@ -86,6 +116,154 @@ NEEDS = {
     s3:GetObject {object}manifests/x.json
     s3:PutObject {object}manifests/x.json
     """,
+    # An inventory's files have names of their own, so all below bulk/ may be part of a list
+    "DistributedMapRole": STATE_MACHINE
+    + LIST
+    + RESULT_WRITER
+    + """
+    s3:GetObject {object}bulk/images.csv
+    s3:GetObject {object}bulk/images.manifest
+    sns:Publish {topic}
+    lambda:InvokeFunction {function:FindPredictions}
+    lambda:InvokeFunction {function:SerializeImageData}
+    lambda:InvokeFunction {function:Classifier}
+    lambda:InvokeFunction {function:FilterConfidence}
+    lambda:InvokeFunction {function:BulkSummary}
+    states:StartExecution {machine:DistributedMap}
+    states:DescribeExecution {execution:DistributedMap}:x
+    states:RedriveExecution {execution:DistributedMap}:x
+    states:StopExecution {execution:DistributedMap}:x
+    """,
+    "BatchTransformRole": STATE_MACHINE
+    + LIST
+    + RESULT_WRITER
+    + """
+    s3:GetObject {object}bulk/images.manifest
+    sns:Publish {topic}
+    lambda:InvokeFunction {function:ReadTransformOutput}
+    lambda:InvokeFunction {function:FilterConfidence}
+    lambda:InvokeFunction {function:BulkSummary}
+    states:StartExecution {machine:BatchTransform}
+    states:DescribeExecution {execution:BatchTransform}:x
+    states:RedriveExecution {execution:BatchTransform}:x
+    states:StopExecution {execution:BatchTransform}:x
+    sagemaker:DescribeEndpoint {sagemaker}endpoint/scones-{env}
+    sagemaker:DescribeEndpointConfig {sagemaker}endpoint-config/made-by-cloudformation
+    sagemaker:CreateTransformJob {sagemaker}transform-job/scones-{env}-j
+    sagemaker:ListTags {sagemaker}transform-job/scones-{env}-j
+    """
+    + job("transform", "Transform"),
+    "ModelAccuracyRole": FUNCTION
+    + LIST_CAPTURES
+    + "    s3:ListBucket arn:aws:s3:::{bucket} ground-truth/2026/\n"
+    + """
+    s3:GetObject {object}data-capture/scones-{env}/AllTraffic/2026/01/01/00/a.jsonl
+    s3:GetObject {object}ground-truth/2026/01/01/00/a.jsonl
+    s3:PutObject {object}monitoring/accuracy/2026.json
+    """,
+    "ReleaseLogRole": FUNCTION
+    + """
+    s3:PutObject {object}releases/2026.json
+    sagemaker:DescribeEndpointConfig {sagemaker}endpoint-config/made-by-cloudformation
+    sagemaker:DescribeModel {sagemaker}model/made-by-cloudformation
+    """,
+    "RetrainingWorkflowEventsRole": "    states:StartExecution {machine:RetrainingWorkflow}\n",
+    "RetrainingWorkflowRole": STATE_MACHINE
+    + """
+    sns:Publish {topic}
+    lambda:InvokeFunction {function:RetrainingGuard}
+    lambda:InvokeFunction {function:ValidateDataSet}
+    lambda:InvokeFunction {function:PrepareTraining}
+    lambda:InvokeFunction {function:PrepareEvaluation}
+    lambda:InvokeFunction {function:PrepareRollback}
+    lambda:InvokeFunction {function:EvaluateModels}
+    lambda:InvokeFunction {function:ReleaseModel}
+    lambda:InvokeFunction {function:RestoreEndpoint}
+    lambda:InvokeFunction {function:SmokeTest}
+    lambda:InvokeFunction {function:RecordRelease}
+    sagemaker:CreateModelPackage {sagemaker}model-package-group/scones-{env}
+    sagemaker:CreateModelPackage {sagemaker}model-package/scones-{env}/1
+    sagemaker:DescribeModelPackage {sagemaker}model-package/scones-{env}/1
+    sagemaker:DescribeEndpoint {sagemaker}endpoint/scones-{env}
+    sagemaker:CreateTrainingJob {sagemaker}training-job/scones-{env}-j
+    sagemaker:CreateTransformJob {sagemaker}transform-job/scones-{env}-j
+    """
+    + job("training", "Training")
+    + job("transform", "Transform")
+    + SAGEMAKERS_ROLE,
+    "RetrainingGuardRole": FUNCTION
+    + LIST
+    + """
+    s3:GetObject {object}retraining/ledger.json
+    s3:PutObject {object}retraining/ledger.json
+    states:DescribeExecution {execution:RetrainingWorkflow}:x
+    """,
+    "ValidateDataSetRole": FUNCTION
+    + LIST
+    + """
+    s3:GetObject {object}manifest.json
+    s3:GetObject {object}train/a.png
+    s3:GetObject {object}train_lst/train.lst
+    s3:GetObject {object}test/a.png
+    s3:GetObject {object}test_lst/test.lst
+    s3:PutObject {object}retraining/r/validation.manifest
+    """,
+    "PrepareTrainingRole": FUNCTION
+    + LIST
+    + """
+    s3:GetObject {object}manifest.json
+    s3:PutObject {object}models/j/manifest.json
+    sagemaker:DescribeTrainingJob {sagemaker}training-job/scones-{env}-j
+    """,
+    "PrepareEvaluationRole": FUNCTION + SERVED + CANDIDATE,
+    "PrepareRollbackRole": FUNCTION + LIST + SERVED + CANDIDATE + "    s3:GetObject {object}releases/2026.json\n",
+    "EvaluateModelsRole": FUNCTION
+    + LIST
+    + """
+    s3:GetObject {object}test_lst/test.lst
+    s3:GetObject {object}retraining/r/candidate/a.png.out
+    s3:PutObject {object}models/j/evaluation.json
+    s3:PutObject {object}models/j/smoke_test.json
+    s3:PutObject {object}models/j/baseline.json
+    """,
+    "ReleaseModelRole": FUNCTION
+    + SERVED
+    + """
+    sagemaker:CreateEndpointConfig {sagemaker}endpoint-config/scones-{env}-r
+    sagemaker:CreateEndpointConfig {sagemaker}model/scones-{env}-j
+    sagemaker:AddTags {sagemaker}endpoint-config/scones-{env}-r
+    sagemaker:UpdateEndpoint {sagemaker}endpoint-config/scones-{env}-r
+    sagemaker:UpdateEndpoint {sagemaker}endpoint/scones-{env}
+    """,
+    "RestoreEndpointRole": FUNCTION
+    + SERVED
+    + """
+    sagemaker:UpdateEndpoint {sagemaker}endpoint-config/made-by-cloudformation
+    sagemaker:UpdateEndpoint {sagemaker}endpoint-config/scones-{env}-r
+    sagemaker:UpdateEndpoint {sagemaker}endpoint/scones-{env}
+    """,
+    "SmokeTestRole": FUNCTION
+    + LIST
+    + """
+    s3:GetObject {object}models/j/smoke_test.json
+    s3:GetObject {object}test/a.png
+    s3:GetObject {object}test_lst/test.lst
+    sagemaker:InvokeEndpoint {sagemaker}endpoint/scones-{env}
+    """,
+    "RecordReleaseRole": FUNCTION
+    + LIST
+    + """
+    s3:GetObject {object}models/j/manifest.json
+    s3:GetObject {object}models/j/evaluation.json
+    s3:GetObject {object}models/j/baseline.json
+    sagemaker:DescribeTrainingJob {sagemaker}training-job/scones-{env}-j
+    """
+    + "".join(
+        f"    ssm:{action} {{parameter}}{name}\n"
+        for name in ("artifact-uri", "metadata", "baseline-key")
+        for action in ("GetParameter", "PutParameter")
+    ),
+    # A training job writes more than its artifact below its folder, such as a profiler's output
     "SageMakerRole": """
     s3:GetObject {object}train/a.png
     s3:GetObject {object}train_lst/train.lst
@@ -94,14 +272,18 @@ NEEDS = {
     s3:GetObject {object}incoming/a.png
     s3:GetObject {object}scheduled/a.png
     s3:GetObject {object}bulk/images.manifest
-    s3:GetObject {object}retraining/ledger.json
+    s3:GetObject {object}retraining/r/validation.manifest
     s3:GetObject {object}models/j/output/model.tar.gz
-    s3:GetObject {object}models/j/baseline.json
     s3:PutObject {object}models/j/output/model.tar.gz
+    s3:PutObject {object}models/j/manifest.json
+    s3:PutObject {object}models/j/evaluation.json
+    s3:PutObject {object}models/j/smoke_test.json
+    s3:PutObject {object}models/j/baseline.json
     s3:PutObject {object}data-capture/scones-{env}/AllTraffic/2026/01/01/00/a.jsonl
     s3:PutObject {object}transforms/x/test/a.png.out
     s3:PutObject {object}answers/a.out
-    s3:PutObject {object}retraining/ledger.json
+    s3:PutObject {object}retraining/r/candidate/a.png.out
+    s3:PutObject {object}retraining/r/incumbent/a.png.out
     ecr:BatchCheckLayerAvailability arn:aws:ecr:us-east-1:811284229777:repository/image-classification
     ecr:BatchGetImage arn:aws:ecr:us-east-1:811284229777:repository/image-classification
     ecr:GetDownloadUrlForLayer arn:aws:ecr:us-east-1:811284229777:repository/image-classification

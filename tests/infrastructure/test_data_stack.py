@@ -74,10 +74,21 @@ def test_sagemakers_role_stays_in_this_bucket_and_this_image(data: Template) -> 
         return {re.sub(r"^<Bucket\w+\.Arn>/", "", text(arn)) for arn in statements[sid]["Resource"]}
 
     channels = {"train/*", "train_lst/*", "test/*", "test_lst/*"}
-    lists = {"retraining/*", "bulk/*"}  # of images to evaluate a candidate on, or to classify
-    assert prefixes("ReadChannelsImagesAndArtifacts") == {*channels, *lists, "incoming/*", "scheduled/*", "models/*"}
+    lists = {
+        "retraining/*/validation.manifest",
+        "bulk/*.manifest",
+    }  # of images to evaluate a candidate on, or to classify
+    images = {"incoming/*", "scheduled/*"}
+    assert prefixes("ReadChannelsImagesAndArtifacts") == {*channels, *lists, *images, "models/*/output/*"}
     assert prefixes("WriteArtifactsCapturesAndTransforms") == {
-        *("models/*", "data-capture/*", "transforms/*", "answers/*", "retraining/*")
+        *(
+            "models/*",
+            "data-capture/*",
+            "transforms/*",
+            "answers/*",
+            "retraining/*/candidate/*",
+            "retraining/*/incumbent/*",
+        )
     }
     assert text(statements["PullImage"]["Resource"]).endswith(":repository/image-classification")
     everywhere = {sid for sid, statement in statements.items() if statement["Resource"] == "*"}
