@@ -170,12 +170,9 @@ def upload(
 ) -> None:
     """Copy what changed of the data set to the environment's bucket, and verify that the two are equal."""
     config = load_environment(env)
-    with aws.one_line_errors():
-        bucket = aws.data_stack(config).bucket
-        with progress_bars(quiet=quiet) as progress:
-            result = upload_dataset(
-                dataset or default_folder(env), bucket, delete_extra=delete_extra, progress=progress
-            )
+    bucket = aws.data_stack(config).bucket
+    with progress_bars(quiet=quiet) as progress:
+        result = upload_dataset(dataset or default_folder(env), bucket, delete_extra=delete_extra, progress=progress)
     show(
         {"bucket": bucket, **asdict(result)},
         f"s3://{bucket}: {result.uploaded:,} of {result.files:,} files uploaded ({result.uploaded_bytes:,} bytes), "
@@ -213,12 +210,11 @@ def train(
     changes = {"preset": preset, "spot": spot}
     training = config.training.model_copy(update={key: value for key, value in changes.items() if value is not None})
     config = config.model_copy(update={"training": training})
-    with aws.one_line_errors():
-        job = resume or _start(config, dataset or default_folder(env), force=force, quiet=quiet)
-        if wait:
-            _finish(config, job, quiet=quiet, as_json=as_json)
-        else:
-            show({"job": job}, f"{job}\nFollow it with `{_resume_command(config, job)}`", as_json=as_json)
+    job = resume or _start(config, dataset or default_folder(env), force=force, quiet=quiet)
+    if wait:
+        _finish(config, job, quiet=quiet, as_json=as_json)
+    else:
+        show({"job": job}, f"{job}\nFollow it with `{_resume_command(config, job)}`", as_json=as_json)
 
 
 def _start(config: EnvironmentConfig, folder: Path, *, force: bool, quiet: bool) -> str:
@@ -263,8 +259,7 @@ def baseline(
     A Batch Transform job does it, on one instance of the endpoint's type.
     """
     config = load_environment(env)
-    with aws.one_line_errors():
-        stored = store_baseline(config, force=force)
+    stored = store_baseline(config, force=force)
     text = f"{stored.key}\n{stored.size} answers{'' if stored.is_new else ', computed before'}"
     show(asdict(stored), text, as_json=as_json)
 
@@ -279,20 +274,19 @@ def run(
 ) -> None:
     """Fetch, build, validate, upload, train and compute the baseline, each only if it is not done yet."""
     config = load_environment(env)
-    with aws.one_line_errors():
-        bucket = aws.data_stack(config).bucket  # before the download: is there a place for all of it?
-        source = archive_for(config, archive, quiet=quiet)
-        folder = default_folder(env)
-        with progress_bars(quiet=quiet) as progress:
-            if not _is_built(folder, source, config):
-                build_dataset(source, folder, classes=config.classes, progress=progress)
-            upload_dataset(folder, bucket, progress=progress)
-        job = _start(config, folder, force=False, quiet=quiet)
-        _finish(config, job, quiet=quiet, as_json=as_json)
-        try:
-            store_baseline(config)
-        except TrainingError as error:  # the model is there, and serves without
-            note(f"Warning: no baseline for the drift monitor: {error}")
+    bucket = aws.data_stack(config).bucket  # before the download: is there a place for all of it?
+    source = archive_for(config, archive, quiet=quiet)
+    folder = default_folder(env)
+    with progress_bars(quiet=quiet) as progress:
+        if not _is_built(folder, source, config):
+            build_dataset(source, folder, classes=config.classes, progress=progress)
+        upload_dataset(folder, bucket, progress=progress)
+    job = _start(config, folder, force=False, quiet=quiet)
+    _finish(config, job, quiet=quiet, as_json=as_json)
+    try:
+        store_baseline(config)
+    except TrainingError as error:  # the model is there, and serves without
+        note(f"Warning: no baseline for the drift monitor: {error}")
 
 
 def _is_built(folder: Path, archive: Path, config: EnvironmentConfig) -> bool:
@@ -306,7 +300,8 @@ def _is_built(folder: Path, archive: Path, config: EnvironmentConfig) -> bool:
 def main(arguments: list[str] | None = None) -> None:
     """Run a command; exit code 0 done, 1 could not (one line on stderr says why), 2 wrong usage."""
     try:
-        app(args=arguments, prog_name="python -m data_prep")
+        with aws.one_line_errors():
+            app(args=arguments, prog_name="python -m data_prep")
     except (DataPrepError, ConfigError, OSError) as error:
         note(f"Error: {error}")
         sys.exit(1)

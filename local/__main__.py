@@ -16,6 +16,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from data_prep.aws import one_line_errors
+from data_prep.errors import DataPrepError
 from local import deployment
 from local import drift as drift_story
 from local import retraining as retraining_story
@@ -37,7 +39,13 @@ from stacks.config import PROJECT_ROOT, ConfigError, EnvironmentConfig, load_env
 DATASET = DIRECTORY / "dataset"
 LISTED_IMAGES = 60
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
+app = typer.Typer(
+    help=__doc__,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 console = Console(highlight=False)
 
 EnvironmentName = Annotated[str, typer.Option("--env", help="An environment of cdk.json.")]
@@ -118,7 +126,7 @@ def retrain(
     keep: Annotated[bool, typer.Option(help="Leave the local cloud running at the end.")] = False,
 ) -> None:
     """Drift starts a run, one candidate is rejected, one fails its canary, one is released; no request fails."""
-    config = load_environment(env)
+    config = _environment(env)
     try:
         cloud = _everything_deployed(config, archive)
         cloud.enforce_iam()
@@ -376,9 +384,10 @@ def main() -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _interrupt)
     try:
-        app()
-    except (ConfigError, LocalCloudError, UnexpectedError) as error:
-        Console(stderr=True).print(f"error: {error}", style="red", markup=False, highlight=False)
+        with one_line_errors():
+            app(prog_name="python -m local")
+    except (ConfigError, DataPrepError, LocalCloudError, UnexpectedError) as error:
+        typer.echo(f"Error: {error}", err=True)
         sys.exit(1)
 
 

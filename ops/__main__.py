@@ -4,8 +4,8 @@ import os
 import sys
 
 import typer
-from botocore.exceptions import BotoCoreError, ClientError
 
+from data_prep.aws import one_line_errors
 from data_prep.errors import DataPrepError
 from ops.bulk import bulk
 from ops.captures import captures
@@ -51,11 +51,12 @@ app.command(epilog="Example: python -m ops bulk scheduled/archive/ --env dev --d
 def main(arguments: list[str] | None = None) -> None:
     """Run a command; exit code 1 says that it could not be done, one line on stderr says why."""
     try:
-        app(args=arguments, prog_name="python -m ops")
+        with one_line_errors():
+            app(args=arguments, prog_name="python -m ops")
     except BrokenPipeError:  # `... | head` has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(141)
-    except (OpsError, DataPrepError, ConfigError, ClientError, BotoCoreError, OSError) as error:
+    except (OpsError, DataPrepError, ConfigError, OSError) as error:
         typer.echo(f"Error: {error}", err=True)
         sys.exit(1)
 

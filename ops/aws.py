@@ -8,14 +8,14 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from data_prep.aws import MAX_CONNECTIONS, cloudformation, one_line_errors, s3, ssm
+from data_prep.aws import MAX_CONNECTIONS, cloudformation, s3, ssm
 from ops.errors import OpsError
 from stacks.config import EnvironmentConfig
 
 if TYPE_CHECKING:
     from mypy_boto3_stepfunctions import SFNClient
 
-__all__ = ["MAX_CONNECTIONS", "Deployment", "deployment", "one_line_errors", "s3", "ssm", "stepfunctions"]
+__all__ = ["MAX_CONNECTIONS", "Deployment", "deployment", "s3", "ssm", "stepfunctions"]
 
 
 @cache

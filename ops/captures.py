@@ -16,7 +16,7 @@ from rich.table import Table
 from lambda_src.captures import Capture, Damage
 from lambda_src.drift import Baseline
 from lambda_src.ground_truth import GroundTruth
-from ops import aws, page
+from ops import page
 from ops.baseline_source import baseline_in, baseline_of
 from ops.capture_report import capture_page
 from ops.capture_source import captures_of
@@ -54,27 +54,26 @@ def captures(
     bound = config.confidence_threshold if threshold is None else threshold
     window = Window.parse(since, until)
     damage = Damage()
-    with aws.one_line_errors():
-        found = captures_of(config, window, damage, folder)
-        if html:
-            # Of captures in a folder the environment may know nothing
-            is_offline = folder is not None
-            write_report(
-                found,
-                html,
-                config=config,
-                window=window,
-                threshold=bound,
-                baseline=baseline_in(baseline, config) if baseline else None if is_offline else baseline_of(config),
-                truth=truth_of(config, window, damage, ground_truth) if ground_truth or not is_offline else None,
-                damage=damage,
-            )
-        elif as_json:
-            write_json(found, bound)
-        elif as_csv:
-            write_csv(found, bound, config.classes)
-        else:
-            show_table(found, bound, title=f"{config.endpoint_name}, {window}")
+    found = captures_of(config, window, damage, folder)
+    if html:
+        # Of captures in a folder the environment may know nothing
+        is_offline = folder is not None
+        write_report(
+            found,
+            html,
+            config=config,
+            window=window,
+            threshold=bound,
+            baseline=baseline_in(baseline, config) if baseline else None if is_offline else baseline_of(config),
+            truth=truth_of(config, window, damage, ground_truth) if ground_truth or not is_offline else None,
+            damage=damage,
+        )
+    elif as_json:
+        write_json(found, bound)
+    elif as_csv:
+        write_csv(found, bound, config.classes)
+    else:
+        show_table(found, bound, title=f"{config.endpoint_name}, {window}")
     report_damage(damage)
 
 

@@ -7,7 +7,6 @@ from typing import Annotated
 
 import typer
 
-from data_prep import aws
 from ops import doctor, smoke
 from ops.artifact import current_artifact
 from ops.cdk import run_cdk
@@ -40,15 +39,13 @@ def deploy(
     _step(f"cdk deploy {env}/Data")
     run_cdk("synth", "--quiet", "--output", str(ASSEMBLY))
     _cdk_deploy(f"{env}/Data")
-    with aws.one_line_errors():
-        _train(config, archive)
+    _train(config, archive)
     _step(f'cdk deploy "{env}/*"')
     _cdk_deploy(f"{env}/*")
-    with aws.one_line_errors():
-        _step("smoke test")
-        smoke.show(config, smoke.smoke_test(config))
-        _step("outputs")
-        show_outputs(config)
+    _step("smoke test")
+    smoke.show(config, smoke.smoke_test(config))
+    _step("outputs")
+    show_outputs(config)
 
 
 def _train(config: EnvironmentConfig, archive: Path | None) -> None:

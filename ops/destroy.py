@@ -51,29 +51,28 @@ def destroy(
     """Remove all of an environment that costs money by the hour, and list what is kept."""
     config = load_environment(env)
     with_data = config.removal_policy == "destroy" if data is None else data
-    with aws.one_line_errors():
-        deployed = stack_outputs(config)
-        if not deployed:
-            raise OpsError(f"environment {env!r} has no stack here: nothing to destroy")
-        bucket = deployed.get("Data", {}).get("BucketName", "")
-        what = f"environment {env}" + (f" and everything in s3://{bucket}" if with_data and bucket else "")
-        if not yes and typer.prompt(f"This removes {what}. Type the environment's name to go on") != env:
-            raise OpsError("nothing was destroyed")
-        retained = _retained(config, deployed, with_data=with_data)
-        run_cdk("synth", "--quiet", "--output", str(ASSEMBLY))
-        compute = [f"{env}/{stack}" for stack in deployed if stack != "Data"]
-        if compute:
-            _delete_model_packages(config)
-            run_cdk("destroy", *compute, f"--app={ASSEMBLY}", "--exclusively", "--force")
-            _delete_releases(config)
-        if with_data and "Data" in deployed:
-            buckets = _buckets(config)
-            for name in buckets:
-                empty_bucket(name)
-            run_cdk("destroy", f"{env}/Data", f"--app={ASSEMBLY}", "--exclusively", "--force")
-            _delete_parameters(config)
-            retained = [kept for kept in retained if not _removed_bucket(buckets, kept)]
-        kept = [*retained, *_kept_by_design(config, bucket, with_data=with_data)]
+    deployed = stack_outputs(config)
+    if not deployed:
+        raise OpsError(f"environment {env!r} has no stack here: nothing to destroy")
+    bucket = deployed.get("Data", {}).get("BucketName", "")
+    what = f"environment {env}" + (f" and everything in s3://{bucket}" if with_data and bucket else "")
+    if not yes and typer.prompt(f"This removes {what}. Type the environment's name to go on") != env:
+        raise OpsError("nothing was destroyed")
+    retained = _retained(config, deployed, with_data=with_data)
+    run_cdk("synth", "--quiet", "--output", str(ASSEMBLY))
+    compute = [f"{env}/{stack}" for stack in deployed if stack != "Data"]
+    if compute:
+        _delete_model_packages(config)
+        run_cdk("destroy", *compute, f"--app={ASSEMBLY}", "--exclusively", "--force")
+        _delete_releases(config)
+    if with_data and "Data" in deployed:
+        buckets = _buckets(config)
+        for name in buckets:
+            empty_bucket(name)
+        run_cdk("destroy", f"{env}/Data", f"--app={ASSEMBLY}", "--exclusively", "--force")
+        _delete_parameters(config)
+        retained = [kept for kept in retained if not _removed_bucket(buckets, kept)]
+    kept = [*retained, *_kept_by_design(config, bucket, with_data=with_data)]
     console = Console(highlight=False, soft_wrap=True)
     console.print("\nKept:")
     for entry in kept:

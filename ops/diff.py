@@ -15,7 +15,6 @@ from typing import Annotated, Any
 
 import typer
 
-from data_prep import aws
 from ops import templates
 from ops.cdk import run_cdk
 from ops.templates import Template
@@ -207,8 +206,7 @@ def diff(
         names = {stack: name for stack, name in assembly.stack_names.items() if stack.startswith(f"{env}/")}
         after = {stack: assembly.templates[stack] for stack in names}
         against = f"what is deployed as {env}"
-        with aws.one_line_errors():
-            before = templates.deployed(names)
+        before = templates.deployed(names)
         diffs = compare(before, after, version=assembly.version, asset_hashes=True)
     else:
         against = str(reference.relative_to(PROJECT_ROOT)) if reference.is_relative_to(PROJECT_ROOT) else str(reference)

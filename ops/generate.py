@@ -38,9 +38,8 @@ def batch(*, env: Environment = "dev", count: Count = 10, seed: Seed = None) -> 
 
 def _items(env: str, count: int, seed: int | None) -> list[dict[str, str]]:
     config = load_environment(env)
-    with aws.one_line_errors():
-        bucket = aws.bucket(config)
-        keys = choose(test_images(bucket), count, random.Random(seed))  # noqa: S311 - to be repeatable, not secret
+    bucket = aws.bucket(config)
+    keys = choose(test_images(bucket), count, random.Random(seed))  # noqa: S311 - to be repeatable, not secret
     return [item(bucket, key) for key in keys]
 
 
@@ -85,11 +84,10 @@ def stream(
         drift_from=round(rate * parse_duration(drift_after)),
         label=label,
     )
-    with aws.one_line_errors():
-        deployment = aws.deployment(config)
-        with progress_bars(quiet=quiet) as progress:
-            traffic = Traffic(plan, deployment, progress=progress)
-            tally = traffic.run(settle_seconds=parse_duration(settle))
+    deployment = aws.deployment(config)
+    with progress_bars(quiet=quiet) as progress:
+        traffic = Traffic(plan, deployment, progress=progress)
+        tally = traffic.run(settle_seconds=parse_duration(settle))
     if as_json:
         typer.echo(json.dumps({"run": traffic.name, "seed": plan.seed, **tally.as_dict()}, indent=2))
     else:

@@ -45,11 +45,10 @@ def outputs(
 ) -> None:
     """Show what the stacks of an environment tell: bucket, endpoint, state machine."""
     config = load_environment(env)
-    with aws.one_line_errors():
-        found = stack_outputs(config)
-        if not found:
-            raise OpsError(f"environment {env!r} is not deployed: deploy it with `make deploy ENV={env}`")
-        if as_json:
-            typer.echo(json.dumps(found, indent=2))
-        else:
-            show_outputs(config)
+    found = stack_outputs(config)
+    if not found:
+        raise OpsError(f"environment {env!r} is not deployed: deploy it with `make deploy ENV={env}`")
+    if as_json:
+        typer.echo(json.dumps(found, indent=2))
+    else:
+        show_outputs(config)

@@ -153,5 +153,4 @@ def smoke(
 ) -> None:
     """Send a handful of test images to the live endpoint and one through the workflow."""
     config = load_environment(env)
-    with aws.one_line_errors():
-        show(config, smoke_test(config, images=images))
+    show(config, smoke_test(config, images=images))

@@ -55,16 +55,15 @@ def threshold(
     """Show accuracy and coverage of every confidence threshold, and the one that a wanted accuracy needs."""
     config = load_environment(env)
     calibration, damage = Calibration(), Damage()
-    with aws.one_line_errors():
-        if source == "validation":
-            calibration.add(validation_predictions(config, damage))
-            origin = "The model's answers to the validation images"
-        else:
-            window = Window.parse(since, until)
-            truth = truth_of(config, window, damage, ground_truth)
-            calibration.add(labelled_captures(config, window, damage, folder, truth))
-            truth.close()
-            origin = f"Captures with ground truth, {window}"
+    if source == "validation":
+        calibration.add(validation_predictions(config, damage))
+        origin = "The model's answers to the validation images"
+    else:
+        window = Window.parse(since, until)
+        truth = truth_of(config, window, damage, ground_truth)
+        calibration.add(labelled_captures(config, window, damage, folder, truth))
+        truth.close()
+        origin = f"Captures with ground truth, {window}"
     report_damage(damage)
     if not calibration.total:
         raise OpsError(f"{origin}: there are none; put labels below {prefixes.GROUND_TRUTH} in the bucket")

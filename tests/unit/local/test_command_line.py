@@ -8,7 +8,9 @@ from stacks.config import parse_environment
 
 
 @pytest.mark.parametrize("kind", ["serverless", "asynchronous"])
-@pytest.mark.parametrize("command", [command_line.all_, command_line.drift, command_line.deploy, command_line.run])
+@pytest.mark.parametrize(
+    "command", [command_line.all_, command_line.drift, command_line.retrain, command_line.deploy, command_line.run]
+)
 def test_an_endpoint_that_only_aws_can_run_is_refused_before_anything_starts(
     monkeypatch: pytest.MonkeyPatch, kind: str, command: object
 ) -> None:
