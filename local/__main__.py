@@ -235,9 +235,7 @@ def _upload_and_train(cloud: LocalCloud, config: EnvironmentConfig) -> None:
 
 def _data_prep(cloud: LocalCloud, *arguments: str) -> None:
     """One of the commands that users run against AWS, pointed at the local cloud."""
-    status = subprocess.run(
-        [sys.executable, "-m", "data_prep", *arguments], cwd=PROJECT_ROOT, env=cloud.environment, check=False
-    ).returncode
+    status = cloud.run([sys.executable, "-m", "data_prep", *arguments], program="data_prep")
     if status:
         raise LocalCloudError(f"`python -m data_prep {arguments[0]}` ended with status {status}")
 
@@ -376,6 +374,7 @@ def _interrupt(*_: object) -> None:
     # Once: whoever asks again must not interrupt the clean-up
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
+    LocalCloud.stop_commands()
     raise KeyboardInterrupt
 
 

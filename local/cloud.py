@@ -14,9 +14,10 @@ import sys
 import time
 import urllib.request
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import IO
 
 from local.clock import SCALE
 from local.sagemaker.fault import Fault
@@ -27,6 +28,7 @@ ACCOUNT = "000000000000"
 REGION = "us-east-1"
 START_TIMEOUT_SECONDS = 60
 STOP_TIMEOUT_SECONDS = 10
+_PROCESSES = "processes"
 
 
 class LocalCloudError(Exception):
@@ -37,9 +39,9 @@ class LocalCloudError(Exception):
 class Process:
     """A process that this project started."""
 
-    module: str
+    program: str  # a part of its command line
     pid: int
-    port: int
+    port: int = 0  # of those that listen
 
     @property
     def url(self) -> str:
@@ -48,9 +50,9 @@ class Process:
     def is_ours(self) -> bool:
         """Whether the process still runs and is what was started, not a later one with the same number."""
         listing = subprocess.run(
-            ["ps", "-o", "stat=,command=", "-p", str(self.pid)], capture_output=True, text=True, check=False
+            ["ps", "-ww", "-o", "stat=,command=", "-p", str(self.pid)], capture_output=True, text=True, check=False
         ).stdout
-        return self.module in listing and not listing.startswith("Z")
+        return self.program in listing and not listing.startswith("Z")
 
     def stop(self) -> None:
         """End the process and everything it started."""
@@ -104,7 +106,7 @@ class LocalCloud:
                         start_new_session=True,  # Ctrl-C is ours to handle; the group is ours to end
                     )
                 started.append(Process(module, popen.pid, port))
-                _state_file(directory).write_text(json.dumps([asdict(process) for process in started]))
+                _record(directory, started[-1])
                 _wait_until_healthy(popen, f"http://127.0.0.1:{port}{health}", directory / f"{module}.log")
                 popen.returncode = 0  # ended by its number, maybe by another process: Popen must not warn
         except BaseException:
@@ -119,22 +121,50 @@ class LocalCloud:
         """The local cloud that an earlier `up` started; raises LocalCloudError if there is none."""
         if not cls.is_running(directory):
             raise LocalCloudError("no local cloud is running: start one with `python -m local up`")
-        emulator, sagemaker = _recorded(directory)
+        emulator, sagemaker = _listening(directory)
         return cls(emulator, sagemaker, directory)
 
     @classmethod
     def is_running(cls, directory: Path = DIRECTORY) -> bool:
         """Whether there is a local cloud that an earlier `up` started."""
-        processes = _recorded(directory)
+        processes = _listening(directory)
         return len(processes) == 2 and all(process.is_ours() for process in processes)
 
     @classmethod
     def stop_running(cls, directory: Path = DIRECTORY) -> None:
-        """End the processes that `directory` knows of. Nothing to end is no error."""
+        """End the processes that `directory` knows of, the last one first. Nothing to end is no error."""
         for process in reversed(_recorded(directory)):
             process.stop()
-        shutil.rmtree(directory / "tmp", ignore_errors=True)
-        _state_file(directory).unlink(missing_ok=True)
+        for name in ("tmp", _PROCESSES):
+            shutil.rmtree(directory / name, ignore_errors=True)
+
+    @staticmethod
+    def stop_commands(directory: Path = DIRECTORY) -> None:
+        """End what `run` has started, in whatever thread."""
+        for process in _recorded(directory):
+            if not process.port:
+                process.stop()
+
+    def run(self, command: Sequence[str], *, program: str, log: IO[bytes] | None = None, **environment: str) -> int:
+        """Run a command against this cloud; its exit status. What outlives a killed run is ended by the next start."""
+        with subprocess.Popen(
+            command,
+            cwd=PROJECT_ROOT,
+            env={**self.environment, **environment},
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT if log else None,
+            start_new_session=True,  # as those of the cloud: npm's commands start others, and all must end
+        ) as popen:
+            process = Process(program, popen.pid)
+            record = _record(self.directory, process)
+            try:
+                return popen.wait()
+            except BaseException:
+                process.stop()
+                raise
+            finally:
+                record.unlink(missing_ok=True)
 
     def enforce_iam(self) -> None:
         """From now on the emulator checks every call against the caller's policies."""
@@ -222,16 +252,26 @@ def tail(log: Path, lines: int = 20) -> str:
     return "\n".join(log.read_text(encoding="utf-8", errors="replace").splitlines()[-lines:])
 
 
-def _state_file(directory: Path) -> Path:
-    return directory / "processes.json"
+def _record(directory: Path, process: Process) -> Path:
+    """A file for each process, so that several can be started at a time."""
+    record = directory / _PROCESSES / f"{time.monotonic_ns():020}.json"
+    record.parent.mkdir(parents=True, exist_ok=True)
+    record.write_text(json.dumps(asdict(process)))
+    return record
 
 
 def _recorded(directory: Path) -> list[Process]:
-    try:
-        records: list[Mapping[str, object]] = json.loads(_state_file(directory).read_text())
-    except (OSError, ValueError):
-        return []
-    return [Process(str(record["module"]), int(str(record["pid"])), int(str(record["port"]))) for record in records]
+    """In the order in which they were started; a record that was never finished is left out."""
+    processes = []
+    for record in sorted((directory / _PROCESSES).glob("*.json")):
+        with contextlib.suppress(OSError, ValueError, TypeError):
+            processes.append(Process(**json.loads(record.read_text())))
+    return processes
+
+
+def _listening(directory: Path) -> list[Process]:
+    """The emulator and the stand-in for SageMaker."""
+    return [process for process in _recorded(directory) if process.port]
 
 
 def _reap(pid: int) -> None:

@@ -1,13 +1,13 @@
 """The real `cdk` command against the local cloud: untouched app, untouched templates."""
 
 import os
-import subprocess
 import sys
 from pathlib import Path
 
 from local.cloud import ACCOUNT, REGION, LocalCloud, LocalCloudError, tail
 from stacks.config import PROJECT_ROOT
 
+_CDK = str(PROJECT_ROOT / "node_modules" / ".bin" / "cdk")
 _QUIET = ["--no-notices", "--no-color", "--ci"]
 
 
@@ -33,18 +33,12 @@ def _cdk(cloud: LocalCloud, *arguments: str) -> None:
     with log.open("ab") as output:
         output.write(f"$ cdk {' '.join(arguments)}\n".encode())
         output.flush()
-        status = subprocess.run(
-            [str(PROJECT_ROOT / "node_modules" / ".bin" / "cdk"), *arguments, *_QUIET],
-            cwd=PROJECT_ROOT,
-            env={
-                **cloud.environment,
-                "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-                "CDK_DISABLE_CLI_TELEMETRY": "true",
-            },
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            check=False,
-        ).returncode
+        status = cloud.run(
+            [_CDK, *arguments, *_QUIET],
+            program=_CDK,
+            log=output,
+            PATH=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+            CDK_DISABLE_CLI_TELEMETRY="true",
+        )
     if status:
         raise LocalCloudError(f"`cdk {arguments[0]}` ended with status {status}; the end of {log}:\n{tail(log)}")

@@ -153,7 +153,7 @@ def quotas(config: EnvironmentConfig) -> Iterator[Check]:
             is_training = "training job" in name
             yield Check(name, "warning" if is_training and trained else "failed", found, mend)
         elif value < needed_to_update:
-            yield Check(name, "warning", f"{value:g}; an update runs {needed_to_update} for a while", mend)
+            yield Check(name, "warning", f"{value:g}; an update or retraining runs {needed_to_update} for a while", mend)
         else:
             yield Check(name, "ok", f"{value:g}")
 
@@ -163,10 +163,16 @@ def needed_instances(config: EnvironmentConfig) -> dict[str, tuple[int, int]]:
     endpoint, training, bulk = config.endpoint, config.training, config.bulk
     count = max(endpoint.instance_count, endpoint.max_instance_count or 0)
     kind = "spot training job" if training.spot else "training job"
+    # One computes the baseline; retraining lets the candidate and the served model answer at the same time
+    transform = {endpoint.instance_type: (1, 2)}
+    needed, needed_to_update = transform.get(bulk.transform_instance_type, (0, 0))
+    transform[bulk.transform_instance_type] = (
+        max(needed, bulk.transform_instance_count),
+        max(needed_to_update, bulk.transform_instance_count),
+    )
     return {
         f"{endpoint.instance_type} for endpoint usage": (count, 2 * count),
-        f"{endpoint.instance_type} for transform job usage": (1, 1),  # computes the baseline
-        f"{bulk.transform_instance_type} for transform job usage": (bulk.transform_instance_count,) * 2,
+        **{f"{name} for transform job usage": instances for name, instances in transform.items()},
         f"{training.instance_type} for {kind} usage": (1, 1),
     }
 

@@ -1,5 +1,6 @@
 """What is interrupted is taken up again, and nothing is lost meanwhile."""
 
+import contextlib
 import json
 import shutil
 import subprocess
@@ -119,6 +120,7 @@ def project(tmp_path: Path) -> Path:
     copy = tmp_path / "project"
     shutil.copytree(PROJECT_ROOT, copy, ignore=shutil.ignore_patterns(".*", "node_modules", "build", "cdk.out"))
     (copy / "node_modules").symlink_to(PROJECT_ROOT / "node_modules")
+    (copy / ".venv").symlink_to(sys.prefix)
     return copy
 
 
@@ -126,22 +128,27 @@ def project(tmp_path: Path) -> Path:
 def test_a_local_run_that_was_killed_at_any_stage_is_done_again(project: Path, archive: Path) -> None:
     command = [sys.executable, "-m", "local", "all", "--archive", str(archive)]
     recorded: list[Process] = []
-    for stage in STAGES:
-        run = subprocess.Popen(command, cwd=project, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-        assert run.stdout is not None
-        lines = []
-        for line in run.stdout:
-            lines.append(line)
-            if line.startswith(f"✓ {stage}"):
-                break
-        else:
-            pytest.fail(f"ended before {stage}:\n{''.join(lines)}")
-        time.sleep(SECONDS_INTO_THE_NEXT)
-        run.kill()  # only this one: its children go on, as after kill -9
-        run.wait()
-        cloud = LocalCloud.running(project / "build" / "local")
-        recorded += [cloud.emulator, cloud.sagemaker]
-    last = subprocess.run(command, cwd=project, capture_output=True, text=True, check=False, timeout=300)
+    with (
+        contextlib.ExitStack() as pipes
+    ):  # open until the end: what outlives its run must not stumble over a closed one
+        for stage in STAGES:
+            run = pipes.enter_context(
+                subprocess.Popen(command, cwd=project, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+            )
+            assert run.stdout is not None
+            lines = []
+            for line in run.stdout:
+                lines.append(line)
+                if line.startswith(f"✓ {stage}"):
+                    break
+            else:
+                pytest.fail(f"ended before {stage}:\n{''.join(lines)}")
+            time.sleep(SECONDS_INTO_THE_NEXT)
+            run.kill()  # only this one: its children go on, as after kill -9
+            run.wait()
+            cloud = LocalCloud.running(project / "build" / "local")
+            recorded += [cloud.emulator, cloud.sagemaker]
+        last = subprocess.run(command, cwd=project, capture_output=True, text=True, check=False, timeout=300)
     assert last.returncode == 0, last.stdout[-3000:] + last.stderr[-3000:]
     assert "Everything happened as it is meant to" in last.stdout
     assert not [process for process in recorded if process.is_ours()]

@@ -1,4 +1,4 @@
-"""Each grant of the core roles is needed: taken away in the running environment, something visible fails.
+"""Each grant is needed: taken away in the running environment, something visible fails.
 
 `make mutate` runs it. What the emulator does not enforce (InvokeEndpoint, logs, metrics, keys) is evaluated from the
 templates in tests/infrastructure/test_least_privilege.py, which judges every role and also each action.
@@ -6,24 +6,30 @@ templates in tests/infrastructure/test_least_privilege.py, which judges every ro
 
 import copy
 import json
+import subprocess
+import sys
 import time
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
 
 import boto3
 import pytest
 
+from local.cloud import LocalCloud
 from local.demonstration import Environment, Inbox, UnexpectedError, wait_for
+from local.drift import check_for_drift
 from stacks import prefixes
+from stacks.config import PROJECT_ROOT
 
 pytestmark = pytest.mark.slow
 
 ENFORCED = ("lambda:InvokeFunction", "s3:", "sns:")
 # S3 answers 403 instead of 404 for a missing object to whoever may not list; the emulator always 404
-UNSEEN = {("SerializeImageDataRole", "s3:ListBucket")}
+UNSEEN = {("SerializeImageDataRole", "s3:ListBucket"), ("ReadTransformOutputRole", "s3:ListBucket")}
 
 
 @dataclass(frozen=True)
@@ -125,6 +131,94 @@ def test_every_grant_of_the_workflow_is_needed(role: str, workflow_works: Callab
     assert not survived
 
 
+def images_of_each_prefix(environment: Environment, data: bytes) -> tuple[str, list[str]]:
+    """A new folder, and the keys of one image in it below each prefix."""
+    folder = uuid.uuid4().hex
+    keys = [f"{prefix}{folder}/a.png" for prefix in (prefixes.INCOMING, prefixes.SCHEDULED, prefixes.TEST)]
+    for key in keys:
+        boto3.client("s3").put_object(Bucket=environment.bucket, Key=key, Body=data)
+    return folder, keys
+
+
+@pytest.fixture
+def bulk_works(
+    environment: Environment, cloud: LocalCloud, confident_images: list[str]
+) -> dict[str, Callable[[], None]]:
+    """By workflow: a list and a prefix, the digest; of the Distributed Map also that nothing is asked for twice."""
+    s3 = boto3.client("s3")
+    data = s3.get_object(Bucket=environment.bucket, Key=confident_images[0])["Body"].read()
+    inbox = Inbox(environment.alert_topic_arn)
+
+    def all_accepted(arn: str, count: int, **execution_input: str) -> None:
+        execution = environment.execute(execution_input, state_machine_arn=arn)
+        assert (execution.status, execution.counts["ACCEPTED"]) == ("SUCCEEDED", count), execution.error
+        deadline = time.monotonic() + 3
+        while not any(execution.arn in message["Message"] for message in inbox.messages()):
+            assert time.monotonic() < deadline, "no digest"
+
+    def asked() -> int:
+        return sum(cloud.endpoint_requests(environment.config.endpoint_name).values())
+
+    def distributed_map() -> None:
+        folder, keys = images_of_each_prefix(environment, data)
+        listed = f"{prefixes.BULK}{folder}.csv"
+        s3.put_object(Bucket=environment.bucket, Key=listed, Body="\n".join(["s3_key", *keys]).encode())
+        before = asked()
+        all_accepted(environment.distributed_map_arn, len(keys), manifest_key=listed)
+        all_accepted(environment.distributed_map_arn, len(keys), manifest_key=listed)
+        all_accepted(environment.distributed_map_arn, 1, s3_prefix=f"{prefixes.INCOMING}{folder}/")
+        assert asked() == before + len(keys)
+
+    def batch_transform() -> None:
+        folder, keys = images_of_each_prefix(environment, data)
+        listed = f"{prefixes.BULK}{folder}.manifest"
+        content = json.dumps([{"prefix": f"s3://{environment.bucket}/"}, *keys])
+        s3.put_object(Bucket=environment.bucket, Key=listed, Body=content.encode())
+        all_accepted(environment.batch_transform_arn, len(keys), manifest_key=listed)
+        all_accepted(environment.batch_transform_arn, 1, s3_prefix=f"{prefixes.INCOMING}{folder}/")
+
+    return {"distributed-map": distributed_map, "batch-transform": batch_transform}
+
+
+@pytest.mark.parametrize(
+    ("role", "workflow"),
+    [
+        ("DistributedMapRole", "distributed-map"),
+        ("FindPredictionsRole", "distributed-map"),
+        ("BulkSummaryRole", "distributed-map"),
+        ("BatchTransformRole", "batch-transform"),
+        ("ReadTransformOutputRole", "batch-transform"),
+    ],
+)
+def test_every_grant_of_the_bulk_workflows_is_needed(
+    role: str, workflow: str, bulk_works: dict[str, Callable[[], None]]
+) -> None:
+    tried, survived = survivors(role, bulk_works[workflow])
+    print(f"{role}: {len(tried)} mutants")  # noqa: T201 - the figure for docs/security.md
+    assert len(tried) >= 2
+    assert not survived
+
+
+def test_every_grant_of_the_drift_monitor_is_needed(
+    environment: Environment, cloud: LocalCloud, confident_images: list[str]
+) -> None:
+    command = [sys.executable, "-m", "data_prep", "baseline", "--env", "dev", "--quiet"]
+    subprocess.run(command, cwd=PROJECT_ROOT, env=cloud.environment, check=True, timeout=300)
+    environment.classify(confident_images)
+    wait_for(lambda: environment.captured_inference_ids() or None, "a capture")
+
+    def works() -> None:
+        end = datetime.now(UTC) + timedelta(seconds=1)
+        reports = len(environment.keys(f"{prefixes.MONITORING}drift/"))
+        assert check_for_drift(environment, start=end - timedelta(hours=6), end=end)["requests"]
+        assert len(environment.keys(f"{prefixes.MONITORING}drift/")) == reports + 1
+
+    tried, survived = survivors("DriftMonitorRole", works)
+    print(f"DriftMonitorRole: {len(tried)} mutants")  # noqa: T201 - the figure for docs/security.md
+    assert len(tried) >= 5
+    assert not survived
+
+
 @pytest.fixture
 def sagemaker_works(environment: Environment, confident_images: list[str]) -> Callable[[], None]:
     """A training job, a transform job over each prefix of images, and a captured request."""
@@ -136,11 +230,18 @@ def sagemaker_works(environment: Environment, confident_images: list[str]) -> Ca
     model = config["ProductionVariants"][0]["ModelName"]
     s3 = boto3.client("s3")
     data = s3.get_object(Bucket=environment.bucket, Key=confident_images[0])["Body"].read()
-    folder = uuid.uuid4().hex
-    images = {}
-    for prefix in (prefixes.INCOMING, prefixes.SCHEDULED, prefixes.RETRAINING):
-        images[prefix] = f"{prefix}{folder}/a.png"
-        s3.put_object(Bucket=environment.bucket, Key=images[prefix], Body=data)
+    folder, bucket = uuid.uuid4().hex, f"s3://{environment.bucket}/"
+    sources = []
+    for prefix in (prefixes.INCOMING, prefixes.SCHEDULED):
+        s3.put_object(Bucket=environment.bucket, Key=f"{prefix}{folder}/a.png", Body=data)
+        sources.append(("S3Prefix", f"{bucket}{prefix}{folder}/a.png", prefixes.TRANSFORMS))
+    listed = json.dumps([{"prefix": bucket}, confident_images[0]]).encode()
+    for key, role in (
+        (f"{prefixes.RETRAINING}{folder}/validation.manifest", "candidate"),
+        (f"{prefixes.BULK}{folder}.manifest", "incumbent"),
+    ):
+        s3.put_object(Bucket=environment.bucket, Key=key, Body=listed)
+        sources.append(("ManifestFile", f"{bucket}{key}", f"{prefixes.RETRAINING}{folder}/{role}/"))
     keys = (
         "AlgorithmSpecification",
         "RoleArn",
@@ -158,19 +259,14 @@ def sagemaker_works(environment: Environment, confident_images: list[str]) -> Ca
         request = {key: job[key] for key in (*keys, "StoppingCondition")}  # type: ignore[literal-required]
         sagemaker.create_training_job(TrainingJobName=name, **request)
         ended(lambda: sagemaker.describe_training_job(TrainingJobName=name)["TrainingJobStatus"])
-        for number, (prefix, key) in enumerate(images.items()):
-            output = prefixes.RETRAINING if prefix == prefixes.RETRAINING else prefixes.TRANSFORMS
+        for number, (kind, uri, output) in enumerate(sources):
             transform = f"{name}-{number}"
+            source: Any = {"S3DataSource": {"S3DataType": kind, "S3Uri": uri}}
             sagemaker.create_transform_job(
                 TransformJobName=transform,
                 ModelName=model,
-                TransformInput={
-                    "ContentType": "application/x-image",
-                    "DataSource": {
-                        "S3DataSource": {"S3DataType": "S3Prefix", "S3Uri": f"s3://{environment.bucket}/{key}"}
-                    },
-                },
-                TransformOutput={"S3OutputPath": f"s3://{environment.bucket}/{output}{transform}"},
+                TransformInput={"ContentType": "application/x-image", "DataSource": source},
+                TransformOutput={"S3OutputPath": f"{bucket}{output}{transform}"},
                 TransformResources={"InstanceType": "ml.m5.large", "InstanceCount": 1},
             )
             ended(partial(transform_status, transform))

@@ -106,7 +106,7 @@ def test_the_bootstrap_version_must_suffice(version: str | None, status: str) ->
 
 ENOUGH = {
     "ml.m5.large for endpoint usage": 4.0,
-    "ml.m5.large for transform job usage": 1.0,
+    "ml.m5.large for transform job usage": 2.0,
     "ml.p3.2xlarge for training job usage": 1.0,
 }
 
@@ -145,6 +145,22 @@ def test_spot_and_scaling_ask_for_their_own_quotas() -> None:
     needed = doctor.needed_instances(config)
     assert needed["ml.p3.2xlarge for spot training job usage"] == (1, 1)
     assert needed["ml.m5.large for endpoint usage"] == (3, 6)
+
+
+@pytest.mark.parametrize(
+    ("bulk", "needed"),
+    [
+        ({}, {"ml.m5.large": (1, 2)}),
+        ({"transform_instance_count": 4}, {"ml.m5.large": (4, 4)}),
+        ({"transform_instance_type": "ml.c5.xlarge"}, {"ml.m5.large": (1, 2), "ml.c5.xlarge": (1, 1)}),
+    ],
+)
+def test_transform_jobs_need_what_bulk_takes_and_two_while_a_candidate_is_evaluated(
+    bulk: dict[str, Any], needed: dict[str, tuple[int, int]]
+) -> None:
+    found = doctor.needed_instances(parse_environment("dev", {"bulk": bulk}))
+    ending = " for transform job usage"
+    assert {name.removesuffix(ending): value for name, value in found.items() if name.endswith(ending)} == needed
 
 
 def test_an_artifact_that_fits_is_ok() -> None:
