@@ -145,11 +145,19 @@ class LocalCloud:
             if not process.port:
                 process.stop()
 
-    def run(self, command: Sequence[str], *, program: str, log: IO[bytes] | None = None, **environment: str) -> int:
+    def run(
+        self,
+        command: Sequence[str],
+        *,
+        program: str,
+        log: IO[bytes] | None = None,
+        directory: Path = PROJECT_ROOT,
+        **environment: str,
+    ) -> int:
         """Run a command against this cloud; its exit status. What outlives a killed run is ended by the next start."""
         with subprocess.Popen(
             command,
-            cwd=PROJECT_ROOT,
+            cwd=directory,
             env={**self.environment, **environment},
             stdin=subprocess.DEVNULL,
             stdout=log,

@@ -20,7 +20,8 @@ def synthesize(cloud: LocalCloud) -> Path:
 
 def bootstrap(cloud: LocalCloud) -> None:
     """Make the bucket and the roles that `cdk deploy` publishes through."""
-    _cdk(cloud, "bootstrap", f"aws://{ACCOUNT}/{REGION}")
+    # Outside the project cdk finds no app, which it would synthesize first, into a directory that all clouds share
+    _cdk(cloud, "bootstrap", f"aws://{ACCOUNT}/{REGION}", directory=cloud.directory)
 
 
 def deploy(cloud: LocalCloud, assembly: Path, pattern: str) -> None:
@@ -28,7 +29,7 @@ def deploy(cloud: LocalCloud, assembly: Path, pattern: str) -> None:
     _cdk(cloud, "deploy", pattern, "--app", str(assembly), "--require-approval", "never", "--concurrency", "4")
 
 
-def _cdk(cloud: LocalCloud, *arguments: str) -> None:
+def _cdk(cloud: LocalCloud, *arguments: str, directory: Path = PROJECT_ROOT) -> None:
     log = cloud.directory / f"cdk-{arguments[0]}.log"
     with log.open("ab") as output:
         output.write(f"$ cdk {' '.join(arguments)}\n".encode())
@@ -37,6 +38,7 @@ def _cdk(cloud: LocalCloud, *arguments: str) -> None:
             [_CDK, *arguments, *_QUIET],
             program=_CDK,
             log=output,
+            directory=directory,
             PATH=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
             CDK_DISABLE_CLI_TELEMETRY="true",
         )

@@ -75,7 +75,7 @@ def tell_story(environment: Environment, cloud: LocalCloud, dataset: Path, tell:
         _expect(retraining.served_artifact() == first, "a release that is rolled back leaves what was served")
 
         tell("\nThe instance is mended, and the same run asked for again")
-        _calm_down(environment)
+        calm_down(environment)
         before = traffic.sent
         released = _tell_of(retraining.run(force=True), "Released", tell)
         _expect("TrainCandidate" not in released.states, "a job that is paid for is not done again")
@@ -114,12 +114,15 @@ def _storm(environment: Environment) -> None:
             )
 
 
-def _calm_down(environment: Environment) -> None:
+def calm_down(environment: Environment) -> None:
     """Wait until the alarms that ended an update are over: SageMaker starts none while they last."""
     names = guardrail_alarm_names(environment.config)
 
     def is_calm() -> bool | None:
-        alarms = boto3.client("cloudwatch").describe_alarms(AlarmNames=names)["MetricAlarms"]
+        cloudwatch = boto3.client("cloudwatch")
+        # As the endpoint does when it is asked for something: CloudWatch looks at its alarms again
+        cloudwatch.put_metric_data(Namespace="Local", MetricData=[{"MetricName": "Tick", "Value": 1}])
+        alarms = cloudwatch.describe_alarms(AlarmNames=names)["MetricAlarms"]
         return all(alarm["StateValue"] != "ALARM" for alarm in alarms) or None
 
     wait_for(is_calm, f"the end of the alarms {', '.join(names)}")

@@ -153,7 +153,9 @@ def quotas(config: EnvironmentConfig) -> Iterator[Check]:
             is_training = "training job" in name
             yield Check(name, "warning" if is_training and trained else "failed", found, mend)
         elif value < needed_to_update:
-            yield Check(name, "warning", f"{value:g}; an update or retraining runs {needed_to_update} for a while", mend)
+            yield Check(
+                name, "warning", f"{value:g}; an update or retraining runs {needed_to_update} for a while", mend
+            )
         else:
             yield Check(name, "ok", f"{value:g}")
 

@@ -4,18 +4,16 @@ import json
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import boto3
 import pytest
 
 from local import deployment
 from local.cloud import LocalCloud
 from local.demonstration import Environment, Inbox
-from local.retraining import DataSet, Retraining
-from stacks.config import PROJECT_ROOT
+from local.retraining import DataSet, Retraining, calm_down
+from stacks.config import PROJECT_ROOT, load_environment
 
 
 @pytest.fixture(scope="session")
@@ -78,13 +76,4 @@ def inbox(environment: Environment) -> Inbox:
 @pytest.fixture(autouse=True)
 def _quiet_alarms(_local_aws: None) -> None:
     """An alarm of an earlier test must not end this one's release."""
-    names = ["scones-dev-update-errors", "scones-dev-update-latency"]
-    deadline = time.monotonic() + 120
-    while time.monotonic() < deadline:
-        alarms = boto3.client("cloudwatch").describe_alarms(AlarmNames=names)["MetricAlarms"]
-        if all(alarm["StateValue"] != "ALARM" for alarm in alarms):
-            return
-        # As the endpoint does when it is asked for something: CloudWatch looks at its alarms again
-        boto3.client("cloudwatch").put_metric_data(Namespace="Test", MetricData=[{"MetricName": "Tick", "Value": 1}])
-        time.sleep(1)
-    raise AssertionError("an alarm of an update does not calm down")
+    calm_down(Environment.deployed(load_environment("dev")))
