@@ -62,7 +62,8 @@ def destroy(
     run_cdk("synth", "--quiet", "--output", str(ASSEMBLY))
     compute = [f"{env}/{stack}" for stack in deployed if stack != "Data"]
     if compute:
-        _delete_model_packages(config)
+        if "Retraining" in deployed:
+            _delete_model_packages(config)
         run_cdk("destroy", *compute, f"--app={ASSEMBLY}", "--exclusively", "--force")
         _delete_releases(config)
     if with_data and "Data" in deployed:
