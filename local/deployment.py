@@ -21,7 +21,7 @@ def synthesize(cloud: LocalCloud) -> Path:
 def bootstrap(cloud: LocalCloud) -> None:
     """Make the bucket and the roles that `cdk deploy` publishes through."""
     # Outside the project cdk finds no app, which it would synthesize first, into a directory that all clouds share
-    _cdk(cloud, "bootstrap", f"aws://{ACCOUNT}/{REGION}", directory=cloud.directory)
+    _cdk(cloud, "bootstrap", f"aws://{ACCOUNT}/{REGION}", directory=cloud.directory / "tmp")
 
 
 def deploy(cloud: LocalCloud, assembly: Path, pattern: str) -> None:
