@@ -135,23 +135,25 @@ def empty_bucket(bucket: str) -> None:
 
 def _delete_model_packages(config: EnvironmentConfig) -> None:
     """SageMaker deletes a group of model packages, as its stack will ask, only when it is empty."""
-    pages = aws.sagemaker().get_paginator("list_model_packages")
-    for page in pages.paginate(ModelPackageGroupName=config.model_package_group):
-        for package in page["ModelPackageSummaryList"]:
-            aws.sagemaker().delete_model_package(ModelPackageName=package["ModelPackageArn"])
+    pages = (
+        aws.sagemaker().get_paginator("list_model_packages").paginate(ModelPackageGroupName=config.model_package_group)
+    )
+    # All of the list before the first deletion, which could move the pages
+    for arn in [package["ModelPackageArn"] for page in pages for package in page["ModelPackageSummaryList"]]:
+        aws.sagemaker().delete_model_package(ModelPackageName=arn)
 
 
 def _delete_releases(config: EnvironmentConfig) -> None:
     """The models and endpoint configs that retraining made, which no stack knows. Their artifacts are data."""
     sagemaker, named = aws.sagemaker(), config.stage_name
-    for configs in sagemaker.get_paginator("list_endpoint_configs").paginate(NameContains=named):
-        for endpoint_config in configs["EndpointConfigs"]:
-            if _is_of(config, endpoint_config["EndpointConfigArn"]):
-                sagemaker.delete_endpoint_config(EndpointConfigName=endpoint_config["EndpointConfigName"])
-    for models in sagemaker.get_paginator("list_models").paginate(NameContains=named):
-        for model in models["Models"]:
-            if _is_of(config, model["ModelArn"]):
-                sagemaker.delete_model(ModelName=model["ModelName"])
+    configs = sagemaker.get_paginator("list_endpoint_configs").paginate(NameContains=named)
+    for endpoint_config in [found for page in configs for found in page["EndpointConfigs"]]:
+        if _is_of(config, endpoint_config["EndpointConfigArn"]):
+            sagemaker.delete_endpoint_config(EndpointConfigName=endpoint_config["EndpointConfigName"])
+    models = sagemaker.get_paginator("list_models").paginate(NameContains=named)
+    for model in [found for page in models for found in page["Models"]]:
+        if _is_of(config, model["ModelArn"]):
+            sagemaker.delete_model(ModelName=model["ModelName"])
 
 
 def _is_of(config: EnvironmentConfig, arn: str) -> bool:

@@ -1,12 +1,14 @@
 """`python -m ops destroy`: that it asks, and that an emptied bucket is empty."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from moto import mock_aws
 
 from data_prep import aws
-from ops.destroy import empty_bucket
+from ops.destroy import _delete_releases, empty_bucket
+from stacks.config import load_environment
 from tests.unit.ops.conftest import deployed_stacks, run
 
 
@@ -48,3 +50,18 @@ def test_it_asks_first_and_takes_only_the_name_for_an_answer(
     monkeypatch.setattr("typer.prompt", lambda _: "yes")
     assert run("destroy", "--env", "dev") == 1
     assert "nothing was destroyed" in capsys.readouterr().err
+
+
+def test_all_models_and_endpoint_configs_of_releases_go_however_many_pages_list_them() -> None:
+    sagemaker = aws.sagemaker()
+    tags: Any = [{"Key": "application", "Value": "scones-unlimited"}, {"Key": "environment", "Value": "dev"}]
+    for number in range(25):
+        name = f"scones-dev-{number}"
+        sagemaker.create_model(
+            ModelName=name, ExecutionRoleArn="arn:aws:iam::123456789012:role/any-role-at-all", Tags=tags
+        )
+        variant: Any = {"VariantName": "v", "ModelName": name, "InitialInstanceCount": 1, "InstanceType": "ml.m5.large"}
+        sagemaker.create_endpoint_config(EndpointConfigName=name, ProductionVariants=[variant], Tags=tags)
+    _delete_releases(load_environment("dev"))
+    assert not sagemaker.list_models()["Models"]
+    assert not sagemaker.list_endpoint_configs()["EndpointConfigs"]
