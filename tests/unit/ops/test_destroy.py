@@ -52,16 +52,19 @@ def test_it_asks_first_and_takes_only_the_name_for_an_answer(
     assert "nothing was destroyed" in capsys.readouterr().err
 
 
-def test_all_models_and_endpoint_configs_of_releases_go_however_many_pages_list_them() -> None:
+def test_models_and_endpoint_configs_of_releases_go_and_those_of_a_like_named_environment_stay() -> None:
     sagemaker = aws.sagemaker()
-    tags: Any = [{"Key": "application", "Value": "scones-unlimited"}, {"Key": "environment", "Value": "dev"}]
-    for number in range(25):
-        name = f"scones-dev-{number}"
+    for name, environment in (("scones-dev-1", "dev"), ("scones-dev-2", "dev"), ("scones-dev-2-1", "dev-2")):
+        tags: Any = [
+            {"Key": "application", "Value": "scones-unlimited"},
+            {"Key": "environment", "Value": environment},
+        ]
         sagemaker.create_model(
             ModelName=name, ExecutionRoleArn="arn:aws:iam::123456789012:role/any-role-at-all", Tags=tags
         )
         variant: Any = {"VariantName": "v", "ModelName": name, "InitialInstanceCount": 1, "InstanceType": "ml.m5.large"}
         sagemaker.create_endpoint_config(EndpointConfigName=name, ProductionVariants=[variant], Tags=tags)
     _delete_releases(load_environment("dev"))
-    assert not sagemaker.list_models()["Models"]
-    assert not sagemaker.list_endpoint_configs()["EndpointConfigs"]
+    assert [model["ModelName"] for model in sagemaker.list_models()["Models"]] == ["scones-dev-2-1"]
+    configs = sagemaker.list_endpoint_configs()["EndpointConfigs"]
+    assert [config["EndpointConfigName"] for config in configs] == ["scones-dev-2-1"]
