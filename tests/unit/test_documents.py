@@ -1,20 +1,25 @@
-"""No document can rot: links lead somewhere, and every command is one that exists."""
+"""No document can rot: links lead somewhere, every command is one that exists, the configuration is the code's."""
 
 import importlib.util
+import json
 import re
 import shlex
 import subprocess
 import sys
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
+from pydantic import BaseModel
+from pydantic_core import PydanticUndefined
 from typer.testing import CliRunner
 
-from stacks.config import PROJECT_ROOT
+from stacks import config
+from stacks.config import PROJECT_ROOT, EnvironmentConfig
 
 DOCUMENTS = sorted([*PROJECT_ROOT.glob("*.md"), *PROJECT_ROOT.glob("docs/*.md")])
-PROGRAMS = ("make", "python")
+PROGRAMS = ("make", "python", "cdk")
 
 
 def name_of(path: Path) -> str:
@@ -47,7 +52,7 @@ def commands() -> list[tuple[str, str]]:
         in_blocks = [
             line.partition(" #")[0].strip() for block in blocks for line in block.replace("\\\n", " ").splitlines()
         ]
-        in_text = re.findall(r"`((?:make|python -m) [^`\n]+)`", text)
+        in_text = re.findall(r"`((?:make|cdk|python -m) [^`\n]+)`", text)
         found |= {(name_of(document), c) for c in (*in_blocks, *in_text) if c.partition(" ")[0] in PROGRAMS}
     return sorted(found)
 
@@ -76,6 +81,13 @@ def test_a_command_exists_with_its_options(document: str, command: str) -> None:
         makefile = (PROJECT_ROOT / "Makefile").read_text()
         assert all(f"$({setting.partition('=')[0]})" in makefile for setting in settings)
         return
+    if program == "cdk":
+        assert arguments[0] in {"deploy", "diff", "synth", "bootstrap", "destroy"}
+        for pattern in arguments[1:]:
+            stage, _, stack = pattern.partition("/")
+            assert stage in {"dev", "prod", "ENV"}
+            assert stack == "*" or (PROJECT_ROOT / "reference" / "dev" / f"{stack}.template.json").exists(), pattern
+        return
     assert arguments[0] == "-m"
     module, *rest = arguments[1:]
     if module in {"pip", "venv", "http.server", "pytest"}:
@@ -92,3 +104,23 @@ def test_a_command_exists_with_its_options(document: str, command: str) -> None:
     options = {argument.partition("=")[0] for argument in rest if argument.startswith("--")}
     if options:  # a benchmark without any would start
         assert options <= set(re.findall(r"--[a-z-]+", help_of(*words)))
+
+
+def settings(section: type[BaseModel], prefix: str = "") -> dict[str, Any]:
+    """Dotted key and default of every setting."""
+    found: dict[str, Any] = {}
+    for name, field in section.model_fields.items():
+        nested = config._SECTIONS.get(name)
+        if nested and not prefix:
+            found |= settings(nested, f"{name}.")
+        elif name != "name":
+            default = field.get_default()
+            found[f"{prefix}{name}"] = None if default is PydanticUndefined else default
+    return found
+
+
+def test_the_configuration_table_is_complete_and_has_the_defaults() -> None:
+    readme = (PROJECT_ROOT / "README.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `([a-z0-9_.]+)` \| (none|`.+?`) \|", readme, flags=re.MULTILINE)
+    table = {key: None if default == "none" else json.loads(default.strip("`")) for key, default in rows}
+    assert table == json.loads(json.dumps(settings(EnvironmentConfig)))

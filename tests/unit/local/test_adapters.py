@@ -22,6 +22,10 @@ def test_the_emulator_has_no_sagemaker() -> None:
     assert not [kind for kind in provisioners._RESOURCE_HANDLERS if kind.startswith("AWS::SageMaker::")]
 
 
+def test_the_emulator_still_scales_nothing() -> None:
+    assert not [kind for kind in provisioners._RESOURCE_HANDLERS if kind.startswith("AWS::ApplicationAutoScaling::")]
+
+
 def test_the_emulators_functions_still_hide_the_class_of_an_error() -> None:
     assert 'error_type = "Runtime.HandlerError"' in inspect.getsource(lambda_svc._execute_function_warm)
 
