@@ -13,6 +13,7 @@ from stacks.builtin_image import BuiltinImage
 from stacks.config import EnvironmentConfig
 from stacks.encryption import environment_key
 from stacks.findings import accept
+from stacks.sagemaker_role import SageMakerRole
 
 
 class DataStack(Stack):
@@ -140,13 +141,12 @@ def _access_log_bucket(scope: Construct, *, config: EnvironmentConfig) -> s3.Buc
 
 def sagemaker_execution_role(scope: Stack, *, bucket: s3.IBucket, image: BuiltinImage) -> iam.Role:
     """What jobs and the endpoint may do: this bucket's channels and images, this container, their own logs."""
-    role = iam.Role(
+    role = SageMakerRole(
         scope,
         "SageMakerRole",
         description="Runs training jobs, transform jobs and the endpoint",
-        assumed_by=iam.ServicePrincipal(
-            "sagemaker.amazonaws.com", conditions={"StringEquals": {"aws:SourceAccount": Aws.ACCOUNT_ID}}
-        ),
+        repository_arn=image.repository_arn,
+        log_groups=["TrainingJobs", "TransformJobs", f"Endpoints/{scope.node.path}"],
     )
     channels = [prefixes.TRAIN, prefixes.TRAIN_LST, prefixes.TEST, prefixes.TEST_LST]
     images = [prefixes.INCOMING, prefixes.SCHEDULED]  # Batch Transform's
@@ -156,45 +156,16 @@ def sagemaker_execution_role(scope: Stack, *, bucket: s3.IBucket, image: Builtin
     writable = [
         f"{p}*" for p in (prefixes.MODELS, prefixes.DATA_CAPTURE, prefixes.TRANSFORMS, prefixes.ANSWERS, *answers)
     ]
-    statements = {
-        "ReadChannelsImagesAndArtifacts": (["s3:GetObject"], [bucket.arn_for_objects(key) for key in readable]),
-        "WriteArtifactsCapturesAndTransforms": (["s3:PutObject"], [bucket.arn_for_objects(key) for key in writable]),
-        "ListChannelsAndImages": (["s3:ListBucket"], [bucket.bucket_arn]),
-        "PullImage": (
-            ["ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"],
-            [image.repository_arn],
-        ),
-        "WriteLogs": (
-            ["logs:CreateLogGroup", "logs:CreateLogStream", "logs:DescribeLogStreams", "logs:PutLogEvents"],
-            [
-                scope.format_arn(service="logs", resource="log-group", resource_name=f"/aws/sagemaker/{kind}*").replace(
-                    "log-group/", "log-group:"
-                )
-                for kind in ("TrainingJobs", "TransformJobs", f"Endpoints/{scope.node.path}")
-            ],
-        ),
-    }
-    for sid, (actions, resources) in statements.items():
-        role.add_to_policy(iam.PolicyStatement(sid=sid, actions=actions, resources=resources))
+    role.allow("ReadChannelsImagesAndArtifacts", ["s3:GetObject"], [bucket.arn_for_objects(key) for key in readable])
+    role.allow(
+        "WriteArtifactsCapturesAndTransforms", ["s3:PutObject"], [bucket.arn_for_objects(key) for key in writable]
+    )
+    role.allow("ListChannelsAndImages", ["s3:ListBucket"], [bucket.bucket_arn])
     if bucket.encryption_key:
-        role.add_to_policy(
-            iam.PolicyStatement(
-                sid="EncryptVolumes",
-                actions=["kms:CreateGrant"],
-                resources=[bucket.encryption_key.key_arn],
-                conditions={"Bool": {"kms:GrantIsForAWSResource": "true"}},
-            )
+        role.allow(
+            "EncryptVolumes",
+            ["kms:CreateGrant"],
+            [bucket.encryption_key.key_arn],
+            conditions={"Bool": {"kms:GrantIsForAWSResource": "true"}},
         )
-    # Neither action supports resource-level permissions
-    role.add_to_policy(
-        iam.PolicyStatement(sid="SignInToRegistry", actions=["ecr:GetAuthorizationToken"], resources=["*"])
-    )
-    role.add_to_policy(
-        iam.PolicyStatement(
-            sid="PublishMetrics",
-            actions=["cloudwatch:PutMetricData"],
-            resources=["*"],
-            conditions={"StringLike": {"cloudwatch:namespace": ["/aws/sagemaker/*", "aws/sagemaker/*"]}},
-        )
-    )
     return role

@@ -16,6 +16,7 @@ from constructs import Construct
 
 from stacks import prefixes
 from stacks.config import PROJECT_ROOT, EnvironmentConfig
+from stacks.sagemaker_role import SageMakerRole
 
 REPOSITORY = "sagemaker-model-monitor-analyzer"
 # Those of the SageMaker SDK's model-monitor.json (a test compares them)
@@ -154,14 +155,6 @@ class SageMakerModelMonitor(Construct):
     def _role(self, preprocessor: assets.Asset, *, registry_account: str) -> iam.Role:
         """What the monitoring jobs may do: captures and labels in, reports out."""
         stack, bucket, endpoint = Stack.of(self), self._bucket, self._config.endpoint_name
-        role = iam.Role(
-            self,
-            "Role",
-            description="Runs SageMaker's monitoring jobs",
-            assumed_by=iam.ServicePrincipal(
-                "sagemaker.amazonaws.com", conditions={"StringEquals": {"aws:SourceAccount": Aws.ACCOUNT_ID}}
-            ),
-        )
         readable = [f"{prefixes.DATA_CAPTURE}{endpoint}/*", f"{prefixes.GROUND_TRUTH}*", f"{OUTPUT}*"]
         repository = stack.format_arn(
             service="ecr",
@@ -170,52 +163,31 @@ class SageMakerModelMonitor(Construct):
             resource_name=REPOSITORY,
             arn_format=ArnFormat.SLASH_RESOURCE_NAME,
         )
-        log_group = stack.format_arn(
-            service="logs",
-            resource="log-group",
-            resource_name="/aws/sagemaker/ProcessingJobs*",
-            arn_format=ArnFormat.COLON_RESOURCE_NAME,
+        role = SageMakerRole(
+            self,
+            "Role",
+            description="Runs SageMaker's monitoring jobs",
+            repository_arn=repository,
+            log_groups=["ProcessingJobs"],
         )
-        statements = {
-            "ReadCapturesAndLabels": (
-                ["s3:GetObject"],
-                [
-                    *(bucket.arn_for_objects(key) for key in readable),
-                    preprocessor.bucket.arn_for_objects(preprocessor.s3_object_key),
-                ],
-            ),
-            "List": (["s3:ListBucket"], [bucket.bucket_arn]),
-            "WriteReports": (["s3:PutObject"], [bucket.arn_for_objects(f"{OUTPUT}*")]),
-            "FindCaptures": (
-                ["sagemaker:DescribeEndpoint", "sagemaker:DescribeEndpointConfig"],
-                [
-                    stack.format_arn(service="sagemaker", resource="endpoint", resource_name=endpoint),
-                    # Its name is made up at each deployment
-                    stack.format_arn(service="sagemaker", resource="endpoint-config", resource_name="*"),
-                ],
-            ),
-            "PullImage": (
-                ["ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"],
-                [repository],
-            ),
-            "WriteLogs": (
-                ["logs:CreateLogGroup", "logs:CreateLogStream", "logs:DescribeLogStreams", "logs:PutLogEvents"],
-                [log_group],
-            ),
-        }
-        for sid, (actions, arns) in statements.items():
-            role.add_to_policy(iam.PolicyStatement(sid=sid, actions=actions, resources=arns))
-        # Neither action supports resource-level permissions
-        role.add_to_policy(
-            iam.PolicyStatement(sid="SignInToRegistry", actions=["ecr:GetAuthorizationToken"], resources=["*"])
+        role.allow(
+            "ReadCapturesAndLabels",
+            ["s3:GetObject"],
+            [
+                *(bucket.arn_for_objects(key) for key in readable),
+                preprocessor.bucket.arn_for_objects(preprocessor.s3_object_key),
+            ],
         )
-        role.add_to_policy(
-            iam.PolicyStatement(
-                sid="PublishMetrics",
-                actions=["cloudwatch:PutMetricData"],
-                resources=["*"],
-                conditions={"StringLike": {"cloudwatch:namespace": ["/aws/sagemaker/*", "aws/sagemaker/*"]}},
-            )
+        role.allow("List", ["s3:ListBucket"], [bucket.bucket_arn])
+        role.allow("WriteReports", ["s3:PutObject"], [bucket.arn_for_objects(f"{OUTPUT}*")])
+        role.allow(
+            "FindCaptures",
+            ["sagemaker:DescribeEndpoint", "sagemaker:DescribeEndpointConfig"],
+            [
+                stack.format_arn(service="sagemaker", resource="endpoint", resource_name=endpoint),
+                # Its name is made up at each deployment
+                stack.format_arn(service="sagemaker", resource="endpoint-config", resource_name="*"),
+            ],
         )
         return role
 
