@@ -3,6 +3,7 @@
 The data set is drawn, so that no test needs the real images.
 """
 
+import contextlib
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -39,12 +40,10 @@ def dataset(tmp_path_factory: pytest.TempPathFactory, archive: Path) -> Path:
     return folder
 
 
-@pytest.fixture(scope="session")
-def cloud(tmp_path_factory: pytest.TempPathFactory, assembly: Path, dataset: Path) -> Iterator[LocalCloud]:
-    directory = tmp_path_factory.mktemp("cloud")
-    with pytest.MonkeyPatch.context() as monkeypatch:
-        monkeypatch.setenv("SFN_WAIT_SCALE", "0.1")  # retries happen as they are defined, in a tenth of the time
-        cloud = LocalCloud.start(directory)
+@contextlib.contextmanager
+def deployed(directory: Path, assembly: Path, dataset: Path) -> Iterator[LocalCloud]:
+    """A local cloud with all stacks of the dev environment, its data set uploaded and its model trained."""
+    cloud = LocalCloud.start(directory)
     try:
         deployment.bootstrap(cloud)
         deployment.deploy(cloud, assembly, "dev/Data")
@@ -61,6 +60,14 @@ def cloud(tmp_path_factory: pytest.TempPathFactory, assembly: Path, dataset: Pat
         yield cloud
     finally:
         LocalCloud.stop_running(directory)
+
+
+@pytest.fixture(scope="session")
+def cloud(tmp_path_factory: pytest.TempPathFactory, assembly: Path, dataset: Path) -> Iterator[LocalCloud]:
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setenv("SFN_WAIT_SCALE", "0.1")  # retries happen as they are defined, in a tenth of the time
+        with deployed(tmp_path_factory.mktemp("cloud"), assembly, dataset) as cloud:
+            yield cloud
 
 
 def use(cloud: LocalCloud, monkeypatch: pytest.MonkeyPatch) -> None:

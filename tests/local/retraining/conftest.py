@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from local import deployment
 from local.cloud import LocalCloud
 from local.demonstration import Environment, Inbox
 from local.retraining import DataSet, Retraining, calm_down
 from stacks.config import PROJECT_ROOT, load_environment
+from tests.local.conftest import deployed
 
 
 @pytest.fixture(scope="session")
@@ -35,24 +35,8 @@ def assembly(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def cloud(tmp_path_factory: pytest.TempPathFactory, assembly: Path, dataset: Path) -> Iterator[LocalCloud]:
-    directory = tmp_path_factory.mktemp("retraining-cloud")
-    cloud = LocalCloud.start(directory)
-    try:
-        deployment.bootstrap(cloud)
-        deployment.deploy(cloud, assembly, "dev/Data")
-        for command in ("upload", "train"):
-            subprocess.run(
-                [sys.executable, "-m", "data_prep", command, "--env", "dev", "--dataset", str(dataset), "--quiet"],
-                cwd=PROJECT_ROOT,
-                env=cloud.environment,
-                check=True,
-                timeout=300,
-            )
-        deployment.deploy(cloud, assembly, "dev/*")
-        cloud.enforce_iam()
+    with deployed(tmp_path_factory.mktemp("retraining-cloud"), assembly, dataset) as cloud:
         yield cloud
-    finally:
-        LocalCloud.stop_running(directory)
 
 
 @pytest.fixture
