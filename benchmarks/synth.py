@@ -20,36 +20,58 @@ from stacks.config import PROJECT_ROOT
 
 RUNS = 5
 EMPTY = "from aws_cdk import App, Stack; app = App(); Stack(app, 'Empty'); app.synth()"
+PHASES = ("imports", "constructs", "App.synth")
+# Around a program: says when it makes its App, when it calls `synth`, and when that is done
+TIMER = """
+import json, sys, time
+begin = time.perf_counter()
+import aws_cdk
+marks = []
+def marked(method):
+    def call(*arguments, **members):
+        marks.append(time.perf_counter())
+        return method(*arguments, **members)
+    return call
+aws_cdk.App.__init__, aws_cdk.App.synth = marked(aws_cdk.App.__init__), marked(aws_cdk.App.synth)
+exec(sys.argv[1])
+marks.append(time.perf_counter())
+print(json.dumps([end - start for start, end in zip([begin, *marks], marks)]))
+"""
 
 
 def main() -> None:
     context = json.loads((PROJECT_ROOT / "cdk.json").read_text())["context"]
     environments = context["environments"]
-    cases: dict[str, tuple[list[str], dict[str, Any]]] = {
-        "import aws_cdk": (["-c", "import aws_cdk"], {}),
-        "empty app": (["-c", EMPTY], {}),
-        "dev": (["app.py"], {**context, "environments": {"dev": environments["dev"]}}),
-        "dev and prod": (["app.py"], context),
+    app = (PROJECT_ROOT / "app.py").read_text()
+    cases: dict[str, tuple[str, dict[str, Any]]] = {
+        "empty app": (EMPTY, {}),
+        "dev": (app, {**context, "environments": {"dev": environments["dev"]}}),
+        "dev and prod": (app, context),
     }
-    times: dict[str, list[float]] = {name: [] for name in cases}
+    measured: dict[str, list[list[float]]] = {name: [] for name in cases}
     for _ in range(RUNS):
-        for name, (arguments, case_context) in cases.items():
-            times[name].append(seconds_of(arguments, case_context))
-    floor = statistics.median(times["empty app"])
-    table = Table("synthesis", "s", "ratio to empty", box=None, pad_edge=False)
-    for name, seconds in times.items():
-        middle = statistics.median(seconds)
-        table.add_row(name, f"{middle:.2f}", f"{middle / floor:.2f}")
+        for name, (program, case_context) in cases.items():
+            measured[name].append(seconds_of(program, case_context))
+    medians = {
+        name: [statistics.median(column) for column in zip(*runs, strict=True)] for name, runs in measured.items()
+    }
+    floor = medians["empty app"][0]
+    table = Table("synthesis", "s", "ratio to empty", *(f"{phase} s" for phase in PHASES), box=None, pad_edge=False)
+    for name, (whole, *phases) in medians.items():
+        table.add_row(name, f"{whole:.2f}", f"{whole / floor:.2f}", *(f"{seconds:.2f}" for seconds in phases))
     Console().print(table)
 
 
-def seconds_of(arguments: list[str], context: dict[str, Any]) -> float:
+def seconds_of(program: str, context: dict[str, Any]) -> list[float]:
+    """Seconds of the whole process, and of each phase."""
     with tempfile.TemporaryDirectory() as folder:
         environment = {**os.environ, "CDK_OUTDIR": folder, "CDK_CONTEXT_JSON": json.dumps(context)}
         environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
         started = time.perf_counter()
-        subprocess.run([sys.executable, *arguments], cwd=PROJECT_ROOT, env=environment, capture_output=True, check=True)
-        return time.perf_counter() - started
+        done = subprocess.run(
+            [sys.executable, "-c", TIMER, program], cwd=PROJECT_ROOT, env=environment, capture_output=True, check=True
+        )
+        return [time.perf_counter() - started, *json.loads(done.stdout.splitlines()[-1])]
 
 
 if __name__ == "__main__":
