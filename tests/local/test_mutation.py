@@ -4,14 +4,12 @@
 templates in tests/infrastructure/test_least_privilege.py, which judges every role and also each action.
 """
 
-import copy
 import json
 import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
@@ -20,78 +18,13 @@ import boto3
 import pytest
 
 from local.cloud import LocalCloud
-from local.demonstration import Environment, Inbox, UnexpectedError, wait_for
+from local.demonstration import Environment, Inbox, wait_for
 from local.drift import check_for_drift
 from stacks import prefixes
 from stacks.config import PROJECT_ROOT
+from tests.local.mutation import ENFORCED, STATE_MACHINE, assert_each_grant_is_needed
 
 pytestmark = pytest.mark.slow
-
-ENFORCED = ("lambda:InvokeFunction", "s3:", "sns:")
-# S3 answers 403 instead of 404 for a missing object to whoever may not list; the emulator always 404
-UNSEEN = {
-    (role, "s3:ListBucket") for role in ("SerializeImageDataRole", "FindPredictionsRole", "ReadTransformOutputRole")
-}
-
-
-@dataclass(frozen=True)
-class Mutant:
-    """One policy of a role with one statement removed, or one resource narrowed to a wrong place."""
-
-    name: str
-    role: str
-    policy: str
-    original: str
-    document: str
-
-
-def mutants(role_part: str) -> Iterator[Mutant]:
-    iam: Any = boto3.client("iam")
-    (role,) = [r["RoleName"] for r in iam.list_roles(MaxItems=1000)["Roles"] if f"-{role_part}" in r["RoleName"]]
-    for policy in iam.list_role_policies(RoleName=role)["PolicyNames"]:
-        document: dict[str, Any] = dict(iam.get_role_policy(RoleName=role, PolicyName=policy)["PolicyDocument"])
-        for index, statement in enumerate(document["Statement"]):
-            actions = statement["Action"] if isinstance(statement["Action"], list) else [statement["Action"]]
-            if not actions[0].startswith(ENFORCED) or (role_part, actions[0]) in UNSEEN:
-                continue
-            resources = statement["Resource"] if isinstance(statement["Resource"], list) else [statement["Resource"]]
-            changes: dict[str, list[dict[str, Any]]] = {"removed": []}
-            for resource in resources:
-                if not resource.endswith(":*") and "/answers/" not in resource:  # versions; asynchronous endpoints only
-                    narrowed = copy.deepcopy(statement)
-                    narrowed["Resource"] = [
-                        resource.replace("*", "wrong/*") + "-wrong" if r == resource else r
-                        for r in resources
-                        if r != f"{resource}:*"
-                    ]
-                    changes[f"wrong {resource.rpartition(':')[2]}"] = [narrowed]
-            for change, replacement in changes.items():
-                mutated = {
-                    **document,
-                    "Statement": [*document["Statement"][:index], *replacement, *document["Statement"][index + 1 :]],
-                }
-                yield Mutant(
-                    f"{role_part} {','.join(actions)} {change}", role, policy, json.dumps(document), json.dumps(mutated)
-                )
-
-
-def survivors(role_part: str, works: Callable[[], None]) -> tuple[list[str], list[str]]:
-    """Names of all mutants, and of those under which everything still works."""
-    iam = boto3.client("iam")
-    works()
-    tried, survived = [], []
-    for mutant in mutants(role_part):
-        iam.put_role_policy(RoleName=mutant.role, PolicyName=mutant.policy, PolicyDocument=mutant.document)
-        try:
-            works()
-            survived.append(mutant.name)
-        except (AssertionError, UnexpectedError):
-            pass
-        finally:
-            iam.put_role_policy(RoleName=mutant.role, PolicyName=mutant.policy, PolicyDocument=mutant.original)
-        tried.append(mutant.name)
-    works()
-    return tried, survived
 
 
 @pytest.fixture
@@ -127,10 +60,7 @@ def workflow_works(environment: Environment, confident_images: list[str]) -> Cal
 
 @pytest.mark.parametrize("role", ["SerializeImageDataRole", "FilterConfidenceRole", "ClassificationWorkflowRole"])
 def test_every_grant_of_the_workflow_is_needed(role: str, workflow_works: Callable[[], None]) -> None:
-    tried, survived = survivors(role, workflow_works)
-    print(f"{role}: {len(tried)} mutants")  # noqa: T201 - the figure for docs/security.md
-    assert len(tried) >= 2
-    assert not survived
+    assert_each_grant_is_needed(role, workflow_works)
 
 
 def images_of_each_prefix(environment: Environment, data: bytes) -> tuple[str, list[str]]:
@@ -198,10 +128,8 @@ def bulk_works(
 def test_every_grant_of_the_bulk_workflows_is_needed(
     role: str, workflow: str, bulk_works: dict[str, Callable[[], None]]
 ) -> None:
-    tried, survived = survivors(role, bulk_works[workflow])
-    print(f"{role}: {len(tried)} mutants")  # noqa: T201 - the figure for docs/security.md
-    assert len(tried) >= 2
-    assert not survived
+    enforced = STATE_MACHINE if role == "BatchTransformRole" else ENFORCED
+    assert_each_grant_is_needed(role, bulk_works[workflow], enforced)
 
 
 def test_every_grant_of_the_drift_monitor_is_needed(
@@ -218,10 +146,7 @@ def test_every_grant_of_the_drift_monitor_is_needed(
         assert check_for_drift(environment, start=end - timedelta(hours=6), end=end)["requests"]
         assert len(environment.keys(f"{prefixes.MONITORING}drift/")) == reports + 1
 
-    tried, survived = survivors("DriftMonitorRole", works)
-    print(f"DriftMonitorRole: {len(tried)} mutants")  # noqa: T201 - the figure for docs/security.md
-    assert len(tried) >= 5
-    assert not survived
+    assert_each_grant_is_needed("DriftMonitorRole", works)
 
 
 @pytest.fixture
@@ -291,6 +216,4 @@ def ended(status: Callable[[], str]) -> None:
 
 
 def test_every_grant_of_sagemaker_is_needed(sagemaker_works: Callable[[], None]) -> None:
-    tried, survived = survivors("SageMakerRole", sagemaker_works)
-    print(f"SageMakerRole: {len(tried)} mutants")  # noqa: T201 - the figure for docs/security.md
-    assert not survived
+    assert_each_grant_is_needed("SageMakerRole", sagemaker_works)

@@ -1,0 +1,198 @@
+"""Each grant of the retraining workflow is needed: one release is run, then each of its steps alone, from the state
+that it had, while grants are missing. `make mutate` runs it.
+"""
+
+import copy
+import json
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+
+from local.cloud import LocalCloud
+from local.demonstration import Environment, Inbox, UnexpectedError
+from local.retraining import DataSet, Retraining
+from stacks import prefixes
+from stacks.config import load_environment
+from tests.local.conftest import use
+from tests.local.mutation import STATE_MACHINE, assert_each_grant_is_needed
+
+pytestmark = pytest.mark.slow
+
+Step = Callable[..., dict[str, Any]]
+
+
+@pytest.fixture(scope="module")
+def release(cloud: LocalCloud, dataset: Path) -> dict[str, Any]:
+    """What each state of a release was given, by its name."""
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        use(cloud, monkeypatch)
+        environment = Environment.deployed(load_environment("dev"))
+        DataSet(environment.bucket, dataset).keep(0.95)
+        run = Retraining.deployed(environment).run(force=True)
+        assert run.ending == "Released", (run.states, run.cause)
+        pages = boto3.client("stepfunctions").get_paginator("get_execution_history").paginate(executionArn=run.arn)
+        entered = [e["stateEnteredEventDetails"] for p in pages for e in p["events"] if "stateEnteredEventDetails" in e]
+    return {state["name"]: json.loads(state["input"]) for state in entered}
+
+
+@pytest.fixture
+def step(retraining: Retraining) -> Iterator[Step]:
+    """Runs one state alone and answers its output; raises UnexpectedError if it fails, at once and unnoticed."""
+    client = boto3.client("stepfunctions")
+    whole = client.describe_state_machine(stateMachineArn=retraining.state_machine_arn)["definition"]
+
+    def run(name: str, state_input: dict[str, Any]) -> dict[str, Any]:
+        definition = json.loads(whole)
+        state = {
+            key: value for key, value in definition["States"][name].items() if key not in {"Next", "Retry", "Catch"}
+        }
+        definition |= {"StartAt": name, "States": {name: {**state, "End": True}}}
+        client.update_state_machine(stateMachineArn=retraining.state_machine_arn, definition=json.dumps(definition))
+        done = retraining.run(**state_input)
+        if done.status != "SUCCEEDED":
+            raise UnexpectedError(f"{name}: {done.error} {done.cause}")
+        return done.output
+
+    yield run
+    client.update_state_machine(stateMachineArn=retraining.state_machine_arn, definition=whole)
+
+
+def changed(state_input: dict[str, Any], **members: Any) -> dict[str, Any]:
+    return {**copy.deepcopy(state_input), **members}
+
+
+@pytest.fixture
+def works(
+    release: dict[str, Any], step: Step, environment: Environment, retraining: Retraining, data: DataSet
+) -> dict[str, Callable[[], None]]:
+    """By function: what it does in a release, and that it did it."""
+    s3, ssm = boto3.client("s3"), boto3.client("ssm")
+    config = environment.config
+
+    def stored(key: str) -> Any:
+        return json.loads(s3.get_object(Bucket=environment.bucket, Key=key)["Body"].read())
+
+    def guard() -> None:
+        for _ in range(2):  # the second asks what became of the first
+            answer = step("RetrainingGuard", {"force": True})
+            assert answer["refusal"] == ""
+
+    def validate() -> None:
+        run = uuid.uuid4().hex[:8]
+        answer = step("ValidateDataSet", changed(release["ValidateDataSet"], run=run))["data"]
+        assert answer["train"] > answer["validation"] > 0
+        assert len(stored(answer["validation_manifest"])) == answer["validation"] + 1
+
+    def prepare_training() -> None:
+        digest = uuid.uuid4().hex * 2
+        manifest = {"data_digest": digest, "made_by": "somebody"}
+        s3.put_object(Bucket=environment.bucket, Key="manifest.json", Body=json.dumps(manifest).encode())
+        given = release["PrepareTraining"]
+        answer = step("PrepareTraining", changed(given, data={**given["data"], "data_digest": digest}))["training"]
+        assert answer["status"] == "None"
+        assert stored(f"{prefixes.MODELS}{answer['job']}/manifest.json") == manifest
+
+    def prepare_evaluation() -> None:
+        answer = step("PrepareEvaluation", release["PrepareEvaluation"])["models"]
+        assert answer["is_served"]
+        assert answer["is_released"]
+
+    def prepare_rollback() -> None:
+        answer = step("PrepareRollback", changed(release["PrepareEvaluation"], input={"rollback": True}))["models"]
+        assert answer["candidate"]["artifact_uri"] != answer["incumbent"]["artifact_uri"]
+        assert not answer["is_released"]
+
+    def evaluate() -> None:
+        given = release["EvaluateModels"]
+        folder = f"{prefixes.MODELS}{given['models']['candidate']['job']}/"
+        before = {name: versions(environment, f"{folder}{name}.json") for name in DOCUMENTS}
+        assert step("EvaluateModels", given)["evaluation"]["reasons"] == []
+        assert all(versions(environment, f"{folder}{name}.json") == before[name] + 1 for name in DOCUMENTS)
+
+    def smoke_test() -> None:
+        step("SmokeTest", release["SmokeTest"])
+        unknown = copy.deepcopy(release["SmokeTest"])  # a model that no retraining has evaluated
+        unknown["models"]["candidate"]["job"] = "scones-dev-unknown"
+        step("SmokeTest", unknown)
+
+    def record() -> None:
+        names = (config.artifact_parameter, config.model_metadata_parameter, config.baseline_parameter)
+        released = {name: ssm.get_parameter(Name=name)["Parameter"]["Value"] for name in names}
+        try:
+            for name in names:
+                ssm.put_parameter(Name=name, Value="another", Overwrite=True)
+            step("RecordRelease", release["RecordRelease"])
+            assert {name: ssm.get_parameter(Name=name)["Parameter"]["Value"] for name in names} == released
+        finally:
+            for name, value in released.items():
+                ssm.put_parameter(Name=name, Value=value, Overwrite=True)
+
+    return {
+        "RetrainingGuard": guard,
+        "ValidateDataSet": validate,
+        "PrepareTraining": prepare_training,
+        "PrepareEvaluation": prepare_evaluation,
+        "PrepareRollback": prepare_rollback,
+        "EvaluateModels": evaluate,
+        "SmokeTest": smoke_test,
+        "RecordRelease": record,
+    }
+
+
+DOCUMENTS = ("evaluation", "smoke_test", "baseline")
+
+
+def versions(environment: Environment, key: str) -> int:
+    return len(boto3.client("s3").list_object_versions(Bucket=environment.bucket, Prefix=key)["Versions"])
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        "RetrainingGuard",
+        "ValidateDataSet",
+        "PrepareTraining",
+        "PrepareEvaluation",
+        "PrepareRollback",
+        "EvaluateModels",
+        "SmokeTest",
+        "RecordRelease",
+    ],
+)
+def test_every_grant_of_a_step_is_needed(function: str, works: dict[str, Callable[[], None]]) -> None:
+    """ReleaseModel and RestoreEndpoint talk to SageMaker only, which the emulator refuses no function."""
+    assert_each_grant_is_needed(f"{function}Role", works[function])
+
+
+def test_every_grant_of_the_workflow_is_needed(
+    release: dict[str, Any], step: Step, works: dict[str, Callable[[], None]], inbox: Inbox
+) -> None:
+    """Each step that it takes: ten functions, both kinds of jobs, the Model Registry, the endpoint, the topic."""
+    served = copy.deepcopy(release["SmokeTest"])
+    served["models"]["incumbent"]["endpoint_config"] = served["release"]["endpoint_config"]
+    given = {
+        **{
+            name: release[name]
+            for name in (*works, "ReleaseModel", "ReadEndpoint", "NotifyReleased")
+            if name in release
+        },
+        "RetrainingGuard": {"force": True},
+        "PrepareRollback": changed(release["PrepareEvaluation"], input={"rollback": True}),
+        "RestoreEndpoint": served,
+    }
+
+    def all_steps() -> None:
+        new = uuid.uuid4().hex[:8]
+        inbox.messages()
+        outputs = {name: step(name, state_input) for name, state_input in given.items()}
+        assert inbox.messages()
+        step("ReadApproval", step("RegisterModel", changed(release["ReleaseModel"], run=new)))
+        step("EvaluateBoth", changed(release["EvaluateBoth"], run=new))
+        untrained = {"training": {"job": f"scones-dev-mutation-{new}"}, "data": outputs["ValidateDataSet"]["data"]}
+        step("TrainCandidate", changed(release["PrepareEvaluation"], **untrained))
+
+    assert_each_grant_is_needed("RetrainingWorkflowRole", all_steps, STATE_MACHINE)
