@@ -9,6 +9,7 @@ import json
 import os
 import re
 import signal
+import threading
 import time
 from contextvars import ContextVar
 from typing import Any
@@ -47,6 +48,20 @@ def enforce_iam() -> None:
     Not from the start: the emulator refuses to publish assets through CDK's bootstrap roles.
     """
     ministack.app.AUTH = True
+    workers = [worker for pool in lambda_runtime._workers.values() for worker in pool]
+    threading.Thread(target=_end_when_idle, args=(workers,), daemon=True).start()
+
+
+def _end_when_idle(workers: list[lambda_runtime.Worker]) -> None:
+    """A function that started before goes on with the account's credentials, not its role's, so another takes over."""
+    while workers:
+        with lambda_runtime._lock:
+            idle = [worker for worker in workers if not worker.in_use]
+            for pool in lambda_runtime._workers.values():
+                pool[:] = [worker for worker in pool if worker not in idle]
+        lambda_runtime.kill_workers(idle)
+        workers = [worker for worker in workers if worker not in idle]
+        time.sleep(0.05)
 
 
 def report_errors_by_class_name() -> None:

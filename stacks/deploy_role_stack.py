@@ -16,7 +16,10 @@ from stacks.config import EnvironmentConfig
 
 ISSUER = "token.actions.githubusercontent.com"
 # What data_prep reads and writes
-CHANNELS_AND_MODELS = (prefixes.TRAIN, prefixes.TRAIN_LST, prefixes.TEST, prefixes.TEST_LST, prefixes.MODELS)
+DATA_SET_AND_MODELS = (
+    "manifest.json",
+    *(f"{p}*" for p in (prefixes.TRAIN, prefixes.TRAIN_LST, prefixes.TEST, prefixes.TEST_LST, prefixes.MODELS)),
+)
 
 
 class DeployRoleStack(Stack):
@@ -84,7 +87,7 @@ class DeployRoleStack(Stack):
             "ListTheBucket": (["s3:ListBucket"], [bucket.bucket_arn]),
             "UploadTheDataSet": (
                 ["s3:GetObject", "s3:PutObject"],
-                [bucket.arn_for_objects(f"{prefix}*") for prefix in CHANNELS_AND_MODELS],
+                [bucket.arn_for_objects(key) for key in DATA_SET_AND_MODELS],
             ),
             "Train": (
                 [
@@ -104,7 +107,7 @@ class DeployRoleStack(Stack):
                     self.format_arn(
                         service="logs",
                         resource="log-group",
-                        resource_name="/aws/sagemaker/TrainingJobs:*",
+                        resource_name="/aws/sagemaker/TrainingJobs*",
                         arn_format=ArnFormat.COLON_RESOURCE_NAME,
                     )
                 ],

@@ -1,6 +1,7 @@
 """One click, in a local cloud of its own: two environments side by side, deployed, tried out, compared, destroyed."""
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -11,7 +12,7 @@ import boto3
 import pytest
 
 from local import deployment
-from local.cloud import LocalCloud
+from local.cloud import ACCOUNT, LocalCloud
 from stacks.config import PROJECT_ROOT
 from tests.local.conftest import use
 
@@ -35,11 +36,11 @@ def _local_aws(monkeypatch: pytest.MonkeyPatch, empty_cloud: LocalCloud, _no_rea
     use(empty_cloud, monkeypatch)
 
 
-def ops(cloud: LocalCloud, *arguments: str) -> Run:
+def ops(cloud: LocalCloud, *arguments: str, **environment: str) -> Run:
     return subprocess.run(
         [sys.executable, "-m", "ops", *arguments],
         cwd=PROJECT_ROOT,
-        env=cloud.environment,
+        env={**cloud.environment, **environment},
         capture_output=True,
         text=True,
         check=False,
@@ -109,6 +110,41 @@ def test_nothing_differs_from_what_was_just_deployed(
     empty_cloud: LocalCloud, first_deployments: dict[str, str]
 ) -> None:
     assert "No difference from what is deployed as dev" in succeeded(ops(empty_cloud, "diff", "--env", "dev"))
+
+
+def test_the_role_of_the_github_workflow_suffices(
+    empty_cloud: LocalCloud, first_deployments: dict[str, str], tmp_path: Path
+) -> None:
+    """From the upload of another data set to the smoke test, with IAM enforced from here on."""
+    content = json.loads((PROJECT_ROOT / "cdk.json").read_text())["context"]
+    content["environments"] = {"dev": {**content["environments"]["dev"], "github_repository": "owner/name"}}
+    context = {**os.environ, "CDK_OUTDIR": str(tmp_path / "cdk.out"), "CDK_CONTEXT_JSON": json.dumps(content)}
+    subprocess.run([sys.executable, "app.py"], cwd=PROJECT_ROOT, env=context, check=True, timeout=120)
+    deployment.deploy(empty_cloud, tmp_path / "cdk.out", "dev/DeployRole")
+    boto3.client("ssm").delete_parameter(Name="/scones/dev/model/artifact-uri")
+    archive = tmp_path / "another.tar.gz"
+    subprocess.run(
+        [sys.executable, "-m", "data_prep", "sample", str(archive), "--train", "70", "--test", "20", "--quiet"],
+        cwd=PROJECT_ROOT,
+        check=True,
+        timeout=120,
+    )
+    # It trusts GitHub alone, whose tokens nobody has here, so it is assumed while nothing is enforced
+    role = f"arn:aws:iam::{ACCOUNT}:role/scones-dev-deploy"
+    session = boto3.client("sts").assume_role(RoleArn=role, RoleSessionName="github")["Credentials"]
+    credentials = {
+        "AWS_ACCESS_KEY_ID": session["AccessKeyId"],
+        "AWS_SECRET_ACCESS_KEY": session["SecretAccessKey"],
+        "AWS_SESSION_TOKEN": session["SessionToken"],
+    }
+    empty_cloud.enforce_iam()
+    said = succeeded(ops(empty_cloud, "deploy", "--env", "dev", "--archive", str(archive), **credentials))
+    assert "data_prep run, there is no model yet" in said
+    assert "train 140 images" in said
+    assert "✓ endpoint scones-dev:" in said
+    refused = ops(empty_cloud, "destroy", "--env", "dev", "--yes", **credentials)
+    assert refused.returncode == 1
+    assert "AWS refused" in refused.stderr
 
 
 def test_the_smoke_test_fails_when_the_model_is_asked_in_vain(

@@ -149,6 +149,52 @@ def test_every_grant_of_the_drift_monitor_is_needed(
     assert_each_grant_is_needed("DriftMonitorRole", works)
 
 
+def invoke(function: str, event: dict[str, Any]) -> dict[str, Any]:
+    """What the function whose name holds this part answers; an AssertionError with its error."""
+    client = boto3.client("lambda")
+    pages = client.get_paginator("list_functions").paginate()
+    (name,) = [f["FunctionName"] for page in pages for f in page["Functions"] if f"-{function}" in f["FunctionName"]]
+    response = client.invoke(FunctionName=name, Payload=json.dumps(event).encode())
+    answer: dict[str, Any] = json.loads(response["Payload"].read())
+    assert "FunctionError" not in response, answer
+    return answer
+
+
+def test_every_grant_of_the_model_accuracy_is_needed(environment: Environment, confident_images: list[str]) -> None:
+    environment.classify(confident_images)
+    requests = wait_for(lambda: environment.captured_inference_ids() or None, "a capture")
+    labels = [{"groundTruthData": {"data": "bicycle"}, "eventMetadata": {"eventId": request}} for request in requests]
+    boto3.client("s3").put_object(
+        Bucket=environment.bucket,
+        Key=f"{prefixes.GROUND_TRUTH}{uuid.uuid4().hex}.jsonl",
+        Body="\n".join(map(json.dumps, labels)).encode(),
+    )
+
+    def works() -> None:
+        end = datetime.now(UTC) + timedelta(seconds=1)
+        reports = len(environment.keys(f"{prefixes.MONITORING}accuracy/"))
+        report = invoke("ModelAccuracy", {"start": (end - timedelta(hours=6)).isoformat(), "end": end.isoformat()})
+        assert report["labelled"]
+        assert len(environment.keys(f"{prefixes.MONITORING}accuracy/")) == reports + 1
+
+    assert_each_grant_is_needed("ModelAccuracyRole", works)
+
+
+def test_every_grant_of_the_release_log_is_needed(environment: Environment) -> None:
+    endpoint = boto3.client("sagemaker").describe_endpoint(EndpointName=environment.config.endpoint_name)
+
+    def works() -> None:
+        detail = {
+            "EndpointConfigName": endpoint["EndpointConfigName"],
+            "EndpointStatus": "IN_SERVICE",
+            "LastModifiedTime": time.time() * 1000,
+        }
+        record = invoke("ReleaseLog", {"detail": detail})
+        assert f"{prefixes.RELEASES}{record['time']}-IN_SERVICE.json" in environment.keys(prefixes.RELEASES)
+
+    assert_each_grant_is_needed("ReleaseLogRole", works)
+
+
 @pytest.fixture
 def sagemaker_works(environment: Environment, confident_images: list[str]) -> Callable[[], None]:
     """A training job, a transform job over each prefix of images, and a captured request."""

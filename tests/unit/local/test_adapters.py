@@ -56,6 +56,14 @@ def test_the_emulators_state_machines_still_invoke_and_publish_without_a_role() 
         assert "role" not in inspect.getsource(function).lower()
 
 
+def test_the_emulators_functions_still_start_with_the_accounts_credentials() -> None:
+    config = {
+        "FunctionArn": "arn:aws:lambda:us-east-1:000000000000:function:f",
+        "Role": "arn:aws:iam::000000000000:role/r",
+    }
+    assert lambda_runtime.execution_credentials(config)["AWS_ACCESS_KEY_ID"] == "000000000000"
+
+
 def test_the_emulators_wildcards_still_stop_at_a_newline() -> None:
     assert not iam_evaluator._fnmatch_compile("arn:aws:s3:::b/*", False).match("arn:aws:s3:::b/a\nb")
 
