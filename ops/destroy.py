@@ -73,7 +73,7 @@ def destroy(
         run_cdk("destroy", f"{env}/Data", f"--app={ASSEMBLY}", "--exclusively", "--force")
         _delete_parameters(config)
         retained = [kept for kept in retained if not _removed_bucket(buckets, kept)]
-    kept = [*retained, *_kept_by_design(config, bucket, with_data=with_data)]
+    kept = [*retained, *_unknown_stacks(config), *_kept_by_design(config, bucket, with_data=with_data)]
     console = Console(highlight=False, soft_wrap=True)
     console.print("\nKept:")
     for entry in kept:
@@ -93,6 +93,18 @@ def _retained(config: EnvironmentConfig, deployed: dict[str, Any], *, with_data:
                 removal = _REMOVALS.get(summary["ResourceType"], "in the console").format(id=physical_id)
                 kept.append(Kept(f"{summary['ResourceType']} {physical_id}", removal))
     return kept
+
+
+def _unknown_stacks(config: EnvironmentConfig) -> list[Kept]:
+    """Stacks that are still deployed, but not part of the app as it is configured now."""
+    return [
+        Kept(
+            f"stack {name}, which {config.name} in cdk.json does not have",
+            f"aws cloudformation delete-stack --stack-name {name}",
+        )
+        for stack in stack_outputs(config)
+        if stack != "Data" and (name := f"{config.stage_name}-{stack}")
+    ]
 
 
 def _buckets(config: EnvironmentConfig) -> list[str]:
