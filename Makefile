@@ -55,10 +55,10 @@ scan: setup .venv-scan/.installed ## Let cdk-nag, cfn-lint, checkov and an IAM l
 	python -m scanners
 
 mutate: setup ## Take every grant away in the local cloud, one at a time, and see that something fails
-	python -m pytest -m slow -s tests/local/test_mutation.py
+	python -m pytest -m slow -s tests/local/test_mutation.py tests/local/retraining/test_mutation.py
 
 test-retraining: setup ## Retrain, release, fail and go back in the local cloud
-	python -m pytest -m slow tests/local/retraining
+	python -m pytest -m slow tests/local/retraining --ignore=tests/local/retraining/test_mutation.py
 
 audit: setup .venv-scan/.installed ## Look the pinned dependencies up in the advisory database (needs the network)
 	@.venv-scan/bin/python -m scanners.audit requirements.lock requirements-scan.lock
