@@ -48,7 +48,9 @@ class DataStack(Stack):
         )
         if config.alert_email:
             self.alert_topic.add_subscription(subscriptions.EmailSubscription(config.alert_email))
-        self.sagemaker_role = sagemaker_execution_role(self, bucket=self.bucket, image=BuiltinImage(self))
+        self.sagemaker_role = sagemaker_execution_role(
+            self, bucket=self.bucket, image=BuiltinImage(self), endpoint_name=config.endpoint_name
+        )
 
         CfnOutput(self, "BucketName", value=self.bucket.bucket_name)
         CfnOutput(self, "AlertTopicArn", value=self.alert_topic.topic_arn)
@@ -139,14 +141,14 @@ def _access_log_bucket(scope: Construct, *, config: EnvironmentConfig) -> s3.Buc
     return bucket
 
 
-def sagemaker_execution_role(scope: Stack, *, bucket: s3.IBucket, image: BuiltinImage) -> iam.Role:
+def sagemaker_execution_role(scope: Stack, *, bucket: s3.IBucket, image: BuiltinImage, endpoint_name: str) -> iam.Role:
     """What jobs and the endpoint may do: this bucket's channels and images, this container, their own logs."""
     role = SageMakerRole(
         scope,
         "SageMakerRole",
         description="Runs training jobs, transform jobs and the endpoint",
         repository_arn=image.repository_arn,
-        log_groups=["TrainingJobs", "TransformJobs", f"Endpoints/{scope.node.path}"],
+        log_groups=["TrainingJobs", "TransformJobs", f"Endpoints/{endpoint_name}"],
     )
     channels = [prefixes.TRAIN, prefixes.TRAIN_LST, prefixes.TEST, prefixes.TEST_LST]
     images = [prefixes.INCOMING, prefixes.SCHEDULED]  # Batch Transform's

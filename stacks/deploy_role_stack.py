@@ -107,9 +107,10 @@ class DeployRoleStack(Stack):
                     self.format_arn(
                         service="logs",
                         resource="log-group",
-                        resource_name="/aws/sagemaker/TrainingJobs*",
+                        resource_name=f"/aws/sagemaker/TrainingJobs{suffix}",
                         arn_format=ArnFormat.COLON_RESOURCE_NAME,
                     )
+                    for suffix in ("", ":*")
                 ],
             ),
             "LookForSubscribers": (["sns:ListSubscriptionsByTopic"], [alert_topic.topic_arn]),

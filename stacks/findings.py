@@ -23,8 +23,8 @@ WILDCARDS = {
         "What a job wrote, and the answers to a run's images: jobs, runs and images are not known beforehand"
     ),
     r".*/bulk/\*\.manifest": "Lists in SageMaker's form: their names are not known beforehand",
-    r".*:log-group:/aws/sagemaker/(TrainingJobs|TransformJobs|Endpoints/[^/]+/Data)(:?\*)": (
-        "SageMaker names its log groups and streams after jobs and endpoints of the future"
+    r".*:log-group:/aws/sagemaker/(TrainingJobs|TransformJobs|Endpoints/scones-[^/:]+):\*": (
+        "SageMaker names its log streams after jobs and instances of the future"
     ),
     r".*:sagemaker:.*:[a-z-]+/scones-[a-z0-9-]+[-/]\*": "Jobs and models of this environment: named as they are made",
     r".*:sagemaker:.*:(endpoint-config|model)/\*": (

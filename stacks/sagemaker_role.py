@@ -13,7 +13,7 @@ class SageMakerRole(iam.Role):
     def __init__(
         self, scope: Construct, construct_id: str, *, description: str, repository_arn: str, log_groups: Sequence[str]
     ) -> None:
-        """`log_groups` are the names below `/aws/sagemaker/`, such as `TrainingJobs`, as they start."""
+        """`log_groups` are the names below `/aws/sagemaker/`, such as `TrainingJobs`."""
         super().__init__(
             scope,
             construct_id,
@@ -34,10 +34,11 @@ class SageMakerRole(iam.Role):
                 Stack.of(scope).format_arn(
                     service="logs",
                     resource="log-group",
-                    resource_name=f"/aws/sagemaker/{name}*",
+                    resource_name=f"/aws/sagemaker/{name}{suffix}",
                     arn_format=ArnFormat.COLON_RESOURCE_NAME,
                 )
                 for name in log_groups
+                for suffix in ("", ":*")  # the group, and its streams
             ],
         )
         # Neither action supports resource-level permissions

@@ -292,9 +292,14 @@ NEEDS = {
     """
     + LIST
     + "".join(
-        f"    logs:{action} arn:aws:logs:us-east-1:111122223333:log-group:/aws/sagemaker/{group}\n"
-        for group in ("TrainingJobs:log-stream:j", "TransformJobs:log-stream:j", "Endpoints/{env}/Data:log-stream:j")
-        for action in ("CreateLogGroup", "CreateLogStream", "DescribeLogStreams", "PutLogEvents")
+        f"    logs:{action} arn:aws:logs:us-east-1:111122223333:log-group:/aws/sagemaker/{group}{stream}\n"
+        for group in ("TrainingJobs", "TransformJobs", "Endpoints/scones-{env}")
+        for action, stream in (
+            ("CreateLogGroup", ""),
+            ("CreateLogStream", ":log-stream:"),
+            ("DescribeLogStreams", ":log-stream:"),
+            ("PutLogEvents", ":log-stream:j"),
+        )
     ),
 }
 
