@@ -25,7 +25,6 @@ from local.cloud import LocalCloud
 from local.demonstration import Environment, Inbox, UnexpectedError, labelled_images, wait_for
 from local.sagemaker.fault import Fault
 from stacks import prefixes
-from stacks.guardrails import guardrail_alarm_names
 
 RUN_TIMEOUT_SECONDS = 600  # a training takes minutes on a busy machine
 TRAIN_LIST = f"{prefixes.TRAIN_LST}train.lst"
@@ -116,7 +115,7 @@ def _storm(environment: Environment) -> None:
 
 def calm_down(environment: Environment) -> None:
     """Wait until the alarms that ended an update are over: SageMaker starts none while they last."""
-    names = guardrail_alarm_names(environment.config)
+    names = environment.config.update_alarm_names
 
     def is_calm() -> bool | None:
         cloudwatch = boto3.client("cloudwatch")

@@ -236,6 +236,11 @@ class EnvironmentConfig(_Section):
         return f"{self.stage_name}-drift"
 
     @property
+    def update_alarm_names(self) -> tuple[str, str]:
+        """CloudWatch alarms that end an update of the endpoint: its errors, its latency."""
+        return f"{self.stage_name}-update-errors", f"{self.stage_name}-update-latency"
+
+    @property
     def retraining_name(self) -> str:
         """Name of the retraining state machine; its functions' policies need it before it exists."""
         return f"{self.stage_name}-retraining"

@@ -3,7 +3,6 @@
 https://docs.aws.amazon.com/sagemaker/latest/dg/deployment-guardrails.html
 """
 
-from collections.abc import Sequence
 from typing import Any
 
 from aws_cdk import Duration
@@ -16,17 +15,13 @@ from stacks.findings import accept
 _SECONDS_BEYOND_BAKING = 30 * 60  # to start the new instances and to end the old ones
 
 
-def guardrail_alarm_names(config: EnvironmentConfig) -> list[str]:
-    return [f"{config.stage_name}-update-errors", f"{config.stage_name}-update-latency"]
-
-
 def guardrail_alarms(scope: Construct, *, config: EnvironmentConfig, variant_name: str) -> list[cloudwatch.Alarm]:
     """Alarms that end an update. They go to SageMaker, not to people: stacks/alarms.py has those.
 
     They know the endpoint by its name, so they can be there before it; without requests they are quiet.
     """
     dimensions = {"EndpointName": config.endpoint_name, "VariantName": variant_name}
-    errors, latency = guardrail_alarm_names(config)
+    errors, latency = config.update_alarm_names
 
     def metric(name: str, statistic: str) -> cloudwatch.Metric:
         return cloudwatch.Metric(
@@ -78,9 +73,5 @@ def deployment_config(config: EnvironmentConfig) -> dict[str, Any]:
             "TerminationWaitInSeconds": baking,
             "MaximumExecutionTimeoutInSeconds": 2 * baking + _SECONDS_BEYOND_BAKING,
         },
-        "AutoRollbackConfiguration": {"Alarms": _alarms(guardrail_alarm_names(config))},
+        "AutoRollbackConfiguration": {"Alarms": [{"AlarmName": name} for name in config.update_alarm_names]},
     }
-
-
-def _alarms(names: Sequence[str]) -> list[dict[str, str]]:
-    return [{"AlarmName": name} for name in names]
