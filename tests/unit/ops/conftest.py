@@ -1,6 +1,5 @@
 """Captures as SageMaker writes them."""
 
-import base64
 import json
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -10,6 +9,7 @@ from typing import Any
 import pytest
 
 from ops import __main__ as command_line
+from tests.unit.lambda_src.capture_records import record
 
 START = datetime(2026, 11, 25, 8, tzinfo=UTC)
 
@@ -18,29 +18,14 @@ def capture_line(number: int, confidence: float, *, time: datetime | None = None
     """The capture of request `number`, a bicycle if it is even and a motorcycle if it is odd."""
     moment = time or START + timedelta(minutes=number)
     probabilities = [confidence, 1 - confidence] if number % 2 == 0 else [1 - confidence, confidence]
-    record: dict[str, Any] = {
-        "captureData": {
-            "endpointInput": {
-                "observedContentType": "application/x-image",
-                "mode": "INPUT",
-                "data": base64.b64encode(image).decode(),
-                "encoding": "BASE64",
-            },
-            "endpointOutput": {
-                "observedContentType": "application/json",
-                "mode": "OUTPUT",
-                "data": json.dumps(probabilities),
-                "encoding": "JSON",
-            },
-        },
-        "eventMetadata": {
-            "eventId": f"event-{number}",
-            "inferenceId": f"inference-{number}",
-            "inferenceTime": moment.strftime("%Y-%m-%dT%H:%M:%SZ"),
-        },
-        "eventVersion": "0",
-    }
-    return json.dumps(record).encode()
+    capture = record(
+        json.dumps(probabilities),
+        time=moment,
+        image=image,
+        eventId=f"event-{number}",
+        inferenceId=f"inference-{number}",
+    )
+    return json.dumps(capture).encode()
 
 
 Writer = Callable[..., Path]
