@@ -205,7 +205,7 @@ def _store_metrics(line: dict[str, Any]) -> None:
 
 
 def evaluate_alarms_as_cloudwatch_does() -> None:
-    """The emulator looks at no dimensions, at one period, not at missing data, and refuses metric math."""
+    """The emulator sees no dimensions, one period, no missing data and no metric math, and looks at each data point."""
     record = provisioners._cw_metric_alarm_record
 
     def record_with_metric_math(name: str, properties: Any) -> Any:
@@ -219,6 +219,7 @@ def evaluate_alarms_as_cloudwatch_does() -> None:
 
     provisioners._cw_metric_alarm_record = record_with_metric_math
     cloudwatch._evaluate_alarm = alarms.evaluate
+    cloudwatch._evaluate_all_alarms = alarms.coalesced(cloudwatch._evaluate_all_alarms)
 
 
 def call_services_as_the_state_machine() -> None:

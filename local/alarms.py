@@ -6,8 +6,10 @@ alarms of this project use: arithmetic, comparisons, AND, OR, IF and FILL.
 """
 
 import ast
+import contextvars
 import operator
 import re
+import threading
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -16,6 +18,8 @@ from ministack.services import cloudwatch
 
 Alarm = dict[str, Any]
 Value = float | None  # of one period; None is missing
+
+DELAY_SECONDS = 0.25
 
 _COMPARISONS: dict[str, Callable[[float, float], bool]] = {
     "GreaterThanOrEqualToThreshold": operator.ge,
@@ -35,6 +39,27 @@ _OPERATORS: dict[type[ast.AST], Callable[[float, float], float]] = {
     ast.Eq: operator.eq,
     ast.NotEq: operator.ne,
 }
+
+
+def coalesced(evaluate_all: Callable[[], None]) -> Callable[[], None]:
+    """Evaluate soon, once for all calls until then: it takes as long as there are data points.
+
+    The emulator evaluates with each data point. CloudWatch itself looks once a minute.
+    """
+    due = threading.Lock()
+
+    def run() -> None:
+        due.release()
+        evaluate_all()
+
+    def evaluate_soon() -> None:
+        if due.acquire(blocking=False):
+            # In the caller's context, which names the account and the region
+            timer = threading.Timer(DELAY_SECONDS, contextvars.copy_context().run, [run])
+            timer.daemon = True
+            timer.start()
+
+    return evaluate_soon
 
 
 def evaluate(alarm: Alarm) -> None:

@@ -1,5 +1,7 @@
 """The emulator's alarms, evaluated as CloudWatch documents it."""
 
+import threading
+
 import pytest
 
 from local import alarms
@@ -65,3 +67,13 @@ def test_m_of_n_datapoints() -> None:
     }
     assert alarms.state_of(alarm, [2.0, 0.0, 2.0]) == "ALARM"
     assert alarms.state_of(alarm, [2.0, 0.0, None]) == "OK"
+
+
+def test_many_data_points_are_looked_at_once_and_a_later_one_again() -> None:
+    looked = threading.Semaphore(0)
+    evaluate = alarms.coalesced(looked.release)
+    for _ in range(2):
+        for _ in range(100):
+            evaluate()
+        assert looked.acquire(timeout=10)
+        assert not looked.acquire(timeout=2 * alarms.DELAY_SECONDS)
