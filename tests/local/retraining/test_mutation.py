@@ -67,7 +67,7 @@ def changed(state_input: dict[str, Any], **members: Any) -> dict[str, Any]:
 
 @pytest.fixture
 def works(
-    release: dict[str, Any], step: Step, environment: Environment, retraining: Retraining, data: DataSet
+    release: dict[str, Any], step: Step, environment: Environment, data: DataSet
 ) -> dict[str, Callable[[], None]]:
     """By function: what it does in a release, and that it did it."""
     s3, ssm = boto3.client("s3"), boto3.client("ssm")
@@ -144,25 +144,23 @@ def works(
 
 
 DOCUMENTS = ("evaluation", "smoke_test", "baseline")
+FUNCTIONS = (
+    "RetrainingGuard",
+    "ValidateDataSet",
+    "PrepareTraining",
+    "PrepareEvaluation",
+    "PrepareRollback",
+    "EvaluateModels",
+    "SmokeTest",
+    "RecordRelease",
+)
 
 
 def versions(environment: Environment, key: str) -> int:
     return len(boto3.client("s3").list_object_versions(Bucket=environment.bucket, Prefix=key)["Versions"])
 
 
-@pytest.mark.parametrize(
-    "function",
-    [
-        "RetrainingGuard",
-        "ValidateDataSet",
-        "PrepareTraining",
-        "PrepareEvaluation",
-        "PrepareRollback",
-        "EvaluateModels",
-        "SmokeTest",
-        "RecordRelease",
-    ],
-)
+@pytest.mark.parametrize("function", FUNCTIONS)
 def test_every_grant_of_a_step_is_needed(function: str, works: dict[str, Callable[[], None]]) -> None:
     """ReleaseModel and RestoreEndpoint talk to SageMaker only, which the emulator refuses no function."""
     assert_each_grant_is_needed(f"{function}Role", works[function])
