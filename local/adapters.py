@@ -219,7 +219,15 @@ def evaluate_alarms_as_cloudwatch_does() -> None:
 
     provisioners._cw_metric_alarm_record = record_with_metric_math
     cloudwatch._evaluate_alarm = alarms.evaluate
-    cloudwatch._evaluate_all_alarms = alarms.coalesced(cloudwatch._evaluate_all_alarms)
+    evaluation = alarms.Evaluation(cloudwatch._evaluate_all_alarms)
+    cloudwatch._evaluate_all_alarms = evaluation.soon
+    describe = cloudwatch._describe_alarms
+
+    def describe_evaluated(*request: Any, **protocol: Any) -> Any:
+        evaluation.if_due()
+        return describe(*request, **protocol)
+
+    cloudwatch._describe_alarms = describe_evaluated
 
 
 def call_services_as_the_state_machine() -> None:

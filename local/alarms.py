@@ -41,25 +41,31 @@ _OPERATORS: dict[type[ast.AST], Callable[[float, float], float]] = {
 }
 
 
-def coalesced(evaluate_all: Callable[[], None]) -> Callable[[], None]:
-    """Evaluate soon, once for all calls until then: it takes as long as there are data points.
+class Evaluation:
+    """When alarms are looked at: soon, once for all data points until then, and before anybody reads them.
 
-    The emulator evaluates with each data point. CloudWatch itself looks once a minute.
+    The emulator looks at each data point, which takes the longer the more there are; CloudWatch looks once a minute.
     """
-    due = threading.Lock()
 
-    def run() -> None:
-        due.release()
-        evaluate_all()
+    def __init__(self, evaluate_all: Callable[[], None]) -> None:
+        self._evaluate_all = evaluate_all
+        self._is_due = False
+        self._under_way = threading.RLock()
 
-    def evaluate_soon() -> None:
-        if due.acquire(blocking=False):
-            # In the caller's context, which names the account and the region
-            timer = threading.Timer(DELAY_SECONDS, contextvars.copy_context().run, [run])
-            timer.daemon = True
-            timer.start()
+    def soon(self) -> None:
+        if self._is_due:
+            return
+        self._is_due = True
+        # In the caller's context, which names the account and the region
+        timer = threading.Timer(DELAY_SECONDS, contextvars.copy_context().run, [self.if_due])
+        timer.daemon = True
+        timer.start()
 
-    return evaluate_soon
+    def if_due(self) -> None:
+        with self._under_way:
+            if self._is_due:
+                self._is_due = False
+                self._evaluate_all()
 
 
 def evaluate(alarm: Alarm) -> None:

@@ -71,9 +71,19 @@ def test_m_of_n_datapoints() -> None:
 
 def test_many_data_points_are_looked_at_once_and_a_later_one_again() -> None:
     looked = threading.Semaphore(0)
-    evaluate = alarms.coalesced(looked.release)
+    evaluation = alarms.Evaluation(looked.release)
     for _ in range(2):
         for _ in range(100):
-            evaluate()
+            evaluation.soon()
         assert looked.acquire(timeout=10)
         assert not looked.acquire(timeout=2 * alarms.DELAY_SECONDS)
+
+
+def test_who_reads_the_alarms_need_not_wait() -> None:
+    looked: list[str] = []
+    evaluation = alarms.Evaluation(lambda: looked.append("once"))
+    evaluation.if_due()
+    assert looked == []
+    evaluation.soon()
+    evaluation.if_due()
+    assert looked == ["once"]
