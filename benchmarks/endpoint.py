@@ -22,7 +22,7 @@ from local.sagemaker.endpoint import Endpoint
 from local.sagemaker.model import StandInModel
 from local.sagemaker.server import Server
 
-ORIGINAL_MS = 200.4  # ModelLatency of the original notebook's endpoint, an ml.m5.xlarge
+ORIGINAL_MS = 200.4  # what the original workflow names for its endpoint
 REQUESTS = 500
 CLASSES = ("bicycle", "motorcycle")
 
