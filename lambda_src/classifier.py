@@ -23,6 +23,11 @@ POLL_SECONDS = 0.25
 
 @metrics.counting_errors
 def handler(event: Item, _context: object) -> Item:
+    """Takes an item with `image_data`; answers it with `inferences` (one probability for each class, in the classes'
+    order), `label` and `confidence` in place of the image.
+
+    Raises EndpointUnavailableError, EndpointMisconfiguredError, ImageRefusedError or InvalidPredictionError.
+    """
     image = ImageRef.of(event)
     data, endpoint_name = decode(event), settings.classifier().endpoint_name
     if settings.classifier().is_asynchronous:

@@ -17,6 +17,10 @@ from lambda_src.item import ImageRef, Item
 
 @metrics.counting_errors
 def handler(event: Item, _context: object) -> Item:
+    """Takes a classified item; answers it with `prediction_key`, where the prediction is stored.
+
+    Raises LowConfidenceError under the threshold, or PredictionNotStoredError.
+    """
     image = ImageRef.of(event)
     confidence = confidence_of(event)
     threshold = settings.filter_confidence().confidence_threshold

@@ -17,6 +17,8 @@ class Result:
 
 @dataclass(frozen=True)
 class Bounds:
+    """What a candidate must keep to be released; shares between 0 and 1."""
+
     minimum_accuracy: float
     margin: float  # by which the candidate's accuracy may fall short of the incumbent's
     max_calibration_error: float

@@ -19,6 +19,7 @@ from lambda_src.probabilities import parse_probabilities
 
 @metrics.counting_errors
 def handler(event: Item, _context: object) -> Item:
+    """Takes an item with `transform_output`, a key; answers it with `inferences`, `label` and `confidence`."""
     image = ImageRef.of(event)
     key = event.get("transform_output")
     if not isinstance(key, str) or not key:

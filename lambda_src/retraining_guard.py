@@ -71,6 +71,8 @@ class Ledger:
 
 @dataclass(frozen=True)
 class Limits:
+    """How often a run may start that nobody forces."""
+
     max_per_day: int
     cool_down: timedelta
 

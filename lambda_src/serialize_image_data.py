@@ -27,6 +27,10 @@ MAX_ITEM_BYTES = 258_000
 
 @metrics.counting_errors
 def handler(event: Item, _context: object) -> Item:
+    """Takes `{"s3_bucket", "s3_key"}` and maybe `"s3_version_id"`; answers the item with `image_data` and the version.
+
+    Raises InvalidInputError or an ImageError, which says what is wrong with the image.
+    """
     image = ImageRef.of(event)
     data, version_id = read_image(image)
     check_image(data, name=image.uri)
