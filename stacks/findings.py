@@ -23,7 +23,7 @@ WILDCARDS = {
         "What a job wrote, and the answers to a run's images: jobs, runs and images are not known beforehand"
     ),
     r".*/bulk/\*\.manifest": "Lists in SageMaker's form: their names are not known beforehand",
-    r".*:log-group:/aws/sagemaker/(TrainingJobs|TransformJobs|Endpoints/scones-[^/:]+):\*": (
+    r".*:log-group:/aws/sagemaker/(TrainingJobs|TransformJobs|ProcessingJobs|Endpoints/scones-[^/:]+):\*": (
         "SageMaker names its log streams after jobs and instances of the future"
     ),
     r".*:sagemaker:.*:[a-z-]+/scones-[a-z0-9-]+[-/]\*": "Jobs and models of this environment: named as they are made",
