@@ -102,7 +102,9 @@ def write_reference(templates: dict[str, Template], folder: Path = REFERENCE) ->
 
 
 def readable(template: Template, *, asset_hashes: bool = False) -> Template:
-    """The readable form. asset_hashes keeps them: another hash means that a function's code is another."""
+    """The readable form. asset_hashes keeps them, and the code's version: another one means that a function's code is
+    another.
+    """
     shown = {key: value for key, value in template.items() if key not in {"Metadata", *_BOOTSTRAP}}
     for section, name in _BOOTSTRAP.items():
         kept = {key: value for key, value in template.get(section, {}).items() if key != name}
@@ -122,18 +124,20 @@ def _without_metadata(resource: dict[str, Any]) -> dict[str, Any]:
     return {**kept, "Metadata": {"aws:cdk:path": path}} if path else kept
 
 
-def _unfold(value: Any, *, asset_hashes: bool) -> Any:
-    if isinstance(value, dict):
-        if set(value) == {"Fn::Join"} and (unfolded := _json_value(_text(value))) is not None:
-            return unfolded
-        return {key: _unfold(item, asset_hashes=asset_hashes) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_unfold(item, asset_hashes=asset_hashes) for item in value]
-    if isinstance(value, str):
-        if not asset_hashes and (match := _ASSET.match(value)):
-            return f"ASSET{match[1] or ''}"
-        unfolded = _json_value(value)
-        return value if unfolded is None else unfolded
+def _unfold(value: Any, *, asset_hashes: bool) -> Any:  # noqa: PLR0911 - one for each kind of value
+    match value:
+        case {"Fn::Join": _} if len(value) == 1 and (inner := _json_value(_text(value))) is not None:
+            return _unfold(inner, asset_hashes=asset_hashes)
+        case {"Key": "code-version", "Value": str()} if not asset_hashes:
+            return {**value, "Value": "CODE"}
+        case dict():
+            return {key: _unfold(item, asset_hashes=asset_hashes) for key, item in value.items()}
+        case list():
+            return [_unfold(item, asset_hashes=asset_hashes) for item in value]
+        case str() if not asset_hashes and (found := _ASSET.match(value)):
+            return f"ASSET{found[1] or ''}"
+        case str() if (inner := _json_value(value)) is not None:
+            return _unfold(inner, asset_hashes=asset_hashes)
     return value
 
 

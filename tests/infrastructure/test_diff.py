@@ -15,6 +15,7 @@ from ops import templates
 from ops.__main__ import app
 from ops.diff import StackDiff, compare, report
 from ops.templates import Assembly, Template
+from stacks.code_version import code_version
 
 Edit = Callable[[dict[str, Any]], None]
 
@@ -71,6 +72,15 @@ def test_another_asset_hash_is_no_difference_unless_what_is_deployed_is_compared
     other_code(after["dev/Workflow"])
     (found,) = compare(synthesized.templates, after, version=synthesized.version, asset_hashes=True)
     assert "0" * 64 in "\n".join(found.other)
+
+
+def test_a_comment_in_a_function_is_no_difference(synthesized: Assembly) -> None:
+    """The training job that retraining starts is tagged with the version of the functions' code."""
+    text = json.dumps(synthesized.templates)
+    assert text.count(code_version()) >= 2
+    after = json.loads(text.replace(code_version(), "0" * 40))
+    assert compare(synthesized.templates, after, version=synthesized.version) == []
+    assert compare(synthesized.templates, after, version=synthesized.version, asset_hashes=True)
 
 
 def test_a_replaced_bucket_is_called_out_in_words(synthesized: Assembly) -> None:
