@@ -18,6 +18,18 @@ LogRetentionDays = Literal[1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 
 InstanceType = Annotated[str, StringConstraints(pattern=r"^ml\.[a-z0-9-]+\.[a-z0-9]+$")]
 ClassName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z_]*$")]
 
+# What uploads and bulk runs call for each image or batch. Everything else runs once an execution, an hour or a release
+FUNCTIONS_UNDER_LOAD = (
+    "SerializeImageData",
+    "Classifier",
+    "FilterConfidence",
+    "FindPredictions",
+    "ReadTransformOutput",
+)
+# Of an account's default quota of 1,000 concurrent executions Lambda keeps 100 unreserved
+# https://docs.aws.amazon.com/lambda/latest/dg/configuration-concurrency.html
+MAX_RESERVED_CONCURRENCY = 900
+
 
 class ConfigError(ValueError):
     """When cdk.json holds an environment that cannot be built; the message is one line that says why."""
@@ -145,8 +157,8 @@ class EnvironmentConfig(_Section):
     confidence_threshold: Annotated[float, Field(gt=0, le=1)] = 0.90
     endpoint: EndpointConfig = EndpointConfig()
     map_concurrency: Annotated[int, Field(ge=1, le=40)] = 10
-    # Of each function. Lambda keeps at least 100 of an account's concurrency unreserved, and new accounts have 10
-    function_concurrency: Annotated[int, Field(ge=1, le=1000)] | None = None
+    # Of each of FUNCTIONS_UNDER_LOAD. A new account's quota of 10 to 50 leaves nothing to reserve
+    function_concurrency: Annotated[int, Field(ge=1)] | None = None
     bulk: BulkConfig = BulkConfig()
     alert_email: Annotated[str, StringConstraints(pattern=r"^[^@\s]+@[^@\s]+\.[^@\s]+$")] | None = None
     github_repository: Annotated[str, StringConstraints(pattern=r"^[\w.-]+/[\w.-]+$")] | None = None
@@ -169,6 +181,18 @@ class EnvironmentConfig(_Section):
     def _unique(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         if len(set(value)) != len(value):
             raise ValueError("must name each class once")
+        return value
+
+    @field_validator("function_concurrency")
+    @classmethod
+    def _leaves_the_account_its_share(cls, value: int | None) -> int | None:
+        count = len(FUNCTIONS_UNDER_LOAD)
+        if value is not None and value * count > MAX_RESERVED_CONCURRENCY:
+            raise ValueError(
+                f"reserves {value * count} ({count} functions x {value}), but Lambda keeps 100 of an account's 1000 "
+                f"unreserved: set at most {MAX_RESERVED_CONCURRENCY // count}, less if other environments reserve in "
+                "the same account, or leave it out"
+            )
         return value
 
     @field_validator("bulk")
@@ -194,6 +218,11 @@ class EnvironmentConfig(_Section):
                 "refuse what is beyond it"
             )
         return value
+
+    @property
+    def reserved_concurrency(self) -> int:
+        """Concurrent executions that this environment's functions take out of the account's quota, over all of them."""
+        return (self.function_concurrency or 0) * len(FUNCTIONS_UNDER_LOAD)
 
     @property
     def bulk_concurrency(self) -> int:

@@ -7,7 +7,7 @@ from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
 from constructs import Construct
 
-from stacks.config import PROJECT_ROOT, EnvironmentConfig
+from stacks.config import FUNCTIONS_UNDER_LOAD, PROJECT_ROOT, EnvironmentConfig
 from stacks.findings import accept
 from stacks.log_group import LogGroup
 
@@ -29,6 +29,7 @@ class Function(lambda_.Function):
         log_group = LogGroup(scope, f"{construct_id}Logs", config=config)
         role = iam.Role(scope, f"{construct_id}Role", assumed_by=iam.ServicePrincipal("lambda.amazonaws.com"))
         log_group.grant_write(role)
+        is_under_load = construct_id in FUNCTIONS_UNDER_LOAD
         module = "".join(f"_{c.lower()}" if c.isupper() else c for c in construct_id).lstrip("_")
         super().__init__(
             scope,
@@ -49,8 +50,15 @@ class Function(lambda_.Function):
             logging_format=lambda_.LoggingFormat.JSON,
             log_group=log_group,
             tracing=lambda_.Tracing.ACTIVE,
-            reserved_concurrent_executions=config.function_concurrency,
+            reserved_concurrent_executions=config.function_concurrency if is_under_load else None,
         )
+        if not is_under_load:
+            accept(
+                self,
+                "Runs once an execution, an hour or a release: a reservation would only take from the account's quota",
+                "NIST.800.53.R5-LambdaConcurrency",
+                "CKV_AWS_115",
+            )
         accept(
             self,
             "A state machine that calls it sees and keeps its errors; what a schedule starts is watched by an alarm",

@@ -2,13 +2,14 @@
 
 import json
 import math
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from scanners.policies import ACCOUNT, Environment
 from stacks.classification import MAX_IMAGES
-from stacks.config import load_environment
+from stacks.config import FUNCTIONS_UNDER_LOAD, MAX_RESERVED_CONCURRENCY, load_environment
 from tests.infrastructure.conftest import Template
 
 STEPS = ("SerializeImageData", "Classifier", "FilterConfidence")
@@ -63,9 +64,20 @@ def test_an_event_is_delivered_for_a_bounded_time_and_then_kept(workflow: Templa
     assert "Arn" in target["DeadLetterConfig"]
 
 
-def test_functions_run_in_a_bounded_number_of_copies_in_prod(workflow: Template, environment: str) -> None:
-    for function in workflow.resources("AWS::Lambda::Function").values():
-        assert function.get("ReservedConcurrentExecutions") == load_environment(environment).function_concurrency
+def test_what_images_go_through_runs_in_a_bounded_number_of_copies_and_nothing_else_reserves_any(
+    assembly: Path, environment: str
+) -> None:
+    config = load_environment(environment)
+    reserved = {
+        logical_id[:-8]: resource["Properties"].get("ReservedConcurrentExecutions")
+        for path in (assembly / f"assembly-{environment}").glob("*.template.json")
+        for logical_id, resource in json.loads(path.read_text())["Resources"].items()
+        if resource["Type"] == "AWS::Lambda::Function"
+    }
+    assert {name: value for name, value in reserved.items() if name in FUNCTIONS_UNDER_LOAD} == dict.fromkeys(
+        FUNCTIONS_UNDER_LOAD, config.function_concurrency
+    )
+    assert sum(filter(None, reserved.values())) == config.reserved_concurrency <= MAX_RESERVED_CONCURRENCY
 
 
 def test_every_log_is_kept_for_the_configured_time(assembly: Any, environment: str) -> None:

@@ -65,6 +65,11 @@ def test_a_config_cannot_be_changed() -> None:
             {"endpoint": {"instance_count": 9}, "function_concurrency": 50, "bulk": {"concurrency": 51}},
             "concurrency must be at most 50, which is function_concurrency",
         ),
+        (
+            {"function_concurrency": 181},
+            "function_concurrency = 181: reserves 905 (5 functions x 181), but Lambda keeps 100 of an account's 1000 "
+            "unreserved: set at most 180, less if other environments reserve in the same account, or leave it out",
+        ),
         ({"map_concurrency": True}, "map_concurrency = True: should be a valid integer"),
         ({"map_concurrency": 0}, "map_concurrency = 0: should be greater than or equal to 1"),
         ({"map_concurrency": 41}, "map_concurrency = 41: should be less than or equal to 40"),
