@@ -13,7 +13,7 @@ ENV ?= dev
 AWS = $(if $(LOCAL),eval "$$(python -m local env)" &&)
 LOCAL_CLOUD = $(if $(LOCAL),local-cloud)
 
-.PHONY: help setup local test lint format scan audit mutate test-retraining synth diff reference local-cloud deploy destroy lock clean
+.PHONY: help setup local test lint format scan audit mutate test-retraining synth diff local-cloud deploy destroy lock clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 18
@@ -66,11 +66,8 @@ audit: setup .venv-scan/.installed ## Look the pinned dependencies up in the adv
 synth: setup ## Render the CloudFormation templates into cdk.out
 	cdk synth --quiet
 
-diff: setup ## Show what a change does to the cloud; with ENV=dev against what is deployed, else against reference/
-	$(AWS) python -m ops diff $(if $(filter command,$(origin ENV)),--env "$(ENV)")
-
-reference: setup ## Write the templates that diff compares with anew
-	python -m ops reference
+diff: setup ## Show what a change does to the cloud; since it left main, since BASE=REVISION, or ENV=dev: against what is deployed
+	$(AWS) python -m ops diff $(if $(filter command,$(origin ENV)),--env "$(ENV)") $(if $(BASE),--base "$(BASE)")
 
 deploy: setup $(LOCAL_CLOUD) ## Deploy environment ENV into your account, with a trained model; LOCAL=1 into the local cloud
 	$(AWS) python -m ops deploy --env "$(ENV)" $(if $(ARCHIVE),--archive "$(ARCHIVE)")

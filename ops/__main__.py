@@ -12,7 +12,7 @@ from ops.captures import captures
 from ops.cost import cost
 from ops.deploy import deploy
 from ops.destroy import destroy
-from ops.diff import diff, reference
+from ops.diff import diff
 from ops.doctor import doctor
 from ops.errors import OpsError
 from ops.generate import generate
@@ -36,8 +36,7 @@ app.command(epilog="Example: python -m ops deploy --env dev")(deploy)
 app.command(epilog="Example: python -m ops smoke --env dev")(smoke)
 app.command(epilog="Example: python -m ops outputs --env dev --json")(outputs)
 app.command(epilog="Example: python -m ops destroy --env dev --yes")(destroy)
-app.command(epilog="Example: python -m ops diff --env dev")(diff)
-app.command(epilog="Example: python -m ops reference")(reference)
+app.command(epilog="Example: python -m ops diff --base HEAD~1")(diff)
 app.add_typer(generate, name="generate")
 app.command(epilog="Example: python -m ops captures --env dev --since 24h")(captures)
 app.command(epilog="Example: python -m ops lineage predictions/incoming/bike.png/VERSION.json --env dev")(lineage)

@@ -11,10 +11,13 @@ from stacks.config import PROJECT_ROOT
 EXECUTABLE = PROJECT_ROOT / "node_modules" / ".bin" / "cdk"
 
 
-def run_cdk(*arguments: str, capture: bool = False, signed_in: bool = True) -> "subprocess.CompletedProcess[str]":
+def run_cdk(
+    *arguments: str, capture: bool = False, signed_in: bool = True, folder: Path = PROJECT_ROOT
+) -> "subprocess.CompletedProcess[str]":
     """Run `cdk`, its output shown or captured; raises OpsError if it fails.
 
     signed_in: whether it sees the credentials of this process. What needs none should not find any.
+    folder: whose cdk.json it reads.
     """
     if not EXECUTABLE.exists():
         raise OpsError(f"{EXECUTABLE.relative_to(PROJECT_ROOT)} is not installed: run `make setup`")
@@ -30,7 +33,7 @@ def run_cdk(*arguments: str, capture: bool = False, signed_in: bool = True) -> "
         environment["AWS_EC2_METADATA_DISABLED"] = "true"
     result = subprocess.run(
         [str(EXECUTABLE), *arguments, "--no-notices"],
-        cwd=PROJECT_ROOT,
+        cwd=folder,
         env=environment,
         stdin=subprocess.DEVNULL if capture else None,
         capture_output=capture,

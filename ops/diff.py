@@ -17,8 +17,9 @@ import typer
 
 from ops import templates
 from ops.cdk import run_cdk
+from ops.errors import OpsError
 from ops.templates import Template
-from stacks.config import PROJECT_ROOT, load_environment
+from stacks.config import load_environment
 
 CHANGED, ENDANGERED = 2, 3
 # GitHub refuses a comment of more than 65,536 characters
@@ -188,9 +189,10 @@ def diff(
     env: Annotated[
         str | None, typer.Option("--env", help="Compare this environment with what is deployed; needs credentials.")
     ] = None,
-    reference: Annotated[
-        Path, typer.Option(help="Folder of the templates to compare with, without --env.")
-    ] = templates.REFERENCE,
+    base: Annotated[
+        str | None,
+        typer.Option(help="Commit to compare with. Default: the one at which this branch left the main branch."),
+    ] = None,
     markdown: Annotated[
         Path | None, typer.Option(help="Also write the report to this file, short enough for a GitHub comment.")
     ] = None,
@@ -201,6 +203,8 @@ def diff(
     """
     if env:
         load_environment(env)  # says which environments there are
+    if env and base:
+        raise OpsError("--env compares with what is deployed, --base with a commit: give one of them")
     assembly = templates.synthesize()
     if env:
         names = {stack: name for stack, name in assembly.stack_names.items() if stack.startswith(f"{env}/")}
@@ -209,8 +213,10 @@ def diff(
         before = templates.deployed(names)
         diffs = compare(before, after, version=assembly.version, asset_hashes=True)
     else:
-        against = str(reference.relative_to(PROJECT_ROOT)) if reference.is_relative_to(PROJECT_ROOT) else str(reference)
-        diffs = compare(templates.read_reference(reference), assembly.templates, version=assembly.version)
+        revision = base or templates.main_branch_commit()
+        against = base or f"{revision[:10]}, where this branch left main"
+        before = templates.synthesize_commit(revision).templates
+        diffs = compare(before, assembly.templates, version=assembly.version)
     text = report(diffs, against=against)
     typer.echo(text, nl=False)
     if markdown:
@@ -226,12 +232,3 @@ def _shortened(text: str) -> str:
     cut = text[:MARKDOWN_LIMIT].rpartition("\n")[0]
     fence = "\n```" if cut.count("```") % 2 else ""
     return f"{cut}{fence}\n\n*{len(text) - len(cut):,} more characters: `make diff` shows the whole report.*\n"
-
-
-def reference() -> None:
-    """Write the templates that `diff` compares with anew; commit them with the change that they show."""
-    changed = templates.write_reference(templates.synthesize().templates)
-    for path in changed:
-        typer.echo(f"{'wrote' if path.exists() else 'removed'} {path.relative_to(PROJECT_ROOT)}")
-    if not changed:
-        typer.echo("The reference templates are up to date")

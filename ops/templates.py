@@ -1,4 +1,4 @@
-"""CloudFormation templates as a reviewer wants to see them: synthesized, committed for reference, or deployed.
+"""CloudFormation templates as a reviewer wants to see them: synthesized from the working tree or a commit, or deployed.
 
 A template's readable form leaves out what changes without meaning anything (asset hashes, construct metadata, CDK's
 bootstrap rule), and unfolds JSON that travels as text, such as a state machine's definition.
@@ -6,7 +6,12 @@ bootstrap rule), and unfolds JSON that travels as text, such as a state machine'
 
 import json
 import re
+import shlex
+import subprocess
+import sys
+import tarfile
 import tempfile
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,8 +20,6 @@ from data_prep import aws
 from ops.cdk import run_cdk
 from ops.errors import OpsError
 from stacks.config import PROJECT_ROOT
-
-REFERENCE = PROJECT_ROOT / "reference"
 
 Template = dict[str, Any]
 
@@ -33,11 +36,55 @@ class Assembly:
     stack_names: dict[str, str]
 
 
-def synthesize() -> Assembly:
-    """Render the templates of every environment of cdk.json; needs no account. Raises OpsError."""
+def synthesize(source: Path = PROJECT_ROOT) -> Assembly:
+    """Render the templates of every environment of cdk.json in `source`; needs no account. Raises OpsError.
+
+    Another commit's code runs with the tools that are installed here.
+    """
+    with tempfile.TemporaryDirectory() as output:
+        # Not cdk.json's own app: a commit's files have no .venv beside them
+        application = shlex.join([sys.executable, "app.py"])
+        run_cdk(
+            "synth", "--quiet", "--app", application, "--output", output, capture=True, signed_in=False, folder=source
+        )
+        return read_assembly(Path(output))
+
+
+def synthesize_commit(revision: str) -> Assembly:
+    """Render the templates of a commit, the working tree left alone. Raises OpsError."""
+    commit = _git(
+        "rev-parse",
+        "--verify",
+        "--quiet",
+        "--end-of-options",
+        f"{revision}^{{commit}}",
+        error=f"there is no commit {revision!r}",
+    )
     with tempfile.TemporaryDirectory() as folder:
-        run_cdk("synth", "--quiet", "--output", folder, capture=True, signed_in=False)
-        return read_assembly(Path(folder))
+        archive = Path(folder, "commit.tar")
+        _git("archive", f"--output={archive}", commit, error=f"cannot read commit {revision!r}")
+        with tarfile.open(archive) as tar:
+            tar.extractall(folder, filter="data")
+        try:
+            return synthesize(Path(folder))
+        except OpsError as error:
+            raise OpsError(f"cannot synthesize {revision} with the tools that are installed now: {error}") from None
+
+
+def main_branch_commit() -> str:
+    """The commit at which HEAD left the main branch, as the remote has it if there is one. Raises OpsError."""
+    for branch in ("origin/main", "main"):
+        with suppress(OpsError):
+            return _git("merge-base", "HEAD", branch, error="")
+    raise OpsError("no commit in common with origin/main or main: name one with --base, or `make diff BASE=REVISION`")
+
+
+def _git(*arguments: str, error: str) -> str:
+    """What git prints; raises OpsError: `error`, then what git says."""
+    result = subprocess.run(["git", *arguments], cwd=PROJECT_ROOT, capture_output=True, text=True, check=False)
+    if result.returncode:
+        raise OpsError(": ".join(filter(None, [error, result.stderr.strip()])))
+    return result.stdout.strip()
 
 
 def read_assembly(folder: Path) -> Assembly:
@@ -68,37 +115,6 @@ def deployed(stack_names: dict[str, str]) -> dict[str, Template]:
             body: Any = cloudformation.get_template(StackName=name, TemplateStage="Original")["TemplateBody"]
             templates[stack] = json.loads(body) if isinstance(body, str) else dict(body)
     return templates
-
-
-def read_reference(folder: Path = REFERENCE) -> dict[str, Template]:
-    """The committed templates by stack; raises OpsError if there are none."""
-    templates = {
-        f"{path.parent.name}/{path.name.removesuffix('.template.json')}": json.loads(path.read_text(encoding="utf-8"))
-        for path in sorted(folder.glob("*/*.template.json"))
-    }
-    if not templates:
-        raise OpsError(f"{folder}: holds no reference templates to compare with: write them with `make reference`")
-    return templates
-
-
-def write_reference(templates: dict[str, Template], folder: Path = REFERENCE) -> list[Path]:
-    """Bring the folder up to date, one file a stack; returns the files that were written or removed."""
-    wanted = {
-        folder / f"{stack}.template.json": json.dumps(readable(template), indent=1, sort_keys=True, ensure_ascii=False)
-        + "\n"
-        for stack, template in templates.items()
-    }
-    changed = []
-    for path in sorted({*wanted, *folder.glob("*/*.template.json")}):
-        if path not in wanted:
-            path.unlink()
-        elif path.exists() and path.read_text(encoding="utf-8") == wanted[path]:
-            continue
-        else:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(wanted[path], encoding="utf-8")
-        changed.append(path)
-    return changed
 
 
 def readable(template: Template, *, asset_hashes: bool = False) -> Template:

@@ -4,6 +4,7 @@ import copy
 import json
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -35,29 +36,6 @@ def change(synthesized: Assembly, stack: str, edit: Edit) -> list[StackDiff]:
     after = {**synthesized.templates, stack: copy.deepcopy(synthesized.templates[stack])}
     edit(after[stack])
     return compare(synthesized.templates, after, version=synthesized.version)
-
-
-def test_the_same_application_has_no_difference_from_its_own_reference(synthesized: Assembly, tmp_path: Path) -> None:
-    written = templates.write_reference(synthesized.templates, tmp_path)
-    assert {str(path.relative_to(tmp_path)) for path in written} == {
-        f"{stack}.template.json" for stack in synthesized.templates
-    }
-    assert compare(templates.read_reference(tmp_path), synthesized.templates, version=synthesized.version) == []
-    assert templates.write_reference(synthesized.templates, tmp_path) == []
-
-
-def test_a_reference_of_a_removed_stack_is_removed(synthesized: Assembly, tmp_path: Path) -> None:
-    templates.write_reference({**synthesized.templates, "dev/Old": {"Resources": {}}}, tmp_path)
-    assert templates.write_reference(synthesized.templates, tmp_path) == [tmp_path / "dev" / "Old.template.json"]
-
-
-def test_a_reference_is_readable_down_to_the_states_and_free_of_hashes(synthesized: Assembly, tmp_path: Path) -> None:
-    templates.write_reference(synthesized.templates, tmp_path)
-    text = (tmp_path / "dev" / "Workflow.template.json").read_text()
-    definition = resource(json.loads(text), "AWS::StepFunctions::StateMachine")["Properties"]["DefinitionString"]
-    assert definition["States"]["ClassifyImages"]["Type"] == "Map"
-    assert not re.search(r"[0-9a-f]{64}", text)
-    assert "BootstrapVersion" not in text
 
 
 def test_another_asset_hash_is_no_difference_unless_what_is_deployed_is_compared(synthesized: Assembly) -> None:
@@ -151,7 +129,7 @@ def test_what_concerns_security_comes_first(synthesized: Assembly) -> None:
         template["Resources"]["AAA"] = {"Type": "AWS::CloudWatch::Alarm", "Properties": {"Threshold": 1}}
 
     (found,) = change(synthesized, "dev/Data", weaken)
-    text = report([found], against="reference")
+    text = report([found], against="main")
     for shown in ("s3:*", "sns:*", "BucketEncryption", "BlockPublicAcls:\n     ├─ [-] true\n     └─ [+] false"):
         assert shown in "\n".join(found.security).replace("│", " ").replace("         ", "     ")
     assert text.index("### Security") < text.index("### Everything else") < text.index("AAA")
@@ -172,8 +150,8 @@ def test_a_changed_state_is_shown_as_a_state(synthesized: Assembly) -> None:
 
 def test_stacks_in_which_something_is_lost_come_first() -> None:
     diffs = [StackDiff("dev/Data", (), (), ("[~] Description",)), StackDiff("prod/Data", ("DELETES",), (), ("[-]",))]
-    text = report(diffs, against="reference")
-    assert text.startswith("# 2 stacks differ from reference; 1 of the changes replaces or deletes what holds state\n")
+    text = report(diffs, against="main")
+    assert text.startswith("# 2 stacks differ from main; 1 of the changes replaces or deletes what holds state\n")
     assert text.index("## prod/Data") < text.index("## dev/Data")
 
 
@@ -181,10 +159,10 @@ def test_the_exit_status_tells_how_much_is_at_stake(
     synthesized: Assembly, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(templates, "synthesize", lambda: synthesized)
-    arguments = ["diff", "--reference", str(tmp_path / "reference"), "--markdown", str(tmp_path / "report.md")]
+    arguments = ["diff", "--base", "HEAD", "--markdown", str(tmp_path / "report.md")]
 
     def run(before: dict[str, Template]) -> tuple[int, str]:
-        templates.write_reference(before, tmp_path / "reference")
+        monkeypatch.setattr(templates, "synthesize_commit", lambda _: replace(synthesized, templates=before))
         result = CliRunner().invoke(app, arguments)
         return result.exit_code, result.output
 
@@ -204,8 +182,3 @@ def test_a_long_report_is_cut_to_what_a_comment_takes(monkeypatch: pytest.Monkey
     assert len(short) < 65_536
     assert short.count("```") == 2
     assert "more characters: `make diff` shows the whole report" in short
-
-
-def test_without_references_it_says_how_to_make_them(tmp_path: Path) -> None:
-    with pytest.raises(Exception, match="make reference"):
-        templates.read_reference(tmp_path)

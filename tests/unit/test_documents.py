@@ -15,6 +15,7 @@ from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 from typer.testing import CliRunner
 
+from ops.templates import read_assembly
 from stacks import config
 from stacks.config import PROJECT_ROOT, EnvironmentConfig
 
@@ -72,7 +73,7 @@ def help_of(module: str, *words: str) -> str:
 
 
 @pytest.mark.parametrize(("document", "command"), commands())
-def test_a_command_exists_with_its_options(document: str, command: str) -> None:
+def test_a_command_exists_with_its_options(request: pytest.FixtureRequest, document: str, command: str) -> None:
     program, *arguments = shlex.split(command)
     if program == "make":
         settings = [argument for argument in arguments if re.fullmatch(r"[A-Z]+=\S*", argument)]
@@ -86,7 +87,7 @@ def test_a_command_exists_with_its_options(document: str, command: str) -> None:
         for pattern in arguments[1:]:
             stage, _, stack = pattern.partition("/")
             assert stage in {"dev", "prod", "ENV"}
-            assert stack == "*" or (PROJECT_ROOT / "reference" / "dev" / f"{stack}.template.json").exists(), pattern
+            assert stack == "*" or f"dev/{stack}" in read_assembly(request.getfixturevalue("assembly")).templates
         return
     assert arguments[0] == "-m"
     module, *rest = arguments[1:]

@@ -85,7 +85,7 @@ def test_only_the_deployment_asks_for_an_identity_and_only_the_diff_may_comment(
 def test_every_make_target_of_a_step_exists() -> None:
     commands = [found["run"] for path in FILES for found in steps(path) if "run" in found]
     targets = {match for command in commands for match in re.findall(r"\bmake ([a-z-]+)", command)}
-    assert {"setup", "lint", "test", "scan", "diff", "deploy"} <= targets
+    assert {"setup", "lint", "test", "scan", "deploy"} <= targets
     for target in targets:
         subprocess.run(["make", "--dry-run", target], cwd=PROJECT_ROOT, check=True, capture_output=True)
 
@@ -121,31 +121,6 @@ def run(command: str, checkout: Path, **environment: str) -> "subprocess.Complet
         check=False,
         timeout=60,
     )
-
-
-def test_the_reference_is_the_base_branch_s(checkout: Path) -> None:
-    origin, clone = checkout / "origin", checkout / "clone"
-
-    def git(folder: Path, *arguments: str) -> None:
-        identity = ["-c", "user.name=t", "-c", "user.email=t@example.com", "-c", "init.defaultBranch=main"]
-        subprocess.run(["git", *identity, *arguments], cwd=folder, check=True, capture_output=True)
-
-    origin.mkdir()
-    git(origin, "init", "--quiet")
-    (origin / "reference").mkdir()
-    (origin / "reference" / "a").write_text("base")
-    git(origin, "add", ".")
-    git(origin, "commit", "--quiet", "-m", "base")
-    git(checkout, "clone", "--quiet", f"file://{origin}", "clone")
-    (clone / "reference" / "a").write_text("head")
-    (clone / "reference" / "b").write_text("head")
-    git(clone, "add", ".")
-    git(clone, "commit", "--quiet", "-m", "head")
-    result = run(
-        step("workflows/diff.yml", "Take the reference templates of the base branch")["run"], clone, BASE="main"
-    )
-    assert result.returncode == 0, result.stderr
-    assert {path.name: path.read_text() for path in (clone / "reference").iterdir()} == {"a": "base"}
 
 
 @pytest.mark.parametrize(
