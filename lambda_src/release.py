@@ -16,8 +16,15 @@ from lambda_src.retraining_errors import EndpointBusyError, EndpointNotServingEr
 _BUSY = {"Creating", "Updating", "SystemUpdating", "RollingBack"}
 _ARTIFACT = re.compile(r"s3://[^/]+/models/(?P<job>[^/]+)/output/model\.tar\.gz")
 # Everything but the artifact comes from what is served now, so a release changes nothing else
-_MODEL_SETTINGS = ("ExecutionRoleArn", "VpcConfig", "EnableNetworkIsolation")
-_CONFIG_SETTINGS = ("DataCaptureConfig", "KmsKeyId", "ExecutionRoleArn", "VpcConfig", "EnableNetworkIsolation")
+MODEL_SETTINGS = ("EnableNetworkIsolation", "ExecutionRoleArn", "VpcConfig")
+CONFIG_SETTINGS = (
+    "AsyncInferenceConfig",
+    "DataCaptureConfig",
+    "ExplainerConfig",
+    "KmsKeyId",
+    "MetricsConfig",
+    "ShadowProductionVariants",
+)
 
 
 @dataclass(frozen=True)
@@ -94,7 +101,7 @@ def ensure_model(job: Mapping[str, Any], like: Served) -> str:
     }
     container["Image"] = job["AlgorithmSpecification"]["TrainingImage"]
     container["ModelDataUrl"] = job["ModelArtifacts"]["S3ModelArtifacts"]
-    request: Any = {key: like.model[key] for key in _MODEL_SETTINGS if key in like.model}
+    request: Any = {key: like.model[key] for key in MODEL_SETTINGS if key in like.model}
     try:
         aws.sagemaker().create_model(ModelName=name, PrimaryContainer=container, Tags=_tags(), **request)
     except ClientError as error:
@@ -109,7 +116,7 @@ def ensure_endpoint_config(name: str, model: str, like: Served) -> None:
         {**{key: value for key, value in variant.items() if value is not None}, "ModelName": model}
         for variant in like.endpoint_config["ProductionVariants"]
     ]
-    request: Any = {key: like.endpoint_config[key] for key in _CONFIG_SETTINGS if key in like.endpoint_config}
+    request: Any = {key: like.endpoint_config[key] for key in CONFIG_SETTINGS if key in like.endpoint_config}
     try:
         aws.sagemaker().create_endpoint_config(
             EndpointConfigName=name, ProductionVariants=variants, Tags=_tags(), **request

@@ -23,6 +23,9 @@ from local.sagemaker.errors import ApiError, JobFailedError, validation_error
 
 Record = dict[str, Any]
 
+# An endpoint config takes these only where its variants name no model: a model has its own
+OF_INFERENCE_COMPONENTS = ("EnableNetworkIsolation", "ExecutionRoleArn", "VpcConfig")
+
 
 class ControlPlane:
     """Holds every resource in memory; a resource is the request that made it, and what came of it."""
@@ -81,13 +84,19 @@ class ControlPlane:
         return {}
 
     def create_endpoint_config(self, request: Record) -> Record:
+        for setting in OF_INFERENCE_COMPONENTS:
+            if setting in request:
+                raise validation_error(f"{setting} is only supported for inference component endpoints.")
         for variant in request["ProductionVariants"]:
+            if "ModelName" not in variant:
+                raise validation_error(f"the local stand-in has no inference components: {variant['VariantName']}")
             self._find(self._models, "model", variant["ModelName"])
         arn = self._add(self._endpoint_configs, "endpoint-config", request["EndpointConfigName"], request)
         return {"EndpointConfigArn": arn}
 
     def describe_endpoint_config(self, request: Record) -> Record:
-        return self._find(self._endpoint_configs, "endpoint-config", request["EndpointConfigName"])
+        record = self._find(self._endpoint_configs, "endpoint-config", request["EndpointConfigName"])
+        return {"EnableNetworkIsolation": False, **record}
 
     def list_endpoint_configs(self, request: Record) -> Record:
         summaries = self._summaries(self._endpoint_configs, request, "EndpointConfigName", "EndpointConfigArn")

@@ -11,6 +11,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import boto3
+import botocore.session
 import pytest
 from botocore.exceptions import ClientError
 from moto import mock_aws
@@ -39,7 +40,7 @@ from lambda_src.retraining_errors import (
 )
 from local import clock
 from local.sagemaker import deployment, endpoint, storage
-from local.sagemaker.control_plane import ControlPlane
+from local.sagemaker.control_plane import OF_INFERENCE_COMPONENTS, ControlPlane
 from local.sagemaker.errors import ApiError, JobFailedError
 from tests.unit.lambda_src.retraining import BUCKET, SETTINGS, STAGE, DataSet
 
@@ -52,6 +53,8 @@ CAPTURE = {
     "DestinationS3Uri": f"s3://{BUCKET}/data-capture",
     "CaptureOptions": [{"CaptureMode": "Input"}, {"CaptureMode": "Output"}],
 }
+KEY = "arn:aws:kms:us-east-1:000000000000:key/1"
+NETWORK = {"SecurityGroupIds": ["sg-1"], "Subnets": ["subnet-1"]}
 
 
 def artifact(job: str) -> str:
@@ -157,7 +160,13 @@ def world(monkeypatch: pytest.MonkeyPatch, tmp_path: Any, retraining_settings: N
         for name, fake in {"sagemaker": client, "s3": s3, "ssm": ssm}.items():
             monkeypatch.setattr(aws, name, lambda fake=fake: fake)
         model = {"Image": "image:1", "ModelDataUrl": artifact(OLD)}
-        client.create_model(ModelName="cfn-model", ExecutionRoleArn=ROLE, PrimaryContainer=model)
+        client.create_model(
+            ModelName="cfn-model",
+            ExecutionRoleArn=ROLE,
+            PrimaryContainer=model,
+            VpcConfig=NETWORK,
+            EnableNetworkIsolation=True,
+        )
         client.create_endpoint_config(
             EndpointConfigName="cfn-config",
             ProductionVariants=[
@@ -169,6 +178,7 @@ def world(monkeypatch: pytest.MonkeyPatch, tmp_path: Any, retraining_settings: N
                 }
             ],
             DataCaptureConfig=CAPTURE,
+            KmsKeyId=KEY,
         )
         client.create_endpoint(EndpointName=STAGE, EndpointConfigName="cfn-config")
         world.settle()
@@ -202,9 +212,33 @@ def test_a_release_serves_the_model_and_changes_nothing_else(world: World) -> No
     served = release.served()
     assert served.artifact_uri == artifact(NEW)
     assert served.endpoint_config["DataCaptureConfig"] == CAPTURE
+    assert served.endpoint_config["KmsKeyId"] == KEY
     (variant,) = served.endpoint_config["ProductionVariants"]
     assert (variant["VariantName"], variant["InstanceType"]) == ("AllTraffic", "ml.m5.large")
     assert served.model["ExecutionRoleArn"] == ROLE
+    assert (served.model["VpcConfig"], served.model["EnableNetworkIsolation"]) == (NETWORK, True)
+
+
+@pytest.mark.parametrize(
+    ("operation", "copied", "not_copied"),
+    [
+        ("CreateModel", release.MODEL_SETTINGS, {"Containers", "InferenceExecutionConfig", "PrimaryContainer"}),
+        ("CreateEndpointConfig", release.CONFIG_SETTINGS, {"ProductionVariants", *OF_INFERENCE_COMPONENTS}),
+    ],
+)
+def test_a_release_copies_whatever_the_request_takes(
+    operation: str, copied: tuple[str, ...], not_copied: set[str]
+) -> None:
+    """A new member of the API is decided on here, and nothing is copied that only a description has."""
+    service = botocore.session.get_session().get_service_model("sagemaker")
+    taken: Any = service.operation_model(operation).input_shape
+    told: Any = service.operation_model(operation.replace("Create", "Describe")).output_shape
+    name = f"{operation.removeprefix('Create')}Name"
+    assert set(taken.members) == {*copied, *not_copied, name, "Tags"}
+    for shape in (taken, told):
+        assert set(copied) <= set(shape.members)
+    if operation == "CreateEndpointConfig":  # each variant is copied whole
+        assert told.members["ProductionVariants"].member.name == taken.members["ProductionVariants"].member.name
 
 
 def test_every_step_can_be_done_again(world: World) -> None:

@@ -57,6 +57,25 @@ def test_a_name_is_given_once(control_plane: ControlPlane) -> None:
         control_plane.call("CreateModel", MODEL)
 
 
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [
+        ("EnableNetworkIsolation", False),
+        ("ExecutionRoleArn", ROLE),
+        ("VpcConfig", {"Subnets": ["subnet-1"], "SecurityGroupIds": ["sg-1"]}),
+    ],
+)
+def test_an_endpoint_config_of_models_leaves_to_them_what_is_theirs(
+    control_plane: ControlPlane, setting: str, value: Any
+) -> None:
+    control_plane.call("CreateModel", MODEL)
+    variant = {"VariantName": "v", "ModelName": "m", "InstanceType": "ml.m5.large", "InitialInstanceCount": 1}
+    request = {"EndpointConfigName": "c", "ProductionVariants": [variant]}
+    with pytest.raises(ApiError, match=f"{setting} is only supported for inference component endpoints"):
+        control_plane.call("CreateEndpointConfig", {**request, setting: value})
+    control_plane.call("CreateEndpointConfig", request)
+
+
 def png(size: tuple[int, int] = (32, 32)) -> bytes:
     buffer = io.BytesIO()
     Image.new("RGB", size, (250, 10, 10)).save(buffer, "PNG")
