@@ -23,7 +23,13 @@ from data_prep.validate import validate_dataset
 from stacks import prefixes
 from stacks.code_version import code_version
 from stacks.config import EnvironmentConfig
-from stacks.training_job import ACCURACY_METRIC, hyperparameters, job_base_name, training_job_request
+from stacks.training_job import (
+    ACCURACY_METRIC,
+    hyperparameters,
+    job_base_name,
+    training_job_request,
+    training_resources,
+)
 
 if TYPE_CHECKING:
     from mypy_boto3_sagemaker.type_defs import DescribeTrainingJobResponseTypeDef
@@ -118,6 +124,7 @@ def start_training(
         role_arn=stack.sagemaker_role_arn,
         image=image,
         num_training_samples=str(samples),
+        resources=training_resources(config.training.instance_types[0], stack.key_arn),
         # A spot job that ran out of time is continued by the next attempt; a forced one starts from nothing
         checkpoint_uri=f"s3://{stack.bucket}/{prefixes.MODELS}{name if force else base}/checkpoints/",
         tags={"data-digest": manifest.data_digest, "code-version": code_version()},
@@ -161,13 +168,13 @@ def _manifest_key(job_name: str) -> str:
 def _refused(config: EnvironmentConfig, role_arn: str, error: ClientError) -> Exception:
     """Why SageMaker did not take the job, with what to do."""
     code, message = error.response["Error"]["Code"], error.response["Error"]["Message"]
-    instance = config.training.instance_type
+    instance = config.training.instance_types[0]
     kind = "spot training job" if config.training.spot else "training job"
     if code == "ResourceLimitExceeded":
         return TrainingError(
             f"the account's quota for {instance} is used up (new accounts have 0): {message}\n"
             f'Ask for "{instance} for {kind} usage" under Service Quotas, Amazon SageMaker, or set '
-            "training.instance_type in cdk.json to one that the account has, such as ml.g4dn.xlarge."
+            "training.instance_types in cdk.json to ones that the account has, such as ml.g4dn.xlarge."
         )
     if "PassRole" in message:
         return TrainingError(f"the caller may not hand SageMaker its role; it needs iam:PassRole on {role_arn}")
@@ -256,7 +263,7 @@ def wait_for_job(
 _WAYS_OUT = (
     (
         "CapacityError",
-        "AWS has no such instance free now: try again later, or set another training.instance_type in cdk.json.",
+        "AWS has no such instance free now: try again later, or set other training.instance_types in cdk.json.",
     ),
     (
         "MaxWaitTimeExceeded",

@@ -175,7 +175,7 @@ def needed_instances(config: EnvironmentConfig) -> dict[str, tuple[int, int]]:
     return {
         f"{endpoint.instance_type} for endpoint usage": (count, 2 * count),
         **{f"{name} for transform job usage": instances for name, instances in transform.items()},
-        f"{training.instance_type} for {kind} usage": (1, 1),
+        f"{training.instance_types[0]} for {kind} usage": (1, 1),
     }
 
 

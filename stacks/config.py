@@ -16,6 +16,9 @@ PROJECT_ROOT = Path(__file__).resolve().parent.parent
 
 LogRetentionDays = Literal[1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 3653]
 InstanceType = Annotated[str, StringConstraints(pattern=r"^ml\.[a-z0-9-]+\.[a-z0-9]+$")]
+# The algorithm trains on GPUs, of these families:
+# https://docs.aws.amazon.com/sagemaker/latest/dg/image-classification.html#IC-instances
+TrainingInstanceType = Annotated[str, StringConstraints(pattern=r"^ml\.(p2|p3|p3dn|g4dn|g5)\.[a-z0-9]+$")]
 ClassName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z_]*$")]
 
 # What uploads and bulk runs call for each image or batch. Everything else runs once an execution, an hour or a release
@@ -38,6 +41,16 @@ class ConfigError(ValueError):
 class _Section(BaseModel):
     # strict: "0.9" is a string and true is no number; frozen: a stack cannot change what it was given
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+def _list_as_tuple(value: object) -> object:
+    return tuple(value) if isinstance(value, list) else value  # JSON has no tuples
+
+
+def _each_once(value: tuple[str, ...]) -> tuple[str, ...]:
+    if len(set(value)) != len(value):
+        raise ValueError("must name each once")
+    return value
 
 
 class EndpointConfig(_Section):
@@ -84,14 +97,22 @@ class EndpointConfig(_Section):
 
 
 class TrainingConfig(_Section):
-    """The training job that `data_prep train` starts."""
+    """The training job that `data_prep train` and the retraining workflow start."""
 
-    instance_type: InstanceType = "ml.p3.2xlarge"
+    # In order of preference: one that the account or AWS does not have is followed by the next
+    instance_types: Annotated[tuple[TrainingInstanceType, ...], Field(min_length=1, max_length=5)] = (
+        "ml.p3.2xlarge",
+        "ml.g4dn.xlarge",
+        "ml.g5.xlarge",
+    )
     preset: Literal["scratch", "transfer"] = "scratch"
     # Overrides of the preset in stacks/training_job.py, by the algorithm's own names
     hyperparameters: dict[str, str | int | float] = {}
     spot: bool = False
     max_runtime_minutes: Annotated[int, Field(ge=5, le=5 * 24 * 60)] = 60
+
+    _as_tuple = field_validator("instance_types", mode="before")(_list_as_tuple)
+    _once = field_validator("instance_types")(_each_once)
 
 
 class BulkConfig(_Section):
@@ -171,17 +192,8 @@ class EnvironmentConfig(_Section):
     retraining: RetrainingConfig = RetrainingConfig()
     monitoring: MonitoringConfig = MonitoringConfig()
 
-    @field_validator("classes", mode="before")
-    @classmethod
-    def _list_as_tuple(cls, value: object) -> object:
-        return tuple(value) if isinstance(value, list) else value  # JSON has no tuples
-
-    @field_validator("classes")
-    @classmethod
-    def _unique(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        if len(set(value)) != len(value):
-            raise ValueError("must name each class once")
-        return value
+    _as_tuple = field_validator("classes", mode="before")(_list_as_tuple)
+    _once = field_validator("classes")(_each_once)
 
     @field_validator("function_concurrency")
     @classmethod
@@ -294,6 +306,11 @@ _SECTIONS: dict[str, type[_Section]] = {
     "training": TrainingConfig,
 }
 
+# Keys of earlier versions, and what to write instead
+_REPLACED = {
+    "training.instance_type": 'is now an ordered list of alternatives: write "instance_types": ["{value}"]',
+}
+
 
 def parse_environment(name: str, values: object) -> EnvironmentConfig:
     """Check one entry of the context's `environments`; raises ConfigError."""
@@ -312,6 +329,8 @@ def _first_problem(error: ValidationError) -> str:
     first = error.errors()[0]
     key = ".".join(map(str, first["loc"]))
     if first["type"] == "extra_forbidden":
+        if key in _REPLACED:
+            return f"{key} = {first['input']!r}: {_REPLACED[key].format(value=first['input'])}"
         section = _SECTIONS.get(str(first["loc"][0]), EnvironmentConfig)
         allowed = sorted(set(section.model_fields) - {"name"})
         return f"unknown key {key!r} = {first['input']!r}; allowed are {', '.join(allowed)}"

@@ -25,7 +25,7 @@ from stacks.code_version import code_version
 from stacks.config import EnvironmentConfig
 from stacks.local_storage import volume_key
 from stacks.states import invoke, jsonata, publish, retry
-from stacks.training_job import CONTENT_TYPE, training_job_request
+from stacks.training_job import CONTENT_TYPE, training_job_request, training_resources
 
 LONG = Duration.minutes(16)  # above the 15 minutes of a function that reads every image
 SHORT = Duration.seconds(70)
@@ -194,6 +194,7 @@ class RetrainingWorkflow:
             role_arn=self._role_arn,
             image=self._image_uri,
             num_training_samples="{% $string($states.input.data.train) %}",
+            resources=training_resources(self._config.training.instance_types[0], self._key_arn),
             checkpoint_uri=jsonata(
                 f"'s3://{self._bucket.bucket_name}/{prefixes.MODELS}' & $states.input.training.job & '/checkpoints/'"
             ),

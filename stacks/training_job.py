@@ -12,11 +12,10 @@ from typing import TYPE_CHECKING, cast
 
 from stacks import prefixes
 from stacks.config import ConfigError, EnvironmentConfig
-from stacks.local_storage import has_local_storage
+from stacks.local_storage import volume_key
 
 if TYPE_CHECKING:
-    from mypy_boto3_sagemaker.literals import TrainingInstanceTypeType
-    from mypy_boto3_sagemaker.type_defs import ChannelTypeDef, CreateTrainingJobRequestTypeDef
+    from mypy_boto3_sagemaker.type_defs import ChannelTypeDef, CreateTrainingJobRequestTypeDef, ResourceConfigTypeDef
 
 ALGORITHM = "image-classification:1"  # repository and tag of the container image, the same in every region
 CONTENT_TYPE = "application/x-image"
@@ -140,12 +139,14 @@ def training_job_request(
     role_arn: str,
     image: str,
     num_training_samples: str,
+    resources: "ResourceConfigTypeDef",
     checkpoint_uri: str,
     tags: Mapping[str, str],
     key_arn: str = "",
 ) -> "CreateTrainingJobRequestTypeDef":
-    """The CreateTrainingJob request. All inputs are strings, so they may also be expressions of a state machine.
+    """The CreateTrainingJob request. Any input may also be an expression of a state machine.
 
+    resources: `training_resources` of the instance type to train on.
     checkpoint_uri: the URI, ending in a slash, below which an interrupted spot job finds its last epoch.
     key_arn: the KMS key of the environment, if it has one.
     """
@@ -158,11 +159,7 @@ def training_job_request(
         "HyperParameters": {**hyperparameters(config), "num_training_samples": num_training_samples},
         "InputDataConfig": [_channel(name, f"s3://{bucket}/{prefix}") for name, prefix in CHANNELS.items()],
         "OutputDataConfig": {"S3OutputPath": f"s3://{bucket}/{prefixes.MODELS}"},
-        "ResourceConfig": {
-            "InstanceType": cast("TrainingInstanceTypeType", training.instance_type),
-            "InstanceCount": 1,
-            "VolumeSizeInGB": VOLUME_GB,
-        },
+        "ResourceConfig": resources,
         "StoppingCondition": {"MaxRuntimeInSeconds": max_runtime_seconds},
         # The container needs no network: SageMaker moves the data, and the pretrained weights come with the image
         "EnableNetworkIsolation": True,
@@ -174,13 +171,17 @@ def training_job_request(
     if key_arn:
         # Left out, SageMaker would take S3's own key instead of the bucket's
         request["OutputDataConfig"]["KmsKeyId"] = key_arn
-        if not has_local_storage(training.instance_type):
-            request["ResourceConfig"]["VolumeKmsKeyId"] = key_arn
     if training.spot:
         request["EnableManagedSpotTraining"] = True
         request["StoppingCondition"]["MaxWaitTimeInSeconds"] = max_runtime_seconds + SPOT_WAIT_MINUTES * 60
         request["CheckpointConfig"] = {"S3Uri": checkpoint_uri}
     return request
+
+
+def training_resources(instance_type: str, key_arn: str = "") -> "ResourceConfigTypeDef":
+    """One instance of a type, with a volume that the environment's key encrypts where the type takes one."""
+    resources = {"InstanceType": instance_type, "InstanceCount": 1, "VolumeSizeInGB": VOLUME_GB}
+    return cast("ResourceConfigTypeDef", {**resources, **volume_key(instance_type, key_arn)})
 
 
 def _channel(name: str, uri: str) -> "ChannelTypeDef":

@@ -7,7 +7,7 @@ import pytest
 from scanners.policies import Environment
 from stacks.config import EnvironmentConfig, parse_environment
 from stacks.local_storage import has_local_storage
-from stacks.training_job import training_job_request
+from stacks.training_job import training_job_request, training_resources
 from tests.infrastructure.conftest import Template
 
 
@@ -71,6 +71,7 @@ def request(config: EnvironmentConfig, key_arn: str) -> dict[str, Any]:
             role_arn="r",
             image="i",
             num_training_samples="10",
+            resources=training_resources(config.training.instance_types[0], key_arn),
             checkpoint_uri="s3://b/models/j/checkpoints/",
             tags={},
             key_arn=key_arn,
@@ -82,7 +83,7 @@ def request(config: EnvironmentConfig, key_arn: str) -> dict[str, Any]:
 def test_a_training_job_encrypts_its_output_and_its_volume_if_that_takes_a_key(
     instance_type: str, volume: str | None
 ) -> None:
-    config = parse_environment("prod", {"training": {"instance_type": instance_type}})
+    config = parse_environment("prod", {"training": {"instance_types": [instance_type]}})
     with_key = request(config, "key")
     assert with_key["OutputDataConfig"]["KmsKeyId"] == "key"
     assert with_key["ResourceConfig"].get("VolumeKmsKeyId") == volume

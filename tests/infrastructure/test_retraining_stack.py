@@ -91,7 +91,7 @@ def test_the_training_job_is_that_of_data_prep(states: dict[str, Any], environme
     config = load_environment(environment)
     samples = {"num_training_samples": "{% $string($states.input.data.train) %}"}
     assert job["Arguments"]["HyperParameters"] == {**hyperparameters(config), **samples}
-    assert job["Arguments"]["ResourceConfig"]["InstanceType"] == config.training.instance_type
+    assert job["Arguments"]["ResourceConfig"]["InstanceType"] == config.training.instance_types[0]
     tags = {tag["Key"]: tag["Value"] for tag in job["Arguments"]["Tags"]}
     assert re.fullmatch("[0-9a-f]{40}", tags["code-version"])
 

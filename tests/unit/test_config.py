@@ -18,7 +18,7 @@ def test_defaults_are_the_original_workflow() -> None:
     config = parse_environment("dev", {})
     assert config.classes == ("bicycle", "motorcycle")
     assert config.confidence_threshold == 0.90
-    assert config.training.instance_type == "ml.p3.2xlarge"
+    assert config.training.instance_types[0] == "ml.p3.2xlarge"
     assert config.schedule is None
 
 
@@ -42,13 +42,21 @@ def test_a_config_cannot_be_changed() -> None:
         ),
         ({"endpoint": {"size": 1}}, "unknown key 'endpoint.size' = 1; allowed are bake_minutes"),
         ({"training": {"gpu": 1}}, "unknown key 'training.gpu' = 1; allowed are "),
+        (
+            {"training": {"instance_type": "ml.g5.xlarge"}},
+            "training.instance_type = 'ml.g5.xlarge': is now an ordered list of alternatives: "
+            'write "instance_types": ["ml.g5.xlarge"]',
+        ),
+        ({"training": {"instance_types": []}}, "training.instance_types = (): should have at least 1 item"),
+        ({"training": {"instance_types": ["ml.m5.large"]}}, "training.instance_types.0 = 'ml.m5.large': should match"),
+        ({"training": {"instance_types": ["ml.g5.xlarge"] * 2}}, "must name each once"),
         ({"confidence_threshold": "0.9"}, "confidence_threshold = '0.9': should be a valid number"),
         ({"confidence_threshold": 90}, "confidence_threshold = 90: should be less than or equal to 1"),
         ({"confidence_threshold": 0}, "confidence_threshold = 0: should be greater than 0"),
         ({"confidence_threshold": float("nan")}, "confidence_threshold = nan"),
         ({"classes": "bicycle"}, "classes = 'bicycle': should be a valid"),
         ({"classes": ["bicycle"]}, "classes = ('bicycle',): should have at least 2 items"),
-        ({"classes": ["bicycle", "bicycle"]}, "classes = ['bicycle', 'bicycle']: must name each class once"),
+        ({"classes": ["bicycle", "bicycle"]}, "classes = ['bicycle', 'bicycle']: must name each once"),
         ({"classes": ["bicycle", 7]}, "classes.1 = 7: should be a valid string"),
         ({"classes": ["bicycle", "Motor Cycle"]}, "classes.1 = 'Motor Cycle': should match pattern"),
         ({"bulk": {"batch_size": 101}}, "bulk.batch_size = 101: should be less than or equal to 100"),

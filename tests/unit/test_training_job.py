@@ -5,7 +5,7 @@ import pytest
 from botocore.validate import ParamValidator
 
 from stacks.config import ConfigError, EnvironmentConfig, parse_environment
-from stacks.training_job import PRESETS, hyperparameters, training_job_request
+from stacks.training_job import PRESETS, hyperparameters, training_job_request, training_resources
 
 
 def _request(config: EnvironmentConfig, **changed: Any) -> dict[str, Any]:
@@ -15,6 +15,7 @@ def _request(config: EnvironmentConfig, **changed: Any) -> dict[str, Any]:
         "role_arn": "arn:aws:iam::123456789012:role/sagemaker",
         "image": "811284229777.dkr.ecr.us-east-1.amazonaws.com/image-classification:1",
         "num_training_samples": "1000",
+        "resources": training_resources("ml.p3.2xlarge"),
         "checkpoint_uri": "s3://b/models/x/checkpoints/",
         "tags": {"data-digest": "0" * 64},
         **changed,

@@ -125,7 +125,7 @@ def test_force_starts_another(uploaded: Path, config: EnvironmentConfig) -> None
 def test_another_parameter_is_another_job_but_another_instance_is_not(uploaded: Path) -> None:
     names = [
         start_training(parse_environment("dev", {"training": training}), uploaded)[0]
-        for training in ({}, {"hyperparameters": {"epochs": 3}}, {"instance_type": "ml.g5.xlarge"}, {"spot": True})
+        for training in ({}, {"hyperparameters": {"epochs": 3}}, {"instance_types": ["ml.g5.xlarge"]}, {"spot": True})
     ]
     assert names[0] != names[1]
     assert names[0] == names[2] == names[3]
@@ -173,7 +173,7 @@ def test_a_job_that_another_run_has_just_started_is_taken(
                 "The account-level service limit 'ml.p3.2xlarge for training job usage' is 0 Instances",
             ),
             r"quota for ml\.p3\.2xlarge is used up .*is 0 Instances\n"
-            r'Ask for "ml\.p3\.2xlarge for training job usage" under Service Quotas.*training\.instance_type',
+            r'Ask for "ml\.p3\.2xlarge for training job usage" under Service Quotas.*training\.instance_types',
         ),
         (
             ("ValidationException", "Could not assume role arn:aws:iam::1:role/x. Please ensure that the role exists"),
