@@ -9,11 +9,14 @@ export JSII_SILENCE_WARNING_UNTESTED_NODE_VERSION := 1
 
 ENV ?= dev
 
+# A source distribution runs its own code when it is installed, a wheel does not
+PIP_FLAGS = --quiet --disable-pip-version-check --require-hashes --only-binary :all:
+
 # With LOCAL=1 a command meets the local cloud instead of your account
 AWS = $(if $(LOCAL),eval "$$(python -m local env)" &&)
 LOCAL_CLOUD = $(if $(LOCAL),local-cloud)
 
-.PHONY: help setup local test lint format scan audit mutate test-retraining synth diff local-cloud deploy destroy lock clean
+.PHONY: help setup local test lint format scan audit sbom mutate test-retraining synth diff local-cloud deploy destroy lock clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 18
@@ -23,13 +26,13 @@ setup: .venv/.installed node_modules/.installed ## Install the pinned tools into
 .venv/.installed: requirements.lock
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; set PYTHON=...")'
 	$(PYTHON) -m venv .venv
-	.venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	.venv/bin/python -m pip install $(PIP_FLAGS) -r requirements.lock
 	@touch $@
 
 # checkov pins an old boto3 that cannot live beside the emulator's, hence an environment of its own
 .venv-scan/.installed: requirements-scan.lock .venv/.installed
 	$(PYTHON) -m venv .venv-scan
-	.venv-scan/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-scan.lock
+	.venv-scan/bin/python -m pip install $(PIP_FLAGS) -r requirements-scan.lock
 	@touch $@
 
 node_modules/.installed: package-lock.json .venv/.installed
@@ -79,8 +82,12 @@ local-cloud: setup
 	python -m local env > /dev/null 2>&1 || python -m local up
 	eval "$$(python -m local env)" && cdk bootstrap --no-notices --ci > build/local/cdk-bootstrap.log 2>&1
 
+sbom: setup .venv-scan/.installed ## List every pinned package in build/, as CycloneDX bills of materials
+	@mkdir -p build
+	.venv-scan/bin/python -m scanners.bill_of_materials requirements.lock > build/python.cdx.json
+	npm sbom --package-lock-only --sbom-format cyclonedx > build/npm.cdx.json
+
 lock: setup ## Pin the whole dependency tree of requirements-dev.txt anew
-	python -m pip install --quiet uv
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header requirements-dev.txt -o requirements.lock
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header requirements-scan.txt -o requirements-scan.lock
 	npm install --package-lock-only --silent

@@ -67,7 +67,7 @@ def test_rights_are_read_only_unless_a_job_says_otherwise(path: Path) -> None:
     assert content["permissions"] == {"contents": "read"}
 
 
-def test_only_the_deployment_asks_for_an_identity_and_only_the_diff_may_comment() -> None:
+def test_only_these_jobs_may_sign_in_or_write() -> None:
     rights = {
         (path.name, right)
         for path in GITHUB.glob("workflows/*.yml")
@@ -79,7 +79,48 @@ def test_only_the_deployment_asks_for_an_identity_and_only_the_diff_may_comment(
         ("diff.yml", "pull-requests"),
         ("deploy.yml", "id-token"),
         ("deploy-environment.yml", "id-token"),
+        ("release.yml", "contents"),
     }
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
+def test_an_action_of_somebody_else_is_pinned_by_commit(path: Path) -> None:
+    """A tag can be moved to other code. The version stands beside the commit, where Dependabot updates both."""
+    for line in path.read_text().splitlines():
+        if (used := re.search(r"uses: (.+)", line)) and not used[1].startswith("./"):
+            assert re.fullmatch(r"[\w/-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+", used[1])
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
+def test_no_checkout_leaves_its_token_behind(path: Path) -> None:
+    for found in steps(path):
+        if found.get("uses", "").startswith("actions/checkout@"):
+            assert found["with"]["persist-credentials"] is False
+
+
+def test_a_job_that_signs_in_takes_no_files_of_other_jobs() -> None:
+    """Whatever runs in a pull request may write to the cache."""
+    (setup,) = [
+        found for found in steps(GITHUB / "workflows/deploy-environment.yml") if "setup" in found.get("uses", "")
+    ]
+    assert setup["with"]["cache"] == "false"
+    (cache,) = [found for found in steps(GITHUB / "actions/setup/action.yml") if "cache@" in found.get("uses", "")]
+    assert cache["if"] == "inputs.cache == 'true'"
+
+
+def test_only_main_is_deployed() -> None:
+    """Whoever may start a workflow by hand chooses its branch."""
+    jobs = yaml.safe_load((GITHUB / "workflows/deploy.yml").read_text())["jobs"]
+    assert "github.ref == 'refs/heads/main'" in jobs["dev"]["if"]
+    assert jobs["prod"]["needs"] == "dev", "skipped with it"
+
+
+def test_an_installation_runs_no_code_of_a_package() -> None:
+    makefile = (PROJECT_ROOT / "Makefile").read_text()
+    for command in re.findall(r"^\t.*pip install (.*)", makefile, flags=re.MULTILINE):
+        assert command.startswith("$(PIP_FLAGS)")
+    assert re.search(r"^PIP_FLAGS = .*--require-hashes --only-binary :all:", makefile, flags=re.MULTILINE)
+    assert "ignore-scripts=true" in (PROJECT_ROOT / ".npmrc").read_text().splitlines()
 
 
 def test_every_make_target_of_a_step_exists() -> None:
