@@ -2,7 +2,6 @@
 
 import base64
 import binascii
-import time
 
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -16,10 +15,6 @@ from lambda_src.errors import (
 from lambda_src.item import ImageRef, Item
 from lambda_src.probabilities import parse_probabilities
 
-# Under the function's time-out; a later attempt asks again
-ANSWER_SECONDS = 10
-POLL_SECONDS = 0.25
-
 
 @metrics.counting_errors
 def handler(event: Item, _context: object) -> Item:
@@ -29,11 +24,7 @@ def handler(event: Item, _context: object) -> Item:
     Raises EndpointUnavailableError, EndpointMisconfiguredError, ImageRefusedError or InvalidPredictionError.
     """
     image = ImageRef.of(event)
-    data, endpoint_name = decode(event), settings.classifier().endpoint_name
-    if settings.classifier().is_asynchronous:
-        body = invoke_asynchronously(endpoint_name, image)
-    else:
-        body = invoke_endpoint(data, endpoint_name, image)
+    body = invoke_endpoint(decode(event), settings.classifier().endpoint_name, image)
     probabilities = parse_probabilities(body, settings.classifier().classes)
     confidence = max(probabilities)
     return {
@@ -71,43 +62,6 @@ def invoke_endpoint(data: bytes, endpoint_name: str, image: ImageRef) -> bytes:
         raise _explained(error, endpoint_name, image) from error
     except BotoCoreError as error:
         raise EndpointUnavailableError(f"endpoint {endpoint_name} cannot be reached: {error}") from error
-
-
-def invoke_asynchronously(endpoint_name: str, image: ImageRef) -> bytes:
-    """An asynchronous endpoint's answer: it reads the image from S3 itself, and writes what it thinks there."""
-    try:
-        ticket = aws.sagemaker_runtime().invoke_endpoint_async(
-            EndpointName=endpoint_name,
-            ContentType="application/x-image",
-            Accept="application/json",
-            InputLocation=image.uri,
-            InferenceId=image.inference_id,
-        )
-        deadline = time.monotonic() + ANSWER_SECONDS
-        while time.monotonic() < deadline:
-            answer = _object(ticket["OutputLocation"])
-            if answer is not None:
-                return answer
-            failure = _object(ticket["FailureLocation"]) if ticket.get("FailureLocation") else None
-            if failure is not None:
-                raise ImageRefusedError(f"the model refused {image.uri}: {failure[:200]!r}")
-            time.sleep(POLL_SECONDS)
-    except ClientError as error:
-        raise _explained(error, endpoint_name, image) from error
-    except BotoCoreError as error:
-        raise EndpointUnavailableError(f"endpoint {endpoint_name} cannot be reached: {error}") from error
-    raise EndpointUnavailableError(f"endpoint {endpoint_name} has not answered within {ANSWER_SECONDS} s: {image.uri}")
-
-
-def _object(uri: str) -> bytes | None:
-    """What lies at an `s3://` address; None if nothing does, yet."""
-    bucket, _, key = uri.removeprefix("s3://").partition("/")
-    try:
-        return aws.s3().get_object(Bucket=bucket, Key=key)["Body"].read()
-    except ClientError as error:
-        if error.response["Error"]["Code"] in {"NoSuchKey", "404"}:
-            return None
-        raise
 
 
 def _explained(error: ClientError, endpoint_name: str, image: ImageRef) -> Exception:

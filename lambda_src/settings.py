@@ -11,16 +11,11 @@ from typing import Any
 class ClassifierSettings:
     endpoint_name: str
     classes: tuple[str, ...]
-    is_asynchronous: bool
 
 
 @cache
 def classifier() -> ClassifierSettings:
-    return ClassifierSettings(
-        endpoint_name=_required("ENDPOINT_NAME"),
-        classes=classes(),
-        is_asynchronous=os.environ.get("ENDPOINT_KIND") == "asynchronous",
-    )
+    return ClassifierSettings(endpoint_name=_required("ENDPOINT_NAME"), classes=classes())
 
 
 @dataclass(frozen=True)

@@ -56,8 +56,8 @@ def _each_once(value: tuple[str, ...]) -> tuple[str, ...]:
 class EndpointConfig(_Section):
     """The endpoint that Classifier asks."""
 
-    # What serverless and asynchronous endpoints lose is said by stacks/model_stack.py
-    kind: Literal["realtime", "serverless", "asynchronous"] = "realtime"
+    # What a serverless endpoint loses is said by stacks/model_stack.py
+    kind: Literal["realtime", "serverless"] = "realtime"
     instance_type: InstanceType = "ml.m5.large"
     instance_count: Annotated[int, Field(ge=1, le=100)] = 1
     capture_percentage: Annotated[int, Field(ge=1, le=100)] = 100
@@ -72,6 +72,16 @@ class EndpointConfig(_Section):
     invocations_per_instance: Annotated[int, Field(ge=1)] = 1000
     # At a time: what keeps an ml.m5.large busy. More of them would only wait in its queue
     requests_per_instance: Annotated[int, Field(ge=1, le=100)] = 10
+
+    @field_validator("kind", mode="before")
+    @classmethod
+    def _asynchronous_is_gone(cls, value: object) -> object:
+        if value == "asynchronous":
+            raise ValueError(
+                "is no longer there, as such an endpoint could neither be released to nor scaled: leave it out for a "
+                "realtime endpoint, or set 'serverless' for one that costs nothing while idle"
+            )
+        return value
 
     @field_validator("max_instance_count")
     @classmethod

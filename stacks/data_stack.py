@@ -77,7 +77,6 @@ def data_bucket(scope: Construct, *, config: EnvironmentConfig, key: kms.IKey | 
         removal_policy=removal_policy,
         lifecycle_rules=[
             s3.LifecycleRule(id="ExpireCaptures", prefix=prefixes.DATA_CAPTURE, expiration=Duration.days(90)),
-            s3.LifecycleRule(id="ExpireAnswers", prefix=prefixes.ANSWERS, expiration=Duration.days(1)),
             s3.LifecycleRule(id="ExpireTransforms", prefix=prefixes.TRANSFORMS, expiration=Duration.days(7)),
             s3.LifecycleRule(
                 id="ExpireOldVersions",
@@ -155,9 +154,7 @@ def sagemaker_execution_role(scope: Stack, *, bucket: s3.IBucket, image: Builtin
     lists = [f"{prefixes.BULK}*.manifest", f"{prefixes.RETRAINING}*/validation.manifest"]
     answers = [f"{prefixes.RETRAINING}*/{role}/" for role in ("candidate", "incumbent")]
     readable = [*(f"{p}*" for p in (*channels, *images, f"{prefixes.MODELS}*/output/")), *lists]
-    writable = [
-        f"{p}*" for p in (prefixes.MODELS, prefixes.DATA_CAPTURE, prefixes.TRANSFORMS, prefixes.ANSWERS, *answers)
-    ]
+    writable = [f"{p}*" for p in (prefixes.MODELS, prefixes.DATA_CAPTURE, prefixes.TRANSFORMS, *answers)]
     role.allow("ReadChannelsImagesAndArtifacts", ["s3:GetObject"], [bucket.arn_for_objects(key) for key in readable])
     role.allow(
         "WriteArtifactsCapturesAndTransforms", ["s3:PutObject"], [bucket.arn_for_objects(key) for key in writable]

@@ -19,13 +19,10 @@ from stacks.local_storage import has_local_storage
 
 VARIANT_NAME = "AllTraffic"
 
-# By kind of endpoint: what `cdk synth` says
-LOST = {
-    "serverless": "A serverless endpoint captures no data: there is no drift to watch, and nothing for `ops captures` "
-    "to read. After a pause the first image waits for the model to load, and may be retried.",
-    "asynchronous": "An asynchronous endpoint answers through S3: each image costs one object more and waits for it, "
-    "at most 10 seconds an attempt. The model sees the image's current version, maybe a newer one than was checked.",
-}
+LOST_WITHOUT_INSTANCES = (
+    "A serverless endpoint captures no data: there is no drift to watch, and nothing for `ops captures` to read. "
+    "After a pause the first image waits for the model to load, and may be retried."
+)
 
 
 class ModelStack(Stack):
@@ -65,12 +62,9 @@ class ModelStack(Stack):
             data_capture_config=None
             if config.endpoint.kind == "serverless"
             else data_capture(config.endpoint, bucket, key_arn=key_arn),
-            async_inference_config=asynchronous(bucket, key_arn=key_arn)
-            if config.endpoint.kind == "asynchronous"
-            else None,
         )
-        if lost := LOST.get(config.endpoint.kind):
-            Annotations.of(self).add_warning_v2(f"scones:endpoint-{config.endpoint.kind}", lost)
+        if config.endpoint.kind == "serverless":
+            Annotations.of(self).add_warning_v2("scones:endpoint-serverless", LOST_WITHOUT_INSTANCES)
         endpoint = sagemaker.CfnEndpoint(
             self,
             "Endpoint",
@@ -159,15 +153,4 @@ def data_capture(
         capture_content_type_header=sagemaker.CfnEndpointConfig.CaptureContentTypeHeaderProperty(
             json_content_types=["application/json"]
         ),
-    )
-
-
-def asynchronous(
-    bucket: s3.IBucket, *, key_arn: str | None
-) -> sagemaker.CfnEndpointConfig.AsyncInferenceConfigProperty:
-    answers = bucket.s3_url_for_object(prefixes.ANSWERS.rstrip("/"))
-    return sagemaker.CfnEndpointConfig.AsyncInferenceConfigProperty(
-        output_config=sagemaker.CfnEndpointConfig.AsyncInferenceOutputConfigProperty(
-            s3_output_path=answers, s3_failure_path=answers, kms_key_id=key_arn
-        )
     )

@@ -19,7 +19,6 @@ TRANSFORMS = "transforms/"  # what Batch Transform answers, until the prediction
 
 # The endpoint and what is computed from its captures
 DATA_CAPTURE = "data-capture/"
-ANSWERS = "answers/"  # of an asynchronous endpoint, until Classifier has read them
 GROUND_TRUTH = "ground-truth/"
 MONITORING = "monitoring/"
 

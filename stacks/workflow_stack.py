@@ -48,15 +48,10 @@ class WorkflowStack(Stack):
             environment={
                 "ENDPOINT_NAME": config.endpoint_name,
                 "CLASSES": self.to_json_string(list(config.classes)),
-                "ENDPOINT_KIND": config.endpoint.kind,
             },
         )
-        is_asynchronous = config.endpoint.kind == "asynchronous"
-        if is_asynchronous:
-            classifier.allow(["s3:GetObject"], [bucket.arn_for_objects(f"{prefixes.ANSWERS}*")])
-            classifier.allow(["s3:ListBucket"], [bucket.bucket_arn])  # an answer that is not there yet is 404, not 403
         classifier.allow(
-            ["sagemaker:InvokeEndpointAsync" if is_asynchronous else "sagemaker:InvokeEndpoint"],
+            ["sagemaker:InvokeEndpoint"],
             [self.format_arn(service="sagemaker", resource="endpoint", resource_name=config.endpoint_name)],
         )
 

@@ -281,7 +281,6 @@ NEEDS = {
     s3:PutObject {object}models/j/baseline.json
     s3:PutObject {object}data-capture/scones-{env}/AllTraffic/2026/01/01/00/a.jsonl
     s3:PutObject {object}transforms/x/test/a.png.out
-    s3:PutObject {object}answers/a.out
     s3:PutObject {object}retraining/r/candidate/a.png.out
     s3:PutObject {object}retraining/r/incumbent/a.png.out
     ecr:BatchCheckLayerAvailability arn:aws:ecr:us-east-1:811284229777:repository/image-classification

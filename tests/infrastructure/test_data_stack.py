@@ -34,7 +34,6 @@ def test_captures_transforms_and_old_versions_expire_and_nothing_else_does(data:
     rules = data.named("AWS::S3::Bucket", "Bucket")["LifecycleConfiguration"]["Rules"]
     assert [(rule["Prefix"], rule["ExpirationInDays"]) for rule in rules if "ExpirationInDays" in rule] == [
         ("data-capture/", 90),
-        ("answers/", 1),
         ("transforms/", 7),
     ]
     assert [r["NoncurrentVersionExpiration"] for r in rules if "NoncurrentVersionExpiration" in r] == [
@@ -85,7 +84,6 @@ def test_sagemakers_role_stays_in_this_bucket_and_this_image(data: Template) -> 
             "models/*",
             "data-capture/*",
             "transforms/*",
-            "answers/*",
             "retraining/*/candidate/*",
             "retraining/*/incumbent/*",
         )

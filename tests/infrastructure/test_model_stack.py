@@ -1,6 +1,8 @@
 import json
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
+
+import pytest
 
 from stacks.config import load_environment
 from tests.infrastructure.conftest import Template, text
@@ -55,51 +57,39 @@ def test_prod_follows_its_traffic_and_dev_does_not(model: Template, environment:
         }
 
 
-def kind_of(tmp_path: Path, kind: str) -> tuple[dict[str, Any], dict[str, Any], str]:
-    """Model and workflow resources of an environment with this kind of endpoint, and what synthesis says."""
-    result = synthesize(tmp_path, {"other": {"endpoint": {"kind": kind}}})
+@dataclass(frozen=True)
+class Serverless:
+    """Resources by stack of an environment whose endpoint is serverless, and what synthesis says."""
+
+    resources: dict[str, dict[str, Any]]
+    messages: str
+
+
+@pytest.fixture(scope="module")
+def serverless(tmp_path_factory: pytest.TempPathFactory) -> Serverless:
+    output = tmp_path_factory.mktemp("serverless")
+    result = synthesize(output, {"other": {"endpoint": {"kind": "serverless"}}})
     assert result.returncode == 0, result.stderr
-    found = {
-        path.name[5:10]: json.loads(path.read_text())["Resources"]
-        for path in (tmp_path / "assembly-other").glob("*.template.json")
-    }
-    messages = json.dumps(
-        [json.loads(path.read_text()) for path in (tmp_path / "assembly-other").glob("*.metadata.json")]
+    assembly = output / "assembly-other"
+    return Serverless(
+        {
+            path.name.split(".")[0].removeprefix("other")[:-8]: json.loads(path.read_text())["Resources"]
+            for path in assembly.glob("*.template.json")
+        },
+        result.stderr + "".join(path.read_text() for path in assembly.glob("*.metadata.json")),
     )
-    return found["Model"], found["Workf"], messages + result.stderr
 
 
-def test_a_serverless_endpoint_has_no_instances_and_says_that_it_captures_nothing(tmp_path: Path) -> None:
-    model, _, messages = kind_of(tmp_path, "serverless")
-    (config,) = of_type(model, "AWS::SageMaker::EndpointConfig")
+def test_a_serverless_endpoint_has_no_instances_and_says_that_it_captures_nothing(serverless: Serverless) -> None:
+    (config,) = of_type(serverless.resources["Model"], "AWS::SageMaker::EndpointConfig")
     (variant,) = config["ProductionVariants"]
     assert variant["ServerlessConfig"] == {"MaxConcurrency": 10, "MemorySizeInMB": 2048}
     assert not {"InstanceType", "InitialInstanceCount"} & set(variant)
     assert "DataCaptureConfig" not in config
-    assert "A serverless endpoint captures no data" in messages
-
-
-def test_an_asynchronous_endpoint_answers_below_answers_and_classifier_reads_there(tmp_path: Path) -> None:
-    model, workflow, messages = kind_of(tmp_path, "asynchronous")
-    (config,) = of_type(model, "AWS::SageMaker::EndpointConfig")
-    output = config["AsyncInferenceConfig"]["OutputConfig"]
-    assert text(output["S3OutputPath"]).endswith("/answers")
-    assert text(output["S3FailurePath"]).endswith("/answers")
-    assert "InstanceType" in config["ProductionVariants"][0]
-    assert "An asynchronous endpoint answers through S3" in messages
-    rendered = json.dumps(workflow)
-    assert "sagemaker:InvokeEndpointAsync" in rendered
-    assert '"sagemaker:InvokeEndpoint"' not in rendered
-    assert "answers/*" in rendered
-    kinds = {
-        function["Environment"]["Variables"].get("ENDPOINT_KIND")
-        for function in of_type(workflow, "AWS::Lambda::Function")
-    }
-    assert "asynchronous" in kinds
+    assert "A serverless endpoint captures no data" in serverless.messages
 
 
 def test_a_realtime_endpoint_has_nothing_to_warn_of(model: Template) -> None:
-    assert "AsyncInferenceConfig" not in model.only("AWS::SageMaker::EndpointConfig")
     assert "ServerlessConfig" not in json.dumps(model.content)
 
 

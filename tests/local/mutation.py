@@ -73,9 +73,9 @@ def mutants(role_part: str, enforced: tuple[str, ...]) -> Iterator[Mutant]:
 
 
 def _goes_unasked(action: str, resource: str) -> bool:
-    """Versions beside their function; asynchronous endpoints only; of a package and its group the emulator asks one."""
+    """Versions beside their function; of a package and its group the emulator asks one."""
     is_package = action == "sagemaker:CreateModelPackage" and ":model-package/" in resource
-    return resource.endswith(":*") or "/answers/" in resource or is_package
+    return resource.endswith(":*") or is_package
 
 
 def assert_each_grant_is_needed(

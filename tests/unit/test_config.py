@@ -83,6 +83,12 @@ def test_a_config_cannot_be_changed() -> None:
         ({"map_concurrency": 41}, "map_concurrency = 41: should be less than or equal to 40"),
         ({"endpoint": {"capture_percentage": 0}}, "endpoint.capture_percentage = 0"),
         ({"endpoint": {"instance_type": "m5.large"}}, "endpoint.instance_type = 'm5.large': should match pattern"),
+        ({"endpoint": {"kind": "batch"}}, "endpoint.kind = 'batch': should be 'realtime' or 'serverless'"),
+        (
+            {"endpoint": {"kind": "asynchronous"}},
+            "endpoint.kind = 'asynchronous': is no longer there, as such an endpoint could neither be released to nor "
+            "scaled: leave it out for a realtime endpoint, or set 'serverless'",
+        ),
         ({"endpoint": "large"}, "endpoint = 'large'"),
         ({"alert_email": "nobody"}, "alert_email = 'nobody': should match pattern"),
         ({"log_retention_days": 10}, "log_retention_days = 10: should be 1, 3, 5, 7, 14"),

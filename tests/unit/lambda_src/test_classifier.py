@@ -8,7 +8,7 @@ from botocore.exceptions import EndpointConnectionError
 from botocore.response import StreamingBody
 from botocore.stub import Stubber
 
-from lambda_src import aws, classifier, errors, settings
+from lambda_src import aws, errors
 from lambda_src.classifier import handler
 
 EVENT = {
@@ -91,68 +91,4 @@ def test_an_item_without_image_is_invalid(image_data: object) -> None:
 def test_an_answer_that_is_no_distribution_is_refused(runtime: Stubber) -> None:
     runtime.add_response("invoke_endpoint", answer(b"[0.5, 0.6]"))
     with pytest.raises(errors.InvalidPredictionError, match=r"sum to 1\.1000"):
-        handler(EVENT, None)
-
-
-# An asynchronous endpoint
-
-TICKET = {"OutputLocation": "s3://the-bucket/answers/1.out", "FailureLocation": "s3://the-bucket/answers/1-error.out"}
-
-
-@pytest.fixture
-def _asynchronous(monkeypatch: pytest.MonkeyPatch, runtime: Stubber) -> None:
-    monkeypatch.setenv("ENDPOINT_KIND", "asynchronous")
-    settings.classifier.cache_clear()
-    monkeypatch.setattr(classifier, "POLL_SECONDS", 0)
-    runtime.add_response(
-        "invoke_endpoint_async",
-        TICKET,
-        {
-            "EndpointName": "scones-dev",
-            "ContentType": "application/x-image",
-            "Accept": "application/json",
-            "InputLocation": f"s3://{EVENT['s3_bucket']}/{EVENT['s3_key']}",
-            "InferenceId": hashlib.sha256(b"b/test/bike.png/v1").hexdigest(),
-        },
-    )
-
-
-def nothing_there(s3: Stubber, location: str) -> None:
-    s3.add_client_error(
-        "get_object",
-        "NoSuchKey",
-        http_status_code=404,
-        expected_params={"Bucket": "the-bucket", "Key": location.removeprefix("s3://the-bucket/")},
-    )
-
-
-def there(s3: Stubber, location: str, body: bytes) -> None:
-    s3.add_response(
-        "get_object",
-        {"Body": StreamingBody(io.BytesIO(body), len(body))},
-        {"Bucket": "the-bucket", "Key": location.removeprefix("s3://the-bucket/")},
-    )
-
-
-@pytest.mark.usefixtures("_asynchronous")
-def test_an_asynchronous_answer_is_waited_for(s3: Stubber) -> None:
-    nothing_there(s3, TICKET["OutputLocation"])
-    nothing_there(s3, TICKET["FailureLocation"])
-    there(s3, TICKET["OutputLocation"], b"[0.97, 0.03]")
-    answer = handler(EVENT, None)
-    assert (answer["label"], answer["confidence"], answer["image_data"]) == ("bicycle", 0.97, "")
-
-
-@pytest.mark.usefixtures("_asynchronous")
-def test_an_asynchronous_failure_is_a_refusal(s3: Stubber) -> None:
-    nothing_there(s3, TICKET["OutputLocation"])
-    there(s3, TICKET["FailureLocation"], b"no image")
-    with pytest.raises(errors.ImageRefusedError, match="no image"):
-        handler(EVENT, None)
-
-
-@pytest.mark.usefixtures("_asynchronous", "s3")
-def test_an_asynchronous_answer_that_does_not_come_is_worth_another_try(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(classifier, "ANSWER_SECONDS", 0)
-    with pytest.raises(errors.EndpointUnavailableError, match="has not answered within 0 s"):
         handler(EVENT, None)
