@@ -24,6 +24,7 @@ from constructs import Construct
 from stacks import prefixes
 from stacks.config import EnvironmentConfig
 from stacks.local_storage import volume_key
+from stacks.retry_policy import ANY_FAILURE, INVOCATION, RetryPolicy
 from stacks.states import (
     fail_by_counts,
     invoke,
@@ -294,7 +295,7 @@ def _served_model(
         & $states.errorOutput.Error & ': ' & $states.errorOutput.Cause & '): deploy the model stack again'
     }}""")
     for state in (endpoint, endpoint_config):
-        retry(state, ["States.TaskFailed"])
+        retry(state, ANY_FAILURE)
         state.add_catch(broken, outputs=unknown)
     endpoint.next(endpoint_config).next(then)
     return endpoint
@@ -443,8 +444,8 @@ def _report(
         ),
         outputs="{% $states.result.Payload %}",
         timeout=Duration.seconds(SUMMARY_TIMEOUT.to_seconds() + 5),
+        retries=(*INVOCATION, RetryPolicy(errors=("StorageUnavailableError",))),
     )
-    retry(summary, ["StorageUnavailableError"])
     summary.add_catch(broken, outputs="{% $states.errorOutput %}")
     notify = publish_digest(
         scope,

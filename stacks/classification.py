@@ -18,6 +18,7 @@ from aws_cdk import aws_stepfunctions_tasks as tasks
 from constructs import Construct
 
 from stacks import prefixes
+from stacks.retry_policy import ANY_FAILURE, STEP, STEP_TIMEOUT_SECONDS, longest_seconds
 from stacks.states import (
     fail_by_counts,
     jsonata,
@@ -65,9 +66,9 @@ _TOTAL = "$count($states.input.outcomes)"
 def longest_execution(map_concurrency: int) -> Duration:
     """Every attempt of every step of every image at its time-out: an execution that ended before would lose outcomes.
 
-    Waiting costs nothing. Three steps of 25 s, each with twice three retries after 1, 2 and 4 s; an hour for the rest.
+    Waiting costs nothing. Three steps; an hour for the rest.
     """
-    image_seconds = 3 * (7 * 25 + 2 * 7)
+    image_seconds = 3 * longest_seconds(STEP, timeout_seconds=STEP_TIMEOUT_SECONDS)
     return Duration.seconds(math.ceil(MAX_IMAGES / map_concurrency) * image_seconds + 3600)
 
 
@@ -128,7 +129,7 @@ def classification_workflow(
     )
     broken = workflow_broken(scope, environment=environment, alert_topic=alert_topic)
     for state in (list_images, write_manifest):
-        retry(state, ["States.TaskFailed"])
+        retry(state, ANY_FAILURE)
     for catching in (list_images, classify_images, write_manifest):
         catching.add_catch(broken, outputs="{% $states.errorOutput %}")
 

@@ -46,7 +46,7 @@ class Function(lambda_.Function):
             role=role,
             environment={"METRIC_NAMESPACE": config.metric_namespace, **(environment or {})},
             memory_size=memory_mb,
-            timeout=timeout or Duration.seconds(20),
+            timeout=timeout or Duration.seconds(15),
             logging_format=lambda_.LoggingFormat.JSON,
             log_group=log_group,
             tracing=lambda_.Tracing.ACTIVE,

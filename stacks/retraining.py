@@ -24,6 +24,7 @@ from stacks import prefixes
 from stacks.code_version import code_version
 from stacks.config import EnvironmentConfig
 from stacks.local_storage import volume_key
+from stacks.retry_policy import ANY_FAILURE, INVOCATION, RetryPolicy
 from stacks.states import invoke, jsonata, publish, retry
 from stacks.training_job import CONTENT_TYPE, training_job_request, training_resources
 
@@ -34,15 +35,17 @@ TRAINING_POLL = Duration.minutes(1)
 APPROVAL_POLL = Duration.minutes(5)
 
 # Another attempt may succeed. ClientError is whatever AWS refused; what is refused for good costs three attempts.
-TRANSIENT = [
-    "ClientError",
-    "ConnectTimeoutError",
-    "ConnectionClosedError",
-    "EndpointConnectionError",
-    "EndpointUnavailableError",
-    "GuardContentionError",
-    "ReadTimeoutError",
-]
+TRANSIENT = RetryPolicy(
+    errors=(
+        "ClientError",
+        "ConnectTimeoutError",
+        "ConnectionClosedError",
+        "EndpointConnectionError",
+        "EndpointUnavailableError",
+        "GuardContentionError",
+        "ReadTimeoutError",
+    )
+)
 
 _SERVED = "$states.input.models.incumbent.job"
 _CANDIDATE = "$states.input.models.candidate.job"
@@ -377,7 +380,7 @@ class RetrainingWorkflow:
             ),
         )
         for state in (register, look):
-            retry(state, ["States.TaskFailed"])
+            retry(state, ANY_FAILURE)
             state.add_catch(failed, outputs=_FAILURE)
         not_approved = self._end(
             _Ending(
@@ -477,7 +480,7 @@ class RetrainingWorkflow:
                 }""",
             ),
         )
-        retry(look, ["States.TaskFailed"])
+        retry(look, ANY_FAILURE)
         smoke_test = self._step("SmokeTest", payload=f"{{'job': {_CANDIDATE}}}", outputs="{% $states.input %}")
         record = self._step("RecordRelease", payload=f"{{'job': {_CANDIDATE}}}", outputs="{% $states.input %}")
         went_back = sfn.Pass.jsonata(
@@ -536,9 +539,14 @@ class RetrainingWorkflow:
         waits_for_endpoint: bool = False,
     ) -> tasks.LambdaInvoke:
         step = invoke(
-            self._scope, name, self._functions[name], payload=jsonata(payload), outputs=outputs, timeout=timeout
+            self._scope,
+            name,
+            self._functions[name],
+            payload=jsonata(payload),
+            outputs=outputs,
+            timeout=timeout,
+            retries=(*INVOCATION, TRANSIENT),
         )
-        retry(step, TRANSIENT)
         if waits_for_endpoint:  # somebody else's update, such as a deployment's, takes its time
             step.add_retry(
                 errors=["EndpointBusyError"], interval=ENDPOINT_POLL, max_attempts=120, backoff_rate=1

@@ -1,6 +1,6 @@
 """What the workflows are made of: the steps of one image and their outcomes, the digest, the verdict (JSONata)."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from aws_cdk import Duration
 from aws_cdk import aws_lambda as lambda_
@@ -11,14 +11,7 @@ from aws_cdk import aws_stepfunctions_tasks as tasks
 from constructs import Construct
 
 from stacks import prefixes
-
-LAMBDA_SERVICE_ERRORS = [
-    "Lambda.ServiceException",
-    "Lambda.AWSLambdaException",
-    "Lambda.SdkClientException",
-    "Lambda.TooManyRequestsException",
-]
-TRANSIENT_ERRORS = ["EndpointUnavailableError", "StorageUnavailableError"]
+from stacks.retry_policy import ANY_FAILURE, INVOCATION, STEP, STEP_TIMEOUT_SECONDS, RetryPolicy
 
 _DIGEST_LINES = 20
 
@@ -76,11 +69,10 @@ def outcome_of_image(scope: Construct, *, steps: Mapping[str, lambda_.IFunction]
             function,
             state_name=f"{name}{suffix}",
             outputs=_ACCEPTED if name == last else "{% $states.result.Payload %}",
+            retries=STEP,
         )
         for name, function in steps.items()
     ]
-    for invocation in invocations:
-        retry(invocation, TRANSIENT_ERRORS)
     invocations[-1].add_catch(rejected, errors=["LowConfidenceError"], outputs=_caught("REJECTED"))
     chain = sfn.Chain.start(invocations[0])
     for invocation in invocations[1:]:
@@ -99,29 +91,30 @@ def invoke(
     state_name: str | None = None,
     payload: str = "{% $states.input %}",
     timeout: Duration | None = None,
+    retries: Sequence[RetryPolicy] = INVOCATION,
 ) -> tasks.LambdaInvoke:
-    """One function, retried when Lambda itself fails; its time-out lies above the function's, whose error is better."""
+    """One function; its time-out lies above the function's, whose error is better."""
     step = tasks.LambdaInvoke.jsonata(
         scope,
         name,
         state_name=state_name,
         lambda_function=function,
         payload=sfn.TaskInput.from_text(payload),
-        task_timeout=sfn.Timeout.duration(timeout or Duration.seconds(25)),
-        retry_on_service_exceptions=False,  # CDK's default retry would come on top of this one
+        task_timeout=sfn.Timeout.duration(timeout or Duration.seconds(STEP_TIMEOUT_SECONDS)),
+        retry_on_service_exceptions=False,  # CDK's default retry would come on top of these
         outputs=outputs,
     )
-    retry(step, LAMBDA_SERVICE_ERRORS)
+    for policy in retries:
+        retry(step, policy)
     return step
 
 
-def retry(state: sfn.TaskStateBase, errors: list[str]) -> None:
-    """As the original workflow does it."""
+def retry(state: sfn.TaskStateBase, policy: RetryPolicy) -> None:
     state.add_retry(
-        errors=errors,
-        interval=Duration.seconds(1),
-        max_attempts=3,
-        backoff_rate=2,
+        errors=list(policy.errors),
+        interval=Duration.seconds(policy.interval_seconds),
+        max_attempts=policy.max_attempts,
+        backoff_rate=policy.backoff_rate,
         jitter_strategy=sfn.JitterType.FULL,
     )
 
@@ -137,7 +130,7 @@ def publish(scope: Construct, name: str, topic: sns.ITopic, *, subject: str, mes
         task_timeout=sfn.Timeout.duration(Duration.seconds(60)),
         outputs="{% $states.input %}",
     )
-    retry(task, ["States.TaskFailed"])
+    retry(task, ANY_FAILURE)
     return task
 
 

@@ -113,3 +113,13 @@ def definition(workflow: Template) -> dict[str, Any]:
     rendered = workflow.only("AWS::StepFunctions::StateMachine")["DefinitionString"]
     parsed: dict[str, Any] = json.loads(text(rendered))
     return parsed
+
+
+@pytest.fixture(scope="session")
+def definitions(workflow: Template, bulk: Template, retraining: Template) -> list[dict[str, Any]]:
+    """Those of all state machines of an environment."""
+    return [
+        json.loads(text(machine["DefinitionString"]))
+        for stack in (workflow, bulk, retraining)
+        for machine in stack.resources("AWS::StepFunctions::StateMachine").values()
+    ]

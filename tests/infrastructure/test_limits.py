@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,62 @@ def test_every_task_has_a_time_out_and_every_retry_an_end(definition: dict[str, 
         for retrier in state["Retry"]:
             assert retrier["MaxAttempts"] <= 3, name
             assert "States.ALL" not in retrier["ErrorEquals"], name
+
+
+def states_of(definition: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any], bool]]:
+    """Name, state and whether it runs in an Express child, of every state at every level."""
+
+    def walk(states: dict[str, Any], *, is_express: bool) -> Iterator[tuple[str, dict[str, Any], bool]]:
+        for name, state in states.items():
+            yield name, state, is_express
+            processor = state.get("ItemProcessor", {"States": {}})
+            child = processor.get("ProcessorConfig", {}).get("ExecutionType") == "EXPRESS"
+            yield from walk(processor["States"], is_express=is_express or child)
+            for branch in state.get("Branches", []):
+                yield from walk(branch["States"], is_express=is_express)
+
+    return walk(definition["States"], is_express=False)
+
+
+def first_retrier(state: dict[str, Any], error: str) -> dict[str, Any]:
+    """The one that Step Functions takes for the error."""
+    return next(retrier for retrier in state["Retry"] if error in retrier["ErrorEquals"])
+
+
+def test_a_throttled_invocation_waits_for_a_minute_until_others_have_finished(
+    definitions: list[dict[str, Any]],
+) -> None:
+    invocations = [
+        (name, state)
+        for definition in definitions
+        for name, state, is_express in states_of(definition)
+        if state.get("Resource", "").endswith(":lambda:invoke") and not is_express
+    ]
+    assert len(invocations) >= 10
+    for name, state in invocations:
+        retrier = first_retrier(state, "Lambda.TooManyRequestsException")
+        assert retrier["ErrorEquals"] == ["Lambda.TooManyRequestsException"], name
+        _, waits = attempts_and_waits({"Retry": [retrier]})
+        assert waits / 2 >= 60, name  # full jitter: on average a half
+        assert first_retrier(state, "Lambda.ClientExecutionTimeoutException"), name
+
+
+HISTORY_LIMIT = 25_000  # https://docs.aws.amazon.com/step-functions/latest/dg/service-quotas.html
+
+
+def test_the_longest_list_fits_into_a_history_when_each_step_uses_a_retrier_up(definition: dict[str, Any]) -> None:
+    """Two events of an iteration and of each state, three of each attempt; a step that meets one kind of trouble."""
+    steps = definition["States"]["ClassifyImages"]["ItemProcessor"]["States"]
+    tasks = [state for state in steps.values() if state["Type"] == "Task"]
+    attempts = sum(1 + max(retrier["MaxAttempts"] for retrier in task["Retry"]) for task in tasks)
+    of_an_image = 2 + 2 * len(tasks) + 3 * attempts + 2  # the last two: of Failed or Rejected
+    assert MAX_IMAGES * of_an_image <= HISTORY_LIMIT - 100
+
+
+def test_an_environment_that_reserves_nothing_leaves_room_in_a_new_accounts_quota_of_ten() -> None:
+    config = load_environment("dev")
+    assert config.function_concurrency is None
+    assert config.map_concurrency + config.bulk_concurrency < 10
 
 
 def test_an_execution_classifies_a_bounded_number_at_a_time(definition: dict[str, Any], environment: str) -> None:

@@ -119,13 +119,14 @@ def test_the_steps_run_in_the_original_order(steps: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("name", STEPS)
 def test_each_step_keeps_the_original_retry(steps: dict[str, Any], name: str) -> None:
-    service, transient = steps[name]["Retry"]
+    _, service, transient = steps[name]["Retry"]
     assert service == {
         "ErrorEquals": [
             "Lambda.ServiceException",
             "Lambda.AWSLambdaException",
             "Lambda.SdkClientException",
             "Lambda.TooManyRequestsException",
+            "Lambda.ClientExecutionTimeoutException",
         ],
         "IntervalSeconds": 1,
         "MaxAttempts": 3,

@@ -1,0 +1,57 @@
+"""What a workflow tries again, how often, and how long that takes at most.
+
+Plain values without CDK: the configuration and the time-outs reckon with them. Of a state's retriers the first that
+names the error decides; each counts its own attempts
+(https://docs.aws.amazon.com/step-functions/latest/dg/concepts-error-handling.html).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+# Above a function's time-out, so that the function's own error is what the state reports
+STEP_TIMEOUT_SECONDS = 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class RetryPolicy:
+    """One retrier of a state, with full jitter: each wait is a random part of its interval."""
+
+    errors: tuple[str, ...]
+    interval_seconds: int = 1
+    max_attempts: int = 3
+    backoff_rate: int = 2
+
+    @property
+    def longest_wait_seconds(self) -> int:
+        return sum(self.interval_seconds * self.backoff_rate**attempt for attempt in range(self.max_attempts))
+
+
+# Lambda refuses what is beyond the account's concurrency for as long as something else takes it. Few attempts with long
+# waits, 65 s on average: each leaves three events in a history that holds 25,000.
+THROTTLED = RetryPolicy(
+    errors=("Lambda.TooManyRequestsException",), interval_seconds=10, max_attempts=3, backoff_rate=3
+)
+# The original workflow's retrier; its throttling is taken by the one before it. The last is AWS's own addition:
+# https://docs.aws.amazon.com/step-functions/latest/dg/bp-lambda-serviceexception.html
+SERVICE = RetryPolicy(
+    errors=(
+        "Lambda.ServiceException",
+        "Lambda.AWSLambdaException",
+        "Lambda.SdkClientException",
+        "Lambda.TooManyRequestsException",
+        "Lambda.ClientExecutionTimeoutException",
+    )
+)
+# Of the functions in lambda_src/errors.py: what another attempt may get
+TRANSIENT = RetryPolicy(errors=("EndpointUnavailableError", "StorageUnavailableError"))
+# Of another service's call, which names its errors in its own way
+ANY_FAILURE = RetryPolicy(errors=("States.TaskFailed",))
+
+INVOCATION = (THROTTLED, SERVICE)
+STEP = (*INVOCATION, TRANSIENT)
+
+
+def longest_seconds(retries: Sequence[RetryPolicy], *, timeout_seconds: int) -> int:
+    """Seconds of a state that uses every retrier up, each attempt at its time-out."""
+    attempts = 1 + sum(policy.max_attempts for policy in retries)
+    return attempts * timeout_seconds + sum(policy.longest_wait_seconds for policy in retries)
