@@ -22,7 +22,7 @@ from ministack.core import iam_evaluator, lambda_runtime
 from ministack.services import cloudwatch, eventbridge, lambda_svc, stepfunctions
 from ministack.services.cloudformation import provisioners
 
-from local import alarms, distributed_map
+from local import alarms, distributed_map, lambda_concurrency
 from local.sagemaker import cloudformation
 from local.sagemaker.storage import SESSION_NAME
 
@@ -38,6 +38,7 @@ def apply() -> None:
     evaluate_outputs_of_parallel_states()
     read_metrics_from_logs()
     evaluate_alarms_as_cloudwatch_does()
+    lambda_concurrency.register()
     cloudformation.register()
     signal.signal(signal.SIGUSR1, lambda *_: enforce_iam())
 

@@ -230,6 +230,8 @@ def _environment(directory: Path, emulator_port: int, sagemaker_port: int) -> di
         "MINISTACK_ACCOUNT_ID": ACCOUNT,
         "MINISTACK_REGION": REGION,
         "LOG_LEVEL": "WARNING",
+        # AWS's default quota; set it to 10 to try what a new account can deploy
+        "LAMBDA_ACCOUNT_CONCURRENCY": os.environ.get("LAMBDA_ACCOUNT_CONCURRENCY", "1000"),
         "SFN_WAIT_SCALE": str(SCALE),
         # Read by numpy: requests come several at a time, and threads within each would only be in each other's way
         "OPENBLAS_NUM_THREADS": "1",

@@ -279,8 +279,7 @@ class ControlPlane:
 
     def create_training_job(self, request: Record) -> Record:
         name = request["TrainingJobName"]
-        if name in self._training_jobs:
-            raise ApiError("ResourceInUse", f"Training job names must be unique within an account and region: {name}")
+        self._refuse_known_job(self._training_jobs, "training", name)
         arn = self._add(
             self._training_jobs,
             "training-job",
@@ -330,8 +329,7 @@ class ControlPlane:
 
     def create_transform_job(self, request: Record) -> Record:
         name = request["TransformJobName"]
-        if name in self._transform_jobs:
-            raise ApiError("ResourceInUse", f"Transform job names must be unique within an account and region: {name}")
+        self._refuse_known_job(self._transform_jobs, "transform", name)
         model = self._find(self._models, "model", request["ModelName"])
         arn = self._add(self._transform_jobs, "transform-job", name, {**request, "TransformJobStatus": "InProgress"})
         self._transform_stops[name] = threading.Event()
@@ -400,6 +398,15 @@ class ControlPlane:
             "LastModifiedTime": _now(),
         }
         return arn
+
+    def _refuse_known_job(self, jobs: dict[str, Record], kind: str, name: str) -> None:
+        """A job keeps its name for as long as the account exists, however it ended; no other resource does."""
+        if name in jobs:
+            raise ApiError(
+                "ResourceInUse",
+                f"{kind.capitalize()} job names must be unique within an AWS account and region, and a {kind} job with "
+                f"this name already exists ({self._arn(f'{kind}-job', name)})",
+            )
 
     def _find(self, records: dict[str, Record], kind: str, name: str) -> Record:
         if name not in records:

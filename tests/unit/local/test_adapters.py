@@ -131,3 +131,8 @@ def test_the_emulator_still_forgets_the_output_of_a_parallel_state() -> None:
 def test_the_emulator_still_takes_no_events_of_sagemaker_and_sends_none_of_alarms() -> None:
     assert "NotAuthorizedForSourceException" in inspect.getsource(eventbridge._put_events)
     assert "eventbridge" not in inspect.getsource(cloudwatch)
+
+
+def test_the_emulators_functions_still_reserve_whatever_they_are_asked_for() -> None:
+    assert "UnreservedConcurrent" not in inspect.getsource(lambda_svc._put_function_concurrency)
+    assert "ReservedConcurrentExecutions" not in inspect.getsource(provisioners)

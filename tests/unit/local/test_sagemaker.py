@@ -76,6 +76,55 @@ def test_an_endpoint_config_of_models_leaves_to_them_what_is_theirs(
     control_plane.call("CreateEndpointConfig", request)
 
 
+TRAINING_JOB = {
+    "TrainingJobName": "t",
+    "RoleArn": ROLE,
+    "AlgorithmSpecification": {"TrainingImage": "i", "TrainingInputMode": "File"},
+    "OutputDataConfig": {"S3OutputPath": "s3://b/models/"},
+    "ResourceConfig": {"InstanceType": "ml.p3.2xlarge", "InstanceCount": 1, "VolumeSizeInGB": 10},
+    "StoppingCondition": {"MaxRuntimeInSeconds": 60},
+}
+TRANSFORM_JOB = {
+    "TransformJobName": "t",
+    "ModelName": "m",
+    "TransformInput": {"DataSource": {"S3DataSource": {"S3DataType": "S3Prefix", "S3Uri": "s3://b/i"}}},
+    "TransformOutput": {"S3OutputPath": "s3://b/o"},
+    "TransformResources": {"InstanceType": "ml.m5.large", "InstanceCount": 1},
+}
+
+
+@pytest.mark.parametrize(
+    ("operation", "request_"), [("CreateTrainingJob", TRAINING_JOB), ("CreateTransformJob", TRANSFORM_JOB)]
+)
+@pytest.mark.parametrize("status", ["InProgress", "Completed", "Failed", "Stopped"])
+def test_the_name_of_a_job_stays_taken_however_it_ended(
+    control_plane: ControlPlane, monkeypatch: pytest.MonkeyPatch, operation: str, request_: dict[str, Any], status: str
+) -> None:
+    monkeypatch.setattr(ControlPlane, "_in_background", lambda *_: None)
+    control_plane.call("CreateModel", MODEL)
+    control_plane.call(operation, request_)
+    kind = operation.removeprefix("Create")
+    (job,) = [*control_plane._training_jobs.values(), *control_plane._transform_jobs.values()]
+    job[f"{kind}Status"] = status
+    with pytest.raises(ApiError, match=r"must be unique within an AWS account and region.* already exists") as caught:
+        control_plane.call(operation, request_)
+    assert caught.value.code == "ResourceInUse"
+
+
+def test_the_names_of_models_endpoint_configs_and_endpoints_are_free_again(
+    control_plane: ControlPlane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ControlPlane, "_in_background", lambda *_: None)
+    variant = {"VariantName": "v", "ModelName": "m", "InstanceType": "ml.m5.large", "InitialInstanceCount": 1}
+    for _ in range(2):
+        control_plane.call("CreateModel", MODEL)
+        control_plane.call("CreateEndpointConfig", {"EndpointConfigName": "c", "ProductionVariants": [variant]})
+        control_plane.call("CreateEndpoint", {"EndpointName": "e", "EndpointConfigName": "c"})
+        control_plane.call("DeleteEndpoint", {"EndpointName": "e"})
+        control_plane.call("DeleteEndpointConfig", {"EndpointConfigName": "c"})
+        control_plane.call("DeleteModel", {"ModelName": "m"})
+
+
 def png(size: tuple[int, int] = (32, 32)) -> bytes:
     buffer = io.BytesIO()
     Image.new("RGB", size, (250, 10, 10)).save(buffer, "PNG")
