@@ -1,4 +1,4 @@
-"""cdk-nag: the rule packs of AWS Solutions and of NIST 800-53 R5, over the constructs."""
+"""cdk-nag: its rule packs AWS Solutions, Serverless, NIST 800-53 R5, HIPAA and PCI DSS, over the constructs."""
 
 import json
 from collections.abc import Iterator
@@ -7,18 +7,26 @@ from typing import Any
 
 from aws_cdk import Acknowledgment, App, Stack, Validations
 from aws_cdk import aws_iam as iam
-from cdk_nag import AwsSolutionsChecks, NagPack, NIST80053R5Checks
+from cdk_nag import (
+    AwsSolutionsChecks,
+    HIPAASecurityChecks,
+    NagPack,
+    NIST80053R5Checks,
+    PCIDSS321Checks,
+    ServerlessChecks,
+)
 
 from scanners.finding import Finding
 from stacks.config import PROJECT_ROOT, parse_environments
 from stacks.environment import Environment
 from stacks.findings import wildcard_reason
 
+_PACKS = (AwsSolutionsChecks, ServerlessChecks, NIST80053R5Checks, HIPAASecurityChecks, PCIDSS321Checks)
 _WILDCARD_RULE = "AwsSolutions-IAM5"
 
 
 def scan(output: Path) -> list[Finding]:
-    """Synthesize every environment of cdk.json into `output`, and apply both packs.
+    """Synthesize every environment of cdk.json into `output`, and apply every pack.
 
     A wildcard in a policy that stacks/findings.py gives a reason for is accepted where it stands.
     """
@@ -26,7 +34,7 @@ def scan(output: Path) -> list[Finding]:
     app = App(context=context, outdir=str(output))
     for config in parse_environments(context["environments"]):
         Environment(app, config=config)
-    packs: list[NagPack] = [AwsSolutionsChecks(app), NIST80053R5Checks(app)]
+    packs: list[NagPack] = [pack(app) for pack in _PACKS]
     app.synth()  # only now references between stacks are what the packs will see
     for construct in app.node.find_all():
         if isinstance(construct, iam.CfnPolicy):

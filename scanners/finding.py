@@ -10,3 +10,8 @@ class Finding:
     rule: str
     resource: str
     message: str
+
+    @property
+    def name(self) -> str:
+        """The rule without its pack: some packs ask the same under the same name."""
+        return self.rule.rpartition("-")[2]

@@ -89,7 +89,7 @@ def data_bucket(scope: Construct, *, config: EnvironmentConfig, key: kms.IKey | 
     accept(
         bucket,
         "Versions protect from overwriting; a copy in a second region is a decision of the account's owner",
-        "NIST.800.53.R5-S3BucketReplicationEnabled",
+        "S3BucketReplicationEnabled",
     )
     # The L2's event_bridge_enabled would add a custom resource with a function and rights of its own
     cfn_bucket = bucket.node.default_child
@@ -124,18 +124,18 @@ def _access_log_bucket(scope: Construct, *, config: EnvironmentConfig) -> s3.Buc
         bucket,
         "Holds the access logs: logging the access to itself would not end",
         "AwsSolutions-S1",
-        "NIST.800.53.R5-S3BucketLoggingEnabled",
+        "S3BucketLoggingEnabled",
         "CKV_AWS_18",
     )
     accept(
         bucket,
         "S3 delivers access logs only to buckets that are encrypted with S3's own keys",
-        "NIST.800.53.R5-S3DefaultEncryptionKMS",
+        "S3DefaultEncryptionKMS",
     )
     accept(
         bucket,
         "Logs of access to a bucket that is not replicated either",
-        "NIST.800.53.R5-S3BucketReplicationEnabled",
+        "S3BucketReplicationEnabled",
     )
     return bucket
 

@@ -18,7 +18,7 @@ class DeadLetterQueue(sqs.Queue):
             enforce_ssl=True,
             retention_period=Duration.days(14),
         )
-        accept(self, "Is a dead-letter queue itself", "AwsSolutions-SQS3")
+        accept(self, "Is a dead-letter queue itself", "AwsSolutions-SQS3", "SQSRedrivePolicy")
         accept(
             self,
             "Encrypted with SQS's own keys: it holds keys of objects, and EventBridge would need the use of any other",

@@ -53,6 +53,7 @@ class Environment(Stage):
             state_machine_log_group=workflow.state_machine_log_group,
             interruptible=[retraining.state_machine, *bulk.state_machines],
             dead_letters={
+                "undelivered-releases": model.dead_letters,
                 "undelivered-events": workflow.dead_letters,
                 "undelivered-retraining": retraining.dead_letters,
                 **({"undelivered-bulk": bulk.dead_letters} if bulk.dead_letters else {}),
@@ -74,7 +75,7 @@ class Environment(Stage):
         accept(
             self,
             "Each policy belongs to one role and goes with it; a managed one could be attached to others",
-            "NIST.800.53.R5-IAMNoInlinePolicy",
+            "IAMNoInlinePolicy",
         )
         Tags.of(self).add("application", "scones-unlimited")
         Tags.of(self).add("environment", config.name)

@@ -59,15 +59,21 @@ UNSCOPABLE_ACTIONS = frozenset(
     }
 )
 
+# Packs of cdk-nag that ask the same under the same name, each for the rulebook that it stands for
+SHARED_RULES = ("NIST.800.53.R5", "HIPAA.Security", "PCI.DSS.321", "Serverless")
+
 
 def accept(construct: IConstruct, reason: str, *rules: str) -> None:
     """Leave these rules' findings on the construct, and on what is inside of it, out of the scanners' reports.
 
-    Rules called CKV_... are checkov's, all others cdk-nag's.
+    CKV_... are checkov's rules and AwsSolutions-... that pack's of cdk-nag; any other name is that of a rule which the
+    packs in SHARED_RULES have in common.
     """
     for rule in rules:
         if not rule.startswith("CKV_"):
-            Validations.of(construct).acknowledge(Acknowledgment(id=rule, reason=reason))
+            names = [rule] if "-" in rule else [f"{pack}-{rule}" for pack in SHARED_RULES]
+            for name in names:
+                Validations.of(construct).acknowledge(Acknowledgment(id=name, reason=reason))
     checkov = [{"id": rule, "comment": reason} for rule in rules if rule.startswith("CKV_")]
     resource = construct if isinstance(construct, CfnResource) else construct.node.default_child
     if checkov:

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from aws_cdk import Duration, IgnoreMode
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
+from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
 from stacks.config import FUNCTIONS_UNDER_LOAD, PROJECT_ROOT, EnvironmentConfig
@@ -25,6 +26,8 @@ class Function(lambda_.Function):
         memory_mb: int = 256,  # most of the time a function waits, which is paid by the megabyte
         # Above the bounded retries of lambda_src/aws.py, under the state's time-out
         timeout: Duration | None = None,
+        # Of one that events start, which have nobody else to keep them when it fails
+        dead_letters: sqs.IQueue | None = None,
     ) -> None:
         log_group = LogGroup(scope, f"{construct_id}Logs", config=config)
         role = iam.Role(scope, f"{construct_id}Role", assumed_by=iam.ServicePrincipal("lambda.amazonaws.com"))
@@ -50,25 +53,27 @@ class Function(lambda_.Function):
             logging_format=lambda_.LoggingFormat.JSON,
             log_group=log_group,
             tracing=lambda_.Tracing.ACTIVE,
+            dead_letter_queue=dead_letters,
             reserved_concurrent_executions=config.function_concurrency if is_under_load else None,
         )
         if not is_under_load:
             accept(
                 self,
                 "Runs once an execution, an hour or a release: a reservation would only take from the account's quota",
-                "NIST.800.53.R5-LambdaConcurrency",
+                "LambdaConcurrency",
                 "CKV_AWS_115",
+            )
+        if not dead_letters:
+            accept(
+                self,
+                "A state machine that calls it keeps its errors; what a schedule starts is watched by an alarm",
+                "LambdaDLQ",
+                "CKV_AWS_116",
             )
         accept(
             self,
-            "A state machine that calls it sees and keeps its errors; what a schedule starts is watched by an alarm",
-            "NIST.800.53.R5-LambdaDLQ",
-            "CKV_AWS_116",
-        )
-        accept(
-            self,
             "Calls nothing but AWS, and only what its role may; there is nothing in a VPC that it could reach",
-            "NIST.800.53.R5-LambdaInsideVPC",
+            "LambdaInsideVPC",
             "CKV_AWS_117",
         )
         accept(self, "The variables hold names and numbers, no secret", "CKV_AWS_173")

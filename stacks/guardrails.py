@@ -44,7 +44,7 @@ def guardrail_alarms(scope: Construct, *, config: EnvironmentConfig, variant_nam
             evaluation_periods=1,
             treat_missing_data=cloudwatch.TreatMissingData.NOT_BREACHING,
         )
-        accept(created, "SageMaker looks at it during an update and goes back", "NIST.800.53.R5-CloudWatchAlarmAction")
+        accept(created, "SageMaker looks at it during an update and goes back", "CloudWatchAlarmAction")
         return created
 
     return [

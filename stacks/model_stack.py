@@ -13,6 +13,7 @@ from stacks import prefixes
 from stacks.autoscaling import scale_endpoint
 from stacks.builtin_image import BuiltinImage
 from stacks.config import EndpointConfig, EnvironmentConfig
+from stacks.dead_letter_queue import DeadLetterQueue
 from stacks.function import Function
 from stacks.guardrails import deployment_config, guardrail_alarms
 from stacks.local_storage import has_local_storage
@@ -78,6 +79,7 @@ class ModelStack(Stack):
             ]
         if config.endpoint.kind != "serverless":  # there are no instances to move traffic between
             endpoint.add_property_override("DeploymentConfig", deployment_config(config))
+        self.dead_letters = DeadLetterQueue(self, "UndeliveredReleases")
         # There before the endpoint, so that its first update finds its alarms and its first event a listener
         alarms = guardrail_alarms(self, config=config, variant_name=VARIANT_NAME)
         endpoint.node.add_dependency(*alarms, self._release_log(config, bucket))
@@ -87,7 +89,13 @@ class ModelStack(Stack):
 
     def _release_log(self, config: EnvironmentConfig, bucket: s3.IBucket) -> events.Rule:
         """Keep what the endpoint serves and since when, whoever changes it."""
-        function = Function(self, "ReleaseLog", config=config, environment={"BUCKET_NAME": bucket.bucket_name})
+        function = Function(
+            self,
+            "ReleaseLog",
+            config=config,
+            environment={"BUCKET_NAME": bucket.bucket_name},
+            dead_letters=self.dead_letters,
+        )
         function.allow(["s3:PutObject"], [bucket.arn_for_objects(f"{prefixes.RELEASES}*")])
         function.allow(
             ["sagemaker:DescribeEndpointConfig", "sagemaker:DescribeModel"],
@@ -105,7 +113,14 @@ class ModelStack(Stack):
                 detail_type=["SageMaker Endpoint State Change"],
                 detail={"EndpointName": [config.endpoint_name]},
             ),
-            targets=[targets.LambdaFunction(function, retry_attempts=8, max_event_age=Duration.hours(2))],
+            targets=[
+                targets.LambdaFunction(
+                    function,
+                    retry_attempts=8,
+                    max_event_age=Duration.hours(2),
+                    dead_letter_queue=self.dead_letters,
+                )
+            ],
         )
 
 

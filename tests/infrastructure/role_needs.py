@@ -164,6 +164,7 @@ NEEDS = {
     "ReleaseLogRole": FUNCTION
     + """
     s3:PutObject {object}releases/2026.json
+    sqs:SendMessage {queue:UndeliveredReleases}
     sagemaker:DescribeEndpointConfig {sagemaker}endpoint-config/made-by-cloudformation
     sagemaker:DescribeModel {sagemaker}model/made-by-cloudformation
     """,

@@ -48,6 +48,7 @@ class Roles:
             **{f"function:{name}": arn for name, arn in functions.items()},
             **{f"machine:{name}": arn for name, arn in machines.items()},
             **{f"execution:{name}": self.execution(name, arn) for name, arn in machines.items()},
+            **{f"queue:{name}": arn for name, arn in self.environment.arns("AWS::SQS::Queue").items()},
             **{f"role:{name}": arn for name, arn in self.environment.arns("AWS::IAM::Role").items()},
         }
         filled = re.sub(r"\{([A-Za-z_:]+)\}", lambda match: values[match[1]], lines)
