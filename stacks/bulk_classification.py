@@ -307,10 +307,12 @@ def sagemaker_arn(resource: str, name: str) -> str:
 
 def _transform_job(scope: Construct, *, config: EnvironmentConfig, bucket: s3.IBucket) -> sfn.CustomState:
     """A SageMaker job of the model `model`, followed to its end."""
-    # Names of jobs take letters, digits and hyphens, at most 63, and no name twice: not even after a redrive
+    # Names of jobs take letters, digits and hyphens, at most 63, and end with none. SageMaker takes no name twice: not
+    # after a redrive, and not for executions whose names are the same once they are cut
     job_name = f"""$substring('{config.stage_name}-'
       & ($states.context.Execution.RedriveCount > 0 ? 'r' & $states.context.Execution.RedriveCount & '-' : '')
-      & $replace($states.context.Execution.Name, /[^a-zA-Z0-9]/, '-'), 0, 63)"""
+      & $replace($states.context.Execution.Name, /[^a-zA-Z0-9]/, '-'), 0, 54)
+      & '-' & $substring($hash($states.context.Execution.Name & $states.context.Execution.StartTime, 'MD5'), 0, 8)"""
     is_list = "$exists($states.input.manifest_key)"
     key_arn = bucket.encryption_key.key_arn if bucket.encryption_key else ""
     transform = sfn.CustomState(

@@ -71,13 +71,14 @@ _FAILURE = _adding(
     )""",
 )
 
-_RESULTS = rf"""$join([
+_RESULT_LINES = rf"""[
   'Candidate ' & {_CANDIDATE} & ': accuracy ' & $formatNumber($states.input.evaluation.candidate.accuracy, '0.0000')
     & ', calibration error ' & $formatNumber($states.input.evaluation.candidate.calibration_error, '0.0000'),
   'Incumbent ' & {_SERVED} & ': accuracy ' & $formatNumber($states.input.evaluation.incumbent.accuracy, '0.0000')
     & ', calibration error ' & $formatNumber($states.input.evaluation.incumbent.calibration_error, '0.0000'),
   'Both on the same ' & $states.input.evaluation.candidate.images & ' validation images.'
-], '\n')"""
+]"""
+_RESULTS = rf"$join({_RESULT_LINES}, '\n')"
 
 _EXECUTION = "'Execution: ' & $states.context.Execution.Id"
 _WHY = "$states.input.failure.error & ': ' & $states.input.failure.cause"
@@ -328,8 +329,9 @@ class RetrainingWorkflow:
             parameters={
                 "ModelPackageGroupName": group,
                 "ModelApprovalStatus": "PendingManualApproval",
-                "ClientToken": "{% $states.input.run & '-' & $states.input.data.data_digest %}",
-                "ModelPackageDescription": jsonata(_RESULTS),
+                # SageMaker takes a token of at most 36 characters, and a description without line breaks
+                "ClientToken": "{% $substring($states.input.run & '-' & $states.input.data.data_digest, 0, 36) %}",
+                "ModelPackageDescription": jsonata(f"$join({_RESULT_LINES}, '; ')"),
                 "InferenceSpecification": {
                     "Containers": [
                         {

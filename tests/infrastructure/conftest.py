@@ -1,6 +1,7 @@
 """The templates of cdk.json's environments, synthesized once, and what tests ask of them."""
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -51,20 +52,20 @@ class Template:
         ]
 
 
-def text(value: Any) -> str:
-    """A rendered value as one string, with references in angle brackets."""
+def text(value: Any, reference: Callable[[str], str] = "<{}>".format) -> str:
+    """A rendered value as one string, with what `reference` makes of a reference: its name in angle brackets."""
     if isinstance(value, str):
         return value
     if isinstance(value, list):
-        return ",".join(map(text, value))
+        return ",".join(text(item, reference) for item in value)
     if "Fn::Join" in value:
         separator, parts = value["Fn::Join"]
-        return str(separator).join(map(text, parts))
+        return str(separator).join(text(part, reference) for part in parts)
     if "Fn::GetStackOutput" in value:
-        return f"<{value['Fn::GetStackOutput']['OutputName']}>"
+        return reference(value["Fn::GetStackOutput"]["OutputName"])
     if "Fn::GetAtt" in value:
-        return f"<{'.'.join(value['Fn::GetAtt'])}>"
-    return f"<{value.get('Ref', value)}>"
+        return reference(".".join(value["Fn::GetAtt"]))
+    return reference(str(value.get("Ref", value)))
 
 
 @pytest.fixture(scope="session", params=["dev", "prod"])
