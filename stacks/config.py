@@ -5,6 +5,7 @@ Importing this module does not import CDK.
 """
 
 import json
+import math
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -63,7 +64,7 @@ class EndpointConfig(_Section):
     capture_percentage: Annotated[int, Field(ge=1, le=100)] = 100
     serverless_memory_mb: Literal[1024, 2048, 3072, 4096, 5120, 6144] = 2048
     serverless_max_concurrency: Annotated[int, Field(ge=1, le=200)] = 10
-    # An update of the endpoint: SageMaker takes a canary of at most half of the instances
+    # Of instance_count, in whole instances: see canary_instances
     canary_percent: Annotated[int, Field(ge=1, le=50)] = 10
     bake_minutes: Annotated[int, Field(ge=1, le=60)] = 5
     # Looser than the alarm that people get: the first requests of a new container are slow
@@ -91,6 +92,11 @@ class EndpointConfig(_Section):
         if value is not None and info.data.get("kind") == "serverless":
             raise ValueError("a serverless endpoint has no instances to scale: leave it out")
         return value
+
+    @property
+    def canary_instances(self) -> int:
+        """Instances that meet the traffic first in an update: rounded up, but at most half, so 0 of a single one."""
+        return min(math.ceil(self.instance_count * self.canary_percent / 100), self.instance_count // 2)
 
     @property
     def capacity(self) -> int:

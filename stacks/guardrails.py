@@ -57,15 +57,16 @@ def guardrail_alarms(scope: Construct, *, config: EnvironmentConfig, variant_nam
 def deployment_config(config: EnvironmentConfig) -> dict[str, Any]:
     """The DeploymentConfig of UpdateEndpoint and of AWS::SageMaker::Endpoint, which are spelled alike.
 
-    A canary is at most half of the instances, so a single instance moves at once; the old one is kept while it bakes.
+    SageMaker moves whole instances. Of a fleet that scaling has made larger the canary is a smaller share.
+    Without a canary all traffic moves at once; the old instance is kept while the new one bakes.
     """
     baking = config.endpoint.bake_minutes * 60
     routing: dict[str, Any] = {"Type": "ALL_AT_ONCE", "WaitIntervalInSeconds": 0}
-    if config.endpoint.instance_count > 1:
+    if config.endpoint.canary_instances:
         routing = {
             "Type": "CANARY",
             "WaitIntervalInSeconds": baking,
-            "CanarySize": {"Type": "CAPACITY_PERCENT", "Value": config.endpoint.canary_percent},
+            "CanarySize": {"Type": "INSTANCE_COUNT", "Value": config.endpoint.canary_instances},
         }
     return {
         "BlueGreenUpdatePolicy": {

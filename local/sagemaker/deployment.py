@@ -40,12 +40,7 @@ class Deployment:
             size = routing.get("CanarySize")
             if not size:
                 raise validation_error("CanarySize is required for CANARY traffic shifting")
-            percent = size["Type"] == "CAPACITY_PERCENT"
-            self._share = size["Value"] / 100 if percent else size["Value"] / instances
-            if self._share > 0.5 or instances < 2:
-                raise validation_error(
-                    f"CanarySize must be at most half of the variant's instances, which are {instances}"
-                )
+            self._share = _canary_instances(size, instances) / instances
         longest = policy.get("MaximumExecutionTimeoutInSeconds", 28800)
         if longest <= self._wait + self._termination_wait:
             raise validation_error("MaximumExecutionTimeoutInSeconds must be above the sum of the waits")
@@ -84,3 +79,14 @@ class Deployment:
             return {}
         alarms = boto3.client("cloudwatch").describe_alarms(AlarmNames=self._alarms)["MetricAlarms"]
         return {alarm["AlarmName"]: alarm["StateValue"] for alarm in alarms}
+
+
+def _canary_instances(size: dict[str, Any], instances: int) -> int:
+    """How many instances of the new fleet are the canary; raises ApiError."""
+    percent = size["Type"] == "CAPACITY_PERCENT"
+    canary, fraction = divmod(size["Value"] * instances, 100) if percent else (size["Value"], 0)
+    if fraction:
+        raise validation_error(f"CanarySize of {size['Value']} % of {instances} instances is not a whole instance")
+    if canary * 2 > instances:
+        raise validation_error(f"CanarySize must be at most half of the variant's instances, which are {instances}")
+    return int(canary)

@@ -4,7 +4,9 @@ from typing import Any
 
 import pytest
 
-from stacks.config import load_environment
+from local.sagemaker.deployment import Deployment
+from stacks.config import load_environment, parse_environment
+from stacks.guardrails import deployment_config
 from tests.infrastructure.conftest import Template, text
 from tests.infrastructure.test_app import of_type, synthesize
 
@@ -105,7 +107,7 @@ def test_an_update_bakes_while_alarms_watch_and_has_a_canary_where_there_can_be_
         assert routing == {
             "Type": "CANARY",
             "WaitIntervalInSeconds": config.bake_minutes * 60,
-            "CanarySize": {"Type": "CAPACITY_PERCENT", "Value": config.canary_percent},
+            "CanarySize": {"Type": "INSTANCE_COUNT", "Value": config.canary_instances},
         }
     else:
         assert routing["Type"] == "ALL_AT_ONCE"
@@ -114,6 +116,19 @@ def test_an_update_bakes_while_alarms_watch_and_has_a_canary_where_there_can_be_
     assert 600 <= policy["MaximumExecutionTimeoutInSeconds"] > waits
     watched = {alarm["AlarmName"] for alarm in deployment["AutoRollbackConfiguration"]["Alarms"]}
     assert watched == {f"scones-{environment}-update-errors", f"scones-{environment}-update-latency"}
+
+
+@pytest.mark.parametrize("percent", [1, 10, 33, 50])
+def test_sagemaker_takes_the_canary_of_a_fleet_of_any_size(monkeypatch: pytest.MonkeyPatch, percent: int) -> None:
+    """The stand-in refuses what SageMaker refuses: fractions of instances, and more than half of them."""
+    monkeypatch.setattr(Deployment, "_states", lambda self: dict.fromkeys(self._alarms, "OK"))
+    for count in range(1, 101):
+        endpoint = {"instance_count": count, "canary_percent": percent, "max_instance_count": 100}
+        config = parse_environment("dev", {"endpoint": endpoint})
+        for fleet in (count, 100):  # what autoscaling keeps, and what it may have added
+            Deployment(deployment_config(config), instances=fleet)
+        share = config.endpoint.canary_instances / count
+        assert share >= percent / 100 or config.endpoint.canary_instances == count // 2
 
 
 def test_the_first_creation_finds_its_alarms_and_its_listener(model: Template, environment: str) -> None:

@@ -28,6 +28,11 @@ def config(**changes: Any) -> dict[str, Any]:
     }
 
 
+def percent(value: int) -> dict[str, Any]:
+    size = {"Type": "CAPACITY_PERCENT", "Value": value}
+    return {"TrafficRoutingConfiguration": {"Type": "CANARY", "WaitIntervalInSeconds": 60, "CanarySize": size}}
+
+
 class _Variant:
     name = "AllTraffic"
 
@@ -103,7 +108,7 @@ def test_a_fault_for_the_canary_meets_nobody_else_and_ends_with_it(endpoint: End
 @pytest.mark.parametrize(
     ("changes", "instances", "message"),
     [
-        ({}, 1, "at most half of the variant's instances, which are 1"),
+        (percent(100), 1, "at most half of the variant's instances, which are 1"),
         (
             {
                 "TrafficRoutingConfiguration": {
@@ -115,6 +120,9 @@ def test_a_fault_for_the_canary_meets_nobody_else_and_ends_with_it(endpoint: End
             3,
             "at most half",
         ),
+        (percent(10), 2, "10 % of 2 instances is not a whole instance"),
+        (percent(50), 3, "50 % of 3 instances is not a whole instance"),
+        (percent(51), 100, "at most half"),
         ({"TrafficRoutingConfiguration": {"Type": "CANARY", "WaitIntervalInSeconds": 0}}, 4, "CanarySize is required"),
         ({"TrafficRoutingConfiguration": {"Type": "LINEAR", "WaitIntervalInSeconds": 0}}, 4, "no LINEAR"),
         ({"TerminationWaitInSeconds": 600}, 4, "above the sum of the waits"),
