@@ -12,8 +12,8 @@ ENV ?= dev
 # A source distribution runs its own code when it is installed, a wheel does not
 PIP_FLAGS = --quiet --disable-pip-version-check --require-hashes --only-binary :all:
 
-# With LOCAL=1 a command meets the local cloud instead of your account
-AWS = $(if $(LOCAL),eval "$$(python -m local env)" &&)
+# With LOCAL=1 a command runs against the local cloud instead of your account, or not at all
+AWS = $(if $(LOCAL),python -m local exec)
 LOCAL_CLOUD = $(if $(LOCAL),local-cloud)
 
 .PHONY: help setup local test lint format scan audit sbom mutate test-retraining synth diff local-cloud deploy destroy lock clean
@@ -80,7 +80,7 @@ destroy: setup ## Remove what environment ENV costs, and list what is kept; YES=
 
 local-cloud: setup
 	python -m local env > /dev/null 2>&1 || python -m local up
-	eval "$$(python -m local env)" && cdk bootstrap --no-notices --ci > build/local/cdk-bootstrap.log 2>&1
+	python -m local exec cdk bootstrap --no-notices --ci > build/local/cdk-bootstrap.log 2>&1
 
 sbom: setup .venv-scan/.installed ## List every pinned package in build/, as CycloneDX bills of materials
 	@mkdir -p build

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
     from mypy_boto3_sagemaker import SageMakerClient
     from mypy_boto3_ssm import SSMClient
+    from mypy_boto3_sts import STSClient
 
 # As many requests under way at once as one process can usefully keep: images are small, so each is mostly waiting
 MAX_CONNECTIONS = 32
@@ -63,6 +64,11 @@ def ssm() -> "SSMClient":
 @cache
 def cloudformation() -> "CloudFormationClient":
     return boto3.client("cloudformation", config=_BOUNDED)
+
+
+@cache
+def sts() -> "STSClient":
+    return boto3.client("sts", config=_BOUNDED)
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """The local cloud: the synthesized environment in an AWS emulator, with a trained model behind its endpoint."""
 
 import contextlib
+import os
 import shlex
 import signal
 import subprocess
@@ -21,7 +22,7 @@ from data_prep.errors import DataPrepError
 from local import deployment
 from local import drift as drift_story
 from local import retraining as retraining_story
-from local.cloud import DIRECTORY, LocalCloud, LocalCloudError
+from local.cloud import DIRECTORY, NO_PROXY_VARIABLES, LocalCloud, LocalCloudError
 from local.demonstration import (
     Environment,
     Execution,
@@ -65,10 +66,34 @@ def up() -> None:
 
 @app.command()
 def env() -> None:
-    """Print the variables that point any AWS tool at the running local cloud: `eval "$(python -m local env)"`."""
-    for name, value in LocalCloud.running().environment.items():
-        if name.startswith("AWS_"):
+    """Print what points a shell's AWS tools at the running local cloud: `eval "$(python -m local env)"`."""
+    try:
+        cloud = LocalCloud.running()
+    except LocalCloudError:
+        typer.echo("false")  # evaluating nothing would succeed, and what follows would reach the real account
+        raise
+    environment = cloud.environment
+    # Credentials and endpoints that the shell already has would take precedence
+    for name in os.environ:
+        if name.startswith("AWS_") and name not in environment:
+            typer.echo(f"unset {name}")
+    for name, value in environment.items():
+        if name.startswith("AWS_") or name in NO_PROXY_VARIABLES:
             typer.echo(f"export {name}={shlex.quote(value)}")
+
+
+@app.command(
+    name="exec",
+    context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False},
+    epilog="Example: python -m local exec aws s3 ls",
+)
+def exec_(command: Annotated[list[str], typer.Argument(help="A program and its arguments.")]) -> None:
+    """Run a command against the running local cloud. Nothing runs if there is none."""
+    environment = LocalCloud.running().environment
+    try:
+        os.execvpe(command[0], command, environment)  # noqa: S606 - its status and its signals are the command's own
+    except OSError as error:
+        raise LocalCloudError(f"cannot run {command[0]}: {error.strerror}") from None
 
 
 @app.command()
@@ -385,7 +410,7 @@ def main() -> None:
     try:
         with one_line_errors():
             app(prog_name="python -m local")
-    except (ConfigError, DataPrepError, LocalCloudError, UnexpectedError) as error:
+    except (ConfigError, DataPrepError, LocalCloudError, UnexpectedError, OSError) as error:
         typer.echo(f"Error: {error}", err=True)
         sys.exit(1)
 

@@ -26,6 +26,7 @@ from stacks.config import PROJECT_ROOT
 DIRECTORY = PROJECT_ROOT / "build" / "local"
 ACCOUNT = "000000000000"
 REGION = "us-east-1"
+NO_PROXY_VARIABLES = ("NO_PROXY", "no_proxy")  # tools read one or the other
 START_TIMEOUT_SECONDS = 60
 STOP_TIMEOUT_SECONDS = 10
 _PROCESSES = "processes"
@@ -221,6 +222,8 @@ def _environment(directory: Path, emulator_port: int, sagemaker_port: int) -> di
         "AWS_CONFIG_FILE": os.devnull,
         "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
         "AWS_EC2_METADATA_DISABLED": "true",
+        # A proxy would be asked for 127.0.0.1 too
+        **dict.fromkeys(NO_PROXY_VARIABLES, _no_proxy()),
         # Read by the emulator, which leaves the unpacked functions behind when it is killed
         "TMPDIR": str(directory / "tmp"),
         "BIND_HOST": "127.0.0.1",
@@ -236,6 +239,12 @@ def _environment(directory: Path, emulator_port: int, sagemaker_port: int) -> di
         # Read by numpy: requests come several at a time, and threads within each would only be in each other's way
         "OPENBLAS_NUM_THREADS": "1",
     }
+
+
+def _no_proxy() -> str:
+    """The hosts that this process reaches without a proxy, and this machine."""
+    hosts = [host for name in NO_PROXY_VARIABLES for host in os.environ.get(name, "").split(",") if host]
+    return ",".join(dict.fromkeys([*hosts, "127.0.0.1", "localhost"]))
 
 
 def _free_ports(count: int) -> list[int]:

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from data_prep.target import current_target
 from ops import doctor, smoke
 from ops.artifact import current_artifact
 from ops.cdk import run_cdk
@@ -29,6 +30,7 @@ def deploy(
     It can be interrupted and repeated; each step is done only if it is not done yet.
     """
     config = load_environment(env)
+    typer.echo(f"Deploying environment {env} to {current_target()}")
     _step("doctor")
     checks = doctor.examine(config)
     doctor.show(checks)

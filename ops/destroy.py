@@ -7,6 +7,7 @@ import typer
 from rich.console import Console
 
 from data_prep import aws
+from data_prep.target import current_target
 from ops import templates
 from ops.cdk import run_cdk
 from ops.deploy import ASSEMBLY
@@ -50,13 +51,16 @@ def destroy(
 ) -> None:
     """Remove all of an environment that costs money by the hour, and list what is kept."""
     config = load_environment(env)
+    target = current_target()
+    typer.echo(f"Destroying environment {env} in {target}")
     with_data = config.removal_policy == "destroy" if data is None else data
     deployed = stack_outputs(config)
     if not deployed:
-        raise OpsError(f"environment {env!r} has no stack here: nothing to destroy")
+        raise OpsError(f"environment {env!r} has no stack in {target}: nothing to destroy")
     bucket = deployed.get("Data", {}).get("BucketName", "")
     what = f"environment {env}" + (f" and everything in s3://{bucket}" if with_data and bucket else "")
-    if not yes and typer.prompt(f"This removes {what}. Type the environment's name to go on") != env:
+    question = f"This removes {what} from {target}. Type the environment's name to go on"
+    if not yes and typer.prompt(question) != env:
         raise OpsError("nothing was destroyed")
     retained = _retained(config, deployed, with_data=with_data)
     run_cdk("synth", "--quiet", "--output", str(ASSEMBLY))

@@ -15,6 +15,7 @@ from typing import Annotated, Any
 
 import typer
 
+from data_prep.target import current_target
 from ops import templates
 from ops.cdk import run_cdk
 from ops.errors import OpsError
@@ -205,6 +206,8 @@ def diff(
         load_environment(env)  # says which environments there are
     if env and base:
         raise OpsError("--env compares with what is deployed, --base with a commit: give one of them")
+    if env:
+        typer.echo(f"Comparing with environment {env} in {current_target()}", err=True)
     assembly = templates.synthesize()
     if env:
         names = {stack: name for stack, name in assembly.stack_names.items() if stack.startswith(f"{env}/")}

@@ -7,14 +7,20 @@ import pytest
 from moto import mock_aws
 
 from data_prep import aws
+from data_prep.target import Target
+from ops import destroy
 from ops.destroy import _delete_releases, empty_bucket
 from stacks.config import load_environment
 from tests.unit.ops.conftest import deployed_stacks, run
 
 
+TARGET = Target(account="123456789012", region="us-east-1", endpoint="https://cloudformation.us-east-1.amazonaws.com")
+
+
 @pytest.fixture(autouse=True)
 def account(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    monkeypatch.setattr(destroy, "current_target", lambda: TARGET)
     with mock_aws():
         yield
 
@@ -39,7 +45,7 @@ def test_an_environment_that_is_not_deployed_cannot_be_destroyed(
 ) -> None:
     monkeypatch.setattr(aws, "cloudformation", lambda: deployed_stacks({"scones-dev-2-Data": {}}))
     assert run("destroy", "--env", "dev", "--yes") == 1
-    assert capsys.readouterr().err == "Error: environment 'dev' has no stack here: nothing to destroy\n"
+    assert capsys.readouterr().err == f"Error: environment 'dev' has no stack in {TARGET}: nothing to destroy\n"
 
 
 def test_it_asks_first_and_takes_only_the_name_for_an_answer(
@@ -47,8 +53,10 @@ def test_it_asks_first_and_takes_only_the_name_for_an_answer(
 ) -> None:
     # Knows how to list stacks only: anything more would fail
     monkeypatch.setattr(aws, "cloudformation", lambda: deployed_stacks({"scones-dev-Data": {"BucketName": "full"}}))
-    monkeypatch.setattr("typer.prompt", lambda _: "yes")
+    questions: list[str] = []
+    monkeypatch.setattr("typer.prompt", lambda question: questions.append(question) or "yes")
     assert run("destroy", "--env", "dev") == 1
+    assert f"from {TARGET}" in questions[0]
     assert "nothing was destroyed" in capsys.readouterr().err
 
 
