@@ -22,7 +22,7 @@ from data_prep.errors import DataPrepError
 from local import deployment
 from local import drift as drift_story
 from local import retraining as retraining_story
-from local.cloud import DIRECTORY, NO_PROXY_VARIABLES, LocalCloud, LocalCloudError
+from local.cloud import CLIENT_PREFIXES, DIRECTORY, LocalCloud, LocalCloudError
 from local.demonstration import (
     Environment,
     Execution,
@@ -78,7 +78,7 @@ def env() -> None:
         if name.startswith("AWS_") and name not in environment:
             typer.echo(f"unset {name}")
     for name, value in environment.items():
-        if name.startswith("AWS_") or name in NO_PROXY_VARIABLES:
+        if name.startswith(CLIENT_PREFIXES):
             typer.echo(f"export {name}={shlex.quote(value)}")
 
 

@@ -26,10 +26,12 @@ from stacks.config import PROJECT_ROOT
 DIRECTORY = PROJECT_ROOT / "build" / "local"
 ACCOUNT = "000000000000"
 REGION = "us-east-1"
+CLIENT_PREFIXES = ("AWS_", "CDK_", "NO_PROXY", "no_proxy")  # of the variables that AWS SDKs and tools read
 NO_PROXY_VARIABLES = ("NO_PROXY", "no_proxy")  # tools read one or the other
 START_TIMEOUT_SECONDS = 60
 STOP_TIMEOUT_SECONDS = 10
 _PROCESSES = "processes"
+_open = urllib.request.build_opener(urllib.request.ProxyHandler({})).open  # a proxy has no business with 127.0.0.1
 
 
 class LocalCloudError(Exception):
@@ -185,13 +187,13 @@ class LocalCloud:
             f"{self.sagemaker.url}/endpoints/{endpoint_name}/faults",
             data=json.dumps([asdict(fault) for fault in faults]).encode(),
         )
-        with urllib.request.urlopen(request, timeout=5):  # noqa: S310
+        with _open(request, timeout=5):
             pass
 
     def endpoint_requests(self, endpoint_name: str) -> Counter[str]:
         """How many requests the endpoint has seen, by InferenceId, those that met a fault included."""
         url = f"{self.sagemaker.url}/endpoints/{endpoint_name}/requests"
-        with urllib.request.urlopen(url, timeout=5) as answer:  # noqa: S310 - our own address
+        with _open(url, timeout=5) as answer:
             return Counter(json.load(answer))
 
     @property
@@ -224,6 +226,9 @@ def _environment(directory: Path, emulator_port: int, sagemaker_port: int) -> di
         "AWS_EC2_METADATA_DISABLED": "true",
         # A proxy would be asked for 127.0.0.1 too
         **dict.fromkeys(NO_PROXY_VARIABLES, _no_proxy()),
+        # Read by cdk, which would report to AWS, and ask npm for a newer version
+        "CDK_DISABLE_CLI_TELEMETRY": "true",
+        "CDK_DISABLE_VERSION_CHECK": "true",
         # Read by the emulator, which leaves the unpacked functions behind when it is killed
         "TMPDIR": str(directory / "tmp"),
         "BIND_HOST": "127.0.0.1",
@@ -260,7 +265,7 @@ def _wait_until_healthy(popen: "subprocess.Popen[bytes]", url: str, log: Path) -
     while time.monotonic() < deadline:
         if popen.poll() is not None:
             raise LocalCloudError(f"{log.stem} ended with status {popen.returncode}:\n{tail(log)}")
-        with contextlib.suppress(OSError), urllib.request.urlopen(url, timeout=1):  # noqa: S310 - our own address
+        with contextlib.suppress(OSError), _open(url, timeout=1):
             return
         time.sleep(0.05)
     raise LocalCloudError(f"{log.stem} did not answer within {START_TIMEOUT_SECONDS} s:\n{tail(log)}")

@@ -40,7 +40,6 @@ def _cdk(cloud: LocalCloud, *arguments: str, directory: Path = PROJECT_ROOT) -> 
             log=output,
             directory=directory,
             PATH=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-            CDK_DISABLE_CLI_TELEMETRY="true",
         )
     if status:
         raise LocalCloudError(f"`cdk {arguments[0]}` ended with status {status}; the end of {log}:\n{tail(log)}")

@@ -26,6 +26,7 @@ def run_cdk(
         # Node lies beside the interpreter, and cdk.json's app is run with it
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}",
         "CDK_DISABLE_CLI_TELEMETRY": "true",
+        "CDK_DISABLE_VERSION_CHECK": "true",  # package.json pins it
         "JSII_SILENCE_WARNING_UNTESTED_NODE_VERSION": "1",
     }
     if not signed_in:

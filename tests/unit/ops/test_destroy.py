@@ -13,7 +13,6 @@ from ops.destroy import _delete_releases, empty_bucket
 from stacks.config import load_environment
 from tests.unit.ops.conftest import deployed_stacks, run
 
-
 TARGET = Target(account="123456789012", region="us-east-1", endpoint="https://cloudformation.us-east-1.amazonaws.com")
 
 
@@ -53,10 +52,13 @@ def test_it_asks_first_and_takes_only_the_name_for_an_answer(
 ) -> None:
     # Knows how to list stacks only: anything more would fail
     monkeypatch.setattr(aws, "cloudformation", lambda: deployed_stacks({"scones-dev-Data": {"BucketName": "full"}}))
-    questions: list[str] = []
-    monkeypatch.setattr("typer.prompt", lambda question: questions.append(question) or "yes")
+
+    def answer(question: str) -> str:
+        assert f"from {TARGET}" in question
+        return "yes"
+
+    monkeypatch.setattr("typer.prompt", answer)
     assert run("destroy", "--env", "dev") == 1
-    assert f"from {TARGET}" in questions[0]
     assert "nothing was destroyed" in capsys.readouterr().err
 
 
