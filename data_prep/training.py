@@ -20,13 +20,15 @@ from data_prep.errors import DataSetError, TrainingError
 from data_prep.progress import Progress, silent
 from data_prep.upload import compare
 from data_prep.validate import validate_dataset
+from lambda_src.release import is_missing
+from lambda_src.training_attempts import base_name, find_attempt
 from stacks import prefixes
 from stacks.code_version import code_version
 from stacks.config import EnvironmentConfig
 from stacks.training_job import (
     ACCURACY_METRIC,
     hyperparameters,
-    job_base_name,
+    parameters_digest,
     training_job_request,
     training_resources,
 )
@@ -79,7 +81,7 @@ def start_training(
 ) -> tuple[str, bool]:
     """Start the job for this data and these parameters: its name, and whether it is a new one.
 
-    An earlier job for the same data and parameters is taken if it runs or has completed, unless `force`. Raises
+    An earlier job for the same data and parameters is taken if it runs or has left a model, unless `force`. Raises
     DataSetError, UploadError or TrainingError before anything is started that would fail.
     """
     manifest = Manifest.load(folder)
@@ -98,10 +100,11 @@ def start_training(
         )
     stack = aws.data_stack(config)
     image = image_uri(stack.region)
-    base = job_base_name(config, manifest.data_digest)
-    latest = _latest_attempt(base)
-    if latest and not force and latest[1] in ("InProgress", "Stopping", "Completed"):
-        return f"{base}-{latest[0]}", False
+    base = base_name(config.stage_name, manifest.data_digest, parameters_digest(config))
+    attempt = find_attempt(base, bucket=stack.bucket, sagemaker=aws.sagemaker(), s3=aws.s3(), force=force)
+    name = attempt.name
+    if attempt.status != "New":
+        return name, False
 
     report = validate_dataset(folder, progress=progress)
     if not report.is_valid:
@@ -116,7 +119,6 @@ def start_training(
             f"s3://{stack.bucket}: {len(difference.changed)} of {difference.files} files differ from {folder} or are "
             f"missing, {len(difference.extra)} are too many: run `python -m data_prep upload --env {config.name}`"
         )
-    name = f"{base}-{latest[0] + 1 if latest else 1}"
     request = training_job_request(
         config,
         job_name=name,
@@ -147,18 +149,6 @@ def image_uri(region: str) -> str:
 
     uri: str = image_uris.retrieve("image-classification", region)
     return uri
-
-
-def _latest_attempt(base: str) -> tuple[int, str] | None:
-    """Number and status of the last job of this name; SageMaker keeps jobs for ever, so their number counts up."""
-    pages = aws.sagemaker().get_paginator("list_training_jobs").paginate(NameContains=f"{base}-")
-    attempts = [
-        (int(match[1]), str(job["TrainingJobStatus"]))
-        for page in pages
-        for job in page["TrainingJobSummaries"]
-        if (match := re.fullmatch(rf"{re.escape(base)}-(\d+)", job["TrainingJobName"]))
-    ]
-    return max(attempts, default=None)
 
 
 def _manifest_key(job_name: str) -> str:
@@ -207,7 +197,7 @@ def _describe(job_name: str) -> "DescribeTrainingJobResponseTypeDef":
     try:
         return aws.sagemaker().describe_training_job(TrainingJobName=job_name)
     except ClientError as error:
-        if "not found" not in error.response["Error"]["Message"].lower():
+        if not is_missing(error):
             raise
         raise TrainingError(
             f"there is no training job {job_name} in {aws.sagemaker().meta.region_name}; "

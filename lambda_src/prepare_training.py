@@ -6,35 +6,23 @@ A run that is done again after it was interrupted takes the job that it finds, a
 from collections.abc import Mapping
 from typing import Any
 
-from botocore.exceptions import ClientError
-
 from lambda_src import aws, release, settings
+from lambda_src.training_attempts import base_name, find_attempt
 from lambda_src.validate_data_set import MANIFEST_KEY
 
 
 def handler(event: Mapping[str, Any], _context: object) -> dict[str, str]:
-    """Takes ValidateDataSet's answer; answers the job's name and status, which is `None` for one to be started."""
-    job, status = find_job(event["data_digest"])
-    if status == "None":  # beside the artifact lies what it was trained on
-        release.store_json(f"models/{job}/manifest.json", manifest_of(event))
-    return {"job": job, "status": status}
-
-
-def find_job(data_digest: str) -> tuple[str, str]:
-    """Name and status of the last attempt, or the name of the next one; a failed attempt is followed by another."""
-    base = f"{settings.retraining().stage_name}-{data_digest[:8]}-{settings.retraining().parameters_digest}"
-    attempt = 1
-    while True:
-        name = f"{base}-{attempt}"
-        try:
-            status = aws.sagemaker().describe_training_job(TrainingJobName=name)["TrainingJobStatus"]
-        except ClientError as error:
-            if not release.is_missing(error):
-                raise
-            return name, "None"
-        if status in {"Completed", "InProgress", "Stopping"}:
-            return name, "InProgress" if status == "Stopping" else status
-        attempt += 1
+    """Takes ValidateDataSet's answer; answers the job's name and status, which is `New` for one to be started."""
+    known = settings.retraining()
+    attempt = find_attempt(
+        base_name(known.stage_name, event["data_digest"], known.parameters_digest),
+        bucket=known.bucket_name,
+        sagemaker=aws.sagemaker(),
+        s3=aws.s3(),
+    )
+    if attempt.status == "New":  # beside the artifact lies what it was trained on
+        release.store_json(f"models/{attempt.name}/manifest.json", manifest_of(event))
+    return {"job": attempt.name, "status": attempt.status}
 
 
 def manifest_of(data_set: Mapping[str, Any]) -> dict[str, Any]:

@@ -187,6 +187,7 @@ class RetrainingStack(Stack):
         )
         for name in ("PrepareTraining", "PrepareEvaluation", "PrepareRollback", "RecordRelease"):
             functions[name].allow(["sagemaker:DescribeTrainingJob"], [own_job])
+        functions["PrepareTraining"].allow(["sagemaker:ListTrainingJobs"], ["*"])
         for name in ("PrepareEvaluation", "PrepareRollback", "ReleaseModel", "RestoreEndpoint"):
             functions[name].allow(
                 ["sagemaker:DescribeEndpoint", "sagemaker:DescribeEndpointConfig", "sagemaker:DescribeModel"],

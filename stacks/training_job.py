@@ -117,14 +117,6 @@ def parameters_digest(config: EnvironmentConfig) -> str:
     return hashlib.sha256(decisive).hexdigest()[:8]
 
 
-def job_base_name(config: EnvironmentConfig, data_digest: str) -> str:
-    """Name of the training jobs for this data and these parameters, without the number of the attempt.
-
-    lambda_src/prepare_training.py makes the same name.
-    """
-    return f"{config.stage_name}-{data_digest[:8]}-{parameters_digest(config)}"
-
-
 def _halfway_and_three_quarters(epochs: str) -> str:
     """Where the paper lets the learning rate fall; empty if there are too few epochs for both."""
     count = int(epochs) if epochs.isdecimal() else 0

@@ -7,12 +7,13 @@ import re
 import threading
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import botocore.session
 from botocore import xform_name
-from botocore.model import OperationNotFoundError
+from botocore.model import OperationNotFoundError, ServiceModel
 from botocore.validate import ParamValidator
 
 from local.cloud import ACCOUNT, REGION
@@ -33,7 +34,7 @@ class ControlPlane:
     def __init__(self, *, cache: Path, emit: Callable[[str, Record], None] = lambda *_: None) -> None:
         """`emit` is given the type and the detail of each event for EventBridge."""
         self._emit = emit
-        self._service = botocore.session.get_session().get_service_model("sagemaker")
+        self._service = _service_model()
         self._cache = cache
         self._lock = threading.RLock()
         self._models: dict[str, Record] = {}
@@ -419,6 +420,11 @@ class ControlPlane:
     @staticmethod
     def _in_background(function: Callable[..., None], *arguments: object) -> None:
         threading.Thread(target=function, args=arguments, daemon=True).start()
+
+
+@cache
+def _service_model() -> ServiceModel:
+    return botocore.session.get_session().get_service_model("sagemaker")
 
 
 def _now() -> float:

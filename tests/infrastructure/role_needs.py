@@ -215,6 +215,7 @@ NEEDS = {
     s3:GetObject {object}manifest.json
     s3:PutObject {object}models/j/manifest.json
     sagemaker:DescribeTrainingJob {sagemaker}training-job/scones-{env}-j
+    sagemaker:ListTrainingJobs *
     """,
     "PrepareEvaluationRole": FUNCTION + SERVED + CANDIDATE,
     "PrepareRollbackRole": FUNCTION + LIST + SERVED + CANDIDATE + "    s3:GetObject {object}releases/2026.json\n",

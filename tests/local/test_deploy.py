@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -183,6 +184,16 @@ def test_what_is_destroyed_shows_as_new_in_the_diff(empty_cloud: LocalCloud, fir
     run = ops(empty_cloud, "diff", "--env", "dev")
     assert run.returncode == 2
     assert "[+] AWS::SageMaker::Endpoint" in run.stdout
+
+
+def test_what_was_destroyed_can_be_deployed_again(
+    empty_cloud: LocalCloud, first_deployments: dict[str, str], archive: Path
+) -> None:
+    """The training job of the first time still has its name, but its artifact went with the bucket."""
+    said = succeeded(ops(empty_cloud, "deploy", "--env", "dev", "--archive", str(archive)))
+    assert "✓ endpoint scones-dev:" in said
+    artifact = boto3.client("ssm").get_parameter(Name="/scones/dev/model/artifact-uri")["Parameter"]["Value"]
+    assert re.fullmatch(rf"s3://{bucket_of('dev')}/models/scones-dev-\w+-\w+-2/output/model\.tar\.gz", artifact)
 
 
 def release(environment: str) -> str:

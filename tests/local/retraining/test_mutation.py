@@ -93,7 +93,7 @@ def works(
         s3.put_object(Bucket=environment.bucket, Key="manifest.json", Body=json.dumps(manifest).encode())
         given = release["PrepareTraining"]
         answer = step("PrepareTraining", changed(given, data={**given["data"], "data_digest": digest}))["training"]
-        assert answer["status"] == "None"
+        assert answer["status"] == "New"
         assert stored(f"{prefixes.MODELS}{answer['job']}/manifest.json") == manifest
 
     def prepare_evaluation() -> None:

@@ -27,7 +27,10 @@ from data_prep.dataset import (
     write_list,
 )
 from lambda_src.lst_file import DataDigest, ListLine
+from local.sagemaker import storage, training
+from local.sagemaker.control_plane import ControlPlane
 from stacks.config import EnvironmentConfig, parse_environment
+from tests.unit.stand_in import client_of
 
 CLASS_NAMES = ("apple", "bicycle", "bee", "motorcycle")
 CLASSES = ("bicycle", "motorcycle")
@@ -92,6 +95,24 @@ def cloud(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
         stack = aws.DataStack(bucket=BUCKET, sagemaker_role_arn=ROLE_ARN, region="us-east-1")
         monkeypatch.setattr(aws, "data_stack", lambda _: stack)
         yield BUCKET
+
+
+@pytest.fixture
+def plane(cloud: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> ControlPlane:
+    """SageMaker as the stand-in is it, whose training jobs have ended with an artifact when they have started."""
+
+    def train(job: dict[str, Any], *_: object, **__: object) -> training.TrainingResult:
+        key = f"models/{job['TrainingJobName']}/output/model.tar.gz"
+        aws.s3().put_object(Bucket=cloud, Key=key, Body=b"model")
+        return training.TrainingResult(f"s3://{cloud}/{key}", {"validation:accuracy": 0.9})
+
+    monkeypatch.setattr(ControlPlane, "_in_background", staticmethod(lambda function, *given: function(*given)))
+    monkeypatch.setattr(training, "run", train)
+    monkeypatch.setattr(storage, "as_role", lambda _: aws.s3())
+    plane = ControlPlane(cache=tmp_path)
+    client = client_of(plane)
+    monkeypatch.setattr(aws, "sagemaker", lambda: client)
+    return plane
 
 
 def write_dataset(folder: Path, train: int, test: int, image: Callable[[Path, int], None]) -> Path:

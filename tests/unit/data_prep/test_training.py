@@ -6,14 +6,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from botocore.stub import ANY, Stubber
+from botocore.stub import Stubber
 from rich.console import Console
 
+import data_prep.training
 from data_prep import aws
 from data_prep.errors import DataPrepError, DataSetError, TrainingError
 from data_prep.job_view import accuracy_bars, job_table
 from data_prep.training import JobState, TrainedModel, image_uri, job_state, publish_model, start_training, wait_for_job
 from data_prep.upload import upload_dataset
+from lambda_src.training_attempts import Attempt
+from local.sagemaker.control_plane import ControlPlane
+from local.sagemaker.errors import ApiError
 from stacks.builtin_image import REGISTRY_ACCOUNTS
 from stacks.config import EnvironmentConfig, parse_environment
 from tests.unit.data_prep.conftest import ROLE_ARN, picture, write_dataset
@@ -22,7 +26,7 @@ JOB = "scones-dev-01234567-89abcdef-1"
 
 
 @pytest.fixture
-def uploaded(folder: Path, cloud: str) -> Path:
+def uploaded(folder: Path, cloud: str, plane: ControlPlane) -> Path:
     upload_dataset(folder, cloud)
     return folder
 
@@ -74,26 +78,6 @@ def _write_log(lines: list[str]) -> None:
     )
 
 
-# Of a spot job, for what a test does not look at
-ANY_REQUEST: dict[str, Any] = dict.fromkeys(
-    [
-        "TrainingJobName",
-        "AlgorithmSpecification",
-        "RoleArn",
-        "HyperParameters",
-        "InputDataConfig",
-        "OutputDataConfig",
-        "ResourceConfig",
-        "StoppingCondition",
-        "EnableNetworkIsolation",
-        "Tags",
-        "EnableManagedSpotTraining",
-        "CheckpointConfig",
-    ],
-    ANY,
-)
-
-
 # Starting
 
 
@@ -131,37 +115,31 @@ def test_another_parameter_is_another_job_but_another_instance_is_not(uploaded: 
     assert names[0] == names[2] == names[3]
 
 
-@pytest.mark.parametrize(("status", "is_new"), [("InProgress", False), ("Failed", True), ("Stopped", True)])
-def test_a_job_that_failed_is_started_again_and_one_that_runs_is_not(
-    uploaded: Path, sagemaker: Stubber, status: str, is_new: bool
-) -> None:
+def test_the_attempt_after_one_that_failed_goes_on_from_its_checkpoints(uploaded: Path, plane: ControlPlane) -> None:
     config = parse_environment("dev", {"training": {"spot": True}})
-    sagemaker.add_response("list_training_jobs", {"TrainingJobSummaries": []})
-    sagemaker.add_response(
-        "create_training_job", {"TrainingJobArn": "arn:aws:sagemaker:us-east-1:1:training-job/a"}, ANY_REQUEST
-    )
-    name, _ = start_training(config, uploaded)
-    base = name[:-2]
-    others = [_summary(f"{base}-9", "Failed"), _summary(f"{base}-10", status), _summary(f"{base}-10-copy", "Completed")]
-    sagemaker.add_response("list_training_jobs", {"TrainingJobSummaries": others}, {"NameContains": f"{base}-"})
-    if is_new:
-        checkpoints = {"S3Uri": f"s3://scones-dev-data/models/{base}/checkpoints/"}
-        sagemaker.add_response(
-            "create_training_job",
-            {"TrainingJobArn": "arn:aws:sagemaker:us-east-1:1:training-job/a"},
-            {**ANY_REQUEST, "TrainingJobName": f"{base}-11", "CheckpointConfig": checkpoints},
-        )
-    assert start_training(config, uploaded) == (f"{base}-11" if is_new else f"{base}-10", is_new)
+    first, _ = start_training(config, uploaded)
+    plane._training_jobs[first]["TrainingJobStatus"] = "Stopped"
+    second, is_new = start_training(config, uploaded)
+    assert (second, is_new) == (f"{first[:-1]}2", True)
+    checkpoints = [plane._training_jobs[name]["CheckpointConfig"] for name in (first, second)]
+    assert checkpoints == [{"S3Uri": f"s3://scones-dev-data/models/{first[:-2]}/checkpoints/"}] * 2
+
+
+def test_a_job_whose_bucket_was_destroyed_is_no_model(uploaded: Path, cloud: str, config: EnvironmentConfig) -> None:
+    """SageMaker keeps its name, and still says Completed."""
+    first, _ = start_training(config, uploaded)
+    aws.s3().delete_object(Bucket=cloud, Key=f"models/{first}/output/model.tar.gz")
+    second, is_new = start_training(config, uploaded)
+    assert (second, is_new) == (f"{first[:-1]}2", True)
+    assert publish_model(config, job_state(second)).job == second
 
 
 def test_a_job_that_another_run_has_just_started_is_taken(
-    uploaded: Path, sagemaker: Stubber, config: EnvironmentConfig
+    uploaded: Path, plane: ControlPlane, config: EnvironmentConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    sagemaker.add_response("list_training_jobs", {"TrainingJobSummaries": []})
-    sagemaker.add_client_error("create_training_job", "ResourceInUse", "Training job names must be unique")
-    name, is_new = start_training(config, uploaded)
-    assert name.endswith("-1")
-    assert not is_new
+    first, _ = start_training(config, uploaded)
+    monkeypatch.setattr(data_prep.training, "find_attempt", lambda *_, **__: Attempt(first, "New"))
+    assert start_training(config, uploaded) == (first, False)
 
 
 @pytest.mark.parametrize(
@@ -187,10 +165,17 @@ def test_a_job_that_another_run_has_just_started_is_taken(
     ],
 )
 def test_a_refused_job_says_why_and_what_to_do(
-    uploaded: Path, sagemaker: Stubber, config: EnvironmentConfig, error: tuple[str, str], expected: str
+    uploaded: Path,
+    plane: ControlPlane,
+    config: EnvironmentConfig,
+    monkeypatch: pytest.MonkeyPatch,
+    error: tuple[str, str],
+    expected: str,
 ) -> None:
-    sagemaker.add_response("list_training_jobs", {"TrainingJobSummaries": []})
-    sagemaker.add_client_error("create_training_job", *error)
+    def refuse(_: object) -> None:
+        raise ApiError(*error)
+
+    monkeypatch.setattr(plane, "create_training_job", refuse)
     with pytest.raises(DataPrepError, match=expected), aws.one_line_errors():
         start_training(config, uploaded)
 

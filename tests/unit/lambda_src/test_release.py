@@ -7,7 +7,6 @@ import json
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from types import SimpleNamespace
 from typing import Any
 
 import boto3
@@ -41,8 +40,9 @@ from lambda_src.retraining_errors import (
 from local import clock
 from local.sagemaker import deployment, endpoint, storage
 from local.sagemaker.control_plane import OF_INFERENCE_COMPONENTS, ControlPlane
-from local.sagemaker.errors import ApiError, JobFailedError
+from local.sagemaker.errors import JobFailedError
 from tests.unit.lambda_src.retraining import BUCKET, SETTINGS, STAGE, DataSet
+from tests.unit.stand_in import client_of
 
 ROLE = "arn:aws:iam::000000000000:role/SageMakerRole"
 DIGEST = "d" * 64
@@ -90,6 +90,7 @@ class World:
             "HyperParameters": {"epochs": "1"},
             "ModelArtifacts": {"S3ModelArtifacts": artifact(name)},
             "FinalMetricDataList": [{"MetricName": "validation:accuracy", "Value": 0.9, "Timestamp": 0}],
+            "CreationTime": 0,
         }
 
 
@@ -119,23 +120,6 @@ class _Writer:
         pass
 
 
-def _client_of(plane: ControlPlane) -> Any:
-    """SageMaker's client, whose requests the stand-in's control plane answers."""
-    client = boto3.Session("unit", "test", region_name="us-east-1").client("sagemaker")
-
-    def answer(model: Any, params: Any, **_: Any) -> Any:
-        try:
-            return SimpleNamespace(status_code=200), plane.call(model.name, json.loads(params["body"]))
-        except ApiError as error:
-            return SimpleNamespace(status_code=error.status), {
-                "Error": {"Code": error.code, "Message": str(error)},
-                "ResponseMetadata": {"HTTPStatusCode": error.status},
-            }
-
-    client.meta.events.register("before-call.sagemaker", answer)
-    return client
-
-
 @pytest.fixture
 def world(monkeypatch: pytest.MonkeyPatch, tmp_path: Any, retraining_settings: None) -> Iterator[World]:
     with mock_aws():
@@ -156,7 +140,7 @@ def world(monkeypatch: pytest.MonkeyPatch, tmp_path: Any, retraining_settings: N
             lambda self: {name: world.alarms[name] for name in self._alarms if name in world.alarms},
         )
         monkeypatch.setattr(clock, "SCALE", 0.005)
-        client = _client_of(plane)
+        client = client_of(plane)
         for name, fake in {"sagemaker": client, "s3": s3, "ssm": ssm}.items():
             monkeypatch.setattr(aws, name, lambda fake=fake: fake)
         model = {"Image": "image:1", "ModelDataUrl": artifact(OLD)}
@@ -330,15 +314,14 @@ def test_what_is_missing_is_named(world: World) -> None:
 # Training jobs
 
 
-def test_a_job_is_found_again_and_only_a_failed_one_is_followed_by_another(world: World) -> None:
+def test_what_a_job_is_trained_on_is_kept_beside_its_model(world: World) -> None:
     event = {"data_digest": DIGEST}
     base = f"{STAGE}-dddddddd-abcdef01"
-    assert prepare_training.handler(event, None) == {"job": f"{base}-1", "status": "None"}
+    assert prepare_training.handler(event, None) == {"job": f"{base}-1", "status": "New"}
     kept = release.stored_json(f"models/{base}-1/manifest.json")
     assert kept == {"classes": SETTINGS["classes"], "data_digest": DIGEST}
-    for status, expected in (("InProgress", f"{base}-1"), ("Completed", f"{base}-1"), ("Failed", f"{base}-2")):
-        world.add_job(f"{base}-1", status=status)
-        assert prepare_training.handler(event, None)["job"] == expected
+    world.add_job(f"{base}-1", status="InProgress")
+    assert prepare_training.handler(event, None) == {"job": f"{base}-1", "status": "InProgress"}
 
 
 # The smoke test
