@@ -8,7 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from local import strict
 from stacks.config import PROJECT_ROOT
+
+# What AWS would refuse fails in every client, whether it is stubbed, moto's or of the local cloud
+strict.install()
 
 # Node and the linters lie beside the interpreter, whether or not the environment was activated
 os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"

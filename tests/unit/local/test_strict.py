@@ -3,6 +3,7 @@
 import io
 from typing import Any
 
+import boto3
 import botocore.session
 import pytest
 from botocore.exceptions import ParamValidationError
@@ -209,3 +210,12 @@ def test_a_task_calls_an_operation(resource: str, service: str, operation: str) 
 def test_a_task_sends_json_where_the_service_takes_bytes() -> None:
     _, request = strict.task_request("arn:aws:states:::aws-sdk:s3:putObject", {**OBJECT, "Body": {"half": "\ud83d"}})
     assert request["Body"] == b'{"half": "?"}'
+
+
+# The hook
+
+
+def test_every_client_of_a_test_is_strict() -> None:
+    client = boto3.Session("unit", "test", region_name="us-east-1").client("sagemaker")
+    with pytest.raises(strict.RefusedError, match=r"ListModels.*MaxResults"):
+        client.list_models(MaxResults=101)
