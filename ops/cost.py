@@ -149,7 +149,7 @@ def ways(
     at_rest = resting(deployment)
     per_image, fixed = transitions(measured)
     logged = assume.events_per_state * assume.log_bytes_per_event / 1e9 if deployment.logs_states else 0
-    batch, transform_type = config.bulk.batch_size, f"sagemaker.instance_hour.{config.bulk.transform_instance_type}"
+    batch, transform_type = config.bulk_batch_size, f"sagemaker.instance_hour.{config.bulk.transform_instance_type}"
     inference = {"sagemaker.serverless_gb_second": deployment.serverless_gb * assume.inference_seconds}
     through_the_endpoint = _sum(
         _invocations(

@@ -24,7 +24,7 @@ from constructs import Construct
 from stacks import prefixes
 from stacks.config import EnvironmentConfig
 from stacks.local_storage import volume_key
-from stacks.retry_policy import ANY_FAILURE, INVOCATION, RetryPolicy
+from stacks.retry_policy import ANY_FAILURE, EXPRESS_STEP, INVOCATION, START_WITHIN_SECONDS, RetryPolicy
 from stacks.states import (
     fail_by_counts,
     invoke,
@@ -48,6 +48,16 @@ _TOTAL = "$sum($states.input.counts.*)"
 _RESULTS = jsonata(f"'{prefixes.MANIFESTS}' & $states.context.Execution.Name")
 _IMAGE_PREFIXES = "|".join(p.rstrip("/") for p in (prefixes.INCOMING, prefixes.SCHEDULED, prefixes.TEST))
 
+
+# As stacks/states.py has it for an image whose step failed
+_OUT_OF_TIME = jsonata("""{
+  'outcome': 'FAILED',
+  's3_bucket': $states.input.s3_bucket,
+  's3_key': $states.input.s3_key,
+  's3_version_id': $states.input.s3_version_id,
+  'error': 'BatchOutOfTimeError',
+  'cause': 'not tried, as the images before it took too long: start the same input again'
+}""")
 
 # A job that failed is described as JSON in Cause; a job that could not be created has a text there
 _JOB_FAILURE = jsonata("""$merge([$states.context.Execution.Input, {
@@ -162,7 +172,7 @@ def distributed_map_workflow(
             items=sfn.ProvideItems.jsonata("{% [$states.input.pending] %}"),
             max_concurrency=config.bulk_images_at_once,
             outputs="{% [$append($states.input.done, $states.result)] %}",
-        ).item_processor(outcome_of_image(states, steps=steps, suffix=f" ({source.name})"))
+        ).item_processor(_outcome_in_time(states, source, steps=steps))
         find = invoke(
             states,
             "FindPredictions",
@@ -170,6 +180,7 @@ def distributed_map_workflow(
             state_name=f"{source.name}: FindPredictions",
             payload=jsonata(f"{{'items': {source.batch}}}"),
             outputs="{% $states.result.Payload %}",
+            retries=EXPRESS_STEP,
         )
         # It only saves work: without it every image is classified, and no prediction is overwritten
         find.add_catch(classify, outputs={"pending": items, "done": []})
@@ -232,10 +243,10 @@ def batch_transform_workflow(
             items=sfn.ProvideItems.jsonata(jsonata(source.batch)),
             max_concurrency=config.bulk_images_at_once,
         ).item_processor(
-            outcome_of_image(
+            _outcome_in_time(
                 states,
+                source,
                 steps={"ReadTransformOutput": read_transform_output, "FilterConfidence": filter_confidence},
-                suffix=f" ({source.name})",
             )
         )
         distributed = _distributed_map(
@@ -392,6 +403,19 @@ def _which_input(scope: Construct, bucket: s3.IBucket, explanation: str) -> sfn.
     )
 
 
+def _outcome_in_time(scope: Construct, source: Source, *, steps: Mapping[str, lambda_.IFunction]) -> sfn.IChainable:
+    """The steps of one image of a batch, unless they might outlast the Express execution that they run in."""
+    suffix = f" ({source.name})"
+    return (
+        sfn.Choice.jsonata(scope, "InTime?", state_name=f"InTime?{suffix}")
+        .when(
+            sfn.Condition.jsonata("{% $millis() < $start_until %}"),
+            outcome_of_image(scope, steps=steps, retries=EXPRESS_STEP, suffix=suffix),
+        )
+        .otherwise(sfn.Pass.jsonata(scope, "OutOfTime", state_name=f"OutOfTime{suffix}", outputs=_OUT_OF_TIME))
+    )
+
+
 def _distributed_map(
     scope: Construct,
     *,
@@ -410,7 +434,7 @@ def _distributed_map(
         map_execution_type=sfn.StateMachineType.EXPRESS,
         item_reader=source.reader,
         jsonata_item_selector=jsonata(source.selector),
-        item_batcher=sfn.ItemBatcher(max_items_per_batch=config.bulk.batch_size),
+        item_batcher=sfn.ItemBatcher(max_items_per_batch=config.bulk_batch_size),
         max_concurrency=config.bulk_concurrency // config.bulk_images_at_once,
         tolerated_failure_percentage=TOLERATED_FAILURE_PERCENTAGE,
         result_writer_v2=sfn.ResultWriterV2(
@@ -419,7 +443,14 @@ def _distributed_map(
             writer_config=sfn.WriterConfig(output_type=sfn.OutputType.JSONL, transformation=sfn.Transformation.FLATTEN),
         ),
     )
-    distributed.item_processor(child)
+    distributed.item_processor(
+        sfn.Pass.jsonata(
+            scope,
+            "Start",
+            state_name=f"{source.name}: Start",
+            assign={"start_until": jsonata(f"$millis() + {START_WITHIN_SECONDS * 1000}")},
+        ).next(child)
+    )
     # The results that there are have been written: count them, and the rest as failed
     distributed.add_catch(report, errors=["States.ExceedToleratedFailureThreshold"])
     distributed.add_catch(broken, outputs="{% $states.errorOutput %}")

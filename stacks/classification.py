@@ -111,7 +111,7 @@ def classification_workflow(
         items=sfn.ProvideItems.jsonata("{% $states.input %}"),
         max_concurrency=map_concurrency,
         outputs=_MANIFEST,
-    ).item_processor(outcome_of_image(scope, steps=steps))
+    ).item_processor(outcome_of_image(scope, steps=steps, retries=STEP))
     list_images = tasks.CallAwsService.jsonata(
         scope,
         "ListImages",

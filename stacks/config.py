@@ -13,6 +13,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, ValidationInfo, field_validator
 
+from stacks.retry_policy import EXPRESS_SECONDS, START_WITHIN_SECONDS, USUAL_IMAGE_SECONDS
+
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
 
 LogRetentionDays = Literal[1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 3653]
@@ -33,6 +35,8 @@ FUNCTIONS_UNDER_LOAD = (
 # Of an account's default quota of 1,000 concurrent executions Lambda keeps 100 unreserved
 # https://docs.aws.amazon.com/lambda/latest/dg/configuration-concurrency.html
 MAX_RESERVED_CONCURRENCY = 900
+# A batch and its outcomes must fit into 262,144 bytes of a state
+MAX_BATCH_SIZE = 100
 
 
 class ConfigError(ValueError):
@@ -136,8 +140,8 @@ class BulkConfig(_Section):
 
     # Images at a time, over all batches; none: what the endpoint takes (EnvironmentConfig.bulk_concurrency)
     concurrency: Annotated[int, Field(ge=1, le=1000)] | None = None
-    # Items of one child execution; its input and its outcomes must fit into a state
-    batch_size: Annotated[int, Field(ge=1, le=100)] = 100
+    # Items of one child execution; none: as many as start in time (EnvironmentConfig.bulk_batch_size)
+    batch_size: Annotated[int, Field(ge=1, le=MAX_BATCH_SIZE)] | None = None
     transform_instance_type: InstanceType = "ml.m5.large"
     transform_instance_count: Annotated[int, Field(ge=1, le=100)] = 1
 
@@ -247,6 +251,22 @@ class EnvironmentConfig(_Section):
             )
         return value
 
+    @field_validator("bulk")
+    @classmethod
+    def _batches_end_in_time(cls, value: BulkConfig, info: ValidationInfo) -> BulkConfig:
+        endpoint = info.data.get("endpoint")
+        if value.batch_size is None or endpoint is None:
+            return value
+        at_once = _images_at_once(_bulk_concurrency(value, endpoint, info.data.get("function_concurrency")))
+        largest = _largest_batch(at_once)
+        if value.batch_size > largest:
+            raise ValueError(
+                f"batch_size must be at most {largest}: a batch classifies {at_once} images at a time "
+                f"(bulk.concurrency), each in up to {USUAL_IMAGE_SECONDS} s, and the last must start within "
+                f"{START_WITHIN_SECONDS} s, as an Express execution ends after {EXPRESS_SECONDS} s"
+            )
+        return value
+
     @property
     def reserved_concurrency(self) -> int:
         """Concurrent executions that this environment's functions take out of the account's quota, over all of them."""
@@ -255,13 +275,17 @@ class EnvironmentConfig(_Section):
     @property
     def bulk_concurrency(self) -> int:
         """Images of a bulk run at a time: as many as the endpoint takes before it scales, and as the functions may."""
-        functions = self.function_concurrency or self.endpoint.capacity
-        return self.bulk.concurrency or min(self.endpoint.capacity, functions)
+        return _bulk_concurrency(self.bulk, self.endpoint, self.function_concurrency)
 
     @property
     def bulk_images_at_once(self) -> int:
-        """Of them in one batch: an Express child is paid by its duration, and ends after five minutes."""
-        return min(5, self.bulk_concurrency)
+        """Of them in one batch: an Express child is paid by its duration."""
+        return _images_at_once(self.bulk_concurrency)
+
+    @property
+    def bulk_batch_size(self) -> int:
+        """Images of a batch: as many as start in time."""
+        return self.bulk.batch_size or _largest_batch(self.bulk_images_at_once)
 
     @property
     def stage_name(self) -> str:
@@ -311,6 +335,18 @@ class EnvironmentConfig(_Section):
     def metric_namespace(self) -> str:
         """CloudWatch namespace of the metrics that this environment's functions publish."""
         return f"SconesUnlimited/{self.name}"
+
+
+def _bulk_concurrency(bulk: BulkConfig, endpoint: EndpointConfig, functions: int | None) -> int:
+    return bulk.concurrency or min(endpoint.capacity, functions or endpoint.capacity)
+
+
+def _images_at_once(concurrency: int) -> int:
+    return min(5, concurrency)
+
+
+def _largest_batch(images_at_once: int) -> int:
+    return min(MAX_BATCH_SIZE, images_at_once * (START_WITHIN_SECONDS // USUAL_IMAGE_SECONDS))
 
 
 _SECTIONS: dict[str, type[_Section]] = {

@@ -49,9 +49,23 @@ ANY_FAILURE = RetryPolicy(errors=("States.TaskFailed",))
 
 INVOCATION = (THROTTLED, SERVICE)
 STEP = (*INVOCATION, TRANSIENT)
+# Time is short in an Express execution, so all that another attempt may heal shares two
+EXPRESS_STEP = (RetryPolicy(errors=(*SERVICE.errors, *TRANSIENT.errors), interval_seconds=5, max_attempts=2),)
 
 
 def longest_seconds(retries: Sequence[RetryPolicy], *, timeout_seconds: int) -> int:
     """Seconds of a state that uses every retrier up, each attempt at its time-out."""
     attempts = 1 + sum(policy.max_attempts for policy in retries)
     return attempts * timeout_seconds + sum(policy.longest_wait_seconds for policy in retries)
+
+
+# An Express execution that has not ended by then takes the outcomes of its images with it, also of those that are
+# stored: https://docs.aws.amazon.com/step-functions/latest/dg/service-quotas.html
+EXPRESS_SECONDS = 300
+_IMAGE_STEPS = 3
+# So no image of a batch starts later than this: with every retrier used up it ends before the execution does
+START_WITHIN_SECONDS = (
+    EXPRESS_SECONDS - _IMAGE_STEPS * longest_seconds(EXPRESS_STEP, timeout_seconds=STEP_TIMEOUT_SECONDS) - 10
+)
+# What an image takes when nothing is wrong, with a wide margin: measured are 0.5 s
+USUAL_IMAGE_SECONDS = 2

@@ -11,7 +11,7 @@ from aws_cdk import aws_stepfunctions_tasks as tasks
 from constructs import Construct
 
 from stacks import prefixes
-from stacks.retry_policy import ANY_FAILURE, INVOCATION, STEP, STEP_TIMEOUT_SECONDS, RetryPolicy
+from stacks.retry_policy import ANY_FAILURE, INVOCATION, STEP_TIMEOUT_SECONDS, RetryPolicy
 
 _DIGEST_LINES = 20
 
@@ -50,7 +50,9 @@ def _caught(outcome: str) -> str:
     }}""")
 
 
-def outcome_of_image(scope: Construct, *, steps: Mapping[str, lambda_.IFunction], suffix: str = "") -> sfn.IChainable:
+def outcome_of_image(
+    scope: Construct, *, steps: Mapping[str, lambda_.IFunction], retries: Sequence[RetryPolicy], suffix: str = ""
+) -> sfn.Chain:
     """The steps of one image, from item to outcome; the last of them stores the prediction.
 
     suffix: of the states' names, where one state machine has the steps more than once.
@@ -69,7 +71,7 @@ def outcome_of_image(scope: Construct, *, steps: Mapping[str, lambda_.IFunction]
             function,
             state_name=f"{name}{suffix}",
             outputs=_ACCEPTED if name == last else "{% $states.result.Payload %}",
-            retries=STEP,
+            retries=retries,
         )
         for name, function in steps.items()
     ]

@@ -2,11 +2,13 @@
 
 import json
 import math
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from ministack.services import stepfunctions
 
 from scanners.policies import ACCOUNT, Environment
 from stacks.classification import MAX_IMAGES
@@ -103,6 +105,44 @@ def test_the_longest_list_fits_into_a_history_when_each_step_uses_a_retrier_up(d
     attempts = sum(1 + max(retrier["MaxAttempts"] for retrier in task["Retry"]) for task in tasks)
     of_an_image = 2 + 2 * len(tasks) + 3 * attempts + 2  # the last two: of Failed or Rejected
     assert MAX_IMAGES * of_an_image <= HISTORY_LIMIT - 100
+
+
+def test_no_image_outlasts_the_express_execution_that_it_runs_in(definitions: list[dict[str, Any]]) -> None:
+    """Or its outcome is lost with those of the whole batch, and images that are stored count as failed."""
+    batches = [
+        state["ItemProcessor"]
+        for definition in definitions
+        for state in definition["States"].values()
+        if state.get("ItemProcessor", {}).get("ProcessorConfig", {}).get("ExecutionType") == "EXPRESS"
+    ]
+    assert len(batches) == 6
+    for batch in batches:
+        first = batch["States"][batch["StartAt"]]
+        start_within = re.fullmatch(r"{% \$millis\(\) \+ (\d+) %}", first["Assign"]["start_until"])
+        assert start_within
+        (images,) = [state["ItemProcessor"] for state in batch["States"].values() if state["Type"] == "Map"]
+        gate = images["States"][images["StartAt"]]
+        assert gate["Choices"][0]["Condition"] == "{% $millis() < $start_until %}"
+        longest = 0.0
+        for state in images["States"].values():
+            if state["Type"] == "Task":
+                attempts, waits = attempts_and_waits(state)
+                longest += attempts * state["TimeoutSeconds"] + waits
+        assert longest > 0
+        assert int(start_within[1]) / 1000 + longest < 300 - 5
+
+
+def test_an_image_that_has_no_time_left_ends_as_failed_and_says_so(definitions: list[dict[str, Any]]) -> None:
+    outcomes = [state["Output"] for d in definitions for name, state, _ in states_of(d) if name.startswith("OutOfTime")]
+    assert len(outcomes) == 6
+    for outcome in outcomes:
+        assert stepfunctions._apply_jsonata_template(outcome, {"s3_bucket": "b", "s3_key": "k", "image_data": ""}) == {
+            "outcome": "FAILED",
+            "s3_bucket": "b",
+            "s3_key": "k",
+            "error": "BatchOutOfTimeError",
+            "cause": "not tried, as the images before it took too long: start the same input again",
+        }
 
 
 def test_an_environment_that_reserves_nothing_leaves_room_in_a_new_accounts_quota_of_ten() -> None:

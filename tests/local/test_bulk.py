@@ -88,7 +88,7 @@ def test_a_prefix_is_classified_in_batches_as_the_inline_workflow_does_it(
 def test_more_images_than_a_batch_takes_are_several_children_with_the_counts_of_the_cost_model(
     environment: Environment, images: list[str]
 ) -> None:
-    s3, prefix, size = boto3.client("s3"), f"scheduled/{uuid.uuid4()}/", 2 * environment.config.bulk.batch_size + 1
+    s3, prefix, size = boto3.client("s3"), f"scheduled/{uuid.uuid4()}/", 2 * environment.config.bulk_batch_size + 1
     keys = [f"{prefix}{number}.png" for number in range(size)]
     for number, key in enumerate(keys):
         source = f"{environment.bucket}/{images[number % len(images)]}"

@@ -60,6 +60,12 @@ def test_a_config_cannot_be_changed() -> None:
         ({"classes": ["bicycle", 7]}, "classes.1 = 7: should be a valid string"),
         ({"classes": ["bicycle", "Motor Cycle"]}, "classes.1 = 'Motor Cycle': should match pattern"),
         ({"bulk": {"batch_size": 101}}, "bulk.batch_size = 101: should be less than or equal to 100"),
+        (
+            {"bulk": {"batch_size": 65, "concurrency": 2}},
+            "bulk = {'batch_size': 65, 'concurrency': 2}: batch_size must be at most 64: a batch classifies 2 images "
+            "at a time (bulk.concurrency), each in up to 2 s, and the last must start within 65 s",
+        ),
+        ({"endpoint": {"requests_per_instance": 1}, "bulk": {"batch_size": 33}}, "batch_size must be at most 32"),
         ({"bulk": {"concurrency": 0}}, "bulk.concurrency = 0: should be greater than or equal to 1"),
         (
             {"bulk": {"concurrency": 11}},
@@ -173,16 +179,21 @@ def test_every_setting_is_reachable_from_json() -> None:
 
 
 @pytest.mark.parametrize(
-    ("values", "concurrency", "of_a_batch"),
+    ("values", "concurrency", "of_a_batch", "batch_size"),
     [
-        ({}, 10, 5),
-        ({"endpoint": {"instance_count": 3, "max_instance_count": 6}}, 30, 5),
-        ({"endpoint": {"instance_count": 3, "max_instance_count": 6}, "bulk": {"concurrency": 60}}, 60, 5),
-        ({"endpoint": {"instance_count": 3}, "function_concurrency": 20}, 20, 5),
-        ({"endpoint": {"kind": "serverless", "serverless_max_concurrency": 4}}, 4, 4),
-        ({"endpoint": {"requests_per_instance": 2}}, 2, 2),
+        ({}, 10, 5, 100),
+        ({"endpoint": {"instance_count": 3, "max_instance_count": 6}}, 30, 5, 100),
+        ({"endpoint": {"instance_count": 3, "max_instance_count": 6}, "bulk": {"concurrency": 60}}, 60, 5, 100),
+        ({"endpoint": {"instance_count": 3}, "function_concurrency": 20}, 20, 5, 100),
+        ({"endpoint": {"kind": "serverless", "serverless_max_concurrency": 4}}, 4, 4, 100),
+        ({"endpoint": {"requests_per_instance": 2}}, 2, 2, 64),
+        ({"bulk": {"concurrency": 1}}, 1, 1, 32),
+        ({"bulk": {"concurrency": 1, "batch_size": 7}}, 1, 1, 7),
     ],
 )
-def test_a_bulk_run_takes_what_the_endpoint_can_take(values: Any, concurrency: int, of_a_batch: int) -> None:
+def test_a_bulk_run_takes_what_the_endpoint_can_take_and_batches_that_end_in_time(
+    values: Any, concurrency: int, of_a_batch: int, batch_size: int
+) -> None:
     config = parse_environment("dev", values)
     assert (config.bulk_concurrency, config.bulk_images_at_once) == (concurrency, of_a_batch)
+    assert config.bulk_batch_size == batch_size
