@@ -256,7 +256,7 @@ def baseline(
 ) -> None:
     """Let the trained model classify the validation images, as the baseline that drift is measured against.
 
-    A Batch Transform job does it, on one instance of the endpoint's type.
+    A Batch Transform job does it, on one instance of bulk.transform_instance_type.
     """
     config = load_environment(env)
     stored = store_baseline(config, force=force)

@@ -8,7 +8,6 @@ import json
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, cast
 
 from botocore.exceptions import ClientError, WaiterError
 
@@ -16,12 +15,10 @@ from data_prep import aws
 from data_prep.errors import TrainingError
 from data_prep.training import POLL_SECONDS, put_parameter
 from lambda_src.drift import MIN_BASELINE, Baseline, BaselineError
+from lambda_src.transform_output import parse_output
 from stacks import prefixes
 from stacks.config import EnvironmentConfig
-from stacks.training_job import CONTENT_TYPE
-
-if TYPE_CHECKING:
-    from mypy_boto3_sagemaker.literals import TransformInstanceTypeType
+from stacks.transform_job import transform_job_request
 
 FILE = "baseline.json"
 _MAX_POLLS = 3600
@@ -86,7 +83,7 @@ def _compute(config: EnvironmentConfig, stack: aws.DataStack, model: dict[str, s
     output = f"{prefixes.MODELS}{model['job']}/validation/"
     _transform(config, stack, model, output=output)
     answers = [
-        json.loads(body)["prediction"]
+        parse_output(body, config.classes)
         for body in _bodies(stack.bucket, [key for key in _keys(stack.bucket, output) if key.endswith(".out")])
     ]
     if len(answers) != images:
@@ -111,19 +108,15 @@ def _transform(config: EnvironmentConfig, stack: aws.DataStack, model: dict[str,
     )
     try:
         sagemaker.create_transform_job(
-            TransformJobName=name,
-            ModelName=name,
-            TransformInput={
-                "DataSource": {
-                    "S3DataSource": {"S3DataType": "S3Prefix", "S3Uri": f"s3://{stack.bucket}/{prefixes.TEST}"}
-                },
-                "ContentType": CONTENT_TYPE,
-            },
-            TransformOutput={"S3OutputPath": f"s3://{stack.bucket}/{output}", "Accept": "application/json"},
-            TransformResources={
-                "InstanceType": cast("TransformInstanceTypeType", config.endpoint.instance_type),
-                "InstanceCount": 1,
-            },
+            **transform_job_request(
+                config,
+                job_name=name,
+                model=name,
+                source_type="S3Prefix",
+                source_uri=f"s3://{stack.bucket}/{prefixes.TEST}",
+                output_uri=f"s3://{stack.bucket}/{output.rstrip('/')}",
+                key_arn=stack.key_arn,
+            )
         )
         sagemaker.get_waiter("transform_job_completed_or_stopped").wait(
             TransformJobName=name, WaiterConfig={"Delay": POLL_SECONDS, "MaxAttempts": _MAX_POLLS}
@@ -136,7 +129,7 @@ def _transform(config: EnvironmentConfig, stack: aws.DataStack, model: dict[str,
             raise
         raise TrainingError(
             f"the account's quota does not allow the transform job: {error.response['Error']['Message']}\n"
-            f'Ask for "{config.endpoint.instance_type} for transform job usage" under Service Quotas, Amazon '
+            f'Ask for "{config.bulk.transform_instance_type} for transform job usage" under Service Quotas, Amazon '
             "SageMaker. The model is trained and can be deployed; only drift is not watched."
         ) from None
     finally:

@@ -5,14 +5,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from botocore.exceptions import ClientError
-
 from lambda_src import aws, release, settings
 from lambda_src.drift import MIN_BASELINE, Baseline
 from lambda_src.gate import Bounds, reasons_against, result_of
 from lambda_src.lst_file import ListLine
-from lambda_src.read_transform_output import parse_output
 from lambda_src.retraining_errors import TransformOutputError
+from lambda_src.transform_output import output_keys, parse_output, read_output
 from lambda_src.validate_data_set import SPLITS, validation_lines
 
 KNOWN_IMAGES = 6  # that the smoke test asks the endpoint for
@@ -61,18 +59,15 @@ def read_answers(output: str) -> Answers:
     """The outputs below a prefix for every image of the list; raises TransformOutputError."""
     lines = list(validation_lines(settings.retraining().bucket_name))
     with ThreadPoolExecutor(aws.MAX_CONNECTIONS) as pool:
-        return Answers(lines, list(pool.map(lambda line: _answer(f"{output}{line.path}.out"), lines)))
+        return Answers(lines, list(pool.map(lambda line: _answer(output, line), lines)))
 
 
-def _answer(key: str) -> list[float]:
-    """The probabilities of one `{"prediction": [...]}`."""
-    bucket = settings.retraining().bucket_name
-    try:
-        body = aws.s3().get_object(Bucket=bucket, Key=key)["Body"].read()
-    except ClientError as error:
-        if error.response["Error"]["Code"] not in {"NoSuchKey", "AccessDenied"}:
-            raise
-        raise TransformOutputError(f"Batch Transform left no answer at s3://{bucket}/{key}") from None
+def _answer(output: str, line: ListLine) -> list[float]:
+    bucket, prefix = settings.retraining().bucket_name, SPLITS["test"][0]
+    keys = output_keys(output, image_key=f"{prefix}{line.path}", input_prefix=prefix)
+    body = read_output(aws.s3(), bucket, keys)
+    if body is None:
+        raise TransformOutputError(f"Batch Transform left no answer in s3://{bucket} at {' or '.join(keys)}")
     return parse_output(body, settings.retraining().classes)
 
 

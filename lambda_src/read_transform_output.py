@@ -1,31 +1,31 @@
 """ReadTransformOutput: what Batch Transform answered for one image, in the form in which Classifier hands it on."""
 
-import json
-
 from botocore.exceptions import BotoCoreError, ClientError
 
 from lambda_src import aws, metrics, settings
 from lambda_src.errors import (
     ImageNotFoundError,
     InvalidInputError,
-    InvalidPredictionError,
     NotTransformedError,
     StorageUnavailableError,
 )
 from lambda_src.find_predictions import current_version
 from lambda_src.item import ImageRef, Item
-from lambda_src.probabilities import parse_probabilities
+from lambda_src.transform_output import output_keys, parse_output, read_output
 
 
 @metrics.counting_errors
 def handler(event: Item, _context: object) -> Item:
-    """Takes an item with `transform_output`, a key; answers it with `inferences`, `label` and `confidence`."""
+    """Takes an item with `transform_output` and `input_prefix`, which its image's key begins with, both of the job.
+
+    Answers it with `inferences`, `label` and `confidence`.
+    """
     image = ImageRef.of(event)
-    key = event.get("transform_output")
-    if not isinstance(key, str) or not key:
-        raise InvalidInputError(f"transform_output must be a key, not {key!r}: {image.uri}")
+    output, input_prefix = (text_of(event, name, image) for name in ("transform_output", "input_prefix"))
     version_id = image.version_id or version_of(image)
-    probabilities = parse_output(read_output(key, image, job_failure=event.get("job_failure")), settings.classes())
+    keys = output_keys(output, image_key=image.key, input_prefix=input_prefix)
+    body = stored_output(keys, image, job_failure=event.get("job_failure"))
+    probabilities = parse_output(body, settings.classes())
     confidence = max(probabilities)
     return {
         **event,
@@ -34,6 +34,13 @@ def handler(event: Item, _context: object) -> Item:
         "label": settings.classes()[probabilities.index(confidence)],
         "confidence": confidence,
     }
+
+
+def text_of(event: Item, name: str, image: ImageRef) -> str:
+    value = event.get(name)
+    if not isinstance(value, str):
+        raise InvalidInputError(f"{name} must be a prefix, not {value!r}: {image.uri}")
+    return value
 
 
 def version_of(image: ImageRef) -> str:
@@ -47,26 +54,18 @@ def version_of(image: ImageRef) -> str:
         raise StorageUnavailableError(f"could not be read ({error}): {image.uri}") from error
 
 
-def read_output(key: str, image: ImageRef, *, job_failure: object) -> bytes:
+def stored_output(keys: list[str], image: ImageRef, *, job_failure: object) -> bytes:
     """The job's output for the image; a job leaves none for an image that the model refuses."""
     bucket = settings.predictions().bucket_name
     try:
-        return aws.s3().get_object(Bucket=bucket, Key=key)["Body"].read()
+        body = read_output(aws.s3(), bucket, keys)
     except ClientError as error:
         if aws.is_transient(error):
-            raise StorageUnavailableError(f"could not be read ({error}): s3://{bucket}/{key}") from error
-        reason = f"the job failed: {job_failure}" if job_failure else error.response["Error"]["Code"]
-        raise NotTransformedError(f"no answer of Batch Transform ({reason}): {image.uri}") from error
+            raise StorageUnavailableError(f"could not be read ({error}): {keys}") from error
+        raise NotTransformedError(f"no answer of Batch Transform ({error}): {image.uri}") from error
     except BotoCoreError as error:
-        raise StorageUnavailableError(f"could not be read ({error}): s3://{bucket}/{key}") from error
-
-
-def parse_output(body: bytes, classes: tuple[str, ...]) -> list[float]:
-    """The probabilities of `{"prediction": [...]}`; raises InvalidPredictionError."""
-    try:
-        prediction = json.loads(body)["prediction"]
-    except (ValueError, TypeError, KeyError) as error:
-        raise InvalidPredictionError(
-            f'Batch Transform must answer {{"prediction": [...]}}, not {body[:60]!r}'
-        ) from error
-    return parse_probabilities(json.dumps(prediction).encode(), classes)
+        raise StorageUnavailableError(f"could not be read ({error}): {keys}") from error
+    if body is None:
+        reason = f"the job failed: {job_failure}" if job_failure else f"no {' or '.join(keys)}"
+        raise NotTransformedError(f"no answer of Batch Transform ({reason}): {image.uri}")
+    return body

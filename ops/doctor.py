@@ -166,15 +166,10 @@ def needed_instances(config: EnvironmentConfig) -> dict[str, tuple[int, int]]:
     count = max(endpoint.instance_count, endpoint.max_instance_count or 0)
     kind = "spot training job" if training.spot else "training job"
     # One computes the baseline; retraining lets the candidate and the served model answer at the same time
-    transform = {endpoint.instance_type: (1, 2)}
-    needed, needed_to_update = transform.get(bulk.transform_instance_type, (0, 0))
-    transform[bulk.transform_instance_type] = (
-        max(needed, bulk.transform_instance_count),
-        max(needed_to_update, bulk.transform_instance_count),
-    )
+    transforms = (bulk.transform_instance_count, max(2, bulk.transform_instance_count))
     return {
         f"{endpoint.instance_type} for endpoint usage": (count, 2 * count),
-        **{f"{name} for transform job usage": instances for name, instances in transform.items()},
+        f"{bulk.transform_instance_type} for transform job usage": transforms,
         f"{training.instance_types[0]} for {kind} usage": (1, 1),
     }
 

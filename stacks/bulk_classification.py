@@ -23,7 +23,6 @@ from constructs import Construct
 
 from stacks import prefixes
 from stacks.config import EnvironmentConfig
-from stacks.local_storage import volume_key
 from stacks.retry_policy import ANY_FAILURE, EXPRESS_STEP, INVOCATION, START_WITHIN_SECONDS, RetryPolicy
 from stacks.states import (
     fail_by_counts,
@@ -35,6 +34,7 @@ from stacks.states import (
     succeed_if_all_accepted,
     workflow_broken,
 )
+from stacks.transform_job import transform_job_request
 
 SUMMARY_TIMEOUT = Duration.minutes(15)
 
@@ -193,20 +193,21 @@ def distributed_map_workflow(
 
 def transformed(bucket: s3.IBucket) -> list[Source]:
     """What a transform job has answered: all objects below a prefix, or those of its manifest file."""
-    output = f"'{prefixes.TRANSFORMS}' & $states.context.Execution.Name & '/'"
 
-    def answer(path: str) -> str:
-        """Where the answer lies, and why the job may have left none."""
-        return f", 'transform_output': {output} & {path} & '.out', 'job_failure': $states.input.job_failure"
+    def answer(input_prefix: str) -> str:
+        """Below which prefix the answers lie, which prefix the images have, and why the job may have left none."""
+        return f""",
+          'transform_output': '{prefixes.TRANSFORMS}' & $states.context.Execution.Name & '/',
+          'input_prefix': {input_prefix},
+          'job_failure': $states.input.job_failure"""
 
-    prefix = "$states.input.s3_prefix"
-    below = listing(bucket, name="CollectPredictions", more=answer(f"$substring({_ITEM}.Key, $length({prefix}))"))
+    below = listing(bucket, name="CollectPredictions", more=answer("$states.input.s3_prefix"))
     folder = prefixes.BULK.rstrip("/")
     listed = Source(
         name="CollectListed",
         condition=f"$contains({_of_input('manifest_key')}, /^{folder}\\/.*\\.manifest$/)",
         reader=sfn.S3JsonItemReader(bucket=bucket, key="{% $states.input.manifest_key %}"),
-        selector=f"{{'image_data': '', 's3_bucket': '{bucket.bucket_name}', 's3_key': {_ITEM}{answer(_ITEM)}}}",
+        selector=f"{{'image_data': '', 's3_bucket': '{bucket.bucket_name}', 's3_key': {_ITEM}{answer(repr(''))}}}",
         # The first member is no path, but what all paths begin with: the bucket, so that they are keys
         batch="[$states.input.Items[$type(s3_key) = 'string']]",
     )
@@ -325,7 +326,6 @@ def _transform_job(scope: Construct, *, config: EnvironmentConfig, bucket: s3.IB
       & $replace($states.context.Execution.Name, /[^a-zA-Z0-9]/, '-'), 0, 54)
       & '-' & $substring($hash($states.context.Execution.Name & $states.context.Execution.StartTime, 'MD5'), 0, 8)"""
     is_list = "$exists($states.input.manifest_key)"
-    key_arn = bucket.encryption_key.key_arn if bucket.encryption_key else ""
     transform = sfn.CustomState(
         scope,
         "TransformImages",
@@ -334,41 +334,20 @@ def _transform_job(scope: Construct, *, config: EnvironmentConfig, bucket: s3.IB
             "Type": "Task",
             "Comment": "An image that the model refuses gets no output, and fails the job; the others get theirs",
             "Resource": f"arn:{Aws.PARTITION}:states:::sagemaker:createTransformJob.sync",
-            "Arguments": {
-                "TransformJobName": jsonata(job_name),
-                "ModelName": "{% $states.input.model %}",
-                "BatchStrategy": "SingleRecord",
-                "MaxPayloadInMB": 6,
-                "TransformInput": {
-                    "ContentType": "application/x-image",
-                    "DataSource": {
-                        "S3DataSource": {
-                            "S3DataType": jsonata(f"{is_list} ? 'ManifestFile' : 'S3Prefix'"),
-                            "S3Uri": jsonata(
-                                f"'s3://{bucket.bucket_name}/' & "
-                                f"({is_list} ? $states.input.manifest_key : $states.input.s3_prefix)"
-                            ),
-                        }
-                    },
-                },
-                "TransformOutput": {
-                    "Accept": "application/jsonlines",
-                    "S3OutputPath": jsonata(
-                        f"'s3://{bucket.bucket_name}/{prefixes.TRANSFORMS}' & $states.context.Execution.Name"
-                    ),
-                    # Left out, SageMaker would take S3's own key instead of the bucket's
-                    **({"KmsKeyId": key_arn} if key_arn else {}),
-                },
-                "TransformResources": {
-                    "InstanceType": config.bulk.transform_instance_type,
-                    "InstanceCount": config.bulk.transform_instance_count,
-                    **volume_key(config.bulk.transform_instance_type, key_arn),
-                },
-                "Tags": [
-                    {"Key": "application", "Value": "scones-unlimited"},
-                    {"Key": "environment", "Value": config.name},
-                ],
-            },
+            "Arguments": transform_job_request(
+                config,
+                job_name=jsonata(job_name),
+                model="{% $states.input.model %}",
+                source_type=jsonata(f"{is_list} ? 'ManifestFile' : 'S3Prefix'"),
+                source_uri=jsonata(
+                    f"'s3://{bucket.bucket_name}/' & ({is_list} ? $states.input.manifest_key : $states.input.s3_prefix)"
+                ),
+                output_uri=jsonata(
+                    f"'s3://{bucket.bucket_name}/{prefixes.TRANSFORMS}' & $states.context.Execution.Name"
+                ),
+                instance_count=config.bulk.transform_instance_count,
+                key_arn=bucket.encryption_key.key_arn if bucket.encryption_key else "",
+            ),
             "Output": "{% $states.input %}",
         },
     )

@@ -11,17 +11,37 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, ValidationInfo, field_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 
+from stacks.instance_types import check_instance_type
 from stacks.retry_policy import EXPRESS_SECONDS, START_WITHIN_SECONDS, USUAL_IMAGE_SECONDS
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
 
 LogRetentionDays = Literal[1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 3653]
-InstanceType = Annotated[str, StringConstraints(pattern=r"^ml\.[a-z0-9-]+\.[a-z0-9]+$")]
+_INSTANCE_TYPE = StringConstraints(pattern=r"^ml\.[a-z0-9-]+\.[a-z0-9]+$")
+EndpointInstanceType = Annotated[
+    str, _INSTANCE_TYPE, AfterValidator(lambda name: check_instance_type(name, "ProductionVariantInstanceType"))
+]
+TransformInstanceType = Annotated[
+    str, _INSTANCE_TYPE, AfterValidator(lambda name: check_instance_type(name, "TransformInstanceType"))
+]
 # The algorithm trains on GPUs, of these families:
 # https://docs.aws.amazon.com/sagemaker/latest/dg/image-classification.html#IC-instances
-TrainingInstanceType = Annotated[str, StringConstraints(pattern=r"^ml\.(p2|p3|p3dn|g4dn|g5)\.[a-z0-9]+$")]
+TrainingInstanceType = Annotated[
+    str,
+    StringConstraints(pattern=r"^ml\.(p2|p3|p3dn|g4dn|g5)\.[a-z0-9]+$"),
+    AfterValidator(lambda name: check_instance_type(name, "TrainingInstanceType")),
+]
 ClassName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z_]*$")]
 
 # What uploads and bulk runs call for each image or batch. Everything else runs once an execution, an hour or a release
@@ -63,7 +83,7 @@ class EndpointConfig(_Section):
 
     # What a serverless endpoint loses is said by stacks/model_stack.py
     kind: Literal["realtime", "serverless"] = "realtime"
-    instance_type: InstanceType = "ml.m5.large"
+    instance_type: EndpointInstanceType = "ml.m5.large"
     instance_count: Annotated[int, Field(ge=1, le=100)] = 1
     capture_percentage: Annotated[int, Field(ge=1, le=100)] = 100
     serverless_memory_mb: Literal[1024, 2048, 3072, 4096, 5120, 6144] = 2048
@@ -142,7 +162,8 @@ class BulkConfig(_Section):
     concurrency: Annotated[int, Field(ge=1, le=1000)] | None = None
     # Items of one child execution; none: as many as start in time (EnvironmentConfig.bulk_batch_size)
     batch_size: Annotated[int, Field(ge=1, le=MAX_BATCH_SIZE)] | None = None
-    transform_instance_type: InstanceType = "ml.m5.large"
+    # The evaluation of a candidate and the baseline of a first model are transform jobs as well, of one instance
+    transform_instance_type: TransformInstanceType = "ml.m5.large"
     transform_instance_count: Annotated[int, Field(ge=1, le=100)] = 1
 
 

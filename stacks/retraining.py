@@ -23,10 +23,10 @@ from constructs import Construct
 from stacks import prefixes
 from stacks.code_version import code_version
 from stacks.config import EnvironmentConfig
-from stacks.local_storage import volume_key
 from stacks.retry_policy import ANY_FAILURE, INVOCATION, RetryPolicy
 from stacks.states import invoke, jsonata, publish, retry
 from stacks.training_job import CONTENT_TYPE, training_job_request, training_resources
+from stacks.transform_job import transform_job_request
 
 LONG = Duration.minutes(16)  # above the 15 minutes of a function that reads every image
 SHORT = Duration.seconds(70)
@@ -288,33 +288,16 @@ class RetrainingWorkflow:
 
     def _transform(self, role: str) -> sfn.IChainable:
         bucket = self._bucket.bucket_name
-        return self._job(
-            f"Transform{role.capitalize()}",
-            "createTransformJob",
-            {
-                "TransformJobName": jsonata(f"'{self._config.stage_name}-' & $states.input.run & '-{role}'"),
-                "ModelName": f"{{% $states.input.models.{role}.model %}}",
-                "TransformInput": {
-                    "ContentType": CONTENT_TYPE,
-                    "DataSource": {
-                        "S3DataSource": {
-                            "S3DataType": "ManifestFile",
-                            "S3Uri": jsonata(f"'s3://{bucket}/' & $states.input.data.validation_manifest"),
-                        }
-                    },
-                },
-                "TransformOutput": {
-                    "S3OutputPath": jsonata(f"'s3://{bucket}/{prefixes.RETRAINING}' & $states.input.run & '/{role}'"),
-                    "Accept": "application/json",
-                    **({"KmsKeyId": self._key_arn} if self._key_arn else {}),
-                },
-                "TransformResources": {
-                    "InstanceType": self._config.endpoint.instance_type,
-                    "InstanceCount": 1,
-                    **volume_key(self._config.endpoint.instance_type, self._key_arn),
-                },
-            },
+        request: Any = transform_job_request(
+            self._config,
+            job_name=jsonata(f"'{self._config.stage_name}-' & $states.input.run & '-{role}'"),
+            model=f"{{% $states.input.models.{role}.model %}}",
+            source_type="ManifestFile",
+            source_uri=jsonata(f"'s3://{bucket}/' & $states.input.data.validation_manifest"),
+            output_uri=jsonata(f"'s3://{bucket}/{prefixes.RETRAINING}' & $states.input.run & '/{role}'"),
+            key_arn=self._key_arn,
         )
+        return self._job(f"Transform{role.capitalize()}", "createTransformJob", request)
 
     def _approval(self, failed: sfn.IChainable, release: "_Release") -> sfn.IChainable:
         """The Model Registry asks a person, and keeps who answered and when."""

@@ -3,8 +3,9 @@
 Input, output and failure follow
 https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_CreateTransformJob.html and
 https://docs.aws.amazon.com/sagemaker/latest/dg/batch-transform.html: an object that the container refuses gets no
-output, the others do, and the job ends as Failed. The answer to Batch Transform is one JSON object a line
-(https://docs.aws.amazon.com/sagemaker/latest/dg/image-classification.html), not the endpoint's list.
+output, the others do, and the job ends as Failed. The answer to application/jsonlines is one JSON object a line, the
+answer to application/json the endpoint's list
+(https://docs.aws.amazon.com/sagemaker/latest/dg/image-classification.html).
 """
 
 import json
@@ -36,6 +37,7 @@ def run(job: dict[str, Any], model: dict[str, Any], s3: "S3Client", *, stopped: 
     container = Container(storage.read(s3, artifact_uri), uri=artifact_uri)
     inputs = input_objects(s3, source["DataSource"]["S3DataSource"])
     output = job["TransformOutput"]["S3OutputPath"].rstrip("/")
+    is_list = job["TransformOutput"].get("Accept") == "application/json"
     limit = job.get("MaxPayloadInMB", _DEFAULT_MAX_PAYLOAD_MB) * 2**20 or None
     content_type = source.get("ContentType", "")
     computing = threading.Lock()  # the job must not take the endpoint's processors, which on AWS are others
@@ -52,7 +54,8 @@ def run(job: dict[str, Any], model: dict[str, Any], s3: "S3Client", *, stopped: 
                 probabilities = json.loads(container.invocations(body, content_type))
         except (ContainerError, JobFailedError) as error:
             return f"{uri}: {error}"
-        storage.write(s3, f"{output}/{relative}.out", f"{json.dumps({'prediction': probabilities})}\n".encode())
+        answer = json.dumps(probabilities) if is_list else f"{json.dumps({'prediction': probabilities})}\n"
+        storage.write(s3, f"{output}/{relative}.out", answer.encode())
         return None
 
     with ThreadPoolExecutor(_TRANSFERS) as pool:

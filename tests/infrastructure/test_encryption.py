@@ -1,5 +1,7 @@
 """prod's key: everything at rest is encrypted with it, and only who may use the data may use the key."""
 
+import json
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -8,7 +10,7 @@ from scanners.policies import Environment
 from stacks.config import EnvironmentConfig, parse_environment
 from stacks.local_storage import has_local_storage
 from stacks.training_job import training_job_request, training_resources
-from tests.infrastructure.conftest import Template
+from tests.infrastructure.conftest import Template, text
 
 
 @pytest.fixture
@@ -88,6 +90,30 @@ def test_a_training_job_encrypts_its_output_and_its_volume_if_that_takes_a_key(
     assert with_key["OutputDataConfig"]["KmsKeyId"] == "key"
     assert with_key["ResourceConfig"].get("VolumeKmsKeyId") == volume
     assert "KmsKeyId" not in str(request(config, ""))
+
+
+def transform_jobs(value: Any) -> Iterator[dict[str, Any]]:
+    """The requests of all transform jobs within a state machine's definition."""
+    if isinstance(value, dict):
+        if str(value.get("Resource")).endswith(":sagemaker:createTransformJob.sync"):
+            yield value["Arguments"]
+        value = list(value.values())
+    if isinstance(value, list):
+        for member in value:
+            yield from transform_jobs(member)
+
+
+def test_every_transform_job_encrypts_its_output_and_its_volume(
+    prod: None, bulk: Template, retraining: Template
+) -> None:
+    machines = [
+        m for template in (bulk, retraining) for m in template.resources("AWS::StepFunctions::StateMachine").values()
+    ]
+    jobs = [job for machine in machines for job in transform_jobs(json.loads(text(machine["DefinitionString"])))]
+    assert len(jobs) == 3
+    for job in jobs:
+        assert is_key(job["TransformOutput"]["KmsKeyId"])
+        assert is_key(job["TransformResources"]["VolumeKmsKeyId"])
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from stacks.config import (
     parse_environment,
     parse_environments,
 )
+from stacks.instance_types import check_instance_type, instance_types
 
 
 def test_defaults_are_the_original_workflow() -> None:
@@ -20,6 +21,21 @@ def test_defaults_are_the_original_workflow() -> None:
     assert config.confidence_threshold == 0.90
     assert config.training.instance_types[0] == "ml.p3.2xlarge"
     assert config.schedule is None
+
+
+def test_the_default_instance_types_exist() -> None:
+    """A default is not checked when it is used."""
+    config = parse_environment("dev", {})
+    check_instance_type(config.endpoint.instance_type, "ProductionVariantInstanceType")
+    check_instance_type(config.bulk.transform_instance_type, "TransformInstanceType")
+    for name in config.training.instance_types:
+        check_instance_type(name, "TrainingInstanceType")
+
+
+def test_a_configuration_of_the_default_instance_types_is_read_without_the_model_of_the_api() -> None:
+    instance_types.cache_clear()
+    load_environment("prod")
+    assert instance_types.cache_info().currsize == 0
 
 
 def test_names_carry_the_environment() -> None:
@@ -94,6 +110,19 @@ def test_a_config_cannot_be_changed() -> None:
             {"endpoint": {"kind": "asynchronous"}},
             "endpoint.kind = 'asynchronous': is no longer there, as such an endpoint could neither be released to nor "
             "scaled: leave it out for a realtime endpoint, or set 'serverless'",
+        ),
+        (
+            {"endpoint": {"instance_type": "ml.m5.lagre"}},
+            "endpoint.instance_type = 'ml.m5.lagre': SageMaker has no such instance type for endpoints; the nearest "
+            "are ml.m5.large",
+        ),
+        (
+            {"bulk": {"transform_instance_type": "ml.m6g.large"}},
+            "bulk.transform_instance_type = 'ml.m6g.large': SageMaker has no such instance type for transform jobs",
+        ),
+        (
+            {"training": {"instance_types": ["ml.p3.2xlarge", "ml.g5.large"]}},
+            "training.instance_types.1 = 'ml.g5.large': SageMaker has no such instance type for training jobs",
         ),
         ({"endpoint": "large"}, "endpoint = 'large'"),
         ({"alert_email": "nobody"}, "alert_email = 'nobody': should match pattern"),

@@ -40,7 +40,7 @@ def transforms(cloud: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Tra
         for number in range(60):
             confidence = 0.6 + number / 200
             body = json.dumps({"prediction": [confidence, 1 - confidence]})
-            aws.s3().put_object(Bucket=cloud, Key=f"{prefix}image_{number}.png.out", Body=body.encode())
+            aws.s3().put_object(Bucket=cloud, Key=f"{prefix}/image_{number}.png.out", Body=body.encode())
 
     events = aws.sagemaker().meta.events
     events.register("before-call.sagemaker.CreateTransformJob", answer)

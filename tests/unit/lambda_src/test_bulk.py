@@ -85,40 +85,50 @@ def test_a_prediction_that_cannot_be_read_is_none(bucket: "S3Client") -> None:
 
 # ReadTransformOutput
 
+OF_RUN = {"transform_output": "transforms/run/", "input_prefix": "test/"}
+
 
 def test_an_output_becomes_what_classifier_hands_on(bucket: "S3Client") -> None:
     version = put(bucket, "test/a.png")
     put(bucket, "transforms/run/a.png.out", '{"prediction": [0.03, 0.97]}\n')
-    answer = read_transform_output.handler(item("test/a.png", transform_output="transforms/run/a.png.out"), None)
+    answer = read_transform_output.handler(item("test/a.png", **OF_RUN), None)
     assert answer["s3_version_id"] == version
     assert (answer["label"], answer["confidence"], answer["inferences"]) == ("motorcycle", 0.97, [0.03, 0.97])
     assert filter_confidence.handler(answer, None)["prediction_key"] == f"predictions/test/a.png/{version}.json"
 
 
+def test_an_output_is_also_found_where_it_keeps_the_inputs_prefix(bucket: "S3Client") -> None:
+    put(bucket, "test/a.png")
+    put(bucket, "transforms/run/test/a.png.out", "[0.03, 0.97]")
+    assert read_transform_output.handler(item("test/a.png", **OF_RUN), None)["label"] == "motorcycle"
+
+
 @pytest.mark.parametrize(
     ("members", "error", "message"),
     [
-        ({}, InvalidInputError, "transform_output must be a key, not None"),
-        ({"transform_output": "transforms/none"}, NotTransformedError, r"no answer of Batch Transform \(NoSuchKey\)"),
+        ({"input_prefix": None}, InvalidInputError, "input_prefix must be a prefix, not None"),
+        ({"transform_output": 7}, InvalidInputError, "transform_output must be a prefix, not 7"),
         (
-            {"transform_output": "transforms/none", "job_failure": "out of memory"},
+            {"transform_output": "transforms/none/"},
+            NotTransformedError,
+            r"no answer of Batch Transform \(no transforms/none/a.png.out or transforms/none/test/a.png.out\)",
+        ),
+        (
+            {"transform_output": "transforms/none/", "job_failure": "out of memory"},
             NotTransformedError,
             "the job failed: out of memory",
         ),
-        ({"transform_output": "transforms/text"}, InvalidPredictionError, "Batch Transform must answer"),
-        ({"transform_output": "transforms/list"}, InvalidPredictionError, "Batch Transform must answer"),
-        ({"transform_output": "transforms/three"}, InvalidPredictionError, "must answer 2 probabilities"),
-        ({"transform_output": "x", "s3_key": "test/none"}, ImageNotFoundError, "does not exist any more"),
+        ({"transform_output": "transforms/text/"}, InvalidPredictionError, "Batch Transform must answer one"),
+        ({"s3_key": "test/none"}, ImageNotFoundError, "does not exist any more"),
     ],
 )
 def test_what_is_no_answer_is_named(
     bucket: "S3Client", members: dict[str, Any], error: type[Exception], message: str
 ) -> None:
     put(bucket, "test/a.png")
-    for name, body in {"text": "none", "list": "[0.5, 0.5]", "three": '{"prediction": [0.5, 0.25, 0.25]}'}.items():
-        put(bucket, f"transforms/{name}", body)
+    put(bucket, "transforms/text/a.png.out", "none")
     with pytest.raises(error, match=message):
-        read_transform_output.handler(item("test/a.png") | members, None)
+        read_transform_output.handler(item("test/a.png") | OF_RUN | members, None)
 
 
 # BulkSummary

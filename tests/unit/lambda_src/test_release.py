@@ -393,7 +393,7 @@ def test_both_models_are_judged_on_the_same_images(world: World) -> None:
 
 def test_a_missing_answer_is_no_wrong_answer(world: World) -> None:
     event = {"candidate": outputs(world, "candidate", RIGHT[:3]), "incumbent": outputs(world, "incumbent", RIGHT)}
-    with pytest.raises(TransformOutputError, match=r"no answer at s3://the-bucket/retraining/r/candidate/test_3"):
+    with pytest.raises(TransformOutputError, match=r"no answer in s3://the-bucket at retraining/r/candidate/test_3"):
         evaluate_models.handler(event, None)
 
 

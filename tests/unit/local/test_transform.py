@@ -77,6 +77,17 @@ def test_each_image_below_a_prefix_gets_one_line_of_probabilities(s3: "S3Client"
         assert sum(json.loads(line)["prediction"]) == pytest.approx(1)
 
 
+def test_json_lines_carry_a_prediction_and_json_is_the_list_alone(s3: "S3Client") -> None:
+    request = job("s3://images/images/a.png")
+    found = []
+    for accept in ("application/jsonlines", "application/json"):
+        request["TransformOutput"]["Accept"] = accept
+        run(s3, request)
+        (content,) = outputs(s3).values()
+        found.append(json.loads(content))
+    assert found[0] == {"prediction": found[1]}
+
+
 def test_a_manifest_names_the_images_below_its_prefix(s3: "S3Client") -> None:
     manifest = [{"prefix": "s3://images/"}, "images/x/b.png"]
     s3.put_object(Bucket="images", Key="m.json", Body=json.dumps(manifest).encode())

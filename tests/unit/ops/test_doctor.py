@@ -152,7 +152,7 @@ def test_spot_and_scaling_ask_for_their_own_quotas() -> None:
     [
         ({}, {"ml.m5.large": (1, 2)}),
         ({"transform_instance_count": 4}, {"ml.m5.large": (4, 4)}),
-        ({"transform_instance_type": "ml.c5.xlarge"}, {"ml.m5.large": (1, 2), "ml.c5.xlarge": (1, 1)}),
+        ({"transform_instance_type": "ml.c5.xlarge"}, {"ml.c5.xlarge": (1, 2)}),
     ],
 )
 def test_transform_jobs_need_what_bulk_takes_and_two_while_a_candidate_is_evaluated(
