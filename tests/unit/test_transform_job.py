@@ -4,8 +4,8 @@ from typing import Any
 
 import botocore.session
 import pytest
-from botocore.validate import ParamValidator
 
+from local import strict
 from stacks.config import EnvironmentConfig, parse_environment
 from stacks.transform_job import transform_job_request
 
@@ -21,9 +21,8 @@ def environment(instance_type: str) -> EnvironmentConfig:
 
 def test_sagemaker_takes_the_request() -> None:
     service = botocore.session.get_session().get_service_model("sagemaker")
-    shape: Any = service.operation_model("CreateTransformJob").input_shape
-    report = ParamValidator().validate(request(environment("ml.m5.xlarge"), key_arn="key"), shape)
-    assert not report.has_errors(), report.generate_report()
+    operation = service.operation_model("CreateTransformJob")
+    strict.check(operation, request(environment("ml.m5.xlarge"), key_arn="key"))
 
 
 def test_it_asks_for_the_documented_format() -> None:
