@@ -126,15 +126,18 @@ def ensure_endpoint_config(name: str, model: str, like: Served) -> None:
             raise
 
 
-def update_endpoint(endpoint_config: str, deployment: Mapping[str, Any]) -> None:
-    """Let the endpoint move on. Its instance count stays where autoscaling put it."""
-    request: Any = {"DeploymentConfig": deployment}
+def update_endpoint(endpoint_config: str, *, guarded: bool) -> None:
+    """Let the endpoint move on. Its instance count stays where autoscaling put it.
+
+    guarded: with the environment's canary and alarms. A serverless endpoint has none either way.
+    """
+    deployment = settings.retraining().deployment_config
+    request: Any = {"DeploymentConfig": deployment if guarded else AT_ONCE} if deployment else {}
     try:
         aws.sagemaker().update_endpoint(
             EndpointName=settings.retraining().endpoint_name,
             EndpointConfigName=endpoint_config,
             RetainAllVariantProperties=True,
-            ExcludeRetainedVariantProperties=[{"VariantPropertyType": "DataCaptureConfig"}],
             **request,
         )
     except ClientError as error:

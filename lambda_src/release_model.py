@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from lambda_src import release, settings
+from lambda_src import release
 
 
 def handler(event: Mapping[str, Any], _context: object) -> dict[str, str]:
@@ -16,5 +16,5 @@ def handler(event: Mapping[str, Any], _context: object) -> dict[str, str]:
     previous = before.endpoint_config["EndpointConfigName"]
     if previous != name:
         release.ensure_endpoint_config(name, event["model"], before)
-        release.update_endpoint(name, release.AT_ONCE if event["rollback"] else settings.retraining().deployment_config)
+        release.update_endpoint(name, guarded=not event["rollback"])
     return {"endpoint_config": name, "previous": previous}

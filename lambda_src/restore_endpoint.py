@@ -9,5 +9,5 @@ from lambda_src import release
 def handler(event: Mapping[str, Any], _context: object) -> dict[str, str]:
     """Takes `{"previous"}`, an endpoint config's name. Raises EndpointBusyError."""
     if release.served().endpoint_config["EndpointConfigName"] != event["previous"]:
-        release.update_endpoint(event["previous"], release.AT_ONCE)
+        release.update_endpoint(event["previous"], guarded=False)
     return {"endpoint_config": event["previous"]}

@@ -121,7 +121,7 @@ class RetrainingSettings:
     minimum_accuracy: float
     margin: float
     max_calibration_error: float
-    deployment_config: dict[str, Any]
+    deployment_config: dict[str, Any] | None = None  # of a release; none for a serverless endpoint
 
 
 @cache

@@ -6,14 +6,16 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from botocore.exceptions import ClientError
 
+from data_prep import aws
 from data_prep.target import current_target
 from ops import doctor, smoke
 from ops.artifact import current_artifact
 from ops.cdk import run_cdk
 from ops.errors import OpsError
 from ops.outputs import show_outputs
-from stacks.config import PROJECT_ROOT, EnvironmentConfig, load_environment
+from stacks.config import ENDPOINT_EXISTS, PROJECT_ROOT, EnvironmentConfig, load_environment
 
 ASSEMBLY = PROJECT_ROOT / "cdk.out"
 
@@ -40,10 +42,10 @@ def deploy(
 
     _step(f"cdk deploy {env}/Data")
     run_cdk("synth", "--quiet", "--output", str(ASSEMBLY))
-    _cdk_deploy(f"{env}/Data")
+    _cdk_deploy(config, f"{env}/Data")
     _train(config, archive)
     _step(f'cdk deploy "{env}/*"')
-    _cdk_deploy(f"{env}/*")
+    _cdk_deploy(config, f"{env}/*")
     _step("smoke test")
     smoke.show(config, smoke.smoke_test(config))
     _step("outputs")
@@ -62,8 +64,21 @@ def _train(config: EnvironmentConfig, archive: Path | None) -> None:
         raise OpsError(f"`python -m data_prep {' '.join(arguments)}` ended with status {status}")
 
 
-def _cdk_deploy(pattern: str) -> None:
-    run_cdk("deploy", pattern, f"--app={ASSEMBLY}", "--require-approval=never", "--concurrency=4")
+def _cdk_deploy(config: EnvironmentConfig, pattern: str) -> None:
+    scaling = []
+    if config.endpoint.max_instance_count:
+        scaling = [f"--parameters={config.stage_name}-Model:{ENDPOINT_EXISTS}={str(_endpoint_exists(config)).lower()}"]
+    run_cdk("deploy", pattern, f"--app={ASSEMBLY}", "--require-approval=never", "--concurrency=4", *scaling)
+
+
+def _endpoint_exists(config: EnvironmentConfig) -> bool:
+    try:
+        aws.sagemaker().describe_endpoint(EndpointName=config.endpoint_name)
+    except ClientError as error:
+        if "Could not find" not in str(error):
+            raise
+        return False
+    return True
 
 
 def _step(title: str) -> None:

@@ -101,15 +101,7 @@ def alarm_rules(metrics: Metrics, *, config: EnvironmentConfig) -> list[AlarmRul
             # Too few requests for a verdict do not undo the last one
             missing_data=_NO_DATA_IS_NO_NEWS,
         ),
-        AlarmRule(
-            name="capture-silent",
-            meaning="For two hours the endpoint was asked, but nothing was captured.",
-            metric=metrics.capture_is_silent(at_least=MIN_IMAGES),
-            threshold=0,
-            # Captures are written some minutes after the request, maybe not within its hour
-            periods=2,
-            datapoints=2,
-        ),
+        *([_capture_silent(metrics)] if config.endpoint.kind == "realtime" else []),
         AlarmRule(
             name="drift-monitor-failing",
             meaning="The drift monitor failed twice in a row: nobody is watching for drift.",
@@ -119,6 +111,18 @@ def alarm_rules(metrics: Metrics, *, config: EnvironmentConfig) -> list[AlarmRul
             datapoints=2,
         ),
     ]
+
+
+def _capture_silent(metrics: Metrics) -> AlarmRule:
+    return AlarmRule(
+        name="capture-silent",
+        meaning="For two hours the endpoint was asked, but nothing was captured.",
+        metric=metrics.capture_is_silent(at_least=MIN_IMAGES),
+        threshold=0,
+        # Captures are written some minutes after the request, maybe not within its hour
+        periods=2,
+        datapoints=2,
+    )
 
 
 def create_alarms(

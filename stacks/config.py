@@ -58,6 +58,9 @@ MAX_RESERVED_CONCURRENCY = 900
 # A batch and its outcomes must fit into 262,144 bytes of a state
 MAX_BATCH_SIZE = 100
 
+# Parameter of the model stack, where the endpoint scales
+ENDPOINT_EXISTS = "EndpointExists"
+
 
 class ConfigError(ValueError):
     """When cdk.json holds an environment that cannot be built; the message is one line that says why."""

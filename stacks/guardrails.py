@@ -54,12 +54,15 @@ def guardrail_alarms(scope: Construct, *, config: EnvironmentConfig, variant_nam
     ]
 
 
-def deployment_config(config: EnvironmentConfig) -> dict[str, Any]:
+def deployment_config(config: EnvironmentConfig) -> dict[str, Any] | None:
     """The DeploymentConfig of UpdateEndpoint and of AWS::SageMaker::Endpoint, which are spelled alike.
 
     SageMaker moves whole instances. Of a fleet that scaling has made larger the canary is a smaller share.
     Without a canary all traffic moves at once; the old instance is kept while the new one bakes.
+    None for a serverless endpoint, which has no instances to move traffic between.
     """
+    if config.endpoint.kind == "serverless":
+        return None
     baking = config.endpoint.bake_minutes * 60
     routing: dict[str, Any] = {"Type": "ALL_AT_ONCE", "WaitIntervalInSeconds": 0}
     if config.endpoint.canary_instances:

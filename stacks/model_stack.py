@@ -1,6 +1,6 @@
 """The trained model behind an endpoint that captures what it sees and answers."""
 
-from aws_cdk import Annotations, CfnOutput, Duration, Stack
+from aws_cdk import Annotations, Aws, CfnCondition, CfnOutput, CfnParameter, Duration, Fn, Stack
 from aws_cdk import aws_events as events
 from aws_cdk import aws_events_targets as targets
 from aws_cdk import aws_iam as iam
@@ -12,7 +12,7 @@ from constructs import Construct
 from stacks import prefixes
 from stacks.autoscaling import scale_endpoint
 from stacks.builtin_image import BuiltinImage
-from stacks.config import EndpointConfig, EnvironmentConfig
+from stacks.config import ENDPOINT_EXISTS, EndpointConfig, EnvironmentConfig
 from stacks.dead_letter_queue import DeadLetterQueue
 from stacks.function import Function
 from stacks.guardrails import deployment_config, guardrail_alarms
@@ -72,20 +72,34 @@ class ModelStack(Stack):
             endpoint_name=config.endpoint_name,
             endpoint_config_name=endpoint_config.attr_endpoint_config_name,
         )
-        if config.endpoint.max_instance_count:  # the instance count stays where autoscaling put it
-            endpoint.retain_all_variant_properties = True
-            endpoint.exclude_retained_variant_properties = [
-                sagemaker.CfnEndpoint.VariantPropertyProperty(variant_property_type="DataCaptureConfig")
-            ]
-        if config.endpoint.kind != "serverless":  # there are no instances to move traffic between
-            endpoint.add_property_override("DeploymentConfig", deployment_config(config))
+        if deployment := deployment_config(config):
+            endpoint.add_property_override("DeploymentConfig", deployment)
         self.dead_letters = DeadLetterQueue(self, "UndeliveredReleases")
         # There before the endpoint, so that its first update finds its alarms and its first event a listener
         alarms = guardrail_alarms(self, config=config, variant_name=VARIANT_NAME)
         endpoint.node.add_dependency(*alarms, self._release_log(config, bucket))
         if config.endpoint.max_instance_count:
+            self._keep_instances(endpoint)
             scale_endpoint(self, endpoint=endpoint, config=config.endpoint, variant_name=VARIANT_NAME)
         CfnOutput(self, "EndpointName", value=endpoint.attr_endpoint_name)
+
+    def _keep_instances(self, endpoint: sagemaker.CfnEndpoint) -> None:
+        """Let an update leave the instance count where autoscaling put it.
+
+        CloudFormation documents the property for updates only, and a template cannot see which it is deployed for:
+        `python -m ops deploy` says so, and CDK passes the last answer on.
+        """
+        exists = CfnParameter(
+            self,
+            ENDPOINT_EXISTS,
+            default="false",
+            allowed_values=["false", "true"],
+            description="Whether the endpoint is there already: its instance count is then left as it is",
+        )
+        is_update = CfnCondition(self, "IsUpdate", expression=Fn.condition_equals(exists, "true"))
+        endpoint.add_property_override(
+            "RetainAllVariantProperties", Fn.condition_if(is_update.logical_id, True, Aws.NO_VALUE)
+        )
 
     def _release_log(self, config: EnvironmentConfig, bucket: s3.IBucket) -> events.Rule:
         """Keep what the endpoint serves and since when, whoever changes it."""

@@ -81,8 +81,11 @@ def _create_endpoint_config(logical_id: str, properties: Properties, stack_name:
 
 def _create_endpoint(logical_id: str, properties: Properties, stack_name: str) -> Created:
     name = _name(properties, "EndpointName", stack_name, logical_id)
-    settings = ("RetainAllVariantProperties", "ExcludeRetainedVariantProperties", "DeploymentConfig")
-    request = {key: value for key, value in properties.items() if key not in {*settings, "RetainDeploymentConfig"}}
+    for_updates = {"RetainAllVariantProperties", "ExcludeRetainedVariantProperties"} & properties.keys()
+    if for_updates:
+        raise ValueError(f"endpoint {name}: {', '.join(sorted(for_updates))}: only for updates, says CloudFormation")
+    settings = ("DeploymentConfig", "RetainDeploymentConfig")
+    request = {key: value for key, value in properties.items() if key not in settings}
     arn = _sagemaker().create_endpoint(**{**request, "EndpointName": name})["EndpointArn"]
     _wait(name)
     return name, {"EndpointName": name, "Id": arn}

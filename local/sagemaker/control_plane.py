@@ -131,6 +131,7 @@ class ControlPlane:
         source = self._variant_source(request)
         if record["EndpointStatus"] != "InService":
             raise validation_error(f"Cannot update in-progress endpoint {record['EndpointArn']!r}.")
+        _check_retained(request)
         retained = record["ProductionVariants"] if request.get("RetainAllVariantProperties") else None
         variants = _variants(source["endpoint_config"], retained=retained)
         config = request.get("DeploymentConfig")
@@ -430,6 +431,15 @@ def _service_model() -> ServiceModel:
 def _now() -> float:
     """Seconds since the epoch, as the JSON protocol carries times."""
     return datetime.now(UTC).timestamp()
+
+
+def _check_retained(request: Record) -> None:
+    """Raise ApiError for what the documentation of UpdateEndpoint and VariantProperty rules out."""
+    excluded = {entry["VariantPropertyType"] for entry in request.get("ExcludeRetainedVariantProperties", [])}
+    if excluded and not request.get("RetainAllVariantProperties"):
+        raise validation_error("ExcludeRetainedVariantProperties is for updates with RetainAllVariantProperties only.")
+    if "DataCaptureConfig" in excluded:
+        raise validation_error("VariantPropertyType DataCaptureConfig is not currently supported.")
 
 
 def _variants(endpoint_config: Record, *, retained: list[Record] | None) -> list[Record]:

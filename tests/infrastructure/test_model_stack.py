@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from local.sagemaker.deployment import Deployment
-from stacks.config import load_environment, parse_environment
+from stacks.config import ENDPOINT_EXISTS, load_environment, parse_environment
 from stacks.guardrails import deployment_config
 from tests.infrastructure.conftest import Template, text
 from tests.infrastructure.test_app import of_type, synthesize
@@ -91,6 +91,20 @@ def test_a_serverless_endpoint_has_no_instances_and_says_that_it_captures_nothin
     assert "A serverless endpoint captures no data" in serverless.messages
 
 
+def test_a_serverless_endpoint_has_no_traffic_to_shift_in_a_deployment_or_in_a_release(serverless: Serverless) -> None:
+    (endpoint,) = of_type(serverless.resources["Model"], "AWS::SageMaker::Endpoint")
+    assert "DeploymentConfig" not in endpoint
+    functions = of_type(serverless.resources["Retraining"], "AWS::Lambda::Function")
+    (settings,) = {text(f["Environment"]["Variables"]["RETRAINING"]) for f in functions}
+    assert "deployment_config" not in json.loads(settings)
+
+
+def test_nothing_waits_for_captures_that_a_serverless_endpoint_does_not_make(serverless: Serverless) -> None:
+    alarms = [alarm["AlarmName"] for alarm in of_type(serverless.resources["Monitoring"], "AWS::CloudWatch::Alarm")]
+    assert "scones-other-drift" in alarms
+    assert "scones-other-capture-silent" not in alarms
+
+
 def test_a_realtime_endpoint_has_nothing_to_warn_of(model: Template) -> None:
     assert "ServerlessConfig" not in json.dumps(model.content)
 
@@ -126,7 +140,9 @@ def test_sagemaker_takes_the_canary_of_a_fleet_of_any_size(monkeypatch: pytest.M
         endpoint = {"instance_count": count, "canary_percent": percent, "max_instance_count": 100}
         config = parse_environment("dev", {"endpoint": endpoint})
         for fleet in (count, 100):  # what autoscaling keeps, and what it may have added
-            Deployment(deployment_config(config), instances=fleet)
+            deployment = deployment_config(config)
+            assert deployment
+            Deployment(deployment, instances=fleet)
         share = config.endpoint.canary_instances / count
         assert share >= percent / 100 or config.endpoint.canary_instances == count // 2
 
@@ -162,11 +178,13 @@ def test_every_change_of_the_endpoint_is_kept(model: Template, environment: str)
     assert pattern["detail"] == {"EndpointName": [f"scones-{environment}"]}
 
 
-def test_an_update_keeps_the_instances_that_autoscaling_gave_but_not_an_old_capture(
-    model: Template, environment: str
-) -> None:
+def test_only_an_update_keeps_the_instances_that_autoscaling_gave(model: Template, environment: str) -> None:
     endpoint = model.only("AWS::SageMaker::Endpoint")
-    scaled = load_environment(environment).endpoint.max_instance_count is not None
-    assert endpoint.get("RetainAllVariantProperties", False) == scaled
-    if scaled:
-        assert endpoint["ExcludeRetainedVariantProperties"] == [{"VariantPropertyType": "DataCaptureConfig"}]
+    assert "ExcludeRetainedVariantProperties" not in endpoint
+    if load_environment(environment).endpoint.max_instance_count is None:
+        assert "RetainAllVariantProperties" not in endpoint
+        return
+    condition, for_update, for_creation = endpoint["RetainAllVariantProperties"]["Fn::If"]
+    assert (for_update, for_creation) == (True, {"Ref": "AWS::NoValue"})
+    assert model.content["Conditions"][condition] == {"Fn::Equals": [{"Ref": ENDPOINT_EXISTS}, "true"]}
+    assert model.content["Parameters"][ENDPOINT_EXISTS]["Default"] == "false"

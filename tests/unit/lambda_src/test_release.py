@@ -26,6 +26,7 @@ from lambda_src import (
     release_log,
     release_model,
     restore_endpoint,
+    settings,
     smoke_test,
 )
 from lambda_src.release_log import Record
@@ -186,6 +187,44 @@ def move(world: World, job: str, run: str = "run00001", *, rollback: bool = Fals
 
 
 # A release
+
+
+def test_a_release_keeps_the_instances_that_autoscaling_gave(world: World) -> None:
+    aws.sagemaker().update_endpoint_weights_and_capacities(
+        EndpointName=STAGE, DesiredWeightsAndCapacities=[{"VariantName": "AllTraffic", "DesiredInstanceCount": 3}]
+    )
+    assert move(world, NEW)["endpoint"]["ProductionVariants"][0]["DesiredInstanceCount"] == 3
+
+
+@pytest.mark.parametrize(
+    ("retained", "excluded", "message"),
+    [
+        (False, "DesiredWeight", "for updates with RetainAllVariantProperties only"),
+        (True, "DataCaptureConfig", "DataCaptureConfig is not currently supported"),
+    ],
+)
+def test_an_update_excludes_from_what_it_keeps_only_what_is_documented(
+    world: World, retained: bool, excluded: Any, message: str
+) -> None:
+    with pytest.raises(ClientError, match=message):
+        aws.sagemaker().update_endpoint(
+            EndpointName=STAGE,
+            EndpointConfigName="cfn-config",
+            RetainAllVariantProperties=retained,
+            ExcludeRetainedVariantProperties=[{"VariantPropertyType": excluded}],
+        )
+
+
+@pytest.mark.parametrize("rollback", [False, True])
+def test_a_release_to_a_serverless_endpoint_has_no_deployment_config(
+    world: World, monkeypatch: pytest.MonkeyPatch, rollback: bool
+) -> None:
+    monkeypatch.setenv("RETRAINING", json.dumps({k: v for k, v in SETTINGS.items() if k != "deployment_config"}))
+    settings.retraining.cache_clear()
+    requests: list[dict[str, Any]] = []
+    monkeypatch.setattr(aws.sagemaker(), "update_endpoint", lambda **request: requests.append(request))
+    move(world, NEW, rollback=rollback)
+    assert ["DeploymentConfig" in request for request in requests] == [False]
 
 
 def test_a_release_serves_the_model_and_changes_nothing_else(world: World) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from local.sagemaker import cloudformation
 from local.sagemaker.container import Container, decode_image, pack_artifact
 from local.sagemaker.control_plane import ControlPlane
 from local.sagemaker.errors import ApiError, ContainerError, JobFailedError
@@ -123,6 +124,12 @@ def test_the_names_of_models_endpoint_configs_and_endpoints_are_free_again(
         control_plane.call("DeleteEndpoint", {"EndpointName": "e"})
         control_plane.call("DeleteEndpointConfig", {"EndpointConfigName": "c"})
         control_plane.call("DeleteModel", {"ModelName": "m"})
+
+
+def test_an_endpoint_is_created_without_what_is_for_its_updates() -> None:
+    properties = {"EndpointName": "e", "EndpointConfigName": "c", "RetainAllVariantProperties": True}
+    with pytest.raises(ValueError, match="RetainAllVariantProperties: only for updates"):
+        cloudformation._create_endpoint("Endpoint", properties, "stack")
 
 
 def png(size: tuple[int, int] = (32, 32)) -> bytes:

@@ -1,0 +1,51 @@
+"""What `python -m ops deploy` tells CDK."""
+
+from typing import Any
+
+import boto3
+import pytest
+from botocore.stub import Stubber
+
+from data_prep import aws
+from ops import deploy
+from stacks.config import parse_environment
+
+
+@pytest.mark.parametrize("exists", [False, True])
+def test_the_template_is_told_whether_it_updates_an_endpoint_that_scales(
+    monkeypatch: pytest.MonkeyPatch, exists: bool
+) -> None:
+    client = boto3.client(
+        "sagemaker",
+        region_name="us-east-1",
+        aws_access_key_id="unit",
+        aws_secret_access_key="test",  # noqa: S106
+    )
+    monkeypatch.setattr(aws, "sagemaker", lambda: client)
+    calls: list[tuple[str, ...]] = []
+    monkeypatch.setattr(deploy, "run_cdk", lambda *arguments: calls.append(arguments))
+    config = parse_environment("prod", {"endpoint": {"instance_count": 2, "max_instance_count": 4}})
+    with Stubber(client) as stubber:
+        if exists:
+            stubber.add_response("describe_endpoint", _DESCRIPTION, {"EndpointName": "scones-prod"})
+        else:
+            message = 'Could not find endpoint "scones-prod".'
+            stubber.add_client_error("describe_endpoint", "ValidationException", message)
+        deploy._cdk_deploy(config, "prod/*")
+    assert f"--parameters=scones-prod-Model:EndpointExists={'true' if exists else 'false'}" in calls[0]
+
+
+def test_an_endpoint_that_does_not_scale_has_no_such_parameter(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[tuple[str, ...]] = []
+    monkeypatch.setattr(deploy, "run_cdk", lambda *arguments: calls.append(arguments))
+    deploy._cdk_deploy(parse_environment("dev", {}), "dev/*")
+    assert not [argument for argument in calls[0] if "--parameters" in argument]
+
+
+_DESCRIPTION: dict[str, Any] = {
+    "EndpointName": "scones-prod",
+    "EndpointArn": "arn:aws:sagemaker:us-east-1:111122223333:endpoint/scones-prod",
+    "EndpointStatus": "InService",
+    "CreationTime": 0,
+    "LastModifiedTime": 0,
+}
