@@ -22,13 +22,16 @@ from ministack.core import iam_evaluator, lambda_runtime
 from ministack.services import cloudwatch, eventbridge, lambda_svc, stepfunctions
 from ministack.services.cloudformation import provisioners
 
-from local import alarms, distributed_map, lambda_concurrency
+from local import alarms, distributed_map, lambda_concurrency, strict
 from local.sagemaker import cloudformation
 from local.sagemaker.storage import SESSION_NAME
+from stacks.config import PROJECT_ROOT
 
 
 def apply() -> None:
+    strict.install()
     report_errors_by_class_name()
+    check_requests_of_functions()
     call_services_as_the_state_machine()
     distributed_map.register(session_of_role)
     count_loopback_as_tls()
@@ -92,6 +95,18 @@ def report_errors_by_class_name() -> None:
 
 
 _RAISED = "__raised__"
+
+
+def check_requests_of_functions() -> None:
+    """The services check what a function sends them; here the function's own process does, before it is sent."""
+    install = f"""
+import sys
+sys.path.append({str(PROJECT_ROOT)!r})
+from local import strict
+sys.path.pop()  # a function has its own code, not the project's
+strict.install()
+"""
+    lambda_runtime._PYTHON_WORKER_SCRIPT = install + lambda_runtime._PYTHON_WORKER_SCRIPT
 
 
 def count_loopback_as_tls() -> None:
@@ -253,6 +268,7 @@ def call_services_as_the_state_machine() -> None:
 
     def invoke_in_role(resource: str, arguments: Any) -> Any:
         integration = resource.removeprefix("arn:aws:states:::")
+        check_request(integration, arguments)
         if guarded := _GUARDED.get(integration):
             action, target, error = guarded
             if ministack.app.AUTH and not _role_allows(role_arn.get(), action, arguments[target]):
@@ -285,22 +301,43 @@ _GUARDED = {
 }
 
 
+# How AWS names a service's refusal of a request by integration: errors that the service's model does not have go by the
+# name of the SDK's own exception (https://docs.aws.amazon.com/step-functions/latest/dg/supported-services-awssdk.html)
+_REFUSALS = {
+    "lambda": "Lambda.AWSLambdaException",
+    "sns": "SNS.InvalidParameterException",
+    "sagemaker": "SageMaker.AmazonSageMakerException",
+    "aws-sdk:s3": "S3.S3Exception",
+    "aws-sdk:sagemaker": "SageMaker.SageMakerException",
+}
+
+
+def check_request(integration: str, arguments: Any) -> None:
+    """Fail the task as AWS does if the service would refuse its request."""
+    service = integration.rpartition(":")[0]
+    if service not in _REFUSALS:
+        return
+    operation, request = strict.task_request(integration, arguments)
+    try:
+        strict.check(operation, request)
+    except strict.RefusedError as error:
+        raise stepfunctions._ExecutionError(_REFUSALS[service], str(error)) from error
+    except ParamValidationError as error:  # Step Functions itself knows members and types
+        raise stepfunctions._ExecutionError("States.Runtime", str(error)) from error
+
+
 def _call_sdk(role_arn: str, service: str, action: str, arguments: Any) -> Any:
     """One call with a session of the role; its errors have the names that Retry and Catch know."""
-    if isinstance(arguments.get("Body"), dict | list):
-        body = json.dumps(arguments["Body"], ensure_ascii=False)
-        arguments = {**arguments, "Body": body.encode(errors="replace")}  # JSON can hold half a character, UTF-8 cannot
     if service == "sagemaker":  # the stand-in takes anybody's calls
         _check_permission(role_arn, f"sagemaker:{action[0].upper()}{action[1:]}", arguments)
     session: Any = session_of_role(role_arn)
+    _, request = strict.task_request(f"{service}:{action}", arguments)
     try:
-        answer = getattr(session.client(service), xform_name(action))(**arguments)
+        answer = getattr(session.client(service), xform_name(action))(**request)
     except ClientError as error:
         code = error.response["Error"]["Code"].removesuffix("Exception")
         name = f"{_SDK_ERROR_PREFIXES[service]}.{code}Exception"
         raise stepfunctions._ExecutionError(name, str(error)) from error
-    except ParamValidationError as error:
-        raise stepfunctions._ExecutionError("States.Runtime", str(error)) from error
     del answer["ResponseMetadata"]
     return json.loads(json.dumps(answer, default=_as_json))
 

@@ -22,7 +22,9 @@ Request = Mapping[str, Any]
 
 
 class RefusedError(ParamValidationError):
-    """When a request has the right members and types, and AWS would refuse it nevertheless."""
+    """When a request has the right members and types, and AWS would refuse it nevertheless, with `report`."""
+
+    fmt = "AWS would refuse {service} {operation}: {report}"
 
 
 def install() -> None:
@@ -49,15 +51,15 @@ def check(operation: OperationModel, request: Request) -> None:
     found = [*_violations(request, operation.input_shape, ""), *_documented_violations(operation, request)]
     if found:
         errors = f"{len(found)} validation error{'s' * (len(found) > 1)} detected: {'; '.join(found)}"
-        raise RefusedError(report=f"{operation.service_model.service_name} {operation.name}: {errors}")
+        raise RefusedError(service=operation.service_model.service_name, operation=operation.name, report=errors)
 
 
-def task_request(resource: str, arguments: Request) -> tuple[OperationModel, dict[str, Any]]:
-    """The operation that a Task state calls, and its request, given `Resource` and the evaluated `Arguments`.
+def task_request(integration: str, arguments: Request) -> tuple[OperationModel, dict[str, Any]]:
+    """The operation that a Task state calls, and its request, given its `Resource` and its evaluated `Arguments`.
 
     Step Functions writes JSON where the service takes bytes. JSON can hold half a character, which UTF-8 cannot.
     """
-    service, _, action = _INTEGRATION.sub("", resource).partition(":")
+    service, _, action = _INTEGRATION.sub("", integration).partition(":")
     operation = _service_model(service).operation_model(f"{action[0].upper()}{action[1:]}")
     shapes = operation.input_shape.members if operation.input_shape else {}
     request = dict(arguments)
@@ -67,7 +69,8 @@ def task_request(resource: str, arguments: Request) -> tuple[OperationModel, dic
     return operation, request
 
 
-_INTEGRATION = regex.compile(r"arn:[^:]+:states:::(aws-sdk:)?|\.(sync(:2)?|waitForTaskToken)$")
+# What is around `service:action`
+_INTEGRATION = regex.compile(r"^(arn:[^:]+:states:::)?(aws-sdk:)?|\.(sync(:2)?|waitForTaskToken)$")
 
 
 @cache
@@ -85,22 +88,25 @@ def _violations(value: Any, shape: Shape, path: str) -> Iterator[str]:
 
 
 def _violation(value: object, path: str, constraint: str) -> str:
-    """In the words that AWS's services use."""
     return f"Value {reprlib.repr(value)} at {path!r} failed to satisfy constraint: {constraint}"
 
 
 def _children(value: Any, shape: Any, path: str) -> Iterator[tuple[Any, Shape, str]]:
-    """The members of a structure, list or map, with their shapes and paths."""
+    """The members of a structure, list or map, with their shapes and their paths as AWS writes them."""
     if shape.type_name == "structure":
         for name, member in value.items():
-            yield member, shape.members[name], f"{path}.{name}".removeprefix(".")
+            yield member, shape.members[name], f"{path}.{_camel_case(name)}".removeprefix(".")
     elif shape.type_name == "list":
-        for index, item in enumerate(value):
-            yield item, shape.member, f"{path}[{index}]"
+        for number, item in enumerate(value, start=1):
+            yield item, shape.member, f"{path}.{number}.member"
     elif shape.type_name == "map":
         for key, item in value.items():
             yield key, shape.key, f"{path} (key)"
             yield item, shape.value, f"{path}.{key}"
+
+
+def _camel_case(name: str) -> str:
+    return f"{name[0].lower()}{name[1:]}"
 
 
 def _broken_constraints(value: Any, shape: Shape) -> Iterator[str]:
@@ -122,7 +128,7 @@ def _measure(value: Any, shape: Shape) -> tuple[str, int | float | None]:
     if shape.type_name in {"integer", "long", "float", "double"}:
         return "value", value
     if shape.type_name == "blob" and isinstance(value, str):
-        return "length", len(value.encode())
+        return "length", _bytes(value)
     return "length", len(value) if hasattr(value, "__len__") else None
 
 
@@ -145,7 +151,8 @@ class _Documented:
 
 
 def _bytes(value: str | bytes) -> int:
-    return len(value.encode() if isinstance(value, str) else value)
+    """In UTF-8; botocore refuses half a character itself."""
+    return len(value.encode(errors="surrogatepass") if isinstance(value, str) else value)
 
 
 _DOCUMENTED = (
@@ -200,7 +207,7 @@ _DOCUMENTED = (
         is_kept=lambda payload, request: (
             _bytes(payload) <= (1 << 20 if request.get("InvocationType") == "Event" else 6 << 20)
         ),
-        source="https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html",
+        source="https://docs.aws.amazon.com/lambda/latest/api/API_Invoke.html",
     ),
 )
 
@@ -210,4 +217,4 @@ def _documented_violations(operation: OperationModel, request: Request) -> Itera
         name, _, member = rule.member.rpartition(".")
         applies = rule.service == operation.service_model.service_name and name in {"", operation.name}
         if applies and member in request and not rule.is_kept(request[member], request):
-            yield _violation(request[member], member, f"{rule.constraint} ({rule.source})")
+            yield _violation(request[member], _camel_case(member), f"{rule.constraint} ({rule.source})")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
+from local import strict
 from local.sagemaker.control_plane import ControlPlane
 from local.sagemaker.server import Server
 
@@ -23,6 +24,7 @@ def main() -> None:
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--cache", type=Path, required=True, help="where trained models are kept between runs")
     arguments = parser.parse_args()
+    strict.install()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit())
     control_plane = ControlPlane(cache=arguments.cache, emit=_put_event)
     with Server(arguments.port, control_plane) as server:

@@ -1,6 +1,6 @@
 """SageMaker's API as far as this project calls it: models, endpoint configs, endpoints, training and transform jobs.
 
-Requests are checked against botocore's own service model, so what this accepts SageMaker would parse as well.
+Requests are checked against botocore's own service model, so what this accepts SageMaker would take as well.
 """
 
 import re
@@ -13,9 +13,10 @@ from typing import Any
 
 import botocore.session
 from botocore import xform_name
+from botocore.exceptions import ParamValidationError
 from botocore.model import OperationNotFoundError, ServiceModel
-from botocore.validate import ParamValidator
 
+from local import strict
 from local.cloud import ACCOUNT, REGION
 from local.sagemaker import storage, training, transform
 from local.sagemaker.deployment import AT_ONCE, Deployment
@@ -51,14 +52,15 @@ class ControlPlane:
         """Run one API operation, such as CreateModel; raises ApiError."""
         handler: Callable[[Record], Record] | None = getattr(self, xform_name(operation), None)
         try:
-            shape = self._service.operation_model(operation).input_shape
+            model = self._service.operation_model(operation)
         except OperationNotFoundError:
-            shape = None
-        if handler is None or shape is None:
+            model = None
+        if handler is None or model is None:
             raise ApiError("UnknownOperationException", f"the local stand-in for SageMaker has no {operation}")
-        report = ParamValidator().validate(request, shape)
-        if report.has_errors():
-            raise validation_error(report.generate_report())
+        try:
+            strict.check(model, request)
+        except ParamValidationError as error:
+            raise validation_error(error.kwargs["report"]) from error
         with self._lock:
             return handler(request)
 

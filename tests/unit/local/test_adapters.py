@@ -1,17 +1,23 @@
 """Each adapter of local/adapters.py is there for a gap in the emulator: these tests fail when the gap is closed.
 
-They look at the emulator as it is installed; `apply` is never called here.
+They look at the emulator as it is installed; `apply` is never called here. What the adapters refuse is below.
 """
 
 import inspect
 import json
+import subprocess
+import sys
 import time
 from importlib.metadata import version
+from pathlib import Path
+from typing import Any
 
 import pytest
 from ministack.core import iam_evaluator, lambda_runtime
 from ministack.services import cloudwatch, eventbridge, lambda_svc, stepfunctions
 from ministack.services.cloudformation import provisioners
+
+from local import adapters
 
 
 def test_the_adapters_are_written_for_this_version() -> None:
@@ -136,3 +142,72 @@ def test_the_emulator_still_takes_no_events_of_sagemaker_and_sends_none_of_alarm
 def test_the_emulators_functions_still_reserve_whatever_they_are_asked_for() -> None:
     assert "UnreservedConcurrent" not in inspect.getsource(lambda_svc._put_function_concurrency)
     assert "ReservedConcurrentExecutions" not in inspect.getsource(provisioners)
+
+
+# Requests are checked as AWS does
+
+
+def test_a_functions_process_checks_its_requests(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    refused = {
+        "s3": ("get_object(Bucket='b', Key='x' * 1025)", "1024 bytes"),
+        "ssm": ("put_parameter(Name='n', Value='x' * 4097)", "4096 bytes"),
+        "cloudwatch": ("put_metric_data(Namespace=':n', MetricData=[])", "pattern"),
+        "sagemaker": ("describe_model(ModelName='cut-')", "pattern"),
+        "sagemaker-runtime": ("invoke_endpoint(EndpointName='e_', Body=b'')", "pattern"),
+        "stepfunctions": ("describe_execution(executionArn='x' * 257)", "256"),
+        "sns": ("publish(Message='m', Subject='two\\nlines')", "line breaks"),
+    }
+    (tmp_path / "function.py").write_text(
+        "import boto3, sys\n"
+        "assert 'stacks' not in sys.modules\n"
+        "def handler(event, context): eval(f\"boto3.client('{event[0]}', region_name='us-east-1').{event[1]}\")\n"
+    )
+    monkeypatch.setattr(lambda_runtime, "_PYTHON_WORKER_SCRIPT", lambda_runtime._PYTHON_WORKER_SCRIPT)
+    adapters.check_requests_of_functions()
+    init = {"code_dir": str(tmp_path), "module": "function", "handler": "handler"}
+    events = [{"event": [service, call]} for service, (call, _) in refused.items()]
+    result = subprocess.run(
+        [sys.executable, "-c", lambda_runtime._PYTHON_WORKER_SCRIPT],
+        input="".join(f"{json.dumps(line)}\n" for line in (init, *events)),
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    ready, *answers = map(json.loads, result.stdout.splitlines())
+    assert ready["status"] == "ready"
+    for (service, (_, rule)), answer in zip(refused.items(), answers, strict=True):
+        assert answer["error"].startswith(f"AWS would refuse {service} "), answer
+        assert rule in answer["error"]
+
+
+@pytest.mark.parametrize(
+    ("integration", "arguments", "error", "rule"),
+    [
+        (
+            "aws-sdk:sagemaker:createModelPackage",
+            {"ClientToken": "x" * 73},
+            "SageMaker.SageMakerException",
+            "at 'clientToken' failed to satisfy constraint",
+        ),
+        (
+            "sagemaker:createTransformJob.sync",
+            {"TransformJobName": "cut-"},
+            "States.Runtime",
+            'Missing required parameter in input: "ModelName"',
+        ),
+        ("aws-sdk:s3:putObject", {"Bucket": "b", "Key": "x" * 1025}, "S3.S3Exception", "1024 bytes"),
+        ("sns:publish", {"Message": "m", "Subject": "x" * 100}, "SNS.InvalidParameterException", "less than 100"),
+        ("lambda:invoke", {"FunctionName": "a b", "Payload": {}}, "Lambda.AWSLambdaException", "pattern"),
+        ("lambda:invoke", {"FunctionName": "f", "Playload": {}}, "States.Runtime", "Playload"),
+    ],
+)
+def test_a_state_machines_request_is_checked(integration: str, arguments: Any, error: str, rule: str) -> None:
+    with pytest.raises(stepfunctions._ExecutionError) as caught:
+        adapters.check_request(integration, arguments)
+    assert caught.value.error == error
+    assert rule in caught.value.cause
+
+
+def test_what_is_no_service_of_the_project_is_left_to_the_emulator() -> None:
+    adapters.check_request("states:startExecution", {"Anything": 1})

@@ -38,6 +38,11 @@ def test_a_resource_is_described_as_it_was_created(control_plane: ControlPlane) 
     [
         ("CreateModel", {"ExecutionRoleArn": ROLE}, 'Missing required parameter in input: "ModelName"'),
         ("CreateModel", {"ModelName": "m", "Colour": 1}, 'Unknown parameter in input: "Colour"'),
+        (
+            "CreateModel",
+            {**MODEL, "ModelName": "cut-at-a-"},
+            "^1 validation error detected: Value 'cut-at-a-' at 'modelName' failed to satisfy constraint: Member must",
+        ),
         ("DescribeModel", {"ModelName": "absent"}, "Could not find model"),
         ("DeleteEndpoint", {"EndpointName": "absent"}, "Could not find endpoint"),
         ("CreateEndpoint", {"EndpointName": "e", "EndpointConfigName": "absent"}, "Could not find endpoint-config"),
