@@ -6,7 +6,6 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from difflib import get_close_matches
 from hashlib import sha256
 from pathlib import Path
-from tempfile import TemporaryFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -56,11 +55,10 @@ def build_dataset(
     with (
         only_one(output),
         replaced_folder(output) as folder,
-        TemporaryFile(dir=folder) as spool,
         # Making a file takes as long as encoding and checking it, and neither waits for the other
         ThreadPoolExecutor(_WRITERS) as writers,
     ):
-        source = read_archive(archive, spool, progress)
+        source = read_archive(archive, progress)
         selected = _rows_of_classes(source, classes)
         checks, digest = PixelChecks(), DataDigest()
         splits = {}

@@ -1,20 +1,22 @@
 """A CIFAR-100 archive (https://www.cs.toronto.edu/~kriz/cifar.html): a gzipped tar of three pickles.
 
-It is read as one stream and never extracted, so that no path, link or device in it matters.
+It is never extracted, so that no path, link or device in it matters.
 """
 
+import gzip
 import hashlib
 import io
+import os
 import tarfile
 import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, cast
+from tempfile import TemporaryFile
+from typing import BinaryIO
 
 import numpy as np
-from isal import isal_zlib
 from numpy.typing import NDArray
 
 from data_prep import pickles
@@ -30,8 +32,8 @@ _FOLDER = "cifar-100-python"
 _MEMBERS = (*SPLITS, "meta")
 # CIFAR-100 unpacks to 187 MB
 _MAX_UNPACKED_BYTES = 256 << 20
+_TOO_MUCH = f"{_MAX_UNPACKED_BYTES >> 20} MiB; CIFAR-100 has 178 MiB"
 _CHUNK = 1 << 16
-_BAD_GZIP = cast(type[Exception], isal_zlib.error)  # its stub lacks the type
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,7 @@ class Batch:
 
     filenames: list[str]
     labels: NDArray[np.int64]
-    rows: pickles.Rows
+    rows: NDArray[np.uint8]
 
     def pixels(self, row: int) -> NDArray[np.uint8]:
         """The image of a row, of shape (32, 32, 3); a row holds the R, the G and then the B plane."""
@@ -57,91 +59,89 @@ class Archive:
     is_drawn: bool
 
 
-def read_archive(path: Path, spool: BinaryIO, progress: Progress = silent) -> Archive:
-    """Read every image of an archive. Pixels go to the file `spool` (184 MB for CIFAR-100), to be kept open meanwhile.
+def read_archive(path: Path, progress: Progress = silent) -> Archive:
+    """Read every image of an archive; the pixels of CIFAR-100 take 184 MB of memory.
 
     Raises ArchiveError unless it is whole and in CIFAR-100's format.
     """
     if not path.is_file():
         raise ArchiveError(f"{path}: no such file")
-    members: dict[str, object] = {}
-    with path.open("rb") as file:
-        if file.read(2) != b"\x1f\x8b":
-            raise ArchiveError(f"{path}: it is not a gzip file; fetch it again")
-        file.seek(0)
-        stream = _GunzipStream(file, path.stat().st_size, progress)
-        try:
-            for name, content in _members(stream):
-                if name in members:
-                    raise ArchiveError(f"it has two members {name}")
-                members[name] = pickles.load(content, spool)
-            sha256 = stream.finish()
-            return _checked(members, sha256)
-        except tarfile.TarError as error:
-            raise ArchiveError(f"{path}: no tar archive inside: {error}") from None
-        except ArchiveError as error:
-            raise ArchiveError(f"{path}: {error}") from None
+    try:
+        with path.open("rb") as file:
+            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+            file.seek(0)
+            return _checked(_read_members(_Unpacked(file, progress)), sha256)
+    except ArchiveError as error:
+        raise ArchiveError(f"{path}: {error}") from None
+    except tarfile.TarError as error:
+        raise ArchiveError(f"{path}: no tar archive inside: {error}") from None
+    except EOFError:
+        raise ArchiveError(f"{path}: it is truncated; fetch it again") from None
+    except (gzip.BadGzipFile, zlib.error) as error:
+        raise ArchiveError(f"{path}: it is not a gzip file or is corrupt; fetch it again: {error}") from None
 
 
-def _members(stream: "_GunzipStream") -> Iterator[tuple[str, BinaryIO]]:
-    with tarfile.open(fileobj=io.BufferedReader(stream, 1 << 20), mode="r|") as tar:
-        for member in tar:
-            folder, _, name = member.name.partition("/")
-            if folder != _FOLDER or name not in _MEMBERS:
-                continue  # CIFAR-100 has an editor's backup file, too
-            # A sparse file's holes would be made here, not in the bounded stream
-            if not member.isreg() or member.issparse():
-                raise ArchiveError(f"member {name} is a link or something else than a plain file")
-            yield name, cast(BinaryIO, tar.extractfile(member))
+def _read_members(archive: "_Unpacked") -> dict[str, object]:
+    """The batches by name.
 
-
-class _GunzipStream(io.RawIOBase):
-    """Unpacks a gzip file: bounded, and hashing what it reads, so that the digest is that of the very bytes used.
-
-    Unpacking is most of the time of reading an archive, and ISA-L does it faster than zlib.
+    Of tar's headers only the plain ones are understood: what an extension says of the next member (another name,
+    another size, holes) is skipped with all that is not CIFAR-100's, such as an editor's backup file.
     """
+    members: dict[str, object] = {}
+    while any(header := b"".join(archive.chunks(tarfile.BLOCKSIZE))):
+        info = tarfile.TarInfo.frombuf(header, "utf-8", "surrogateescape")
+        folder, _, name = info.name.partition("/")
+        padding = -info.size % tarfile.BLOCKSIZE
+        if folder != _FOLDER or name not in _MEMBERS:
+            archive.skip(info.size + padding)
+            continue
+        if not info.isreg():
+            raise ArchiveError(f"member {name} is a link or something else than a plain file")
+        if name in members:
+            raise ArchiveError(f"it has two members {name}")
+        with TemporaryFile() as content:
+            content.writelines(archive.chunks(info.size))
+            content.seek(0)
+            members[name] = pickles.load(content)
+        archive.skip(padding)
+    archive.finish()
+    return members
 
-    def __init__(self, file: BinaryIO, size: int, progress: Progress) -> None:
+
+class _Unpacked:
+    """The content of a gzip file, no more than CIFAR-100 could have."""
+
+    def __init__(self, file: BinaryIO, progress: Progress) -> None:
         self._file = file
-        self._size = size
+        self._gzip = gzip.GzipFile(fileobj=file)
         self._progress = progress
-        self._inflater = isal_zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
-        self._sha256 = hashlib.sha256()
-        self._unpacked = 0
+        self._size = os.fstat(file.fileno()).st_size
+        self._left = _MAX_UNPACKED_BYTES
 
-    def readable(self) -> bool:
-        return True
+    def chunks(self, size: int) -> Iterator[bytes]:
+        """The next `size` bytes; raises ArchiveError if they are too many, and EOFError if there are fewer."""
+        if not 0 <= size <= self._left:
+            raise ArchiveError(f"a member of {size:,} bytes unpacks to more than {_TOO_MUCH}")
+        self._left -= size
+        while size:
+            chunk = self._gzip.read(min(size, _CHUNK))
+            if not chunk:
+                raise EOFError
+            size -= len(chunk)
+            self._progress("Reading the archive", self._file.tell(), self._size)
+            yield chunk
 
-    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
-        data = b""
-        while not data and not self._inflater.eof:
-            packed = self._inflater.unconsumed_tail or self._read_packed()
-            if not packed:
-                raise ArchiveError("it is truncated; fetch it again")
-            try:
-                data = self._inflater.decompress(packed, len(buffer))
-            except _BAD_GZIP as error:
-                raise ArchiveError(f"it is not a gzip file or is corrupt: {error}") from None
-        self._unpacked += len(data)
-        if self._unpacked > _MAX_UNPACKED_BYTES:
-            raise ArchiveError(f"it unpacks to more than {_MAX_UNPACKED_BYTES >> 20} MiB; CIFAR-100 has 178 MiB")
-        buffer[: len(data)] = data
-        return len(data)
-
-    def _read_packed(self) -> bytes:
-        packed = self._file.read(_CHUNK)
-        self._sha256.update(packed)
-        self._progress("Reading the archive", self._file.tell(), self._size)
-        return packed
-
-    def finish(self) -> str:
-        """Read on to the end, which checks the CRC of everything unpacked, and give the file's sha256."""
-        scrap = memoryview(bytearray(1 << 20))
-        while self.readinto(scrap):
+    def skip(self, size: int) -> None:
+        for _ in self.chunks(size):
             pass
-        while self._read_packed():
-            pass
-        return self._sha256.hexdigest()
+
+    def finish(self) -> None:
+        """Read on to the end, which checks the CRC of everything unpacked."""
+        while chunk := self._gzip.read(min(self._left + 1, _CHUNK)):
+            self._left -= len(chunk)
+            if self._left < 0:
+                raise ArchiveError(f"it unpacks to more than {_TOO_MUCH}")
+        self._progress("Reading the archive", self._size, self._size)
 
 
 def _checked(members: Mapping[str, object], sha256: str) -> Archive:
@@ -154,14 +154,14 @@ def _checked(members: Mapping[str, object], sha256: str) -> Archive:
     for split in SPLITS:
         filenames = _strings(_field(members, split, b"filenames"), split)
         labels = _field(members, split, b"fine_labels")
-        rows = _field(members, split, b"data")
-        if not isinstance(rows, pickles.Rows) or rows.width != ROW_BYTES:
+        data = _field(members, split, b"data")
+        if not isinstance(data, pickles.Array) or data.pixels.shape[1] != ROW_BYTES:
             raise ArchiveError(f"the pixels of {split} are not rows of {ROW_BYTES} bytes")
-        if not isinstance(labels, list) or not len(filenames) == len(labels) == rows.count:
-            raise ArchiveError(f"{split} has {rows.count} images, but not as many file names and labels")
+        if not isinstance(labels, list) or not len(filenames) == len(labels) == len(data.pixels):
+            raise ArchiveError(f"{split} has {len(data.pixels)} images, but not as many file names and labels")
         if not all(type(label) is int and 0 <= label < len(class_names) for label in labels):
             raise ArchiveError(f"{split} has a label that is no number from 0 to {len(class_names) - 1}")
-        splits[split] = Batch(filenames, np.array(labels, np.int64), rows)
+        splits[split] = Batch(filenames, np.array(labels, np.int64), data.pixels)
     mark = _field(members, "train", b"batch_label")
     return Archive(sha256, class_names, splits, isinstance(mark, bytes) and mark.startswith(DRAWN_MARK))
 

@@ -1,246 +1,128 @@
-"""The Python 2 pickles of CIFAR-100, read without running any of them.
+"""The Python 2 pickles of CIFAR-100, of which nothing is imported or called.
 
-`pickle.loads` calls whatever its input names, and even one restricted to numpy holds the 154 MB of pixels twice.
-A batch of CIFAR-100 is a dictionary of strings, numbers, lists and one uint8 array, so this reads just the opcodes
-of those (pickle protocol 2, see CPython's Lib/pickletools.py). Nothing is ever imported or called, memory is
-bounded, and the array's bytes go to a file from which single rows are read.
+A pickle is a program: it names what it calls, and a few bytes of it can ask for gigabytes. A batch of CIFAR-100 is a
+dictionary of strings, numbers, lists and one uint8 array. So the program is read first, with bounds on what its opcodes
+may build; then the standard library's unpickler runs it without the pixels, which stay in the file, and what it names
+is looked up among the two classes below.
+Opcodes: https://github.com/python/cpython/blob/3.11/Lib/pickletools.py
 """
 
 import io
+import pickle
 import struct
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import BinaryIO, cast
+from typing import BinaryIO, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from data_prep.errors import ArchiveError
 
-# CIFAR-100's larger batch needs 1.6 MB for everything but its pixels. An opcode is at least one byte and makes
-# an object of some 60 bytes, so this also bounds what a hostile pickle can make of our memory.
-MAX_BYTES_BESIDE_PIXELS = 8 << 20
+# The larger batch of CIFAR-100 takes about 400,000 opcodes; each makes an object of some 60 bytes at the most
+MAX_OPCODES = 1_000_000
+# How many opcodes of a kind there may be. A batch nests three deep and refers back to nothing; to look up a
+# dictionary's key of nested tuples, each holding the one before twice, would take 2 ** depth steps.
+_LIMITS = {"container": 16, "reference": 16, "call": 16, "plain": MAX_OPCODES}
+# By opcode: its kind, and the bytes of its argument, or of its argument's length
+_OPCODES = {
+    **dict.fromkeys((b"}", b"]", b")", b"t", b"\x85", b"\x86", b"\x87"), ("container", 0)),
+    **dict.fromkeys((b"(", b"a", b"e", b"s", b"u", b"N", b"\x88", b"\x89"), ("plain", 0)),
+    **dict.fromkeys((b"\x80", b"K", b"q", b"U"), ("plain", 1)),
+    **dict.fromkeys((b"J", b"r", b"T"), ("plain", 4)),
+    **dict.fromkeys((b"c", b"R", b"b"), ("call", 0)),
+    b"M": ("plain", 2),
+    b"h": ("reference", 1),
+    b"j": ("reference", 4),
+}
 _LONGEST_NAME = 1024  # a longer string is pixels
-_CHUNK = 1 << 20
 
 
-@dataclass(frozen=True)
-class Rows:
-    """A uint8 array of `count` x `width` that lies in a file, from `start` on."""
+def load(file: BinaryIO) -> object:
+    """The object in `file`, one of the disk: bytes, int, bool, None, list, tuple, dict, and `Array` for its pixels.
 
-    file: BinaryIO
-    start: int
-    count: int
-    width: int
-
-    def __getitem__(self, row: int) -> NDArray[np.uint8]:
-        """One row, of shape (width,)."""
-        self.file.seek(self.start + row * self.width)
-        return np.frombuffer(self.file.read(self.width), np.uint8)
-
-
-@dataclass(frozen=True)
-class _Bytes:
-    """A string too long to be a name: where it lies in the spool."""
-
-    start: int
-    size: int
-
-
-@dataclass(frozen=True)
-class _Name:
-    """What a GLOBAL opcode names. It stays a name."""
-
-    text: bytes
-
-
-_RECONSTRUCT, _NDARRAY, _DTYPE = (
-    _Name(text) for text in (b"numpy.core.multiarray _reconstruct", b"numpy ndarray", b"numpy dtype")
-)
-_UINT8 = object()
-_EMPTY_ARRAY = object()
-_MARK = object()
-
-
-def load(stream: BinaryIO, spool: BinaryIO) -> object:
-    """The object in `stream`: bytes, int, bool, None, list, tuple and dict, and `Rows` for an array.
-
-    `spool` is a file for the array, to be kept open as long as the rows are used.
     Raises ArchiveError for anything that CIFAR-100 does not hold.
     """
-    return _Machine(stream, spool).run()
+    program = _checked_program(file)
+    try:
+        return _Unpickler(program, pixels=file).load()
+    except (pickle.UnpicklingError, EOFError, LookupError, TypeError, ValueError, AttributeError) as error:
+        raise ArchiveError(f"its pickle is malformed: {str(error)[:200]}") from None
 
 
-class _Machine:
-    """The part of the pickle machine that CIFAR-100 needs."""
-
-    def __init__(self, stream: BinaryIO, spool: BinaryIO) -> None:
-        self._stream = stream
-        self._spool = spool
-        self._stack: list[object] = []
-        self._memo: dict[int, object] = {}
-        self._budget = MAX_BYTES_BESIDE_PIXELS
-
-    def run(self) -> object:
-        while (opcode := self._read(1)) != b".":
-            action = _ACTIONS.get(opcode)
-            if action is None:
-                raise ArchiveError(f"its pickle has opcode {opcode!r}, which CIFAR-100 does not need")
-            try:
-                action(self)
-            except (IndexError, KeyError, ValueError, TypeError) as error:
-                raise ArchiveError(f"its pickle is malformed at opcode {opcode!r}: {error!r}") from None
-        if len(self._stack) != 1:
-            raise ArchiveError(f"its pickle ends with {len(self._stack)} objects instead of one")
-        return self._stack[0]
-
-    def _read(self, size: int) -> bytes:
-        self._budget -= size
-        if self._budget < 0:
-            raise ArchiveError(f"its pickle has over {MAX_BYTES_BESIDE_PIXELS >> 20} MiB beside the pixels")
-        data = self._stream.read(size)
-        if len(data) != size:
+def _checked_program(file: BinaryIO) -> bytes:
+    """The pickle with every long string left in the file: its place there stands instead, as a persistent id."""
+    program, left = bytearray(), dict(_LIMITS)
+    while (opcode := file.read(1)) != b".":
+        if not opcode:
             raise ArchiveError("its pickle is truncated")
-        return data
+        if opcode not in _OPCODES:
+            raise ArchiveError(f"its pickle has opcode {opcode!r}, which CIFAR-100 does not need")
+        kind, size = _OPCODES[opcode]
+        left[kind] -= 1
+        if left[kind] < 0:
+            raise ArchiveError(f"its pickle has over {_LIMITS[kind]:,} {kind} opcodes; CIFAR-100 has fewer")
+        operand = file.read(size)
+        number = int.from_bytes(operand, "little")
+        if opcode == b"\x80" and number != 2:
+            raise ArchiveError(f"its pickle has protocol {number}; CIFAR-100 has Python 2's, protocol 2")
+        if opcode == b"r" and number > MAX_OPCODES:  # the unpickler makes room for every object up to this number
+            raise ArchiveError(f"its pickle numbers an object {number:,}; CIFAR-100 has fewer")
+        if opcode == b"T" and number > _LONGEST_NAME:
+            opcode, operand = b"", b"J%bJ%b\x86Q" % (struct.pack("<I", file.tell()), operand)
+            file.seek(number, io.SEEK_CUR)
+        elif opcode in {b"T", b"U"}:
+            operand += file.read(number)
+        elif opcode == b"c":
+            operand = file.readline(_LONGEST_NAME) + file.readline(_LONGEST_NAME)
+        program += opcode + operand
+    return bytes(program) + b"."
 
-    def _line(self) -> bytes:
-        line = self._stream.readline(_LONGEST_NAME)
-        self._budget -= len(line)
-        return line.rstrip(b"\n")
 
-    def _push_uint(self, size: int) -> None:
-        self._stack.append(int.from_bytes(self._read(size), "little"))
+class Dtype:
+    """Stands for `numpy.dtype`, of which there is uint8 only; its state repeats the byte order of a single byte."""
 
-    def _int(self) -> None:
-        self._stack.append(struct.unpack("<i", self._read(4))[0])
+    def __init__(self, *arguments: object) -> None:
+        if arguments != (b"u1", 0, 1):
+            raise pickle.UnpicklingError("only a plain uint8 array is taken")
 
-    def _short_string(self) -> None:
-        self._stack.append(self._read(self._read(1)[0]))
+    def __setstate__(self, _state: object) -> None:
+        pass
 
-    def _string(self) -> None:
-        size = int.from_bytes(self._read(4), "little")
-        self._stack.append(self._read(size) if size <= _LONGEST_NAME else self._spooled(size))
 
-    def _spooled(self, size: int) -> _Bytes:
-        start = self._spool.seek(0, io.SEEK_END)
-        left = size
-        while left:
-            chunk = self._stream.read(min(left, _CHUNK))
-            if not chunk:
-                raise ArchiveError("its pickle is truncated")
-            self._spool.write(chunk)
-            left -= len(chunk)
-        return _Bytes(start, size)
+class Array:
+    """Stands for `numpy.ndarray`: `pixels` is a two-dimensional uint8 array that lies in the pickle's file."""
 
-    def _pop_to_mark(self) -> list[object]:
-        start = len(self._stack) - 1
-        while self._stack[start] is not _MARK:
-            start -= 1
-            if start < 0:
-                raise IndexError("no mark")
-        items = self._stack[start + 1 :]
-        del self._stack[start:]
-        return items
+    def __init__(self, *arguments: object) -> None:
+        if arguments != (Array, (0,), b"b"):
+            raise pickle.UnpicklingError("only a plain uint8 array is taken")
+        self.pixels: NDArray[np.uint8] = np.empty((0, 0), np.uint8)
 
-    def _tuple(self, size: int) -> None:
-        if size > len(self._stack):
-            raise IndexError("too few objects for a tuple")
-        items = tuple(self._stack[-size:])
-        self._stack[-size:] = [items]
-
-    def _marked_tuple(self) -> None:
-        self._stack.append(tuple(self._pop_to_mark()))
-
-    def _appends(self) -> None:
-        items = self._pop_to_mark()
-        cast(list[object], _of_type(self._stack[-1], list)).extend(items)
-
-    def _append(self) -> None:
-        item = self._stack.pop()
-        cast(list[object], _of_type(self._stack[-1], list)).append(item)
-
-    def _set_items(self) -> None:
-        items = self._pop_to_mark()
-        target = cast(dict[object, object], _of_type(self._stack[-1], dict))
-        target.update(zip(items[::2], items[1::2], strict=True))
-
-    def _set_item(self) -> None:
-        value, key = self._stack.pop(), self._stack.pop()
-        cast(dict[object, object], _of_type(self._stack[-1], dict))[key] = value
-
-    def _put(self, size: int) -> None:
-        self._memo[int.from_bytes(self._read(size), "little")] = self._stack[-1]
-
-    def _get(self, size: int) -> None:
-        self._stack.append(self._memo[int.from_bytes(self._read(size), "little")])
-
-    def _protocol(self) -> None:
-        if (version := self._read(1)[0]) != 2:
-            raise ArchiveError(f"its pickle has protocol {version}; CIFAR-100 has Python 2's, protocol 2")
-
-    def _global(self) -> None:
-        self._stack.append(_Name(self._line() + b" " + self._line()))
-
-    def _reduce(self) -> None:
-        arguments, function = self._stack.pop(), self._stack.pop()
-        if function == _DTYPE and arguments == (b"u1", 0, 1):
-            self._stack.append(_UINT8)
-        elif function == _RECONSTRUCT and arguments == (_NDARRAY, (0,), b"b"):
-            self._stack.append(_EMPTY_ARRAY)
-        else:
-            name = function.text.decode("latin-1") if isinstance(function, _Name) else repr(function)
-            raise ArchiveError(f"its pickle wants to call {name!r}; only a plain uint8 array is taken")
-
-    def _build(self) -> None:
-        state, target = self._stack.pop(), self._stack.pop()
-        if target is _UINT8:  # its state repeats the byte order of a single byte
-            self._stack.append(_UINT8)
-            return
+    def __setstate__(self, state: object) -> None:
         match state:
-            case (1, (int(count), int(width)), dtype, False, _Bytes(start, size)) if (
-                target is _EMPTY_ARRAY and dtype is _UINT8 and count > 0 and width > 0 and count * width == size
-            ):
-                self._stack.append(Rows(self._spool, start, count, width))
+            case (1, (int(count), int(width)), Dtype(), False, np.memmap() as data) if count * width == len(data):
+                self.pixels = data.reshape(count, width)
             case _:
-                raise ArchiveError("its pickle holds something else than a whole two-dimensional uint8 array")
+                raise pickle.UnpicklingError("it holds something else than a whole two-dimensional uint8 array")
 
 
-def _of_type(value: object, kind: type) -> object:
-    if type(value) is not kind:
-        raise TypeError(f"{kind.__name__} expected")
-    return value
+class _Unpickler(pickle.Unpickler):
+    _NAMES: ClassVar[dict[tuple[str, str], type]] = {
+        ("numpy.core.multiarray", "_reconstruct"): Array,
+        ("numpy", "ndarray"): Array,
+        ("numpy", "dtype"): Dtype,
+    }
 
+    def __init__(self, program: bytes, *, pixels: BinaryIO) -> None:
+        super().__init__(io.BytesIO(program), fix_imports=False, encoding="bytes")
+        self._pixels = pixels
 
-_ACTIONS: dict[bytes, Callable[[_Machine], None]] = {
-    b"K": lambda m: m._push_uint(1),
-    b"U": _Machine._short_string,
-    b"q": lambda m: m._put(1),
-    b"r": lambda m: m._put(4),
-    b"M": lambda m: m._push_uint(2),
-    b"J": _Machine._int,
-    b"T": _Machine._string,
-    b"h": lambda m: m._get(1),
-    b"j": lambda m: m._get(4),
-    b"(": lambda m: m._stack.append(_MARK),
-    b"]": lambda m: m._stack.append([]),
-    b"}": lambda m: m._stack.append({}),
-    b")": lambda m: m._stack.append(()),
-    b"N": lambda m: m._stack.append(None),
-    b"\x88": lambda m: m._stack.append(True),
-    b"\x89": lambda m: m._stack.append(False),
-    b"\x85": lambda m: m._tuple(1),
-    b"\x86": lambda m: m._tuple(2),
-    b"\x87": lambda m: m._tuple(3),
-    b"t": _Machine._marked_tuple,
-    b"e": _Machine._appends,
-    b"a": _Machine._append,
-    b"u": _Machine._set_items,
-    b"s": _Machine._set_item,
-    b"c": _Machine._global,
-    b"R": _Machine._reduce,
-    b"b": _Machine._build,
-    b"\x80": _Machine._protocol,
-}
+    def find_class(self, module: str, name: str) -> type:
+        if (module, name) not in self._NAMES:
+            raise pickle.UnpicklingError(f"it wants to call {f'{module} {name}'!r}; only a plain uint8 array is taken")
+        return self._NAMES[module, name]
+
+    def persistent_load(self, place: tuple[int, int]) -> NDArray[np.uint8]:
+        start, size = place
+        return np.memmap(self._pixels, np.uint8, "r", offset=start, shape=(size,))
 
 
 def dumps(value: object) -> bytes:

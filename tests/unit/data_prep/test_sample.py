@@ -10,8 +10,7 @@ from data_prep.sample import CLASS_NAMES, draw_archive, draw_image, drawn_archiv
 
 def test_the_drawn_archive_is_in_the_format_of_cifar_100(tmp_path: Path) -> None:
     path = draw_archive(tmp_path / "a", classes=("bicycle", "tank"), train_per_class=4, test_per_class=2)
-    with (tmp_path / "spool").open("w+b") as spool:
-        archive = read_archive(path, spool)
+    archive = read_archive(path)
     assert archive.is_drawn
     assert archive.class_names == CLASS_NAMES
     assert (CLASS_NAMES.index("bicycle"), CLASS_NAMES.index("motorcycle")) == (8, 48)
