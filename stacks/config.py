@@ -226,7 +226,9 @@ class EnvironmentConfig(_Section):
     function_concurrency: Annotated[int, Field(ge=1)] | None = None
     bulk: BulkConfig = BulkConfig()
     alert_email: Annotated[str, StringConstraints(pattern=r"^[^@\s]+@[^@\s]+\.[^@\s]+$")] | None = None
-    github_repository: Annotated[str, StringConstraints(pattern=r"^[\w.-]+/[\w.-]+$")] | None = None
+    # As GitHub's OIDC subject names it: with ids for what was created, renamed or transferred since 2026-07-15
+    # https://github.blog/changelog/2026-04-23-immutable-subject-claims-for-github-actions-oidc-tokens
+    github_repository: str | None = None
     log_retention_days: LogRetentionDays = 30
     customer_managed_key: bool = False
     access_logging: bool = False
@@ -248,6 +250,17 @@ class EnvironmentConfig(_Section):
                 f"reserves {value * count} ({count} functions x {value}), but Lambda keeps 100 of an account's 1000 "
                 f"unreserved: set at most {MAX_RESERVED_CONCURRENCY // count}, less if other environments reserve in "
                 "the same account, or leave it out"
+            )
+        return value
+
+    @field_validator("github_repository")
+    @classmethod
+    def _names_a_repository(cls, value: str | None) -> str | None:
+        name = "[A-Za-z0-9._-]+"
+        if value is not None and not re.fullmatch(rf"{name}/{name}|{name}@[0-9]+/{name}@[0-9]+", value):
+            raise ValueError(
+                "must be OWNER/NAME, or OWNER@ID/NAME@ID for a repository that was created, renamed or transferred "
+                "since 2026-07-15: CONTRIBUTING.md shows how to find the ids"
             )
         return value
 

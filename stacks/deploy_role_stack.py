@@ -42,7 +42,8 @@ class DeployRoleStack(Stack):
         role = iam.Role(
             self,
             "DeployRole",
-            role_name=f"{config.stage_name}-deploy",  # .github/workflows/deploy-environment.yml knows it by this name
+            # .github/workflows/deploy-environment.yml knows it by this name; IAM's names are the same in all regions
+            role_name=f"{config.stage_name}-deploy-{self.region}",
             description=f"Deploys {config.name} from {repository}",
             max_session_duration=Duration.hours(3),  # a training job may take one, an endpoint half of one
             assumed_by=iam.WebIdentityPrincipal(
@@ -51,6 +52,7 @@ class DeployRoleStack(Stack):
                     "StringEquals": {
                         f"{ISSUER}:aud": "sts.amazonaws.com",
                         # GitHub lets a job say this only once the environment's approvals are given
+                        # https://docs.github.com/en/actions/reference/security/oidc
                         f"{ISSUER}:sub": f"repo:{repository}:environment:{config.name}",
                     }
                 },

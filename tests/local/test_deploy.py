@@ -13,7 +13,7 @@ import boto3
 import pytest
 
 from local import deployment
-from local.cloud import ACCOUNT, LocalCloud
+from local.cloud import ACCOUNT, REGION, LocalCloud
 from stacks.config import PROJECT_ROOT
 from tests.local.conftest import use
 
@@ -133,7 +133,7 @@ def test_the_role_of_the_github_workflow_suffices(
         timeout=120,
     )
     # It trusts GitHub alone, whose tokens nobody has here, so it is assumed while nothing is enforced
-    role = f"arn:aws:iam::{ACCOUNT}:role/scones-dev-deploy"
+    role = f"arn:aws:iam::{ACCOUNT}:role/scones-dev-deploy-{REGION}"
     session = boto3.client("sts").assume_role(RoleArn=role, RoleSessionName="github")["Credentials"]
     credentials = {
         "AWS_ACCESS_KEY_ID": session["AccessKeyId"],

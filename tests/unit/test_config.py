@@ -44,6 +44,11 @@ def test_names_carry_the_environment() -> None:
     assert config.artifact_parameter == "/scones/alice-dev/model/artifact-uri"
 
 
+@pytest.mark.parametrize("name", ["owner/name", "Some-Owner/name_1.x", "owner@1234/name@5678"])
+def test_a_repository_has_ids_or_not(name: str) -> None:
+    assert parse_environment("dev", {"github_repository": name}).github_repository == name
+
+
 def test_a_config_cannot_be_changed() -> None:
     with pytest.raises(ValueError, match="frozen"):
         parse_environment("dev", {}).confidence_threshold = 0.5
@@ -126,6 +131,10 @@ def test_a_config_cannot_be_changed() -> None:
         ),
         ({"endpoint": "large"}, "endpoint = 'large'"),
         ({"alert_email": "nobody"}, "alert_email = 'nobody': should match pattern"),
+        *(
+            ({"github_repository": name}, f"github_repository = {name!r}: must be OWNER/NAME, or OWNER@ID/NAME@ID for")
+            for name in ("name", "owner/", "owner@1/name", "owner/name@2", "owner@x/name@2", "a/b/c", "a b/c", "a/b\n")
+        ),
         ({"log_retention_days": 10}, "log_retention_days = 10: should be 1, 3, 5, 7, 14"),
         ({"removal_policy": "snapshot"}, "removal_policy = 'snapshot': should be 'retain' or 'destroy'"),
         ({"schedule": {"expression": "daily"}}, "schedule.expression = 'daily': should match pattern"),
