@@ -78,7 +78,7 @@ def use(cloud: LocalCloud, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(autouse=True)
-def _local_aws(monkeypatch: pytest.MonkeyPatch, cloud: LocalCloud, _no_real_aws: None) -> None:
+def _local_aws(monkeypatch: pytest.MonkeyPatch, cloud: LocalCloud) -> None:
     use(cloud, monkeypatch)
 
 

@@ -32,7 +32,7 @@ def empty_cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCloud
 
 
 @pytest.fixture(autouse=True)
-def _local_aws(monkeypatch: pytest.MonkeyPatch, empty_cloud: LocalCloud, _no_real_aws: None) -> None:
+def _local_aws(monkeypatch: pytest.MonkeyPatch, empty_cloud: LocalCloud) -> None:
     """Takes the place of conftest's, whose cloud the other tests need undestroyed."""
     use(empty_cloud, monkeypatch)
 
