@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from data_prep import aws
+from data_prep.aws_errors import one_line_errors
 from data_prep.baseline import store_baseline
 from data_prep.build import MAX_REJECTED_SHARE, build_dataset
 from data_prep.dataset import MANIFEST, Manifest, default_folder
@@ -300,7 +301,7 @@ def _is_built(folder: Path, archive: Path, config: EnvironmentConfig) -> bool:
 def main(arguments: list[str] | None = None) -> None:
     """Run a command; exit code 0 done, 1 could not (one line on stderr says why), 2 wrong usage."""
     try:
-        with aws.one_line_errors():
+        with one_line_errors():
             app(args=arguments, prog_name="python -m data_prep")
     except (DataPrepError, ConfigError, OSError) as error:
         note(f"Error: {error}")

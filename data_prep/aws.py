@@ -1,30 +1,27 @@
-"""The one seam to AWS: cached clients, what a deployed environment calls its resources, and errors as one line."""
+"""The one seam to AWS: cached clients of the current target, and what a deployed environment calls its resources."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import boto3
 from botocore.config import Config
-from botocore.exceptions import (
-    BotoCoreError,
-    ClientError,
-    EndpointConnectionError,
-    NoCredentialsError,
-    NoRegionError,
-)
+from botocore.exceptions import ClientError
 
 from data_prep.errors import DataPrepError
+from data_prep.target import current_target, region
 from stacks.config import EnvironmentConfig
 
 if TYPE_CHECKING:
     from mypy_boto3_cloudformation import CloudFormationClient
+    from mypy_boto3_lambda import LambdaClient
     from mypy_boto3_logs import CloudWatchLogsClient
     from mypy_boto3_s3 import S3Client
     from mypy_boto3_sagemaker import SageMakerClient
+    from mypy_boto3_sagemaker_runtime import SageMakerRuntimeClient
+    from mypy_boto3_sns import SNSClient
     from mypy_boto3_ssm import SSMClient
+    from mypy_boto3_stepfunctions import SFNClient
     from mypy_boto3_sts import STSClient
 
 # As many requests under way at once as one process can usefully keep: images are small, so each is mostly waiting
@@ -36,39 +33,90 @@ _BOUNDED = Config(
     retries={"mode": "standard", "total_max_attempts": 5},
     max_pool_connections=MAX_CONNECTIONS,
 )
-
-_REFUSED = ("AccessDenied", "AccessDeniedException", "UnauthorizedOperation")
-_EXPIRED = ("ExpiredToken", "ExpiredTokenException", "RequestExpired", "InvalidClientTokenId", "UnrecognizedClient")
-
-
-@cache
-def s3() -> "S3Client":
-    return boto3.client("s3", config=_BOUNDED)
-
-
-@cache
-def sagemaker() -> "SageMakerClient":
-    return boto3.client("sagemaker", config=_BOUNDED)
-
-
-@cache
-def logs() -> "CloudWatchLogsClient":
-    return boto3.client("logs", config=_BOUNDED)
-
-
-@cache
-def ssm() -> "SSMClient":
-    return boto3.client("ssm", config=_BOUNDED)
+# A client that is told to slow down sends more slowly, instead of giving requests up
+_ADAPTIVE = _BOUNDED.merge(Config(retries={"mode": "adaptive", "total_max_attempts": 8}))
 
 
 @cache
 def cloudformation() -> "CloudFormationClient":
-    return boto3.client("cloudformation", config=_BOUNDED)
+    return boto3.client("cloudformation", region_name=region(), config=_BOUNDED)
+
+
+@cache
+def lambda_() -> "LambdaClient":
+    return boto3.client("lambda", region_name=region(), config=_BOUNDED)
+
+
+@cache
+def logs() -> "CloudWatchLogsClient":
+    return boto3.client("logs", region_name=region(), config=_BOUNDED)
+
+
+@cache
+def s3() -> "S3Client":
+    return boto3.client("s3", region_name=region(), config=_BOUNDED)
+
+
+@cache
+def sagemaker() -> "SageMakerClient":
+    return boto3.client("sagemaker", region_name=region(), config=_BOUNDED)
+
+
+@cache
+def sagemaker_runtime() -> "SageMakerRuntimeClient":
+    return boto3.client("sagemaker-runtime", region_name=region(), config=_BOUNDED)
+
+
+@cache
+def service_quotas() -> Any:
+    return boto3.client("service-quotas", region_name=region(), config=_BOUNDED)
+
+
+@cache
+def sns() -> "SNSClient":
+    return boto3.client("sns", region_name=region(), config=_BOUNDED)
+
+
+@cache
+def ssm() -> "SSMClient":
+    return boto3.client("ssm", region_name=region(), config=_BOUNDED)
+
+
+@cache
+def stepfunctions() -> "SFNClient":
+    return boto3.client("stepfunctions", region_name=region(), config=_ADAPTIVE)
 
 
 @cache
 def sts() -> "STSClient":
-    return boto3.client("sts", config=_BOUNDED)
+    return boto3.client("sts", region_name=region(), config=_BOUNDED)
+
+
+class StackOutputs(dict[str, str]):
+    """A stack's outputs by name; a missing one raises DataPrepError."""
+
+    def __init__(self, config: EnvironmentConfig, stack: Any) -> None:
+        super().__init__({output["OutputKey"]: output["OutputValue"] for output in stack.get("Outputs", [])})
+        self._stack = f"stack {stack['StackName']} is {stack['StackStatus']}"
+        self._fix = f"deploy it again with `make deploy ENV={config.name}`"
+
+    def __missing__(self, name: str) -> str:
+        raise DataPrepError(f"{self._stack} and has no output {name}: {self._fix}")
+
+
+def outputs_of_stack(config: EnvironmentConfig, stack: str) -> StackOutputs:
+    """The outputs of one of the environment's stacks, such as `Data`; raises DataPrepError if it is not deployed."""
+    name = f"{config.stage_name}-{stack}"
+    try:
+        described = cloudformation().describe_stacks(StackName=name)["Stacks"][0]
+    except ClientError as error:
+        if error.response["Error"]["Code"] != "ValidationError":  # how CloudFormation says that there is none
+            raise
+        raise DataPrepError(
+            f"stack {name} is not deployed in {current_target()}: deploy it with `make deploy ENV={config.name}`, "
+            "or set AWS_PROFILE and AWS_REGION to where it is"
+        ) from None
+    return StackOutputs(config, described)
 
 
 @dataclass(frozen=True)
@@ -82,47 +130,6 @@ class DataStack:
 
 
 def data_stack(config: EnvironmentConfig) -> DataStack:
-    """Find the environment's bucket and role by its stack's outputs; raises DataPrepError if it is not deployed."""
-    client = cloudformation()
-    name = f"{config.stage_name}-Data"
-    region = client.meta.region_name
-    try:
-        stack = client.describe_stacks(StackName=name)["Stacks"][0]
-    except ClientError as error:
-        if error.response["Error"]["Code"] != "ValidationError":  # how CloudFormation says that there is none
-            raise
-        raise DataPrepError(
-            f"stack {name} is not deployed in {region}: deploy it first with `cdk deploy {config.name}/Data`, "
-            "or set AWS_REGION and AWS_PROFILE to where it is"
-        ) from None
-    outputs = {output["OutputKey"]: output["OutputValue"] for output in stack.get("Outputs", [])}
-    try:
-        return DataStack(outputs["BucketName"], outputs["SageMakerRoleArn"], region, outputs.get("KeyArn", ""))
-    except KeyError as missing:
-        raise DataPrepError(
-            f"stack {name} is {stack['StackStatus']} and has no output {missing}: "
-            f"deploy it again with `cdk deploy {config.name}/Data`"
-        ) from None
-
-
-@contextmanager
-def one_line_errors() -> Iterator[None]:
-    """Raise what AWS or the way to it refuses as DataPrepError: what was asked, why not, what to do."""
-    try:
-        yield
-    except NoCredentialsError:
-        raise DataPrepError("no AWS credentials: set AWS_PROFILE, or sign in with `aws sso login`") from None
-    except NoRegionError:
-        raise DataPrepError("no AWS region: set AWS_REGION, or a region in the AWS profile") from None
-    except EndpointConnectionError as error:
-        raise DataPrepError(f"{error}: check the network and AWS_REGION") from None
-    except ClientError as error:
-        code, message = error.response["Error"]["Code"], error.response["Error"]["Message"]
-        advice = ""
-        if code in _EXPIRED:
-            advice = ": sign in again, for example with `aws sso login`"
-        elif code in _REFUSED:
-            advice = f": the caller needs the right to {error.operation_name}"
-        raise DataPrepError(f"AWS refused {error.operation_name} ({code}): {message}{advice}") from None
-    except BotoCoreError as error:
-        raise DataPrepError(f"cannot reach AWS: {error}") from None
+    """Find the environment's bucket and role; raises DataPrepError if it is not deployed."""
+    outputs = outputs_of_stack(config, "Data")
+    return DataStack(outputs["BucketName"], outputs["SageMakerRoleArn"], region(), outputs.get("KeyArn", ""))

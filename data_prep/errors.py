@@ -5,6 +5,10 @@ class DataPrepError(Exception):
     """When a command cannot do what was asked."""
 
 
+class TargetError(DataPrepError):
+    """When the shell's settings name more than one region or profile."""
+
+
 class ArchiveError(DataPrepError):
     """When a file is not a CIFAR-100 archive that can be read safely."""
 

@@ -18,6 +18,7 @@ from data_prep import aws
 from data_prep.dataset import MANIFEST, Manifest
 from data_prep.errors import DataSetError, TrainingError
 from data_prep.progress import Progress, silent
+from data_prep.target import current_target
 from data_prep.upload import compare
 from data_prep.validate import validate_dataset
 from lambda_src.release import is_missing
@@ -200,8 +201,7 @@ def _describe(job_name: str) -> "DescribeTrainingJobResponseTypeDef":
         if not is_missing(error):
             raise
         raise TrainingError(
-            f"there is no training job {job_name} in {aws.sagemaker().meta.region_name}; "
-            "`aws sagemaker list-training-jobs` shows them"
+            f"there is no training job {job_name} in {current_target()}; `aws sagemaker list-training-jobs` shows them"
         ) from None
 
 

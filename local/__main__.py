@@ -17,7 +17,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from data_prep.aws import one_line_errors
+from data_prep.aws_errors import one_line_errors
 from data_prep.errors import DataPrepError
 from local import deployment
 from local import drift as drift_story

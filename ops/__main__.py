@@ -5,7 +5,7 @@ import sys
 
 import typer
 
-from data_prep.aws import one_line_errors
+from data_prep.aws_errors import one_line_errors
 from data_prep.errors import DataPrepError
 from ops.bulk import bulk
 from ops.captures import captures

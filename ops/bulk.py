@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
-import boto3
 import typer
 
 from ops import aws, counts, templates
@@ -87,14 +86,14 @@ def bulk(
     if dry_run:
         return
     arn = aws.output(config, *_STATE_MACHINES[name])
-    started = boto3.client("stepfunctions").start_execution(stateMachineArn=arn, input=json.dumps(execution_input))
+    started = aws.stepfunctions().start_execution(stateMachineArn=arn, input=json.dumps(execution_input))
     typer.echo(started["executionArn"])
 
 
 def _count(bucket: str, prefix: str) -> int:
     """Objects below the prefix that are no folders; says how far it is where somebody watches."""
     total = 0
-    for page in boto3.client("s3").get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
+    for page in aws.s3().get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
         total += sum(not entry["Key"].endswith("/") for entry in page.get("Contents", []))
         if sys.stderr.isatty() and total >= 100_000:
             typer.echo(f"\r{total:,} images so far", err=True, nl=False)

@@ -59,7 +59,9 @@ def _train(config: EnvironmentConfig, archive: Path | None) -> None:
         return
     _step(f"data_prep run, {'because ' + artifact.flaw if artifact else 'there is no model yet'}")
     arguments = ["run", "--env", config.name, *(["--archive", str(archive)] if archive else [])]
-    status = subprocess.run([sys.executable, "-m", "data_prep", *arguments], cwd=PROJECT_ROOT, check=False).returncode
+    status = subprocess.run(
+        [sys.executable, "-m", "data_prep", *arguments], cwd=PROJECT_ROOT, env=current_target().environment, check=False
+    ).returncode
     if status:
         raise OpsError(f"`python -m data_prep {' '.join(arguments)}` ended with status {status}")
 
@@ -68,7 +70,15 @@ def _cdk_deploy(config: EnvironmentConfig, pattern: str) -> None:
     scaling = []
     if config.endpoint.max_instance_count:
         scaling = [f"--parameters={config.stage_name}-Model:{ENDPOINT_EXISTS}={str(_endpoint_exists(config)).lower()}"]
-    run_cdk("deploy", pattern, f"--app={ASSEMBLY}", "--require-approval=never", "--concurrency=4", *scaling)
+    run_cdk(
+        "deploy",
+        pattern,
+        f"--app={ASSEMBLY}",
+        "--require-approval=never",
+        "--concurrency=4",
+        *scaling,
+        target=current_target(),
+    )
 
 
 def _endpoint_exists(config: EnvironmentConfig) -> bool:

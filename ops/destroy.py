@@ -68,13 +68,13 @@ def destroy(
     if compute:
         if "Retraining" in deployed:
             _delete_model_packages(config)
-        run_cdk("destroy", *compute, f"--app={ASSEMBLY}", "--exclusively", "--force")
+        run_cdk("destroy", *compute, f"--app={ASSEMBLY}", "--exclusively", "--force", target=target)
         _delete_releases(config)
     if with_data and "Data" in deployed:
         buckets = _buckets(config)
         for name in buckets:
             empty_bucket(name)
-        run_cdk("destroy", f"{env}/Data", f"--app={ASSEMBLY}", "--exclusively", "--force")
+        run_cdk("destroy", f"{env}/Data", f"--app={ASSEMBLY}", "--exclusively", "--force", target=target)
         _delete_parameters(config)
         retained = [kept for kept in retained if not _removed_bucket(buckets, kept)]
     kept = [*retained, *_unknown_stacks(config), *_kept_by_design(config, bucket, with_data=with_data)]

@@ -113,7 +113,6 @@ def _cdk_diff(stack: str, before: Template, after: Template, *, version: str) ->
             "--context-lines=3",
             "--no-color",
             capture=True,
-            signed_in=False,
         )
     return result.stdout + result.stderr
 

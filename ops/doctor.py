@@ -16,7 +16,9 @@ from botocore.exceptions import BotoCoreError, ClientError
 from rich.console import Console
 from rich.markup import escape
 
-from data_prep import aws
+from data_prep import aws, target
+from data_prep.aws_errors import explain
+from data_prep.errors import TargetError
 from ops.artifact import current_artifact
 from ops.cdk import EXECUTABLE
 from ops.outputs import stack_outputs
@@ -25,8 +27,6 @@ from stacks.config import PROJECT_ROOT, EnvironmentConfig, load_environment
 # What CDK's current templates ask of `cdk bootstrap`
 MIN_BOOTSTRAP_VERSION = 6
 BOOTSTRAP_PARAMETER = "/cdk-bootstrap/hnb659fds/version"
-
-_SIGN_IN = "set AWS_PROFILE, or sign in with `aws sso login`"
 
 
 @dataclass(frozen=True)
@@ -101,28 +101,33 @@ def _version(command: list[str]) -> str:
 
 
 def account() -> Iterator[Check]:
-    """Credentials and region."""
-    session = boto3.Session()
-    region = session.region_name
-    if not region:
-        yield Check("region", "failed", "none", "set AWS_REGION, or a region in the AWS profile")
-        return
-    if region in {
-        name for partition in session.get_available_partitions() for name in _sagemaker_regions(session, partition)
-    }:
-        yield Check("region", "ok", region)
-    else:
-        yield Check("region", "failed", f"{region} has no SageMaker", "set AWS_REGION to one that has")
+    """Region, credentials and endpoint."""
     try:
-        identity = boto3.client("sts").get_caller_identity()
+        name = target.region()
+    except TargetError as error:
+        yield Check("region", "failed", str(error))
+        return
+    except BotoCoreError as error:
+        yield _failed("region", error)
+        return
+    session = boto3.Session()
+    partitions = session.get_available_partitions()
+    if any(name in session.get_available_regions("sagemaker", partition) for partition in partitions):
+        yield Check("region", "ok", name)
+    else:
+        yield Check("region", "failed", f"{name} has no SageMaker", "set AWS_REGION to one that has")
+    try:
+        identity = aws.sts().get_caller_identity()
     except (BotoCoreError, ClientError) as error:
-        yield Check("credentials", "failed", str(error), _SIGN_IN)
+        yield _failed("credentials", error)
     else:
         yield Check("credentials", "ok", f"{identity['Arn']} in account {identity['Account']}")
+        yield Check("endpoint", "ok", target.current_target().endpoint)
 
 
-def _sagemaker_regions(session: boto3.Session, partition: str) -> list[str]:
-    return session.get_available_regions("sagemaker", partition_name=partition)
+def _failed(name: str, error: BotoCoreError | ClientError) -> Check:
+    found = explain(error)
+    return Check(name, "failed", found.problem, found.fix)
 
 
 def bootstrap(_config: EnvironmentConfig) -> Iterator[Check]:
@@ -142,7 +147,7 @@ def bootstrap(_config: EnvironmentConfig) -> Iterator[Check]:
 def quotas(config: EnvironmentConfig) -> Iterator[Check]:
     """Whether SageMaker lets the account have the configured instances. New accounts start with 0 of many."""
     needs = needed_instances(config)
-    pages = boto3.client("service-quotas").get_paginator("list_service_quotas").paginate(ServiceCode="sagemaker")
+    pages = aws.service_quotas().get_paginator("list_service_quotas").paginate(ServiceCode="sagemaker")
     values: dict[str, float] = {quota["QuotaName"]: quota["Value"] for page in pages for quota in page["Quotas"]}
     trained = current_artifact(config) is not None
     for name, (needed, needed_to_update) in needs.items():
@@ -193,7 +198,7 @@ def subscription(config: EnvironmentConfig) -> Iterator[Check]:
     if topic is None:
         yield Check(name, "warning", f"{config.name}/Data is not deployed yet", f"make deploy ENV={config.name}")
         return
-    pages = boto3.client("sns").get_paginator("list_subscriptions_by_topic").paginate(TopicArn=topic)
+    pages = aws.sns().get_paginator("list_subscriptions_by_topic").paginate(TopicArn=topic)
     arns = {entry["Endpoint"]: entry["SubscriptionArn"] for page in pages for entry in page["Subscriptions"]}
     confirmed = [endpoint for endpoint, arn in arns.items() if arn.startswith("arn:")]
     if config.alert_email and config.alert_email not in confirmed:

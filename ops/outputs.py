@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from data_prep import aws
+from data_prep.target import current_target
 from ops.errors import OpsError
 from stacks.config import EnvironmentConfig, load_environment
 
@@ -45,9 +46,14 @@ def outputs(
 ) -> None:
     """Show what the stacks of an environment tell: bucket, endpoint, state machine."""
     config = load_environment(env)
+    target = current_target()
     found = stack_outputs(config)
     if not found:
-        raise OpsError(f"environment {env!r} is not deployed: deploy it with `make deploy ENV={env}`")
+        raise OpsError(
+            f"environment {env!r} is not deployed in {target}: deploy it with `make deploy ENV={env}`, or set "
+            "AWS_PROFILE and AWS_REGION to where it is"
+        )
+    typer.echo(f"Environment {env} in {target}", err=True)
     if as_json:
         typer.echo(json.dumps(found, indent=2))
     else:

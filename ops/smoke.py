@@ -6,12 +6,12 @@ import uuid
 from dataclasses import dataclass
 from typing import Annotated
 
-import boto3
 import typer
 from botocore.exceptions import ClientError
 from rich.console import Console
 
 from data_prep import aws
+from data_prep.target import current_target
 from lambda_src.errors import InvalidPredictionError
 from lambda_src.probabilities import parse_probabilities
 from ops.errors import OpsError
@@ -45,7 +45,10 @@ def smoke_test(config: EnvironmentConfig, *, images: int = IMAGES) -> list[Answe
     outputs = stack_outputs(config)
     for stack in ("Data", "Model", "Workflow"):
         if stack not in outputs:
-            raise OpsError(f"{config.name}/{stack} is not deployed: deploy it with `make deploy ENV={config.name}`")
+            raise OpsError(
+                f"{config.name}/{stack} is not deployed in {current_target()}: deploy it with "
+                f"`make deploy ENV={config.name}`"
+            )
     bucket = outputs["Data"]["BucketName"]
     _check_in_service(config)
     answers = [_ask(config, bucket, key, true_class) for key, true_class in _test_images(config, bucket, images)]
@@ -98,7 +101,7 @@ def _ask(config: EnvironmentConfig, bucket: str, key: str, true_class: str) -> A
     data = aws.s3().get_object(Bucket=bucket, Key=key)["Body"].read()
     started = time.perf_counter()
     try:
-        response = boto3.client("sagemaker-runtime").invoke_endpoint(
+        response = aws.sagemaker_runtime().invoke_endpoint(
             EndpointName=config.endpoint_name, ContentType=CONTENT_TYPE, Accept="application/json", Body=data
         )
         probabilities = parse_probabilities(response["Body"].read(), config.classes)
@@ -111,7 +114,7 @@ def _ask(config: EnvironmentConfig, bucket: str, key: str, true_class: str) -> A
 
 def _classify(state_machine_arn: str, bucket: str, key: str) -> None:
     """One execution, followed to its end; raises OpsError unless it succeeds."""
-    stepfunctions = boto3.client("stepfunctions")
+    stepfunctions = aws.stepfunctions()
     execution = stepfunctions.start_execution(
         stateMachineArn=state_machine_arn,
         name=f"smoke-{uuid.uuid4()}",

@@ -44,9 +44,7 @@ def synthesize(source: Path = PROJECT_ROOT) -> Assembly:
     with tempfile.TemporaryDirectory() as output:
         # Not cdk.json's own app: a commit's files have no .venv beside them
         application = shlex.join([sys.executable, "app.py"])
-        run_cdk(
-            "synth", "--quiet", "--app", application, "--output", output, capture=True, signed_in=False, folder=source
-        )
+        run_cdk("synth", "--quiet", "--app", application, "--output", output, capture=True, folder=source)
         return read_assembly(Path(output))
 
 

@@ -11,6 +11,7 @@ from rich.console import Console
 
 import data_prep.training
 from data_prep import aws
+from data_prep.aws_errors import one_line_errors
 from data_prep.errors import DataPrepError, DataSetError, TrainingError
 from data_prep.job_view import accuracy_bars, job_table
 from data_prep.training import JobState, TrainedModel, image_uri, job_state, publish_model, start_training, wait_for_job
@@ -176,7 +177,7 @@ def test_a_refused_job_says_why_and_what_to_do(
         raise ApiError(*error)
 
     monkeypatch.setattr(plane, "create_training_job", refuse)
-    with pytest.raises(DataPrepError, match=expected), aws.one_line_errors():
+    with pytest.raises(DataPrepError, match=expected), one_line_errors():
         start_training(config, uploaded)
 
 
@@ -287,7 +288,9 @@ def test_only_jobs_of_this_environment_are_followed(cloud: str, config: Environm
 
 def test_a_job_that_does_not_exist_is_named(sagemaker: Stubber, config: EnvironmentConfig) -> None:
     sagemaker.add_client_error("describe_training_job", "ValidationException", "Requested resource not found.")
-    with pytest.raises(TrainingError, match=f"there is no training job {JOB} in us-east-1"):
+    with pytest.raises(
+        TrainingError, match=f"there is no training job {JOB} in AWS .account 123456789012, region us-east-1"
+    ):
         wait_for_job(config, JOB, lambda _: None)
 
 

@@ -2,10 +2,8 @@
 
 import json
 from collections.abc import Iterator
-from types import SimpleNamespace
 from typing import Any
 
-import boto3
 import pytest
 from botocore.exceptions import ClientError
 from moto import mock_aws
@@ -75,10 +73,10 @@ def test_without_credentials_nothing_else_is_asked(monkeypatch: pytest.MonkeyPat
         def get_caller_identity(self) -> None:
             raise ClientError({"Error": {"Code": "ExpiredToken", "Message": "expired"}}, "GetCallerIdentity")
 
-    monkeypatch.setattr(doctor, "boto3", SimpleNamespace(client=lambda _: Refusing(), Session=boto3.Session))
+    monkeypatch.setattr(aws, "sts", Refusing)
     checks = doctor.examine(CONFIG)
     assert checks[-1].name == "credentials"
-    assert "expired" in checks[-1].found
+    assert "have expired" in checks[-1].found
     assert "aws sso login" in checks[-1].mend
 
 
@@ -87,6 +85,13 @@ def test_without_a_region_it_says_how_to_set_one(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("AWS_CONFIG_FILE", "/dev/null")
     check = only(doctor.account())
     assert (check.status, check.mend) == ("failed", "set AWS_REGION, or a region in the AWS profile")
+
+
+def test_settings_that_name_two_regions_are_a_failed_check(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_REGION", "eu-west-1")
+    check = only(doctor.account())
+    assert check.status == "failed"
+    assert "AWS_REGION is eu-west-1, AWS_DEFAULT_REGION is us-east-1" in check.found
 
 
 def test_a_region_without_sagemaker_is_failed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -115,7 +120,7 @@ def quota_status(monkeypatch: pytest.MonkeyPatch, **changes: float) -> dict[str,
     """Status by kind of usage, such as training_job, in an account that has enough but for the changes."""
     values = {name: changes.get(kind_of(name), value) for name, value in ENOUGH.items()}
     pages = [{"Quotas": [{"QuotaName": name, "Value": value}]} for name, value in values.items()]
-    monkeypatch.setattr(doctor, "boto3", SimpleNamespace(client=lambda _: Pages("list_service_quotas", *pages)))
+    monkeypatch.setattr(aws, "service_quotas", lambda: Pages("list_service_quotas", *pages))
     return {kind_of(check.name): check.status for check in doctor.quotas(CONFIG)}
 
 
@@ -207,7 +212,7 @@ def deploy_data_stack(monkeypatch: pytest.MonkeyPatch, name: str = "scones-dev-D
 def subscribe(monkeypatch: pytest.MonkeyPatch, *entries: dict[str, str]) -> None:
     pages = [{"Subscriptions": [entry]} for entry in entries]
     client = Pages("list_subscriptions_by_topic", *pages)
-    monkeypatch.setattr(doctor, "boto3", SimpleNamespace(client=lambda _: client))
+    monkeypatch.setattr(aws, "sns", lambda: client)
 
 
 def test_a_topic_without_readers_is_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
