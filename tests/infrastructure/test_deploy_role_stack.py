@@ -94,9 +94,11 @@ def operations(service: str) -> dict[str, str]:
 def calls(module: str) -> Iterator[str]:
     """IAM actions of the AWS calls that a module makes: its attributes and paginators that are operations."""
     tree = ast.parse((PROJECT_ROOT / module).read_text())
-    words = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)} | {
-        node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)
-    }
+    words = (
+        {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+        | {node.arg for node in ast.walk(tree) if isinstance(node, ast.arg)}
+        | {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)}
+    )
     for service in (
         *("cloudformation", "logs", "s3", "sagemaker", "sagemaker-runtime"),
         *("service-quotas", "sns", "ssm", "stepfunctions", "sts"),
