@@ -23,16 +23,17 @@ from constructs import Construct
 from stacks import prefixes
 from stacks.code_version import code_version
 from stacks.config import EnvironmentConfig
-from stacks.retry_policy import ANY_FAILURE, INVOCATION, RetryPolicy
+from stacks.retry_policy import ANY_FAILURE, INVOCATION, RetryPolicy, poll_seconds
 from stacks.states import invoke, jsonata, publish, retry
-from stacks.training_job import CONTENT_TYPE, training_job_request, training_resources
+from stacks.training_job import CONTENT_TYPE, longest_job_minutes, training_job_request, training_resources
 from stacks.transform_job import transform_job_request
 
 LONG = Duration.minutes(16)  # above the 15 minutes of a function that reads every image
 SHORT = Duration.seconds(70)
-ENDPOINT_POLL = Duration.seconds(30)
-TRAINING_POLL = Duration.minutes(1)
-APPROVAL_POLL = Duration.minutes(5)
+# An update of an endpoint ends after eight hours at the latest:
+# https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_BlueGreenUpdatePolicy.html
+_LONGEST_UPDATE = Duration.hours(8)
+_BUSY_POLL = Duration.minutes(1)
 
 # Another attempt may succeed. ClientError is whatever AWS refused; what is refused for good costs three attempts.
 TRANSIENT = RetryPolicy(
@@ -207,9 +208,7 @@ class RetrainingWorkflow:
         )
         train = self._job("TrainCandidate", "createTrainingJob", request)
         train.add_catch(failed, outputs=_FAILURE)
-        wait = sfn.Wait.jsonata(
-            self._scope, "WaitForTraining", time=sfn.WaitTime.duration(TRAINING_POLL)
-        ).next(prepare)  # fmt: skip
+        wait = self._wait("WaitForTraining", longest=Duration.minutes(longest_job_minutes(self._config))).next(prepare)
         return prepare.next(
             sfn.Choice.jsonata(self._scope, "IsTrained?")
             .when(_condition("$states.input.training.status = 'Completed'"), then)
@@ -351,7 +350,7 @@ class RetrainingWorkflow:
             ],
         )
         ask.add_catch(failed, outputs=_FAILURE)  # nobody would know that an answer is waited for
-        wait = sfn.Wait.jsonata(self._scope, "WaitForApproval", time=sfn.WaitTime.duration(APPROVAL_POLL))
+        wait = self._wait("WaitForApproval", longest=Duration.hours(self._config.retraining.approval_hours))
         look = tasks.CallAwsService.jsonata(
             self._scope,
             "ReadApproval",
@@ -445,7 +444,7 @@ class RetrainingWorkflow:
             outputs=_adding("release", "$states.result.Payload"),
             waits_for_endpoint=True,
         )
-        wait = sfn.Wait.jsonata(self._scope, "WaitForEndpoint", time=sfn.WaitTime.duration(ENDPOINT_POLL))
+        wait = self._wait("WaitForEndpoint", longest=_LONGEST_UPDATE)
         look = tasks.CallAwsService.jsonata(
             self._scope,
             "ReadEndpoint",
@@ -514,6 +513,11 @@ class RetrainingWorkflow:
 
     # What states are made of
 
+    def _wait(self, name: str, *, longest: Duration) -> sfn.Wait:
+        """Between two looks at what may take so long."""
+        pause = Duration.seconds(poll_seconds(int(longest.to_seconds())))
+        return sfn.Wait.jsonata(self._scope, name, time=sfn.WaitTime.duration(pause))
+
     def _step(
         self,
         name: str,
@@ -534,7 +538,7 @@ class RetrainingWorkflow:
         )
         if waits_for_endpoint:  # somebody else's update, such as a deployment's, takes its time
             step.add_retry(
-                errors=["EndpointBusyError"], interval=ENDPOINT_POLL, max_attempts=120, backoff_rate=1
+                errors=["EndpointBusyError"], interval=_BUSY_POLL, max_attempts=60, backoff_rate=1
             )  # fmt: skip
         return step
 

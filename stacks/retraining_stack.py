@@ -22,7 +22,7 @@ from stacks.function import Function
 from stacks.guardrails import deployment_config
 from stacks.log_group import LogGroup
 from stacks.retraining import RetrainingWorkflow
-from stacks.training_job import SPOT_WAIT_MINUTES, parameters_digest
+from stacks.training_job import longest_job_minutes, parameters_digest
 
 _LONG = Duration.minutes(15)  # reads every image of the data set
 _SHORT = Duration.minutes(1)
@@ -68,8 +68,7 @@ class RetrainingStack(Stack):
             query_language=sfn.QueryLanguage.JSONATA,
             definition_body=sfn.DefinitionBody.from_chainable(workflow.start),
             timeout=Duration.minutes(
-                config.training.max_runtime_minutes
-                + (SPOT_WAIT_MINUTES if config.training.spot else 0)
+                longest_job_minutes(config)
                 + config.retraining.approval_hours * 60
                 + 12 * 60  # evaluation, release, and waiting for somebody else's update of the endpoint
             ),

@@ -5,6 +5,7 @@ names the error decides; each counts its own attempts
 (https://docs.aws.amazon.com/step-functions/latest/dg/concepts-error-handling.html).
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -57,6 +58,17 @@ def longest_seconds(retries: Sequence[RetryPolicy], *, timeout_seconds: int) -> 
     """Seconds of a state that uses every retrier up, each attempt at its time-out."""
     attempts = 1 + sum(policy.max_attempts for policy in retries)
     return attempts * timeout_seconds + sum(policy.longest_wait_seconds for policy in retries)
+
+
+# A history holds 25,000 events: https://docs.aws.amazon.com/step-functions/latest/dg/service-quotas.html. A round that
+# waits, looks and decides leaves nine of them: two of each state, and three more of the call. A retraining run has at
+# most four such loops (training, approval, release and back), so 18,000; the rest is for looks that fail, and all else.
+MAX_POLLS = 500
+
+
+def poll_seconds(longest_wait_seconds: int) -> int:
+    """Pause between two looks at something that may take so long."""
+    return max(30, math.ceil(longest_wait_seconds / MAX_POLLS))
 
 
 # An Express execution that has not ended by then takes the outcomes of its images with it, also of those that are

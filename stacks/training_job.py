@@ -176,6 +176,11 @@ def training_resources(instance_type: str, key_arn: str = "") -> "ResourceConfig
     return cast("ResourceConfigTypeDef", {**resources, **volume_key(instance_type, key_arn)})
 
 
+def longest_job_minutes(config: EnvironmentConfig) -> int:
+    """How long the job can be under way, with an hour for its start and for the upload of what it made."""
+    return config.training.max_runtime_minutes + (SPOT_WAIT_MINUTES if config.training.spot else 0) + 60
+
+
 def _channel(name: str, uri: str) -> "ChannelTypeDef":
     return {
         "ChannelName": name,

@@ -12,8 +12,16 @@ from ministack.services import stepfunctions
 
 from scanners.policies import ACCOUNT, Environment
 from stacks.classification import MAX_IMAGES
-from stacks.config import FUNCTIONS_UNDER_LOAD, MAX_RESERVED_CONCURRENCY, load_environment
-from tests.infrastructure.conftest import Template
+from stacks.config import (
+    FUNCTIONS_UNDER_LOAD,
+    MAX_RESERVED_CONCURRENCY,
+    EnvironmentConfig,
+    load_environment,
+    parse_environment,
+)
+from stacks.training_job import longest_job_minutes
+from tests.infrastructure.conftest import Template, text
+from tests.infrastructure.test_app import synthesize
 
 STEPS = ("SerializeImageData", "Classifier", "FilterConfidence")
 
@@ -105,6 +113,69 @@ def test_the_longest_list_fits_into_a_history_when_each_step_uses_a_retrier_up(d
     attempts = sum(1 + max(retrier["MaxAttempts"] for retrier in task["Retry"]) for task in tasks)
     of_an_image = 2 + 2 * len(tasks) + 3 * attempts + 2  # the last two: of Failed or Rejected
     assert MAX_IMAGES * of_an_image <= HISTORY_LIMIT - 100
+
+
+# Of each event of the history: https://docs.aws.amazon.com/step-functions/latest/apireference/API_HistoryEvent.html
+EVENTS = {"Task": 5, "Choice": 2, "Wait": 2, "Pass": 2}  # entered, exited; of a task also scheduled, started, ended
+
+
+def loops(states: dict[str, Any], wait: str) -> list[list[str]]:
+    """Every way from a Wait state back to it, without failures."""
+
+    def followers(name: str) -> list[str]:
+        state = states[name]
+        return [
+            holder[key] for holder in (state, *state.get("Choices", [])) for key in ("Next", "Default") if key in holder
+        ]
+
+    found, open_ = [], [[wait]]
+    while open_:
+        path = open_.pop()
+        for name in followers(path[-1]):
+            if name == wait:
+                found.append(path)
+            elif name not in path:
+                open_.append([*path, name])
+    return found
+
+
+@pytest.fixture(scope="module")
+def slowest_retraining(tmp_path_factory: pytest.TempPathFactory) -> tuple[EnvironmentConfig, dict[str, Any]]:
+    """An environment in which everything that can be waited for takes as long as it may, and its definition."""
+    settings = {
+        "training": {"max_runtime_minutes": 5 * 24 * 60, "spot": True},
+        "retraining": {"approval": True, "approval_hours": 14 * 24},
+    }
+    output = tmp_path_factory.mktemp("slowest")
+    result = synthesize(output, {"slowest": settings})
+    assert result.returncode == 0, result.stderr
+    (path,) = (output / "assembly-slowest").glob("slowestRetraining*.template.json")
+    machine = Template(path, json.loads(path.read_text())).only("AWS::StepFunctions::StateMachine")
+    return parse_environment("slowest", settings), json.loads(text(machine["DefinitionString"]))
+
+
+def test_the_longest_retraining_run_fits_into_a_history(
+    slowest_retraining: tuple[EnvironmentConfig, dict[str, Any]],
+) -> None:
+    config, definition = slowest_retraining
+    states = definition["States"]
+    hour = 3600
+    longest = {
+        "WaitForTraining": longest_job_minutes(config) * 60,
+        "WaitForApproval": config.retraining.approval_hours * hour,
+        # The service's own limit (MaximumExecutionTimeoutInSeconds), forth and back
+        "WaitForEndpoint": 2 * 8 * hour,
+    }
+    assert longest["WaitForTraining"] > 5 * 24 * hour
+    assert {name for name, state in states.items() if state["Type"] == "Wait"} == set(longest)
+    events = sum(EVENTS.get(state["Type"], 10) for state in states.values())
+    for name, state in states.items():
+        retriers = [retrier for retrier in state.get("Retry", []) if retrier["MaxAttempts"] > 3]
+        events += sum(3 * retrier["MaxAttempts"] for retrier in retriers)
+        if name in longest:
+            (path,) = loops(states, name)
+            events += math.ceil(longest[name] / state["Seconds"]) * sum(EVENTS[states[step]["Type"]] for step in path)
+    assert events <= HISTORY_LIMIT - 5000  # for looks that fail and are taken again
 
 
 def test_no_image_outlasts_the_express_execution_that_it_runs_in(definitions: list[dict[str, Any]]) -> None:
