@@ -22,12 +22,12 @@ from data_prep.target import current_target
 from data_prep.upload import compare
 from data_prep.validate import validate_dataset
 from lambda_src.release import is_missing
+from lambda_src.trained_model import TrainedModel, document_key, training_accuracy
 from lambda_src.training_attempts import base_name, find_attempt
 from stacks import prefixes
 from stacks.code_version import code_version
 from stacks.config import EnvironmentConfig
 from stacks.training_job import (
-    ACCURACY_METRIC,
     hyperparameters,
     parameters_digest,
     training_job_request,
@@ -58,23 +58,6 @@ class JobState:
     accuracies: dict[int, float]
     failure_reason: str
     artifact_uri: str
-
-
-@dataclass(frozen=True)
-class TrainedModel:
-    """A model artifact and where it comes from, as the environment's metadata parameter holds it.
-
-    `classes` are in label order; `accuracy` is that of the best epoch, which is the one in the artifact, on the
-    validation channel, or None if the job told none.
-    """
-
-    job: str
-    artifact_uri: str
-    accuracy: float | None
-    classes: tuple[str, ...]
-    data_digest: str
-    image: str
-    hyperparameters: dict[str, str]
 
 
 def start_training(
@@ -134,7 +117,7 @@ def start_training(
         key_arn=stack.key_arn,
     )
     # Beside the artifact lies what it was trained on
-    aws.s3().put_object(Bucket=stack.bucket, Key=_manifest_key(name), Body=(folder / MANIFEST).read_bytes())
+    aws.s3().put_object(Bucket=stack.bucket, Key=document_key(name, "manifest"), Body=(folder / MANIFEST).read_bytes())
     try:
         aws.sagemaker().create_training_job(**request)
     except ClientError as error:
@@ -150,10 +133,6 @@ def image_uri(region: str) -> str:
 
     uri: str = image_uris.retrieve("image-classification", region)
     return uri
-
-
-def _manifest_key(job_name: str) -> str:
-    return f"{prefixes.MODELS}{job_name}/{MANIFEST}"
 
 
 def _refused(config: EnvironmentConfig, role_arn: str, error: ClientError) -> Exception:
@@ -294,7 +273,7 @@ def publish_model(config: EnvironmentConfig, state: JobState) -> TrainedModel:
     """
     job = _describe(state.name)
     bucket = aws.data_stack(config).bucket
-    content = aws.s3().get_object(Bucket=bucket, Key=_manifest_key(state.name))["Body"].read()
+    content = aws.s3().get_object(Bucket=bucket, Key=document_key(state.name, "manifest"))["Body"].read()
     manifest: dict[str, Any] = json.loads(content)
     classes = tuple(manifest["classes"])
     if classes != config.classes:
@@ -302,15 +281,12 @@ def publish_model(config: EnvironmentConfig, state: JobState) -> TrainedModel:
             f"{state.name} was trained on {', '.join(classes)}, but environment {config.name!r} has "
             f"{', '.join(config.classes)}: train a new model, or set the classes in cdk.json back"
         )
-    final = [m["Value"] for m in job.get("FinalMetricDataList", []) if m["MetricName"] == ACCURACY_METRIC]
-    model = TrainedModel(
-        job=state.name,
-        artifact_uri=state.artifact_uri,
-        accuracy=max([*state.accuracies.values(), *final], default=None),
+    accuracies = [*state.accuracies.values(), training_accuracy(job)]
+    model = TrainedModel.of(
+        job,
         classes=classes,
         data_digest=manifest["data_digest"],
-        image=job["AlgorithmSpecification"]["TrainingImage"],
-        hyperparameters=job["HyperParameters"],
+        accuracy=max((accuracy for accuracy in accuracies if accuracy is not None), default=None),
     )
     # The artifact last: it is what a deployment reads
     put_parameter(config.model_metadata_parameter, json.dumps(asdict(model)))

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
 ALGORITHM = "image-classification:1"  # repository and tag of the container image, the same in every region
 CONTENT_TYPE = "application/x-image"
-# What the algorithm calls its metric; the artifact is the epoch where it was highest
-ACCURACY_METRIC = "validation:accuracy"
 
 # Both channel pairs end in a slash: without it `train` would also fetch what lies under `train_lst`
 CHANNELS = {

@@ -112,7 +112,7 @@ def test_a_good_candidate_is_released_without_a_failed_request(
     assert traffic.failures == []
     assert "model released" in message(inbox)["Subject"]
     job = run.output["models"]["candidate"]["job"]
-    for name in ("manifest", "evaluation", "smoke_test", "baseline"):
+    for name in ("manifest", "predictions", "evaluation", "smoke_test", "baseline"):
         assert f"models/{job}/{name}.json" in environment.keys("models/")
     metadata = boto3.client("ssm").get_parameter(Name=environment.config.model_metadata_parameter)
     assert json.loads(metadata["Parameter"]["Value"])["job"] == job

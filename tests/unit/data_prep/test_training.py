@@ -14,8 +14,9 @@ from data_prep import aws
 from data_prep.aws_errors import one_line_errors
 from data_prep.errors import DataPrepError, DataSetError, TrainingError
 from data_prep.job_view import accuracy_bars, job_table
-from data_prep.training import JobState, TrainedModel, image_uri, job_state, publish_model, start_training, wait_for_job
+from data_prep.training import JobState, image_uri, job_state, publish_model, start_training, wait_for_job
 from data_prep.upload import upload_dataset
+from lambda_src.trained_model import TrainedModel
 from lambda_src.training_attempts import Attempt
 from local.sagemaker.control_plane import ControlPlane
 from local.sagemaker.errors import ApiError
