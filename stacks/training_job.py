@@ -28,6 +28,10 @@ CHANNELS = {
     "validation_lst": prefixes.TEST_LST,
 }
 
+# How SageMaker says that another instance type may do: the account's quota for this one, the region, the API's list of
+# types, or AWS's capacity. Over an error's name and message, or a failed job's reason. docs/fidelity.md has the sources
+INSTANCE_REFUSED = "ResourceLimitExceeded|CapacityError|[Ii]nstance ?[Tt]ype"
+
 # A spot job may wait this much longer than it may run
 SPOT_WAIT_MINUTES = 120
 VOLUME_GB = 10  # the container's images, checkpoints and model; the data set is a few MB
