@@ -69,8 +69,8 @@ audit: setup .venv-scan/.installed ## Look the pinned dependencies up in the adv
 synth: setup ## Render the CloudFormation templates into cdk.out
 	cdk synth --quiet
 
-diff: setup ## Show what a change does to the cloud; since it left main, since BASE=REVISION, or ENV=dev: against what is deployed
-	$(AWS) python -m ops diff $(if $(filter command,$(origin ENV)),--env "$(ENV)") $(if $(BASE),--base "$(BASE)")
+diff: setup ## Show what a change does to the cloud; since it left main, since BASE=REVISION, or against ENV=dev as it is deployed; DETAILS=1
+	$(AWS) python -m ops diff $(if $(filter command,$(origin ENV)),--env "$(ENV)") $(if $(BASE),--base "$(BASE)") $(if $(DETAILS),--details)
 
 deploy: setup $(LOCAL_CLOUD) ## Deploy environment ENV into your account, with a trained model; LOCAL=1 into the local cloud
 	$(AWS) python -m ops deploy --env "$(ENV)" $(if $(ARCHIVE),--archive "$(ARCHIVE)")

@@ -245,6 +245,13 @@ def resting(deployment: Deployment) -> dict[str, float]:
     }
 
 
+def idle_month(rendered: Mapping[str, Template]) -> float:
+    """Dollars of a month without an image; 0 of no templates."""
+    deployment = Deployment.of(rendered)
+    idle = Way("idle", {}, {}, at_rest=resting(deployment), images_per_execution=None, endpoint=deployment.endpoint)
+    return idle.month(0, load_prices()["prices"]) if rendered else 0
+
+
 def original(assume: Assumptions) -> Way:
     """The notebook's: one Standard execution of three states an image, functions of 128 MB, an ml.m5.xlarge."""
     return Way(

@@ -1,188 +1,107 @@
-"""What a change does to the cloud, for a reviewer: the real `cdk diff`, sorted by what matters.
+"""What a change does to the cloud, for a reviewer: what and how bad first, every value on request."""
 
-Exit status: 0 nothing changes, 1 could not compare, 2 something changes, 3 something is replaced or deleted that
-holds state.
-"""
-
-import json
-import re
-import tempfile
-from collections.abc import Mapping
+import html
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import replace
+from io import StringIO
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
+from rich.console import Console, Group, RenderableType
+from rich.table import Table
+from rich.text import Text
 
 from data_prep.target import current_target
 from ops import templates
-from ops.cdk import run_cdk
 from ops.errors import OpsError
-from ops.templates import Template
+from ops.review import Review, excerpt, is_code, review
+from ops.templates import Assembly
 from stacks.config import load_environment
 
 CHANGED, ENDANGERED = 2, 3
+STATUS = "0 no change, 2 a change, 3 state lost or replaced, 1 not compared"
+WIDTH = 100
+FEW_ROWS = 4  # of a section in the summary
 # GitHub refuses a comment of more than 65,536 characters
 MARKDOWN_LIMIT = 60_000
 
-# What is lost with a resource that holds state: by type, its name and the consequence
-STATEFUL = {
-    "AWS::S3::Bucket": ("bucket", "the data set, models, predictions and captures in it"),
-    "AWS::SageMaker::Endpoint": ("endpoint", "answers, until the new one is in service"),
-    "AWS::KMS::Key": ("key", "access to everything that it encrypted"),
-    "AWS::SNS::Topic": ("topic", "its subscriptions: every address must confirm anew"),
-    "AWS::SQS::Queue": ("queue", "the messages in it"),
-    "AWS::Logs::LogGroup": ("log group", "the logs in it"),
-    "AWS::SSM::Parameter": ("parameter", "its value"),
-}
-_SECURITY_TYPES = re.compile(
-    r"AWS::IAM::|AWS::KMS::|AWS::Lambda::Permission|AWS::EC2::SecurityGroup|Policy$", flags=re.ASCII
-)
-_SECURITY_PROPERTIES = re.compile(
-    r"\] \.?\w*(Policy|Policies|Encrypt|Kms|KMS|Public|AccessControl|Ownership|Role|Principal|Tls|TLS|Ssl|SSL|Network"
-    r"|Isolation|LoggingConfiguration|DataCapture|PermissionsBoundary|AuthType|Versioning)\w*"
-)
-_SECURITY_SECTIONS = {"IAM Statement Changes", "IAM Policy Changes", "Security Group Changes"}
-_BLOCK = re.compile(
-    r"^\[(?P<sign>.)\] (?P<type>\S+) (?P<name>.+?)(?: (?P<impact>replace|may be replaced|destroy|orphan))?$"
-)
+_STYLES = {"Lost": "bold red", "Security": "yellow", "Resources": "magenta", "Behaviour": "", "Price": "cyan"}
+_SIGNS = {"create": "+", "delete": "-", "orphan": "-"}
 
 
-@dataclass(frozen=True)
-class StackDiff:
-    """The differences of one stack: warnings in words, then `cdk diff`'s own text, security first."""
+def visible(text: str) -> str:
+    """One line that hides nothing: line breaks, control, bidirectional and invisible characters as their codes.
 
-    stack: str
-    warnings: tuple[str, ...]
-    security: tuple[str, ...]
-    other: tuple[str, ...]
-
-    def markdown(self) -> str:
-        parts = [f"## {self.stack}", *(f"- **{warning}**" for warning in self.warnings)]
-        for title, blocks in (("Security", self.security), ("Everything else", self.other)):
-            if blocks:
-                text = "\n\n".join(blocks)
-                parts.append(f"\n### {title}\n\n```text\n{text}\n```")
-        return "\n".join(parts)
+    All that comes from templates passes here on its way to a terminal, and `markdown` on its way to GitHub.
+    """
+    return "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in text)
 
 
-def compare(
-    before: Mapping[str, Template], after: Mapping[str, Template], *, version: str, asset_hashes: bool = False
-) -> list[StackDiff]:
-    """The stacks that differ. version: that of the cloud assembly format. Raises OpsError."""
-
-    def shown(template: Template | None) -> Any:
-        return _words(templates.readable(template or {}, asset_hashes=asset_hashes))
-
-    pairs = {stack: (shown(before.get(stack)), shown(after.get(stack))) for stack in sorted({*before, *after})}
-    differing = {stack: pair for stack, pair in pairs.items() if pair[0] != pair[1]}
-    with ThreadPoolExecutor(max_workers=4) as pool:
-        texts = pool.map(lambda item: _cdk_diff(item[0], *item[1], version=version), differing.items())
-        return [sort_changes(stack, text, pairs[stack][0]) for stack, text in zip(differing, texts, strict=True)]
-
-
-def _words(value: Any) -> Any:
-    """Booleans as words: `cdk diff` shows that one has changed, but not to what."""
-    if isinstance(value, dict):
-        return {key: _words(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_words(item) for item in value]
-    return str(value).lower() if isinstance(value, bool) else value
+def markdown(found: Review, *, against: str) -> str:
+    """The report as a GitHub comment. Text in <pre> has no markup but HTML, which is escaped."""
+    room = MARKDOWN_LIMIT
+    blocks = []
+    for lines in (_lines(Text(visible(f"Compared with {against}")), summary(found)), list(details(found))):
+        escaped = [html.escape(line, quote=False) for line in lines]
+        fitting = []
+        while escaped and len(escaped[0]) < room:
+            room -= len(escaped[0]) + 1
+            fitting.append(escaped.pop(0))
+        rest = f"\n… and {len(escaped):,} more lines: `make diff` shows the whole report" if escaped else ""
+        blocks.append("<pre>\n" + "\n".join(fitting) + rest + "\n</pre>")
+    warning = "⚠️ " if found.lost else ""
+    shown_details = f"\n\n<details><summary>Every value</summary>\n\n{blocks[1]}\n\n</details>" if found.changes else ""
+    return f"### {warning}{verdict(found)}\n\n{blocks[0]}{shown_details}\n"
 
 
-def _cdk_diff(stack: str, before: Template, after: Template, *, version: str) -> str:
-    """Run `cdk diff` over a cloud assembly of this one stack, which takes a removed stack as well as a new one."""
-    properties = {"templateFile": "after.json", "stackName": stack}
-    artifact = {
-        "type": "aws:cloudformation:stack",
-        "environment": "aws://unknown-account/unknown-region",
-        "displayName": stack,
-        "properties": properties,
-    }
-    with tempfile.TemporaryDirectory() as temporary:
-        folder = Path(temporary)
-        manifest = {"version": version, "artifacts": {stack.replace("/", "-"): artifact}}
-        for file, content in (("manifest.json", manifest), ("after.json", after), ("before.json", before)):
-            (folder / file).write_text(json.dumps(content), encoding="utf-8")
-        result = run_cdk(
-            "diff",
-            stack,
-            f"--app={folder}",
-            f"--template={folder / 'before.json'}",
-            "--context-lines=3",
-            "--no-color",
-            capture=True,
-        )
-    return result.stdout + result.stderr
+def verdict(found: Review) -> str:
+    """In numbers and fixed words only."""
+    if not found.changes:
+        return "Changes nothing in the cloud"
+    text = f"Changes {len(found.changes)} resource{'s' * (len(found.changes) > 1)}"
+    return text + (f"; loses or replaces {found.lost} with state" if found.lost else "")
 
 
-def sort_changes(stack: str, text: str, before: Template) -> StackDiff:
-    """Sort what `cdk diff` printed. before: the template before the change, for its removal policies."""
-    warnings: list[str] = []
-    security: list[str] = []
-    other: list[str] = []
-    for title, blocks in _sections(text):
-        if title in _SECURITY_SECTIONS:
-            security.append("\n".join([title, *blocks]))
-            continue
-        for block in blocks:
-            header = _BLOCK.match(block.partition("\n")[0]) if title == "Resources" else None
-            if header and (warning := _warning(header, before)):
-                warnings.append(warning)
-            is_security = header and (_SECURITY_TYPES.search(header["type"]) or _SECURITY_PROPERTIES.search(block))
-            (security if is_security else other).append(block)
-    return StackDiff(stack, tuple(warnings), tuple(security), tuple(other))
+def summary(found: Review) -> Table:
+    """What is lost, and at most FEW_ROWS sentences of each other section."""
+    table = Table.grid(padding=(0, 2, 0, 0))
+    for section, style in _STYLES.items():
+        rows = [row for row in found.rows if row.section == section]
+        few = rows if section == "Lost" else [row for row in rows if not row.is_detail][:FEW_ROWS]
+        cells = [(", ".join(row.environments), row.text) for row in few]
+        if len(rows) > len(few):
+            cells.append(("", f"… and {len(rows) - len(few)} more, see --details"))
+        for index, (environments, text) in enumerate(cells):
+            titles = ("" if index else section, environments, text)
+            table.add_row(*(Text(visible(cell), style) for cell in titles))
+    return table
 
 
-def _sections(text: str) -> list[tuple[str, list[str]]]:
-    """Title and blocks of each section of `cdk diff`'s output; what it says about itself is left out."""
-    sections: list[tuple[str, list[str]]] = []
-    for line in text.splitlines():
-        if re.match(r"^(Stack |\(NOTE: |✨|There were no differences)", line) or not line.strip():
-            continue
-        if re.match(r"^[A-Z][A-Za-z ]+$", line):
-            sections.append((line, []))
-        elif not sections:
-            sections.append(("", [line]))
-        elif re.match(r"^(\[|┌)", line) or not sections[-1][1]:
-            sections[-1][1].append(line)
-        else:
-            sections[-1][1][-1] += f"\n{line}"
-    return sections
+def _lines(*parts: RenderableType) -> list[str]:
+    file = StringIO()
+    Console(file=file, width=WIDTH, color_system=None).print(*parts, sep="\n")
+    return file.getvalue().splitlines()
 
 
-def _warning(header: re.Match[str], before: Template) -> str | None:
-    """What happens to a resource that holds state, in words."""
-    if header["type"] not in STATEFUL or not header["impact"]:
-        return None
-    noun, loss = STATEFUL[header["type"]]
-    *path, logical_id = header["name"].split(" ")
-    what = f"the {noun} {' '.join(path) or logical_id}"
-    resource = before.get("Resources", {}).get(logical_id, {})
-    kept = resource.get("UpdateReplacePolicy", "Delete").startswith("Retain")
-    match header["impact"]:
-        case "destroy":
-            return f"DELETES {what}. Lost: {loss}."
-        case "orphan":
-            return f"LETS GO of {what}: it stays in the account, but no stack manages it any more."
-        case impact:
-            verb = "REPLACES" if impact == "replace" else "MAY REPLACE"
-            fate = f"The old one stays, unused, with {loss}" if kept else f"Lost: {loss}"
-            return f"{verb} {what} by a new one. {fate}."
-
-
-def report(diffs: list[StackDiff], *, against: str) -> str:
-    """The whole comparison as Markdown; stacks in which something is lost come first."""
-    if not diffs:
-        return f"# No difference from {against}\n"
-    ordered = sorted(diffs, key=lambda diff: (not diff.warnings, diff.stack))
-    endangered = sum(len(diff.warnings) for diff in diffs)
-    summary = f"{len(diffs)} stacks differ from {against}" if len(diffs) > 1 else f"One stack differs from {against}"
-    if endangered:
-        verbs = "replaces or deletes" if endangered == 1 else "replace or delete"
-        summary += f"; {endangered} of the changes {verbs} what holds state"
-    return "\n\n".join([f"# {summary}", *(diff.markdown() for diff in ordered)]) + "\n"
+def details(found: Review) -> Iterator[str]:
+    """Every permission and every value, by stack."""
+    for row in found.rows:
+        if row.section == "Security":
+            yield visible(f"{', '.join(row.environments)}: {row.text}")
+    stack = ""
+    for change in found.changes:
+        resource = change.resource
+        if resource.stack != stack:
+            stack = resource.stack
+            yield from ("", visible(stack))
+        fate = "" if change.impact == "update" else f": {change.impact}"
+        cause = f" ({change.cause})" if change.cause else ""
+        yield visible(f"{_SIGNS.get(change.impact, '~')} {resource.type} {resource.name}{fate}{cause}")
+        for difference in change.differences:
+            value = "" if is_code(difference) else f": {excerpt(difference)}"
+            yield visible(f"    {'.'.join(difference.path)}{value}")
 
 
 def diff(
@@ -193,44 +112,58 @@ def diff(
         str | None,
         typer.Option(help="Commit to compare with. Default: the one at which this branch left the main branch."),
     ] = None,
-    markdown: Annotated[
-        Path | None, typer.Option(help="Also write the report to this file, short enough for a GitHub comment.")
+    detailed: Annotated[bool, typer.Option("--details", help="Also show every permission and every value.")] = False,
+    markdown_file: Annotated[
+        Path | None,
+        typer.Option("--markdown", help="Also write the report to this file, as a GitHub comment."),
     ] = None,
+    exit_code: Annotated[bool, typer.Option("--exit-code", help=f"End with {STATUS}.")] = False,
 ) -> None:
-    """Show what a change does to the cloud: IAM, encryption and lost state first.
+    """Show what a change does to the cloud: what is lost, permissions, behaviour, price.
 
-    Exit status: 0 nothing changes, 1 could not compare, 2 something changes, 3 state would be lost.
+    The exit status is 0 if the comparison worked and 1 if not; --exit-code says more.
     """
-    if env:
-        load_environment(env)  # says which environments there are
     if env and base:
         raise OpsError("--env compares with what is deployed, --base with a commit: give one of them")
-    if env:
-        typer.echo(f"Comparing with environment {env} in {current_target()}", err=True)
+    before, after, against = _deployed_and_synthesized(env) if env else _both_synthesized(base)
+    found = review(before, after)
+    status = ENDANGERED if found.lost else CHANGED if found.changes else 0
+    head = Group(
+        Text(visible(f"Compared with {against}") + "\n", "dim"),
+        summary(found),
+        Text(
+            f"\n{verdict(found)}. {'' if not found.changes else 'Every value: --details, or make diff DETAILS=1'}",
+            "bold",
+        ),
+        Text(f"Exit status with --exit-code: {status} ({STATUS})", "dim"),
+    )
+    body = [Text("\n".join(details(found)) + "\n")] if detailed else []
+    console = Console(highlight=False)
+    console.width = min(console.width, WIDTH) if console.is_terminal else WIDTH
+    # In a terminal one sees what comes last
+    for part in [*body, head] if console.is_terminal else [head, *body]:
+        console.print(part, soft_wrap=part is not head)
+    if markdown_file:
+        markdown_file.parent.mkdir(parents=True, exist_ok=True)
+        markdown_file.write_text(markdown(found, against=against), encoding="utf-8")
+    if exit_code:
+        raise typer.Exit(status)
+
+
+def _both_synthesized(base: str | None) -> tuple[Assembly, Assembly, str]:
+    revision = base or templates.main_branch_commit()
+    with ThreadPoolExecutor() as pool:
+        before = pool.submit(templates.synthesize_commit, revision)
+        after = templates.synthesize()
+    return before.result(), after, base or f"{revision[:10]}, where this branch left main"
+
+
+def _deployed_and_synthesized(environment: str) -> tuple[Assembly, Assembly, str]:
+    load_environment(environment)  # says which environments there are
+    target = current_target()
+    typer.echo(f"Comparing with environment {environment} in {target}", err=True)
     assembly = templates.synthesize()
-    if env:
-        names = {stack: name for stack, name in assembly.stack_names.items() if stack.startswith(f"{env}/")}
-        after = {stack: assembly.templates[stack] for stack in names}
-        against = f"what is deployed as {env}"
-        before = templates.deployed(names)
-        diffs = compare(before, after, version=assembly.version, asset_hashes=True)
-    else:
-        revision = base or templates.main_branch_commit()
-        against = base or f"{revision[:10]}, where this branch left main"
-        before = templates.synthesize_commit(revision).templates
-        diffs = compare(before, assembly.templates, version=assembly.version)
-    text = report(diffs, against=against)
-    typer.echo(text, nl=False)
-    if markdown:
-        markdown.parent.mkdir(parents=True, exist_ok=True)
-        markdown.write_text(_shortened(text), encoding="utf-8")
-    if diffs:
-        raise typer.Exit(ENDANGERED if any(diff.warnings for diff in diffs) else CHANGED)
-
-
-def _shortened(text: str) -> str:
-    if len(text) <= MARKDOWN_LIMIT:
-        return text
-    cut = text[:MARKDOWN_LIMIT].rpartition("\n")[0]
-    fence = "\n```" if cut.count("```") % 2 else ""
-    return f"{cut}{fence}\n\n*{len(text) - len(cut):,} more characters: `make diff` shows the whole report.*\n"
+    names = {stack: name for stack, name in assembly.stack_names.items() if stack.startswith(f"{environment}/")}
+    after = replace(assembly, templates={stack: assembly.templates[stack] for stack in names})
+    before = replace(after, templates=templates.deployed(names))
+    return before, after, f"environment {environment} in {target}"

@@ -1,11 +1,6 @@
-"""CloudFormation templates as a reviewer wants to see them: synthesized from the working tree or a commit, or deployed.
-
-A template's readable form leaves out what changes without meaning anything (asset hashes, construct metadata, CDK's
-bootstrap rule), and unfolds JSON that travels as text, such as a state machine's definition.
-"""
+"""CloudFormation templates: synthesized from the working tree or from a commit, or deployed."""
 
 import json
-import re
 import shlex
 import subprocess
 import sys
@@ -23,15 +18,11 @@ from stacks.config import PROJECT_ROOT
 
 Template = dict[str, Any]
 
-_ASSET = re.compile(r"^[0-9a-f]{64}(\.[a-z]+)?$")
-_BOOTSTRAP = {"Parameters": "BootstrapVersion", "Rules": "CheckBootstrapVersion"}
-
 
 @dataclass(frozen=True)
 class Assembly:
     """What `cdk synth` made: templates by stack (`dev/Data`), and what CloudFormation calls each stack."""
 
-    version: str
     templates: dict[str, Template]
     stack_names: dict[str, str]
 
@@ -88,7 +79,7 @@ def _git(*arguments: str, error: str) -> str:
 def read_assembly(folder: Path) -> Assembly:
     """The stacks of a cloud assembly, those inside its stages included."""
     manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
-    assembly = Assembly(manifest["version"], {}, {})
+    assembly = Assembly({}, {})
     for artifact_id, artifact in manifest["artifacts"].items():
         properties = artifact.get("properties", {})
         if artifact["type"] == "aws:cloudformation:stack":
@@ -113,70 +104,3 @@ def deployed(stack_names: dict[str, str]) -> dict[str, Template]:
             body: Any = cloudformation.get_template(StackName=name, TemplateStage="Original")["TemplateBody"]
             templates[stack] = json.loads(body) if isinstance(body, str) else dict(body)
     return templates
-
-
-def readable(template: Template, *, asset_hashes: bool = False) -> Template:
-    """The readable form. asset_hashes keeps them, and the code's version: another one means that a function's code is
-    another.
-    """
-    shown = {key: value for key, value in template.items() if key not in {"Metadata", *_BOOTSTRAP}}
-    for section, name in _BOOTSTRAP.items():
-        kept = {key: value for key, value in template.get(section, {}).items() if key != name}
-        if kept:
-            shown[section] = kept
-    shown["Resources"] = {
-        logical_id: _without_metadata(resource) for logical_id, resource in template.get("Resources", {}).items()
-    }
-    unfolded: Template = _unfold(shown, asset_hashes=asset_hashes)
-    return unfolded
-
-
-def _without_metadata(resource: dict[str, Any]) -> dict[str, Any]:
-    """The construct path stays: it is the name that a reader knows the resource by."""
-    path = resource.get("Metadata", {}).get("aws:cdk:path")
-    kept = {key: value for key, value in resource.items() if key != "Metadata"}
-    return {**kept, "Metadata": {"aws:cdk:path": path}} if path else kept
-
-
-def _unfold(value: Any, *, asset_hashes: bool) -> Any:  # noqa: PLR0911 - one for each kind of value
-    match value:
-        case {"Fn::Join": _} if len(value) == 1 and (inner := _json_value(_text(value))) is not None:
-            return _unfold(inner, asset_hashes=asset_hashes)
-        case {"Key": "code-version", "Value": str()} if not asset_hashes:
-            return {**value, "Value": "CODE"}
-        case dict():
-            return {key: _unfold(item, asset_hashes=asset_hashes) for key, item in value.items()}
-        case list():
-            return [_unfold(item, asset_hashes=asset_hashes) for item in value]
-        case str() if not asset_hashes and (found := _ASSET.match(value)):
-            return f"ASSET{found[1] or ''}"
-        case str() if (inner := _json_value(value)) is not None:
-            return _unfold(inner, asset_hashes=asset_hashes)
-    return value
-
-
-def _json_value(text: str) -> Any:
-    """The object or list that the text is; None for any other text."""
-    if not text.startswith(("{", "[")):
-        return None
-    try:
-        return json.loads(text)
-    except ValueError:
-        return None
-
-
-def _text(value: Any) -> str:
-    """A rendered value as one string, with references as in Fn::Sub."""
-    match value:
-        case str():
-            return value
-        case {"Ref": str(name)}:
-            return f"${{{name}}}"
-        case {"Fn::GetAtt": [str(name), str(attribute)]}:
-            return f"${{{name}.{attribute}}}"
-        case {"Fn::GetStackOutput": {"OutputName": str(output), "StackName": str(stack)}}:
-            return f"${{{stack}.{output}}}"
-        case {"Fn::Join": [str(separator), list(parts)]}:
-            return separator.join(map(_text, parts))
-        case _:
-            return f"${{{json.dumps(value)}}}".replace('"', "'")

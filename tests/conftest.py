@@ -29,6 +29,7 @@ def assembly(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The cloud assembly of app.py, made without credentials, account or network."""
     output = tmp_path_factory.mktemp("assembly")
     context = json.loads((PROJECT_ROOT / "cdk.json").read_text())["context"]
+    context["aws:cdk:enable-path-metadata"] = True  # as the command line says
     environment = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
     subprocess.run(
         [sys.executable, "app.py"],

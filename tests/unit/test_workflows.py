@@ -164,28 +164,44 @@ def run(command: str, checkout: Path, **environment: str) -> "subprocess.Complet
     )
 
 
-@pytest.mark.parametrize(
-    ("file", "name"),
-    [("workflows/diff.yml", "Compare"), ("workflows/deploy-environment.yml", "Show what will change")],
-)
 @pytest.mark.parametrize("status", [0, 1, 2, 3])
-def test_a_difference_is_no_failure_but_a_failed_comparison_is(
-    checkout: Path, file: str, name: str, status: int
-) -> None:
+def test_a_difference_is_no_failure_but_a_failed_comparison_is(checkout: Path, status: int) -> None:
     # Writes where the step's own --markdown says
     script = f'while [ "$1" != --markdown ]; do shift; done; echo "# report" > "$2"; exit {status}'
     program(checkout / ".venv" / "bin", "python", script)
-    result = run(step(file, name)["run"], checkout, ENVIRONMENT="dev")
+    result = run(step("workflows/diff.yml", "Compare")["run"], checkout)
     assert (result.returncode != 0) == (status == 1)
     if status != 1:
         assert (checkout / "summary").read_text() == "# report\n"
-    if file.endswith("diff.yml"):
-        assert (checkout / "output").read_text() == f"status={status}\n"
+    assert bool(re.match(r"::warning title=[^:]+::\w", result.stdout)) == (status == 3)
+
+
+@pytest.mark.parametrize("status", [0, 1])
+def test_a_deployment_without_a_comparison_stops(checkout: Path, status: int) -> None:
+    program(checkout / ".venv" / "bin", "python", f"echo report > build/diff.md; exit {status}")
+    result = run(step("workflows/deploy-environment.yml", "Show what will change")["run"], checkout, ENVIRONMENT="dev")
+    assert result.returncode == status
+
+
+def test_the_job_that_may_comment_runs_nothing_of_the_pull_request() -> None:
+    jobs = yaml.safe_load((GITHUB / "workflows/diff.yml").read_text())["jobs"]
+    assert jobs["diff"].get("permissions", {}) == {}
+    assert jobs["comment"]["permissions"] == {"pull-requests": "write"}
+    for found in jobs["comment"]["steps"]:
+        assert found.get("uses", "actions/download-artifact@").startswith("actions/download-artifact@")
+        assert not re.search(r"python|make|npm|\./", found.get("run", ""))
+
+
+def test_the_base_is_the_first_parent_of_what_is_checked_out() -> None:
+    """GitHub checks out the merge of a pull request: HEAD^1 is the branch it goes to."""
+    (checkout,) = [found for found in steps(GITHUB / "workflows/diff.yml") if "checkout@" in found.get("uses", "")]
+    assert checkout["with"]["fetch-depth"] >= 2
+    assert "--base HEAD^1 " in step("workflows/diff.yml", "Compare")["run"]
 
 
 @pytest.mark.parametrize("file", ["workflows/diff.yml", "workflows/deploy-environment.yml"])
 def test_the_comparison_is_a_command_of_ops(file: str) -> None:
-    arguments = re.findall(r"python -m ops diff(.*?) \|\|", (GITHUB / file).read_text())
+    arguments = re.findall(r"python -m ops diff(.*)", (GITHUB / file).read_text())
     shown = subprocess.run(
         [sys.executable, "-m", "ops", "diff", "--help"], cwd=PROJECT_ROOT, check=True, capture_output=True, text=True
     ).stdout
@@ -194,6 +210,7 @@ def test_the_comparison_is_a_command_of_ops(file: str) -> None:
         assert option in shown
 
 
+MARKER = "<!-- cloud diff -->"
 GH = """
 printf '%s\\n' "$*" >> calls
 case "$*" in
@@ -207,26 +224,30 @@ esac
     ("comments", "expected"),
     [
         ([], "--method POST repos/owner/name/issues/7/comments"),
-        ([{"id": 1, "body": "Looks good"}], "--method POST repos/owner/name/issues/7/comments"),
+        ([(1, "somebody", "Looks good")], "--method POST repos/owner/name/issues/7/comments"),
+        # Whoever posts the marker first does not own the comment
+        ([(1, "somebody", f"{MARKER}\nAll is well")], "--method POST repos/owner/name/issues/7/comments"),
+        ([(1, "github-actions[bot]", "Coverage")], "--method POST repos/owner/name/issues/7/comments"),
         (
-            [{"id": 1, "body": "Looks good"}, {"id": 2, "body": "<!-- cloud diff -->\nold"}],
+            [
+                (1, "somebody", f"{MARKER}\nAll is well"),
+                *((n, "github-actions[bot]", f"{MARKER}\nold") for n in (2, 3)),
+            ],
             "--method PATCH repos/owner/name/issues/comments/2",
         ),
     ],
 )
-def test_there_is_one_comment_that_is_updated(checkout: Path, comments: list[dict[str, Any]], expected: str) -> None:
+def test_there_is_one_comment_that_is_updated(
+    checkout: Path, comments: list[tuple[int, str, str]], expected: str
+) -> None:
     program(checkout / "bin", "gh", GH)
-    (checkout / "comments.json").write_text(json.dumps(comments))
-    (checkout / "build" / "diff.md").write_text("# report\n")
+    listed = [{"id": number, "user": {"login": author}, "body": body} for number, author, body in comments]
+    (checkout / "comments.json").write_text(json.dumps(listed))
+    (checkout / "diff.md").write_text("# report\n")
     result = run(step("workflows/diff.yml", "Update the comment")["run"], checkout, REPOSITORY="owner/name", NUMBER="7")
     assert result.returncode == 0, result.stderr
-    assert (checkout / "comment.md").read_text() == "<!-- cloud diff -->\n# report\n"
+    assert (checkout / "comment.md").read_text() == f"{MARKER}\n# report\n"
     assert expected in (checkout / "calls").read_text().splitlines()[-1]
-
-
-def test_the_warning_is_one_that_github_shows(checkout: Path) -> None:
-    result = run(step("workflows/diff.yml", "Warn of lost state")["run"], checkout)
-    assert re.match(r"::warning title=[^:]+::\w", result.stdout)
 
 
 def test_the_kept_tools_are_older_than_nothing(checkout: Path) -> None:

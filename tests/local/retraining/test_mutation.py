@@ -143,7 +143,7 @@ def works(
     }
 
 
-DOCUMENTS = ("predictions", "evaluation", "smoke_test", "baseline")
+DOCUMENTS = ("evaluation", "smoke_test", "baseline")
 FUNCTIONS = (
     "RetrainingGuard",
     "ValidateDataSet",

@@ -1,0 +1,164 @@
+"""Templates in a form in which two differ only if the cloud does.
+
+References are construct paths instead of logical ids and outputs of other stacks, JSON that travels as text (a state
+machine's definition, a dashboard) is unfolded, and what has no order (statements, actions, tags) is sorted.
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from ops.templates import Assembly
+
+Key = tuple[str, str]  # stack and logical id
+
+_BOOTSTRAP = {"BootstrapVersion", "CheckBootstrapVersion"}
+# Outputs that CDK makes for other stacks: they are shown where they are used
+_REFERENCE_OUTPUT = re.compile(r"(PublishOutput|ExportsOutput)(Ref|FnGetAtt)")
+
+
+@dataclass(frozen=True)
+class Resource:
+    """A resource of a template; or, under the logical id "", everything else in it."""
+
+    stack: str  # `dev/Data`
+    name: str  # `Data/Bucket`: the construct's path in its environment
+    type: str
+    content: Mapping[str, Any]  # canonical
+    references: Mapping[str, frozenset[str]] = field(default_factory=dict)  # logical ids, by property
+
+    @property
+    def environment(self) -> str:
+        return self.stack.partition("/")[0]
+
+    @property
+    def properties(self) -> Mapping[str, Any]:
+        properties: Mapping[str, Any] = self.content.get("Properties", {})
+        return properties
+
+
+def canonical(assembly: Assembly, *, names: Mapping[Key, str] | None = None) -> dict[Key, Resource]:
+    """Every resource of every stack. names: to use instead of construct paths."""
+    reader = _Reader(assembly, names or {})
+    resources: dict[Key, Resource] = {}
+    for stack, template in assembly.templates.items():
+        for logical_id, resource in template.get("Resources", {}).items():
+            resources[stack, logical_id] = Resource(
+                stack=stack,
+                name=reader.name(stack, logical_id),
+                type=resource["Type"],
+                content=reader.resource(resource, stack),
+                references={key: references(value) for key, value in resource.get("Properties", {}).items()},
+            )
+        rest = {
+            section: {name: value for name, value in content.items() if not _is_noise(name)}
+            if isinstance(content, dict)
+            else content
+            for section, content in template.items()
+            if section not in {"Resources", "Metadata"}
+        }
+        rest = reader.form({section: content for section, content in rest.items() if content}, stack)
+        resources[stack, ""] = Resource(stack=stack, name=stack.partition("/")[2], type="stack", content=rest)
+    return resources
+
+
+def references(value: Any) -> frozenset[str]:
+    """The logical ids of its own template that a value refers to."""
+    match value:
+        case {"Ref": str(logical_id)} | {"Fn::GetAtt": [str(logical_id), _]}:
+            return frozenset({logical_id})
+        case dict():
+            return frozenset[str]().union(*map(references, value.values()))
+        case list():
+            return frozenset[str]().union(*map(references, value))
+    return frozenset()
+
+
+def sorted_json(value: Any) -> str:
+    return json.dumps(value, sort_keys=True)
+
+
+def _is_noise(name: str) -> bool:
+    return name in _BOOTSTRAP or bool(_REFERENCE_OUTPUT.match(name))
+
+
+@dataclass(frozen=True)
+class _Reader:
+    assembly: Assembly
+    names: Mapping[Key, str]
+
+    def name(self, stack: str, logical_id: str) -> str:
+        """The construct path without its environment; CDK names a construct's one resource `Resource`."""
+        resource = self.assembly.templates[stack].get("Resources", {}).get(logical_id, {})
+        path: str = resource.get("Metadata", {}).get("aws:cdk:path", f"{stack}/{logical_id}")
+        return self.names.get((stack, logical_id), path.partition("/")[2].removesuffix("/Resource"))
+
+    def resource(self, resource: Mapping[str, Any], stack: str) -> dict[str, Any]:
+        kept = {key: value for key, value in resource.items() if key not in {"Metadata", "DependsOn"}}
+        dependencies = resource.get("DependsOn", [])
+        dependencies = [dependencies] if isinstance(dependencies, str) else dependencies
+        content: dict[str, Any] = self.form(kept, stack)
+        return {**content, "DependsOn": sorted(self._shown(stack, each) for each in dependencies)}
+
+    def form(self, value: Any, stack: str) -> Any:  # noqa: PLR0911 - one for each kind of value
+        match value:
+            case {"Ref": _} | {"Fn::GetAtt": _} | {"Fn::GetStackOutput": _} | {"Fn::Join": _} | {"Fn::Sub": str()}:
+                return self._unfolded(self._text(value, stack), stack)
+            case {"Statement": list(statements), **rest}:
+                sorted_statements = sorted((self._statement(each, stack) for each in statements), key=sorted_json)
+                return {**self.form(rest, stack), "Statement": sorted_statements}
+            case dict():
+                return {key: self.form(item, stack) for key, item in value.items()}
+            case [{"Key": str(), "Value": _}, *_] | [{"Name": str(), "Value": _}, *_]:  # tags, dimensions
+                named = {item.get("Key") or item.get("Name"): self.form(item.get("Value"), stack) for item in value}
+                return named if len(named) == len(value) else [self.form(item, stack) for item in value]
+            case list():
+                return [self.form(item, stack) for item in value]
+            case str():
+                return self._unfolded(value, stack)
+        return value
+
+    def _statement(self, statement: Any, stack: str) -> dict[str, Any]:
+        return {
+            key: sorted(value if isinstance(value, list) else [value], key=sorted_json)
+            if key in {"Action", "NotAction", "Resource", "NotResource"}
+            else value
+            for key, value in self.form(statement, stack).items()
+        }
+
+    def _unfolded(self, text: str, stack: str) -> Any:
+        if not text.startswith(("{", "[")):
+            return text
+        try:
+            return self.form(json.loads(text), stack)
+        except (ValueError, RecursionError):
+            return text
+
+    def _text(self, value: Any, stack: str) -> str:  # noqa: PLR0911
+        """A value as one string, with references as in Fn::Sub."""
+        match value:
+            case str():
+                return value
+            case {"Ref": str(name)}:
+                return f"${{{self._shown(stack, name)}}}"
+            case {"Fn::GetAtt": [str(name), str(attribute)]}:
+                return f"${{{self._shown(stack, name)}.{attribute}}}"
+            case {"Fn::Sub": str(text)}:
+                return text
+            case {"Fn::Join": [str(separator), list(parts)]}:
+                return separator.join(self._text(part, stack) for part in parts)
+            case {"Fn::GetStackOutput": {"OutputName": str(output), "StackName": str(name)}}:
+                for other, other_name in self.assembly.stack_names.items():
+                    published = self.assembly.templates.get(other, {}).get("Outputs", {}).get(output)
+                    if other_name == name and published:
+                        return self._text(published["Value"], other)
+                return f"${{{name}.{output}}}"
+        # Within a text that is JSON itself, its quotes must not end the text
+        return f"${{{sorted_json(value)}}}".replace('"', "'")
+
+    def _shown(self, stack: str, logical_id: str) -> str:
+        if logical_id not in self.assembly.templates[stack].get("Resources", {}):
+            return logical_id  # a parameter or a pseudo parameter
+        return self.name(stack, logical_id)

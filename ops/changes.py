@@ -1,0 +1,153 @@
+"""What CloudFormation would do: which resources it creates, updates, replaces or deletes, and what differs in each."""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from difflib import SequenceMatcher
+from itertools import zip_longest
+from typing import Any, Literal
+
+from ops.canonical import Key, Resource, canonical, sorted_json
+from ops.specification import ResourceType, resource_types
+from ops.templates import Assembly
+
+Impact = Literal["create", "update", "may replace", "replace", "delete", "orphan"]
+VERDICTS: dict[str, Impact] = {"yes": "replace", "maybe": "may replace"}
+
+
+ABSENT: Any = object()  # null is a value
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One value that differs; ABSENT on the side on which there is none."""
+
+    path: tuple[str, ...]
+    before: Any
+    after: Any
+
+
+@dataclass(frozen=True)
+class Change:
+    """What becomes of one resource."""
+
+    resource: Resource
+    impact: Impact
+    cause: str = ""  # of a replacement
+    differences: tuple[Difference, ...] = ()
+    is_retained: bool = False  # what is replaced stays in the account
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """All resources of both sides, and what becomes of those that differ, by stack and name."""
+
+    before: Mapping[Key, Resource]
+    after: Mapping[Key, Resource]
+    changes: tuple[Change, ...]
+
+
+def compare(before: Assembly, after: Assembly) -> Comparison:
+    new = canonical(after)
+    names = {key: resource.name for key, resource in new.items()}
+    old = canonical(before, names=names)
+    moved = _moved(old, new)
+    former = {key: old[key].name for key in moved}
+    if moved:
+        old = canonical(before, names={**names, **{key: names[other] for key, other in moved.items()}})
+    found = {key: Change(new[key], "create") for key in new.keys() - old.keys() - set(moved.values())}
+    for key, resource in old.items():
+        if key in moved:
+            found[key] = _replacement(resource, new[moved[key]], f"was {former[key]}")
+        elif key not in new:
+            found[key] = Change(resource, "orphan" if _keeps(resource, "DeletionPolicy") else "delete")
+        elif update := _update(resource, new[key]):
+            found[key] = update
+    _propagate(found, old, new, moved)
+    in_order = sorted(found.values(), key=lambda change: (change.resource.stack, change.resource.name))
+    return Comparison(old, new, tuple(in_order))
+
+
+def differences(before: Any, after: Any, path: tuple[str, ...] = ()) -> Iterator[Difference]:
+    """The smallest values that differ; elements of a list are matched by their content, not by their index."""
+    if before is ABSENT or after is ABSENT:
+        yield Difference(path, before, after)
+    elif sorted_json(before) == sorted_json(after):  # to Python, true is 1
+        return
+    elif isinstance(before, Mapping) and isinstance(after, Mapping):
+        for key in sorted({*before, *after}):
+            yield from differences(before.get(key, ABSENT), after.get(key, ABSENT), (*path, key))
+    elif isinstance(before, list) and isinstance(after, list):
+        texts, others = (list(map(sorted_json, side)) for side in (before, after))
+        for kind, start, end, other, other_end in SequenceMatcher(None, texts, others, autojunk=False).get_opcodes():
+            pairs = zip_longest(before[start:end], after[other:other_end], fillvalue=ABSENT)
+            for index, (left, right) in enumerate(pairs if kind != "equal" else (), start):
+                yield from differences(left, right, (*path, str(index)))
+    else:
+        yield Difference(path, before, after)
+
+
+def _keeps(resource: Resource, policy: str) -> bool:
+    return str(resource.content.get(policy, "")).startswith("Retain")
+
+
+def _replacement(before: Resource, after: Resource, cause: str, found: tuple[Difference, ...] = ()) -> Change:
+    # A policy that is new might come too late
+    is_retained = _keeps(before, "UpdateReplacePolicy") and _keeps(after, "UpdateReplacePolicy")
+    return Change(after, "replace", cause, found, is_retained)
+
+
+def _update(before: Resource, after: Resource) -> Change | None:
+    found = tuple(
+        each
+        for each in differences(before.content, after.content)
+        if each.path[-2:] != ("Tags", "code-version")  # it follows the functions' code
+    )
+    if before.type != after.type:
+        return _replacement(before, after, f"was {before.type}", found)
+    impact, cause = _impact(before.type, {each.path[1] for each in found if len(each.path) > 1})
+    change = replace(_replacement(before, after, cause, found), impact=impact)
+    return change if found else None
+
+
+def _impact(type_name: str, properties: set[str]) -> tuple[Impact, str]:
+    """What a change of these properties does, and which of them do it."""
+    replacing = resource_types().get(type_name, ResourceType({})).replacing
+    for verdict, impact in VERDICTS.items():
+        if causes := sorted(name for name in properties if replacing.get(name) == verdict):
+            return impact, ", ".join(causes)
+    return "update", ""
+
+
+def _propagate(
+    found: dict[Key, Change], old: Mapping[Key, Resource], new: Mapping[Key, Resource], moved: Mapping[Key, Key]
+) -> None:
+    """A reference to what is replaced becomes another value, which may replace its resource, too: as in `cdk diff`."""
+    replaced = {moved.get(key, key) for key, change in found.items() if change.impact == "replace"}
+    while replaced:
+        stack, logical_id = replaced.pop()
+        for key, resource in new.items():
+            if key[0] != stack or key not in old or (key in found and found[key].impact == "replace"):
+                continue
+            names = {name for name, targets in resource.references.items() if logical_id in targets}
+            impact, cause = _impact(resource.type, names)
+            if impact != "update":
+                known = found[key].differences if key in found else ()
+                change = _replacement(old[key], resource, f"{cause} refers to what is replaced", known)
+                found[key] = replace(change, impact=impact)
+            if impact == "replace":
+                replaced.add(key)
+
+
+def _moved(old: Mapping[Key, Resource], new: Mapping[Key, Resource]) -> dict[Key, Key]:
+    """Resources that are the same but for their logical ids: CloudFormation makes them again."""
+    gone, made = old.keys() - new.keys(), new.keys() - old.keys()
+    names = sorted({old[key].name for key in gone} | {new[key].name for key in made}, key=len, reverse=True)
+    reference = re.compile(rf"\$\{{({'|'.join(map(re.escape, names))})(?=[.}}])")
+
+    def shape(resource: Resource) -> tuple[str, str, str]:
+        text = sorted_json({**resource.content, "DependsOn": []})
+        return resource.stack, resource.type, reference.sub("${", text)
+
+    available = {shape(new[key]): key for key in sorted(made)}
+    return {key: available.pop(shape(old[key])) for key in sorted(gone) if shape(old[key]) in available}

@@ -1,0 +1,213 @@
+"""What differs between two templates, what CloudFormation does about it, and who may do what afterwards."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ops import specification
+from ops.canonical import canonical
+from ops.changes import ABSENT, Change, Difference, compare, differences
+from ops.errors import OpsError
+from ops.specification import resource_types
+from ops.templates import Assembly
+from tests.unit.ops.small_templates import (
+    Resources,
+    allow,
+    assembly,
+    both,
+    bucket,
+    function,
+    machine,
+    policy,
+    resource,
+    role,
+)
+
+
+def changes(before: Resources, after: Resources) -> dict[str, Change]:
+    return {change.resource.name: change for change in compare(assembly(before), assembly(after)).changes}
+
+
+def impacts(before: Resources, after: Resources) -> dict[str, str]:
+    return {name: change.impact for name, change in changes(before, after).items()}
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (
+            policy(allow("s3:GetObject", ["b", "a"]), allow(["x:B", "x:A"], "*")),
+            policy(allow(["x:A", "x:B"], ["*"]), allow("s3:GetObject", ["a", "b"])),
+        ),
+        (
+            resource("SNS::Topic", "T", {"Tags": [{"Key": "a", "Value": "1"}, {"Key": "b", "Value": "2"}]}),
+            resource("SNS::Topic", "T", {"Tags": [{"Key": "b", "Value": "2"}, {"Key": "a", "Value": "1"}]}),
+        ),
+        (
+            resource("CloudWatch::Dashboard", "D", {"DashboardBody": '{"a": 1, "b": [2]}'}),
+            resource("CloudWatch::Dashboard", "D", {"DashboardBody": {"Fn::Join": ["", ['{"b": [2', '], "a": 1}']]}}),
+        ),
+        (
+            resource("Lambda::Function", "F", DependsOn=["P", "R"]),
+            resource("Lambda::Function", "F", DependsOn=["R", "P"]),
+        ),
+        (
+            {**bucket(), "Metadata": {"aws:cdk:path": "dev/Data/Bucket/Resource", "checkov": {"skip": []}}},
+            bucket(),
+        ),
+    ],
+    ids=["policy", "tags", "text", "dependencies", "metadata"],
+)
+def test_what_means_the_same_is_no_difference(before: dict[str, Any], after: dict[str, Any]) -> None:
+    assert changes({"X": before}, {"X": after}) == {}
+
+
+def test_what_cdk_adds_for_its_bootstrap_and_for_other_stacks_is_no_difference() -> None:
+    outputs = {"PublishOutputRefBucket83908E770FF9A107": {"Value": {"Ref": "B"}}}
+    parameters = {"BootstrapVersion": {"Type": "String"}}
+    after = assembly({"B": bucket()}, Outputs=outputs, Parameters=parameters, Metadata={"x": 1})
+    assert not compare(assembly({"B": bucket()}), after).changes
+
+
+def test_an_output_that_people_read_is_a_difference() -> None:
+    after = assembly({"B": bucket()}, Outputs={"BucketName": {"Value": {"Ref": "B"}}})
+    (change,) = compare(assembly({"B": bucket()}), after).changes
+    assert (change.resource.name, change.impact) == ("Data", "update")
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "expected"),
+    [
+        ({"a": 1}, {"a": True}, [Difference(("a",), 1, True)]),
+        ({}, {"a": None}, [Difference(("a",), ABSENT, None)]),
+        (["a", "b"], ["new", "a", "b"], [Difference(("0",), ABSENT, "new")]),
+        ([{"n": 1}, {"n": 2}], [{"n": 1}, {"n": 3}], [Difference(("1", "n"), 2, 3)]),
+        ({"a": {"b": 1}}, {"a": "text"}, [Difference(("a",), {"b": 1}, "text")]),
+    ],
+)
+def test_the_smallest_values_that_differ_are_found(before: Any, after: Any, expected: list[Difference]) -> None:
+    assert list(differences(before, after)) == expected
+
+
+def test_references_are_construct_paths_across_stacks_and_inside_texts() -> None:
+    data = assembly({"B": bucket()}, Outputs={"PublishOutputRefB": {"Value": {"Ref": "B"}}})
+    reference = {"Fn::GetStackOutput": {"StackName": "scones-dev-Data", "OutputName": "PublishOutputRefB"}}
+    uri = {"Fn::Join": ["", ["s3://", reference, "/x in ", {"Ref": "AWS::Region"}]]}
+    other = assembly({"F": function("F", URI=uri, ARN={"Fn::GetAtt": ["F", "Arn"]})}, environment="prod")
+    found = canonical(both(data, other))
+    assert found["prod/Data", "F"].properties["Environment"]["Variables"] == {
+        "URI": "s3://${Data/Bucket}/x in ${AWS::Region}",
+        "ARN": "${Data/F.Arn}",
+    }
+
+
+def test_a_definition_differs_in_the_value_not_in_the_whole_text() -> None:
+    before, after = machine("M", A={"Retry": [{"MaxAttempts": 3}]}), machine("M", A={"Retry": [{"MaxAttempts": 4}]})
+    change = changes({"M": before, "B": bucket()}, {"M": after, "B": bucket()})["Data/M"]
+    path = ("Properties", "DefinitionString", "States", "A", "Retry", "0", "MaxAttempts")
+    assert change.differences == (Difference(path, 3, 4),)
+
+
+def test_text_that_only_looks_like_json_stays_text() -> None:
+    variables = {"DEEP": "[" * 100_000, "BRACES": "{x}"}
+    found = canonical(assembly({"F": function("F", **variables)}))["dev/Data", "F"]
+    assert found.properties["Environment"]["Variables"] == variables
+
+
+def test_the_functions_code_is_a_difference_and_the_tag_that_follows_it_is_none() -> None:
+    def tagged(code: str) -> Resources:
+        arguments = {"Arguments": {"Tags": [{"Key": "code-version", "Value": code}]}}
+        return {"F": function("F", code), "M": machine("M", Train=arguments), "B": bucket()}
+
+    assert impacts(tagged("a"), tagged("b")) == {"Data/F": "update"}
+
+
+@pytest.mark.parametrize(
+    ("kind", "prop", "impact"),
+    [
+        ("S3::Bucket", "BucketName", "replace"),
+        ("S3::Bucket", "VersioningConfiguration", "update"),
+        ("SageMaker::Endpoint", "EndpointName", "replace"),
+        ("SageMaker::Endpoint", "EndpointConfigName", "update"),
+        ("SageMaker::EndpointConfig", "ProductionVariants", "replace"),
+        ("ElastiCache::ReplicationGroup", "SnapshotName", "replace"),
+        ("RDS::DBInstance", "Engine", "may replace"),
+        ("Unknown::Type", "Name", "update"),
+    ],
+)
+def test_cloudformations_specification_decides_what_is_replaced(kind: str, prop: str, impact: str) -> None:
+    before, after = ({"X": resource(kind, "X", {prop: value})} for value in ("a", "b"))
+    assert impacts(before, after) == {"Data/X": impact}
+
+
+def test_without_the_specification_it_says_what_to_do(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(specification, "DATABASE", tmp_path / "db.json.gz")
+    with pytest.raises(OpsError, match="make setup"):
+        resource_types.__wrapped__()  # past its cache
+
+
+def test_what_refers_to_a_replaced_resource_in_a_fixed_property_is_replaced_too() -> None:
+    def named(name: str) -> Resources:
+        return {
+            "B": bucket(BucketName=name),
+            "P": resource("S3::BucketPolicy", "Bucket/Policy", {"Bucket": {"Ref": "B"}}),
+            "F": function("F", BUCKET={"Ref": "B"}),
+        }
+
+    found = changes(named("a"), named("b"))
+    assert {name: change.impact for name, change in found.items()} == {
+        "Data/Bucket": "replace",
+        "Data/Bucket/Policy": "replace",
+    }
+    assert found["Data/Bucket"].cause == "BucketName"
+    assert found["Data/Bucket/Policy"].cause == "Bucket refers to what is replaced"
+
+
+def test_a_renamed_construct_is_one_replacement_and_references_to_it_are_no_differences() -> None:
+    def app(name: str, identity: str) -> Resources:
+        arn = {"Fn::Join": ["", [{"Fn::GetAtt": [identity, "Arn"]}, "/*"]]}
+        return {
+            identity: bucket(name),
+            f"{identity}Policy": resource("S3::BucketPolicy", f"{name}/Policy", {"Bucket": {"Ref": identity}}),
+            "F": function("F", BUCKET={"Ref": identity}),
+            "R": role(),
+            "P": policy(allow("s3:GetObject", arn)),
+        }
+
+    found = changes(app("Bucket", "B"), app("Pictures", "C"))
+    assert {name: (change.impact, change.cause) for name, change in found.items()} == {
+        "Data/Pictures": ("replace", "was Data/Bucket"),
+        "Data/Pictures/Policy": ("replace", "was Data/Bucket/Policy"),
+    }
+
+
+def test_a_construct_that_is_renamed_in_one_environment_keeps_its_name_in_the_other() -> None:
+    def app(identity: str, name: str, environment: str) -> Assembly:
+        resources = {identity: bucket(name), "F": function("F", BUCKET={"Ref": identity})}
+        return assembly(resources, environment=environment)
+
+    before = both(app("B", "Bucket", "dev"), app("B", "Bucket", "prod"))
+    found = compare(before, both(app("C", "Pictures", "dev"), app("B", "Bucket", "prod"))).changes
+    assert [(change.resource.stack, change.resource.name) for change in found] == [("dev/Data", "Data/Pictures")]
+
+
+def test_a_resource_that_keeps_its_logical_id_under_another_path_is_the_same() -> None:
+    def app(name: str) -> Resources:
+        policy = resource("S3::BucketPolicy", "Policy", {"Bucket": {"Ref": "B"}})
+        return {"B": bucket(name), "P": policy, "F": function("F", BUCKET={"Ref": "B"})}
+
+    assert changes(app("Bucket"), app("Pictures")) == {}
+
+
+@pytest.mark.parametrize(("retained", "impact"), [(False, "delete"), (True, "orphan")])
+def test_a_removed_resource_is_deleted_or_orphaned_as_its_policy_says(*, retained: bool, impact: str) -> None:
+    assert impacts({"B": bucket(retained=retained)}, {}) == {"Data/Bucket": impact}
+
+
+def test_a_replaced_resource_is_retained_only_if_it_was_and_still_is_said_so() -> None:
+    retained, not_retained = bucket(retained=True, BucketName="a"), bucket(BucketName="a")
+    for before in (retained, not_retained):
+        for after in (bucket(retained=True, BucketName="b"), bucket(BucketName="b")):
+            change = changes({"B": before}, {"B": after})["Data/Bucket"]
+            assert change.is_retained == (before is retained and after["UpdateReplacePolicy"] == "Retain")
