@@ -13,12 +13,13 @@ from data_prep.aws_errors import one_line_errors
 from data_prep.baseline import store_baseline
 from data_prep.build import MAX_REJECTED_SHARE, build_dataset
 from data_prep.dataset import MANIFEST, Manifest, default_folder
-from data_prep.errors import DataPrepError, TrainingError
+from data_prep.errors import DataPrepError, InstanceRefusedError, TrainingError
 from data_prep.fetch import CIFAR_100, DEFAULT_CACHE, fetch_archive, file_sha256
+from data_prep.instances import InstanceTypes
 from data_prep.job_view import job_view
 from data_prep.progress import progress_bars
 from data_prep.sample import draw_archive
-from data_prep.training import publish_model, start_training, wait_for_job
+from data_prep.training import JobState, publish_model, start_training, wait_for_job
 from data_prep.upload import upload_dataset
 from data_prep.validate import validate_dataset
 from stacks.config import ConfigError, EnvironmentConfig, load_environment
@@ -211,29 +212,46 @@ def train(
     changes = {"preset": preset, "spot": spot}
     training = config.training.model_copy(update={key: value for key, value in changes.items() if value is not None})
     config = config.model_copy(update={"training": training})
-    job = resume or _start(config, dataset or default_folder(env), force=force, quiet=quiet)
+    folder = dataset or default_folder(env)
     if wait:
-        _finish(config, job, quiet=quiet, as_json=as_json)
+        state = _follow(config, resume, quiet=quiet) if resume else _train(config, folder, force=force, quiet=quiet)
+        _hand_over(config, state, as_json=as_json)
     else:
+        instances = InstanceTypes(config.training, note)
+        job = resume or _start(config, folder, instances=instances, force=force, quiet=quiet)
         show({"job": job}, f"{job}\nFollow it with `{_resume_command(config, job)}`", as_json=as_json)
 
 
-def _start(config: EnvironmentConfig, folder: Path, *, force: bool, quiet: bool) -> str:
+def _train(config: EnvironmentConfig, folder: Path, *, force: bool, quiet: bool) -> JobState:
+    """Start a job and follow it to its end, on the first of the instance types that can be had."""
+    instances = InstanceTypes(config.training, note)
+    while True:
+        job = _start(config, folder, instances=instances, force=force, quiet=quiet)
+        try:
+            return _follow(config, job, quiet=quiet)
+        except InstanceRefusedError as error:
+            instances.refuse(error.instance_type, error.reason)
+
+
+def _start(config: EnvironmentConfig, folder: Path, *, instances: InstanceTypes, force: bool, quiet: bool) -> str:
     with progress_bars(quiet=quiet) as progress:
-        job, is_new = start_training(config, folder, force=force, progress=progress)
+        job, is_new = start_training(config, folder, instances=instances, force=force, progress=progress)
     if not quiet:
-        note(f"Started {job}" if is_new else f"{job} is for this data and these parameters: taking it")
+        note(f"Started {job}" if is_new else f"Reusing {job} (same data and parameters)")
     return job
 
 
-def _finish(config: EnvironmentConfig, job: str, *, quiet: bool, as_json: bool) -> None:
-    """Follow a job to its end and hand its model over. An interruption leaves the job alone."""
+def _follow(config: EnvironmentConfig, job: str, *, quiet: bool) -> JobState:
+    """Follow a job to its end. An interruption leaves the job alone."""
     try:
         with job_view(quiet=quiet) as view:
-            state = wait_for_job(config, job, view)
+            return wait_for_job(config, job, view)
     except KeyboardInterrupt:
         note(f"{job} goes on; follow it again with `{_resume_command(config, job)}`")
         raise typer.Exit(130) from None
+
+
+def _hand_over(config: EnvironmentConfig, state: JobState, *, as_json: bool) -> None:
     model = publish_model(config, state)
     accuracy = "unknown" if model.accuracy is None else f"{model.accuracy:.3f}"
     show(
@@ -282,8 +300,7 @@ def run(
         if not _is_built(folder, source, config):
             build_dataset(source, folder, classes=config.classes, progress=progress)
         upload_dataset(folder, bucket, progress=progress)
-    job = _start(config, folder, force=False, quiet=quiet)
-    _finish(config, job, quiet=quiet, as_json=as_json)
+    _hand_over(config, _train(config, folder, force=False, quiet=quiet), as_json=as_json)
     try:
         store_baseline(config)
     except TrainingError as error:  # the model is there, and serves without

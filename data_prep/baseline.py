@@ -1,26 +1,29 @@
-"""The baseline of the current model: its own answers to the validation images, which drift is measured against.
+"""The baseline of the current model: its own predictions for the validation images, which drift is measured against.
 
-Training tells no answers by image, so a Batch Transform job asks the trained model, before it serves anyone. The job
-needs no endpoint, and its requests are in no data capture.
+Training tells no predictions by image, so a Batch Transform job asks the trained model, before it serves anyone. The
+job needs no endpoint, and its requests are in no data capture. What retraining keeps of a model that it evaluates is
+kept here, too (lambda_src/trained_model.py).
 """
 
 import json
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from botocore.exceptions import ClientError, WaiterError
 
 from data_prep import aws
+from data_prep.dataset import LISTS
 from data_prep.errors import TrainingError
 from data_prep.training import POLL_SECONDS, put_parameter
 from lambda_src.drift import MIN_BASELINE, Baseline, BaselineError
-from lambda_src.transform_output import parse_output
+from lambda_src.errors import InvalidPredictionError
+from lambda_src.lst_file import ListLine, parse_lines
+from lambda_src.retraining_errors import TransformOutputError
+from lambda_src.trained_model import document_key, documents_of, read_predictions
 from stacks import prefixes
 from stacks.config import EnvironmentConfig
 from stacks.transform_job import transform_job_request
 
-FILE = "baseline.json"
 _MAX_POLLS = 3600
 
 
@@ -40,16 +43,13 @@ def store_baseline(config: EnvironmentConfig, *, force: bool = False) -> StoredB
     """
     stack = aws.data_stack(config)
     model = _current_model(config)
-    key = f"{prefixes.MODELS}{model['job']}/{FILE}"
-    baseline = None if force else _stored(stack.bucket, key)
-    is_new = baseline is None
-    if baseline is None:
-        baseline = _compute(config, stack, model)
-        aws.s3().put_object(
-            Bucket=stack.bucket, Key=key, Body=baseline.to_json().encode(), ContentType="application/json"
-        )
+    size = None if force else _stored_size(stack.bucket, model["job"])
+    is_new = size is None
+    if size is None:
+        size = _compute(config, stack, model)
+    key = document_key(model["job"], "baseline")
     put_parameter(config.baseline_parameter, key)
-    return StoredBaseline(key=key, size=baseline.size, is_new=is_new)
+    return StoredBaseline(key=key, size=size, is_new=is_new)
 
 
 def _current_model(config: EnvironmentConfig) -> dict[str, str]:
@@ -64,36 +64,50 @@ def _current_model(config: EnvironmentConfig) -> dict[str, str]:
     return model
 
 
-def _stored(bucket: str, key: str) -> Baseline | None:
+def _stored_size(bucket: str, job: str) -> int | None:
+    """Of how many predictions the model's baseline is; None if it is not there, or the predictions are not."""
+    key = document_key(job, "baseline")
     try:
-        return Baseline.from_json(aws.s3().get_object(Bucket=bucket, Key=key)["Body"].read())
-    except aws.s3().exceptions.NoSuchKey:
-        return None
+        baseline = Baseline.from_json(aws.s3().get_object(Bucket=bucket, Key=key)["Body"].read())
+        aws.s3().head_object(Bucket=bucket, Key=document_key(job, "predictions"))
     except BaselineError as error:
         raise TrainingError(f"s3://{bucket}/{key}: {error}; `--force` computes it anew") from None
+    except ClientError as error:
+        if error.response["Error"]["Code"] not in {"NoSuchKey", "404"}:
+            raise
+        return None
+    return baseline.size
 
 
-def _compute(config: EnvironmentConfig, stack: aws.DataStack, model: dict[str, str]) -> Baseline:
-    images = len(_keys(stack.bucket, prefixes.TEST))
-    if images < MIN_BASELINE:
+def _compute(config: EnvironmentConfig, stack: aws.DataStack, model: dict[str, str]) -> int:
+    """Let the model predict, and keep what follows; how many predictions there are."""
+    lines = _validation_lines(stack.bucket)
+    if len(lines) < MIN_BASELINE:
         raise TrainingError(
-            f"s3://{stack.bucket}/{prefixes.TEST} has {images} images, but a baseline needs at least {MIN_BASELINE}: "
-            "the drift monitor has nothing to compare with until there are more"
+            f"s3://{stack.bucket}/{LISTS['test']} has {len(lines)} images, but a baseline needs at least "
+            f"{MIN_BASELINE}: the drift monitor has nothing to compare with until there are more"
         )
     output = f"{prefixes.MODELS}{model['job']}/validation/"
     _transform(config, stack, model, output=output)
-    answers = [
-        parse_output(body, config.classes)
-        for body in _bodies(stack.bucket, [key for key in _keys(stack.bucket, output) if key.endswith(".out")])
-    ]
-    if len(answers) != images:
-        raise TrainingError(
-            f"s3://{stack.bucket}/{output} has {len(answers)} answers for {images} images: run it again"
-        )
     try:
-        return Baseline.of(answers, classes=config.classes, artifact_uri=model["artifact_uri"])
-    except BaselineError as error:
+        predictions = read_predictions(aws.s3(), stack.bucket, output, lines, classes=config.classes)
+        documents = documents_of(predictions, classes=config.classes, artifact_uri=model["artifact_uri"])
+    except (TransformOutputError, InvalidPredictionError, BaselineError) as error:
         raise TrainingError(str(error)) from None
+    for name, content in documents.items():
+        body = json.dumps(content, indent=2).encode()
+        key = document_key(model["job"], name)
+        aws.s3().put_object(Bucket=stack.bucket, Key=key, Body=body, ContentType="application/json")
+    return len(predictions)
+
+
+def _validation_lines(bucket: str) -> list[ListLine]:
+    """The images that are listed, whatever else lies beside them."""
+    try:
+        text = aws.s3().get_object(Bucket=bucket, Key=LISTS["test"])["Body"].read().decode()
+    except aws.s3().exceptions.NoSuchKey:
+        text = ""
+    return [line for _, line in parse_lines(text.splitlines()) if isinstance(line, ListLine)]
 
 
 def _transform(config: EnvironmentConfig, stack: aws.DataStack, model: dict[str, str], *, output: str) -> None:
@@ -134,13 +148,3 @@ def _transform(config: EnvironmentConfig, stack: aws.DataStack, model: dict[str,
         ) from None
     finally:
         sagemaker.delete_model(ModelName=name)
-
-
-def _keys(bucket: str, prefix: str) -> list[str]:
-    pages = aws.s3().get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
-    return [entry["Key"] for page in pages for entry in page.get("Contents", []) if not entry["Key"].endswith("/")]
-
-
-def _bodies(bucket: str, keys: list[str]) -> list[bytes]:
-    with ThreadPoolExecutor(aws.MAX_CONNECTIONS) as pool:
-        return list(pool.map(lambda key: aws.s3().get_object(Bucket=bucket, Key=key)["Body"].read(), keys))

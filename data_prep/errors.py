@@ -27,3 +27,12 @@ class UploadError(DataPrepError):
 
 class TrainingError(DataPrepError):
     """When a training job cannot start, or ends without a model."""
+
+
+class InstanceRefusedError(TrainingError):
+    """When a training job ended because AWS had no instance of its type."""
+
+    def __init__(self, message: str, *, instance_type: str, reason: str) -> None:
+        super().__init__(message)
+        self.instance_type = instance_type
+        self.reason = reason

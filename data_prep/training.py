@@ -16,18 +16,20 @@ from botocore.exceptions import ClientError
 
 from data_prep import aws
 from data_prep.dataset import MANIFEST, Manifest
-from data_prep.errors import DataSetError, TrainingError
+from data_prep.errors import DataSetError, InstanceRefusedError, TrainingError
+from data_prep.instances import InstanceTypes
 from data_prep.progress import Progress, silent
 from data_prep.target import current_target
 from data_prep.upload import compare
 from data_prep.validate import validate_dataset
 from lambda_src.release import is_missing
+from lambda_src.trained_model import TrainedModel, document_key, training_accuracy
 from lambda_src.training_attempts import base_name, find_attempt
 from stacks import prefixes
 from stacks.code_version import code_version
 from stacks.config import EnvironmentConfig
 from stacks.training_job import (
-    ACCURACY_METRIC,
+    INSTANCE_REFUSED,
     hyperparameters,
     parameters_digest,
     training_job_request,
@@ -60,30 +62,19 @@ class JobState:
     artifact_uri: str
 
 
-@dataclass(frozen=True)
-class TrainedModel:
-    """A model artifact and where it comes from, as the environment's metadata parameter holds it.
-
-    `classes` are in label order; `accuracy` is that of the best epoch, which is the one in the artifact, on the
-    validation channel, or None if the job told none.
-    """
-
-    job: str
-    artifact_uri: str
-    accuracy: float | None
-    classes: tuple[str, ...]
-    data_digest: str
-    image: str
-    hyperparameters: dict[str, str]
-
-
 def start_training(
-    config: EnvironmentConfig, folder: Path, *, force: bool = False, progress: Progress = silent
+    config: EnvironmentConfig,
+    folder: Path,
+    *,
+    instances: InstanceTypes,
+    force: bool = False,
+    progress: Progress = silent,
 ) -> tuple[str, bool]:
     """Start the job for this data and these parameters: its name, and whether it is a new one.
 
-    An earlier job for the same data and parameters is taken if it runs or has left a model, unless `force`. Raises
-    DataSetError, UploadError or TrainingError before anything is started that would fail.
+    An earlier job for the same data and parameters is taken if it runs or has left a model, unless `force`. An
+    instance type that SageMaker refuses is followed by the next of `instances`. Raises DataSetError, UploadError or
+    TrainingError before anything is started that would fail.
     """
     manifest = Manifest.load(folder)
     if manifest.classes != config.classes:
@@ -120,6 +111,8 @@ def start_training(
             f"s3://{stack.bucket}: {len(difference.changed)} of {difference.files} files differ from {folder} or are "
             f"missing, {len(difference.extra)} are too many: run `python -m data_prep upload --env {config.name}`"
         )
+    # Beside the artifact lies what it was trained on
+    aws.s3().put_object(Bucket=stack.bucket, Key=document_key(name, "manifest"), Body=(folder / MANIFEST).read_bytes())
     request = training_job_request(
         config,
         job_name=name,
@@ -127,21 +120,25 @@ def start_training(
         role_arn=stack.sagemaker_role_arn,
         image=image,
         num_training_samples=str(samples),
-        resources=training_resources(config.training.instance_types[0], stack.key_arn),
+        resources=training_resources(instances.current, stack.key_arn),
         # A spot job that ran out of time is continued by the next attempt; a forced one starts from nothing
         checkpoint_uri=f"s3://{stack.bucket}/{prefixes.MODELS}{name if force else base}/checkpoints/",
         tags={"data-digest": manifest.data_digest, "code-version": code_version()},
         key_arn=stack.key_arn,
     )
-    # Beside the artifact lies what it was trained on
-    aws.s3().put_object(Bucket=stack.bucket, Key=_manifest_key(name), Body=(folder / MANIFEST).read_bytes())
-    try:
-        aws.sagemaker().create_training_job(**request)
-    except ClientError as error:
-        if error.response["Error"]["Code"] == "ResourceInUse":  # another run of this command was faster
-            return name, False
-        raise _refused(config, stack.sagemaker_role_arn, error) from None
-    return name, True
+    while True:
+        try:
+            aws.sagemaker().create_training_job(**request)
+        except ClientError as error:
+            code, message = error.response["Error"]["Code"], error.response["Error"]["Message"]
+            if code == "ResourceInUse":  # another run of this command was faster
+                return name, False
+            if not re.search(INSTANCE_REFUSED, f"{code}: {message}"):
+                raise _refused(config, stack.sagemaker_role_arn, error) from None
+            instances.refuse(instances.current, message)
+            request["ResourceConfig"] = training_resources(instances.current, stack.key_arn)
+        else:
+            return name, True
 
 
 def image_uri(region: str) -> str:
@@ -152,21 +149,9 @@ def image_uri(region: str) -> str:
     return uri
 
 
-def _manifest_key(job_name: str) -> str:
-    return f"{prefixes.MODELS}{job_name}/{MANIFEST}"
-
-
 def _refused(config: EnvironmentConfig, role_arn: str, error: ClientError) -> Exception:
     """Why SageMaker did not take the job, with what to do."""
     code, message = error.response["Error"]["Code"], error.response["Error"]["Message"]
-    instance = config.training.instance_types[0]
-    kind = "spot training job" if config.training.spot else "training job"
-    if code == "ResourceLimitExceeded":
-        return TrainingError(
-            f"the account's quota for {instance} is used up (new accounts have 0): {message}\n"
-            f'Ask for "{instance} for {kind} usage" under Service Quotas, Amazon SageMaker, or set '
-            "training.instance_types in cdk.json to ones that the account has, such as ml.g4dn.xlarge."
-        )
     if "PassRole" in message:
         return TrainingError(f"the caller may not hand SageMaker its role; it needs iam:PassRole on {role_arn}")
     if code == "ValidationException" and "role" in message.lower():
@@ -231,7 +216,7 @@ def wait_for_job(
 ) -> JobState:
     """Follow a job of this environment to its end, showing each state.
 
-    Raises TrainingError if the job is another's, or ends without a model.
+    Raises TrainingError if the job is another's or ends without a model, InstanceRefusedError if AWS had no instance.
     """
     if not re.fullmatch(rf"{re.escape(config.stage_name)}(-[0-9a-f]{{8}}){{2}}-\d+", job_name):
         raise TrainingError(
@@ -244,16 +229,17 @@ def wait_for_job(
         if state.status == "Completed":
             return state
         if state.status in ("Failed", "Stopped"):
-            raise TrainingError(
-                f"{job_name} ended as {state.secondary_status}: {_reason_and_way_out(state, config.name)}"
-            )
+            ended = f"{job_name} ended as {state.secondary_status}: {_reason_and_way_out(state, config.name)}"
+            if re.search(INSTANCE_REFUSED, state.failure_reason):
+                raise InstanceRefusedError(ended, instance_type=state.instance_type, reason=state.failure_reason)
+            raise TrainingError(ended)
         sleep(POLL_SECONDS)
 
 
 _WAYS_OUT = (
     (
-        "CapacityError",
-        "AWS has no such instance free now: try again later, or set other training.instance_types in cdk.json.",
+        INSTANCE_REFUSED,
+        "Without `--resume` the same command goes on to the next of training.instance_types in cdk.json.",
     ),
     (
         "MaxWaitTimeExceeded",
@@ -294,7 +280,7 @@ def publish_model(config: EnvironmentConfig, state: JobState) -> TrainedModel:
     """
     job = _describe(state.name)
     bucket = aws.data_stack(config).bucket
-    content = aws.s3().get_object(Bucket=bucket, Key=_manifest_key(state.name))["Body"].read()
+    content = aws.s3().get_object(Bucket=bucket, Key=document_key(state.name, "manifest"))["Body"].read()
     manifest: dict[str, Any] = json.loads(content)
     classes = tuple(manifest["classes"])
     if classes != config.classes:
@@ -302,15 +288,12 @@ def publish_model(config: EnvironmentConfig, state: JobState) -> TrainedModel:
             f"{state.name} was trained on {', '.join(classes)}, but environment {config.name!r} has "
             f"{', '.join(config.classes)}: train a new model, or set the classes in cdk.json back"
         )
-    final = [m["Value"] for m in job.get("FinalMetricDataList", []) if m["MetricName"] == ACCURACY_METRIC]
-    model = TrainedModel(
-        job=state.name,
-        artifact_uri=state.artifact_uri,
-        accuracy=max([*state.accuracies.values(), *final], default=None),
+    accuracies = [*state.accuracies.values(), training_accuracy(job)]
+    model = TrainedModel.of(
+        job,
         classes=classes,
         data_digest=manifest["data_digest"],
-        image=job["AlgorithmSpecification"]["TrainingImage"],
-        hyperparameters=job["HyperParameters"],
+        accuracy=max((accuracy for accuracy in accuracies if accuracy is not None), default=None),
     )
     # The artifact last: it is what a deployment reads
     put_parameter(config.model_metadata_parameter, json.dumps(asdict(model)))

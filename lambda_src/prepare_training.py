@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from lambda_src import aws, release, settings
+from lambda_src.trained_model import document_key
 from lambda_src.training_attempts import base_name, find_attempt
 from lambda_src.validate_data_set import MANIFEST_KEY
 
@@ -21,7 +22,7 @@ def handler(event: Mapping[str, Any], _context: object) -> dict[str, str]:
         s3=aws.s3(),
     )
     if attempt.status == "New":  # beside the artifact lies what it was trained on
-        release.store_json(f"models/{attempt.name}/manifest.json", manifest_of(event))
+        release.store_json(document_key(attempt.name, "manifest"), manifest_of(event))
     return {"job": attempt.name, "status": attempt.status}
 
 

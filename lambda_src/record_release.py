@@ -2,21 +2,24 @@
 
 import json
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 from lambda_src import aws, release, settings
+from lambda_src.trained_model import document_key
 
 
 def handler(event: Mapping[str, Any], _context: object) -> dict[str, Any]:
     """Takes `{"job"}`; answers the metadata. Either all parameters name the model afterwards, or none does."""
     shared = settings.retraining()
-    metadata = release.model_metadata(release.training_job(event["job"]))
-    values = {shared.metadata_parameter: json.dumps(metadata)}
-    baseline_key = f"models/{event['job']}/baseline.json"
-    if release.stored_json(baseline_key):
-        values[shared.baseline_parameter] = baseline_key
-    # The artifact last: it is what a deployment reads
-    values[shared.artifact_parameter] = metadata["artifact_uri"]
+    model = asdict(release.trained_model(release.training_job(event["job"])))
+    values = {
+        shared.metadata_parameter: json.dumps(model),
+        # Also where it has none yet: drift from another model's baseline would mean nothing
+        shared.baseline_parameter: document_key(event["job"], "baseline"),
+        # The artifact last: it is what a deployment reads
+        shared.artifact_parameter: model["artifact_uri"],
+    }
     before = {name: release.parameter(name) for name in values}
     changed: list[str] = []
     try:
@@ -29,7 +32,7 @@ def handler(event: Mapping[str, Any], _context: object) -> dict[str, Any]:
             if (old := before[name]) is not None:
                 _put(name, old)
         raise
-    return metadata
+    return model
 
 
 def _put(name: str, value: str) -> None:

@@ -12,6 +12,7 @@ from botocore.exceptions import ClientError
 
 from lambda_src import aws, settings
 from lambda_src.retraining_errors import EndpointBusyError, EndpointNotServingError, TrainingJobMissingError
+from lambda_src.trained_model import TrainedModel, document_key, training_accuracy
 
 _BUSY = {"Creating", "Updating", "SystemUpdating", "RollingBack"}
 _ARTIFACT = re.compile(r"s3://[^/]+/models/(?P<job>[^/]+)/output/model\.tar\.gz")
@@ -156,22 +157,17 @@ AT_ONCE: Mapping[str, Any] = {
 }
 
 
-def model_metadata(job: Mapping[str, Any]) -> dict[str, Any]:
-    """Where a job's model comes from, as the metadata parameter holds it (data_prep writes the same members)."""
+def trained_model(job: Mapping[str, Any]) -> TrainedModel:
+    """Where a job's model comes from; its accuracy is that of the latest evaluation, or else the training job's own."""
     name = job["TrainingJobName"]
-    manifest = stored_json(f"models/{name}/manifest.json") or {}
-    evaluation = stored_json(f"models/{name}/evaluation.json") or {}
-    final = job.get("FinalMetricDataList", [])
-    accuracies = [metric["Value"] for metric in final if metric["MetricName"] == "validation:accuracy"]
-    return {
-        "job": name,
-        "artifact_uri": job["ModelArtifacts"]["S3ModelArtifacts"],
-        "accuracy": evaluation.get("accuracy", max(accuracies, default=None)),
-        "classes": manifest.get("classes", list(settings.retraining().classes)),
-        "data_digest": manifest.get("data_digest", ""),
-        "image": job["AlgorithmSpecification"]["TrainingImage"],
-        "hyperparameters": job["HyperParameters"],
-    }
+    manifest = stored_json(document_key(name, "manifest")) or {}
+    evaluation = stored_json(document_key(name, "evaluation")) or {}
+    return TrainedModel.of(
+        job,
+        classes=manifest.get("classes", settings.retraining().classes),
+        data_digest=manifest.get("data_digest", ""),
+        accuracy=evaluation.get("accuracy", training_accuracy(job)),
+    )
 
 
 def stored_json(key: str) -> dict[str, Any] | None:

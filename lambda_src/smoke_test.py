@@ -9,7 +9,8 @@ from lambda_src.classifier import invoke_endpoint
 from lambda_src.item import ImageRef
 from lambda_src.probabilities import parse_probabilities
 from lambda_src.retraining_errors import SmokeTestFailedError
-from lambda_src.validate_data_set import SPLITS, validation_lines
+from lambda_src.trained_model import VALIDATION_IMAGES, document_key
+from lambda_src.validate_data_set import validation_lines
 
 # The same weights on another instance type round differently
 TOLERANCE = 0.01
@@ -18,7 +19,7 @@ _UNKNOWN_IMAGES = 20
 
 def handler(event: Mapping[str, Any], _context: object) -> dict[str, int]:
     """Takes `{"job"}`; answers how many images were asked for. Raises SmokeTestFailedError."""
-    known = (release.stored_json(f"models/{event['job']}/smoke_test.json") or {}).get("images") or []
+    known = (release.stored_json(document_key(event["job"], "smoke_test")) or {}).get("images") or []
     if known:
         for image in known:
             difference = max(
@@ -35,7 +36,7 @@ def handler(event: Mapping[str, Any], _context: object) -> dict[str, int]:
 def _mostly_right() -> int:
     """A model that no retraining has evaluated has no known answers: it must at least be better than chance."""
     lines = list(islice(validation_lines(settings.retraining().bucket_name), _UNKNOWN_IMAGES))
-    answers = [ask(f"{SPLITS['test'][0]}{line.path}") for line in lines]
+    answers = [ask(f"{VALIDATION_IMAGES}{line.path}") for line in lines]
     right = sum(answer.index(max(answer)) == line.label for answer, line in zip(answers, lines, strict=True))
     if right * len(settings.retraining().classes) <= len(lines):
         raise SmokeTestFailedError(f"the endpoint is right for {right} of {len(lines)} validation images")

@@ -14,10 +14,10 @@ import sys
 import time
 import urllib.request
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Literal
 
 from local.clock import SCALE
 from local.sagemaker.fault import Fault
@@ -183,10 +183,15 @@ class LocalCloud:
 
     def order_faults(self, endpoint_name: str, *faults: Fault) -> None:
         """Let coming requests to the endpoint meet these faults, each once, instead of the model."""
-        request = urllib.request.Request(  # noqa: S310 - our own address
-            f"{self.sagemaker.url}/endpoints/{endpoint_name}/faults",
-            data=json.dumps([asdict(fault) for fault in faults]).encode(),
-        )
+        self._tell_sagemaker(f"/endpoints/{endpoint_name}/faults", [asdict(fault) for fault in faults])
+
+    def withhold_instances(self, reasons: Mapping[str, Literal["quota", "capacity"]]) -> None:
+        """From now on no training job gets instances of these types: the account has no quota, or AWS no capacity."""
+        self._tell_sagemaker("/withheld", reasons)
+
+    def _tell_sagemaker(self, path: str, what: object) -> None:
+        url = f"{self.sagemaker.url}{path}"
+        request = urllib.request.Request(url, data=json.dumps(what).encode())  # noqa: S310 - our own address
         with _open(request, timeout=5):
             pass
 

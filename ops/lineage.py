@@ -15,6 +15,7 @@ from rich.table import Table
 from data_prep import aws as data_aws
 from lambda_src.release import is_missing, job_of
 from lambda_src.release_log import Record, read_records
+from lambda_src.trained_model import document_key, training_accuracy
 from ops import aws
 from ops.errors import OpsError
 from stacks import prefixes
@@ -146,9 +147,8 @@ def _model(bucket: str, record: Record) -> Model:
             raise
         return Model(record.artifact_uri, record.time)  # of an artifact that no job of this account made
     tags = {tag["Key"]: tag["Value"] for tag in listed}
-    manifest = _json(bucket, f"{prefixes.MODELS}{job}/manifest.json")
-    evaluation = _json(bucket, f"{prefixes.MODELS}{job}/evaluation.json")
-    final = [m["Value"] for m in described.get("FinalMetricDataList", []) if m["MetricName"] == "validation:accuracy"]
+    manifest = _json(bucket, document_key(job, "manifest"))
+    evaluation = _json(bucket, document_key(job, "evaluation"))
     code_version = tags.get("code-version", "")
     return Model(
         artifact_uri=record.artifact_uri,
@@ -157,7 +157,7 @@ def _model(bucket: str, record: Record) -> Model:
         data_digest=manifest.get("data_digest", tags.get("data-digest", "")),
         code_version=code_version,
         commit=commit_of(code_version),
-        accuracy=evaluation.get("accuracy", max(final, default=None)),
+        accuracy=evaluation.get("accuracy", training_accuracy(described)),
         calibration_error=evaluation.get("calibration_error"),
     )
 

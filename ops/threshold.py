@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -13,9 +12,8 @@ from rich.console import Console
 from rich.table import Table
 
 from lambda_src.captures import Damage
-from lambda_src.errors import InvalidPredictionError
 from lambda_src.ground_truth import GroundTruth
-from lambda_src.probabilities import parse_probabilities
+from lambda_src.trained_model import Prediction, document_key
 from ops import aws, page
 from ops.calibration import Calibration, OperatingPoint
 from ops.capture_source import captures_of
@@ -30,7 +28,6 @@ from stacks import prefixes
 from stacks.config import EnvironmentConfig, load_environment
 
 _SHOWN = (0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.93, 0.95, 0.97, 0.99)
-_READERS = 32
 
 Source = Literal["validation", "captures"]
 
@@ -40,7 +37,7 @@ def threshold(
     env: Annotated[str, typer.Option("--env", help="Environment of cdk.json.")] = "dev",
     source: Annotated[
         Source,
-        typer.Option(help="The model's answers to the validation images, or captures whose ground truth is known."),
+        typer.Option(help="Predictions for the validation images, or captures whose ground truth is known."),
     ] = "validation",
     accuracy: Annotated[
         float, typer.Option(min=0, max=1, help="Wanted share of right answers among the accepted.")
@@ -56,8 +53,8 @@ def threshold(
     config = load_environment(env)
     calibration, damage = Calibration(), Damage()
     if source == "validation":
-        calibration.add(validation_predictions(config, damage))
-        origin = "The model's answers to the validation images"
+        calibration.add(validation_predictions(config))
+        origin = "The model's predictions for the validation images"
     else:
         window = Window.parse(since, until)
         truth = truth_of(config, window, damage, ground_truth)
@@ -86,10 +83,10 @@ def labelled_captures(
             yield capture.confidence, config.classes[true] == capture.label
 
 
-def validation_predictions(config: EnvironmentConfig, damage: Damage) -> Iterator[tuple[float, bool]]:
-    """Confidence and rightness of the current model's answer to every validation image; raises OpsError.
+def validation_predictions(config: EnvironmentConfig) -> Iterator[tuple[float, bool]]:
+    """Confidence and rightness of the current model's prediction for every validation image; raises OpsError.
 
-    Training's last step (`python -m data_prep baseline`) lets the model answer them.
+    data_prep keeps them of the first model (`python -m data_prep baseline`), retraining of every later one.
     """
     bucket, s3 = aws.bucket(config), aws.s3()
     try:
@@ -100,29 +97,17 @@ def validation_predictions(config: EnvironmentConfig, damage: Damage) -> Iterato
         raise OpsError(
             f"environment {config.name!r} has no model yet: run `python -m data_prep run --env {config.name}`"
         ) from None
-    folder = f"{prefixes.MODELS}{json.loads(metadata)['job']}/validation/"
-    listing = s3.get_object(Bucket=bucket, Key=f"{prefixes.TEST_LST}test.lst")["Body"].read().decode()
-    labels = {path: int(float(label)) for _, label, path in (line.split("\t") for line in listing.splitlines())}
-    pages = s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=folder)
-    keys = [entry["Key"] for found in pages for entry in found.get("Contents", []) if entry["Key"].endswith(".out")]
-    if not keys:
-        raise OpsError(
-            f"s3://{bucket}/{folder} has no answers: let the model give them with "
-            f"`python -m data_prep baseline --env {config.name}`"
-        )
-    with ThreadPoolExecutor(_READERS) as pool:
-        bodies = pool.map(lambda key: s3.get_object(Bucket=bucket, Key=key)["Body"].read(), keys)
-        for key, body in zip(keys, bodies, strict=True):
-            path = key.removeprefix(folder).removesuffix(".out")
-            try:
-                answer = json.dumps(json.loads(body)["prediction"])
-                probabilities = parse_probabilities(answer, config.classes)
-                true = labels[path]
-            except (ValueError, TypeError, KeyError, InvalidPredictionError) as error:
-                damage.add(key, error)
-                continue
-            confidence = max(probabilities)
-            yield confidence, probabilities.index(confidence) == true
+    key = document_key(json.loads(metadata)["job"], "predictions")
+    command = f"python -m data_prep baseline --env {config.name}"
+    try:
+        content = json.loads(s3.get_object(Bucket=bucket, Key=key)["Body"].read())
+        predictions = [Prediction(**image) for image in content["images"]]
+    except s3.exceptions.NoSuchKey:
+        raise OpsError(f"s3://{bucket}/{key} does not exist: `{command}` lets the model predict") from None
+    except (ValueError, TypeError, KeyError) as error:
+        raise OpsError(f"s3://{bucket}/{key}: no predictions ({error!r}); `{command} --force` makes new ones") from None
+    for prediction in predictions:
+        yield prediction.confidence, prediction.is_correct
 
 
 def _points(config: EnvironmentConfig, calibration: Calibration) -> list[OperatingPoint]:

@@ -14,6 +14,7 @@ from aws_cdk import aws_sqs as sqs
 from aws_cdk import aws_stepfunctions as sfn
 from constructs import Construct
 
+from lambda_src.trained_model import document_key
 from stacks import prefixes
 from stacks.alarms import alarm_rules, create_alarms
 from stacks.config import EnvironmentConfig
@@ -73,7 +74,7 @@ class MonitoringStack(Stack):
             },
             every=Duration.hours(1),
         )
-        function.allow(["s3:GetObject"], [bucket.arn_for_objects(f"{prefixes.MODELS}*/baseline.json")])
+        function.allow(["s3:GetObject"], [bucket.arn_for_objects(document_key("*", "baseline"))])
         function.allow(["s3:PutObject"], [bucket.arn_for_objects(f"{prefixes.MONITORING}drift/*")])
         function.allow(
             ["ssm:GetParameter"],

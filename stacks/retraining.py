@@ -8,7 +8,8 @@ Until ReleaseModel nothing that is served changes, so what fails there is told a
 fails is undone first.
 """
 
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,9 +24,16 @@ from constructs import Construct
 from stacks import prefixes
 from stacks.code_version import code_version
 from stacks.config import EnvironmentConfig
+from stacks.job_state import JobState
 from stacks.retry_policy import ANY_FAILURE, INVOCATION, RetryPolicy, poll_seconds
 from stacks.states import invoke, jsonata, publish, retry
-from stacks.training_job import CONTENT_TYPE, longest_job_minutes, training_job_request, training_resources
+from stacks.training_job import (
+    CONTENT_TYPE,
+    INSTANCE_REFUSED,
+    longest_job_minutes,
+    training_job_request,
+    training_resources,
+)
 from stacks.transform_job import transform_job_request
 
 LONG = Duration.minutes(16)  # above the 15 minutes of a function that reads every image
@@ -81,6 +89,8 @@ _RESULT_LINES = rf"""[
 ]"""
 _RESULTS = rf"$join({_RESULT_LINES}, '\n')"
 
+# Nothing where the first instance type was as good as any
+_REFUSED = "$states.input.refused.('Could not train on ' & $)"
 _EXECUTION = "'Execution: ' & $states.context.Execution.Id"
 _WHY = "$states.input.failure.error & ': ' & $states.input.failure.cause"
 
@@ -192,6 +202,8 @@ class RetrainingWorkflow:
             "PrepareTraining", payload="$states.input.data", outputs=_adding("training", "$states.result.Payload")
         )
         prepare.add_catch(failed, outputs=_FAILURE)
+        types = self._config.training.instance_types
+        resources: Any = jsonata(self._of_instance_type([training_resources(name, self._key_arn) for name in types]))
         request: Any = training_job_request(
             self._config,
             job_name="{% $states.input.training.job %}",
@@ -199,15 +211,15 @@ class RetrainingWorkflow:
             role_arn=self._role_arn,
             image=self._image_uri,
             num_training_samples="{% $string($states.input.data.train) %}",
-            resources=training_resources(self._config.training.instance_types[0], self._key_arn),
+            resources=resources,
             checkpoint_uri=jsonata(
                 f"'s3://{self._bucket.bucket_name}/{prefixes.MODELS}' & $states.input.training.job & '/checkpoints/'"
             ),
             tags={"data-digest": "{% $states.input.data.data_digest %}", "code-version": code_version()},
             key_arn=self._key_arn,
         )
-        train = self._job("TrainCandidate", "createTrainingJob", request)
-        train.add_catch(failed, outputs=_FAILURE)
+        train = JobState(self._scope, "TrainCandidate", operation="createTrainingJob", request=request)
+        train.catch(self._next_instance_type(failed, then=prepare), outputs=_FAILURE)
         wait = self._wait("WaitForTraining", longest=Duration.minutes(longest_job_minutes(self._config))).next(prepare)
         return prepare.next(
             sfn.Choice.jsonata(self._scope, "IsTrained?")
@@ -215,6 +227,35 @@ class RetrainingWorkflow:
             .when(_condition("$states.input.training.status = 'InProgress'"), wait)
             .otherwise(train.next(then))
         )
+
+    def _next_instance_type(self, failed: sfn.IChainable, *, then: sfn.IChainable) -> sfn.IChainable:
+        """Where the account or AWS does not have one, the next is tried; a job that failed has taken its name."""
+        types = self._config.training.instance_types
+        try_next = sfn.Pass.jsonata(
+            self._scope,
+            "NextInstanceType",
+            outputs=_adding(
+                "refused",
+                f"""[
+                  $states.input.refused,
+                  {self._of_instance_type(types)} & ': ' & $substring($states.input.failure.cause, 0, 300)
+                ]""",
+            ),
+        ).next(then)
+        return (
+            sfn.Choice.jsonata(self._scope, "IsInstanceRefused?")
+            .when(
+                _condition(
+                    f"$contains({_WHY}, /{INSTANCE_REFUSED}/) and $count($states.input.refused) < {len(types) - 1}"
+                ),
+                try_next,
+            )
+            .otherwise(failed)
+        )
+
+    def _of_instance_type(self, values: Sequence[Any]) -> str:
+        """That of the values which belongs to the first instance type that was not refused yet."""
+        return f"{json.dumps(values)}[$count($states.input.refused)]"
 
     def _what_is_served(self, name: str, release: "_Release", *, otherwise: sfn.IChainable) -> sfn.IChainable:
         """A model that is served already is either nothing new, or what an interrupted run has not finished."""
@@ -296,7 +337,7 @@ class RetrainingWorkflow:
             output_uri=jsonata(f"'s3://{bucket}/{prefixes.RETRAINING}' & $states.input.run & '/{role}'"),
             key_arn=self._key_arn,
         )
-        return self._job(f"Transform{role.capitalize()}", "createTransformJob", request)
+        return JobState(self._scope, f"Transform{role.capitalize()}", operation="createTransformJob", request=request)
 
     def _approval(self, failed: sfn.IChainable, release: "_Release") -> sfn.IChainable:
         """The Model Registry asks a person, and keeps who answered and when."""
@@ -542,26 +583,13 @@ class RetrainingWorkflow:
             )  # fmt: skip
         return step
 
-    def _job(self, name: str, operation: str, request: Mapping[str, Any]) -> sfn.CustomState:
-        """A SageMaker job, followed to its end."""
-        return sfn.CustomState(
-            self._scope,
-            name,
-            state_json={
-                "Type": "Task",
-                "Resource": f"arn:{Aws.PARTITION}:states:::sagemaker:{operation}.sync",
-                "Arguments": request,
-                "Output": "{% $states.input %}",
-            },
-        )
-
     def _publish(self, name: str, *, subject: str, lines: list[str]) -> tasks.SnsPublish:
         return publish(
             self._scope,
             name,
             self._topic,
             subject=jsonata(f"$substring('Scones Unlimited {self._config.name}: ' & {subject}, 0, 99)"),
-            message=jsonata(f"$join([{', '.join([*lines, _EXECUTION])}], '\\n')"),
+            message=jsonata(f"$join([{', '.join([*lines, _REFUSED, _EXECUTION])}], '\\n')"),
         )
 
     def _end(self, ending: _Ending) -> tasks.SnsPublish:

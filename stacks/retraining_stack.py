@@ -14,6 +14,7 @@ from aws_cdk import aws_sns as sns
 from aws_cdk import aws_stepfunctions as sfn
 from constructs import Construct
 
+from lambda_src.trained_model import document_key
 from stacks import prefixes
 from stacks.builtin_image import BuiltinImage
 from stacks.config import EnvironmentConfig
@@ -142,19 +143,20 @@ class RetrainingStack(Stack):
             "PrepareTraining": ["manifest.json"],
             "EvaluateModels": [f"{prefixes.TEST_LST}*", f"{prefixes.RETRAINING}*/*.out"],
             "PrepareRollback": [f"{prefixes.RELEASES}*"],
-            "SmokeTest": [f"{prefixes.MODELS}*/smoke_test.json", f"{prefixes.TEST}*", f"{prefixes.TEST_LST}*"],
-            "RecordRelease": [
-                f"{prefixes.MODELS}*/{name}.json" for name in ("manifest", "evaluation", "baseline")
-            ],
-        }  # fmt: skip
+            "SmokeTest": [document_key("*", "smoke_test"), f"{prefixes.TEST}*", f"{prefixes.TEST_LST}*"],
+            "RecordRelease": [document_key("*", "manifest"), document_key("*", "evaluation")],
+        }
         writes = {
             "RetrainingGuard": [f"{prefixes.RETRAINING}ledger.json"],
             "ValidateDataSet": [f"{prefixes.RETRAINING}*/validation.manifest"],
-            "PrepareTraining": [f"{prefixes.MODELS}*/manifest.json"],
+            "PrepareTraining": [document_key("*", "manifest")],
             "EvaluateModels": [
-                f"{prefixes.MODELS}*/{name}.json" for name in ("evaluation", "smoke_test", "baseline")
+                document_key("*", "predictions"),
+                document_key("*", "evaluation"),
+                document_key("*", "smoke_test"),
+                document_key("*", "baseline"),
             ],
-        }  # fmt: skip
+        }
         for name, keys in reads.items():
             functions[name].allow(["s3:GetObject"], [bucket.arn_for_objects(key) for key in keys])
             # Without it S3 answers 403, not 404, for an object that does not exist

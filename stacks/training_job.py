@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
 ALGORITHM = "image-classification:1"  # repository and tag of the container image, the same in every region
 CONTENT_TYPE = "application/x-image"
-# What the algorithm calls its metric; the artifact is the epoch where it was highest
-ACCURACY_METRIC = "validation:accuracy"
 
 # Both channel pairs end in a slash: without it `train` would also fetch what lies under `train_lst`
 CHANNELS = {
@@ -29,6 +27,10 @@ CHANNELS = {
     "train_lst": prefixes.TRAIN_LST,
     "validation_lst": prefixes.TEST_LST,
 }
+
+# How SageMaker says that another instance type may do: the account's quota for this one, the region, the API's list of
+# types, or AWS's capacity. Over an error's name and message, or a failed job's reason. docs/fidelity.md has the sources
+INSTANCE_REFUSED = "ResourceLimitExceeded|CapacityError|[Ii]nstance ?[Tt]ype"
 
 # A spot job may wait this much longer than it may run
 SPOT_WAIT_MINUTES = 120

@@ -22,6 +22,7 @@ from local.sagemaker import storage, training, transform
 from local.sagemaker.deployment import AT_ONCE, Deployment
 from local.sagemaker.endpoint import Endpoint, Variant
 from local.sagemaker.errors import ApiError, JobFailedError, validation_error
+from stacks.local_storage import has_local_storage
 
 Record = dict[str, Any]
 
@@ -47,6 +48,8 @@ class ControlPlane:
         self._package_groups: dict[str, Record] = {}
         self._packages: dict[str, Record] = {}
         self.endpoints: dict[str, Endpoint] = {}
+        # Instance types that no training job gets, and why: no "quota" of the account, or no "capacity" of AWS
+        self.withheld: dict[str, str] = {}
 
     def call(self, operation: str, request: Record) -> Record:
         """Run one API operation, such as CreateModel; raises ApiError."""
@@ -284,6 +287,7 @@ class ControlPlane:
     def create_training_job(self, request: Record) -> Record:
         name = request["TrainingJobName"]
         self._refuse_known_job(self._training_jobs, "training", name)
+        self._check_instances(request)
         arn = self._add(
             self._training_jobs,
             "training-job",
@@ -292,6 +296,20 @@ class ControlPlane:
         )
         self._in_background(self._train, name)
         return {"TrainingJobArn": arn}
+
+    def _check_instances(self, request: Record) -> None:
+        resources = request["ResourceConfig"]
+        instance_type = resources["InstanceType"]
+        if "VolumeKmsKeyId" in resources and has_local_storage(instance_type):
+            raise validation_error(f"VolumeKmsKeyId is not supported for {instance_type}, which has local storage.")
+        if self.withheld.get(instance_type) == "quota":
+            kind = "spot training job" if request.get("EnableManagedSpotTraining") else "training job"
+            raise ApiError(
+                "ResourceLimitExceeded",
+                f"The account-level service limit '{instance_type} for {kind} usage' is 0 Instances, with current "
+                "utilization of 0 Instances and a request delta of 1 Instances. Please use AWS Service Quotas to "
+                "request an increase for this quota.",
+            )
 
     def describe_training_job(self, request: Record) -> Record:
         return dict(self._find(self._training_jobs, "training-job", request["TrainingJobName"]))
@@ -304,6 +322,11 @@ class ControlPlane:
         job = self._training_jobs[name]
         job.update({"SecondaryStatus": "Training", "TrainingStartTime": _now()})
         try:
+            if self.withheld.get(job["ResourceConfig"]["InstanceType"]) == "capacity":
+                raise JobFailedError(
+                    "CapacityError: Unable to provision requested ML compute capacity. "
+                    "Please retry using a different ML instance type."
+                )
             result = training.run(job, storage.as_role(job["RoleArn"]), cache=self._cache)
         except JobFailedError as error:
             outcome: Record = {"TrainingJobStatus": "Failed", "SecondaryStatus": "Failed", "FailureReason": str(error)}

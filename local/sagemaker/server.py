@@ -2,8 +2,9 @@
 
 `POST /` is SageMaker's API in AWS's JSON 1.1 protocol; `POST /endpoints/<name>/invocations` is SageMaker Runtime's
 InvokeEndpoint (https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_runtime_InvokeEndpoint.html); `GET /ping`
-says that the process is ready. This project's own are `POST /endpoints/<name>/faults`, which orders faults, and
-`GET /endpoints/<name>/requests`, the number of requests by InferenceId.
+says that the process is ready. This project's own are `POST /endpoints/<name>/faults`, which orders faults,
+`GET /endpoints/<name>/requests`, the number of requests by InferenceId, and `POST /withheld`, the instance types that
+no training job gets.
 """
 
 import contextlib
@@ -56,6 +57,9 @@ class _Handler(BaseHTTPRequestHandler):
         try:
             if self.path == "/":
                 self._call_api(body)
+            elif self.path == "/withheld":
+                self.server.control_plane.withheld = json.loads(body)
+                self._answer(200, b"")
             else:
                 self._call_endpoint(body)
         except ApiError as error:

@@ -224,6 +224,7 @@ NEEDS = {
     + """
     s3:GetObject {object}test_lst/test.lst
     s3:GetObject {object}retraining/r/candidate/a.png.out
+    s3:PutObject {object}models/j/predictions.json
     s3:PutObject {object}models/j/evaluation.json
     s3:PutObject {object}models/j/smoke_test.json
     s3:PutObject {object}models/j/baseline.json
@@ -257,7 +258,6 @@ NEEDS = {
     + """
     s3:GetObject {object}models/j/manifest.json
     s3:GetObject {object}models/j/evaluation.json
-    s3:GetObject {object}models/j/baseline.json
     sagemaker:DescribeTrainingJob {sagemaker}training-job/scones-{env}-j
     """
     + "".join(
@@ -278,6 +278,7 @@ NEEDS = {
     s3:GetObject {object}models/j/output/model.tar.gz
     s3:PutObject {object}models/j/output/model.tar.gz
     s3:PutObject {object}models/j/manifest.json
+    s3:PutObject {object}models/j/predictions.json
     s3:PutObject {object}models/j/evaluation.json
     s3:PutObject {object}models/j/smoke_test.json
     s3:PutObject {object}models/j/baseline.json

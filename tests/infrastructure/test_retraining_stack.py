@@ -3,6 +3,7 @@ import re
 from typing import Any
 
 import pytest
+from ministack.services import stepfunctions
 
 from stacks.config import load_environment
 from stacks.guardrails import deployment_config
@@ -11,6 +12,11 @@ from tests.infrastructure.conftest import Template, text
 
 # Those that change what is served; all before them can only fail
 CHANGING = {"ReleaseModel", "ReadEndpoint", "SmokeTest", "RecordRelease"}
+FAILING_TO = {
+    **dict.fromkeys(CHANGING, "CanBeUndone?"),
+    "RestoreEndpoint": "NotifyBroken",
+    "TrainCandidate": "IsInstanceRefused?",
+}
 
 
 @pytest.fixture(scope="session")
@@ -44,10 +50,11 @@ def test_every_failure_is_caught_and_told(states: dict[str, Any]) -> None:
             continue
         (catch,) = state["Catch"]
         assert catch["ErrorEquals"] == ["States.ALL"], name
+        assert "$states.input" in catch["Output"], f"{name}: the handler would be given the error alone"
         if name.startswith("Notify"):
             assert states[catch["Next"]]["Type"] in {"Fail", "Succeed"}, "a silent topic must not hide the end"
         else:
-            expected = "CanBeUndone?" if name in CHANGING else "NotifyBroken" if "Restore" in name else "NotifyFailed"
+            expected = FAILING_TO.get(name, "NotifyFailed")
             assert catch["Next"] == expected, name
 
 
@@ -91,9 +98,93 @@ def test_the_training_job_is_that_of_data_prep(states: dict[str, Any], environme
     config = load_environment(environment)
     samples = {"num_training_samples": "{% $string($states.input.data.train) %}"}
     assert job["Arguments"]["HyperParameters"] == {**hyperparameters(config), **samples}
-    assert job["Arguments"]["ResourceConfig"]["InstanceType"] == config.training.instance_types[0]
     tags = {tag["Key"]: tag["Value"] for tag in job["Arguments"]["Tags"]}
     assert re.fullmatch("[0-9a-f]{40}", tags["code-version"])
+
+
+# What Step Functions hands on of a refused request, and of a job that failed
+QUOTA = (
+    "SageMaker.ResourceLimitExceededException",
+    "The account-level service limit 'ml.p3.2xlarge for training job usage' is 0 Instances, with current utilization "
+    "of 0 Instances and a request delta of 1 Instances. (Service: AmazonSageMaker; Status Code: 400)",
+)
+NOT_IN_REGION = (
+    "SageMaker.ResourceLimitExceededException",
+    "The requested resource training-job/ml.p3.2xlarge is not available in this region (Service: AmazonSageMaker)",
+)
+UNKNOWN_TYPE = (
+    "SageMaker.AmazonSageMakerException",
+    "1 validation error detected: Value 'ml.p3.2xlarge' at 'resourceConfig.instanceType' failed to satisfy constraint",
+)
+UNSUPPORTED_TYPE = ("SageMaker.AmazonSageMakerException", "Unsupported instance type ml.p3.2xlarge")
+NO_CAPACITY = (
+    "States.TaskFailed",
+    json.dumps(
+        {
+            "TrainingJobStatus": "Failed",
+            "FailureReason": "CapacityError: Unable to provision requested ML compute capacity. "
+            "Please retry using a different ML instance type.",
+        }
+    ),
+)
+BROKEN = ("States.TaskFailed", json.dumps({"FailureReason": "AlgorithmError: out of memory"}))
+NAME_TAKEN = ("SageMaker.ResourceInUseException", "Training job names must be unique within an AWS account and region")
+
+
+def evaluate(value: Any, state_input: Any, error: tuple[str, str] | None = None) -> Any:
+    context = {"Execution": {"Id": "the-execution"}}
+    error_output = dict(zip(("Error", "Cause"), error, strict=True)) if error else None
+    return stepfunctions._apply_jsonata_template(value, state_input, context, error_output=error_output)
+
+
+def train(states: dict[str, Any], *failures: tuple[str, str]) -> tuple[list[str], dict[str, Any]]:
+    """The instance types that are tried while one job after another ends so, and what the run has gathered."""
+    state_input: dict[str, Any] = {"data": {"train": 10, "data_digest": "d" * 64}, "training": {"job": "j"}}
+    name, tried, failing = "TrainCandidate", [], iter(failures)
+    while name not in {"PrepareEvaluation", "NotifyFailed"}:
+        state = states[name]
+        if name == "TrainCandidate":
+            tried.append(evaluate(state["Arguments"], state_input)["ResourceConfig"]["InstanceType"])
+            if failure := next(failing, None):
+                (catch,) = state["Catch"]
+                name, state_input = catch["Next"], evaluate(catch["Output"], state_input, failure)
+                continue
+        elif name == "PrepareTraining":
+            name = "TrainCandidate"
+            continue
+        elif state["Type"] == "Pass":
+            state_input = evaluate(state["Output"], state_input)
+        met = [choice["Next"] for choice in state.get("Choices", []) if evaluate(choice["Condition"], state_input)]
+        name = met[0] if met else state.get("Default", state.get("Next"))
+    return tried, state_input
+
+
+@pytest.mark.parametrize("refusal", [QUOTA, NOT_IN_REGION, UNKNOWN_TYPE, UNSUPPORTED_TYPE, NO_CAPACITY])
+def test_an_instance_that_cannot_be_had_is_followed_by_the_next(
+    states: dict[str, Any], environment: str, refusal: tuple[str, str]
+) -> None:
+    types = list(load_environment(environment).training.instance_types)
+    assert len(types) > 2
+    for count in range(len(types)):
+        tried, output = train(states, *[refusal] * count)
+        assert tried == types[: count + 1]
+        assert [line.partition(":")[0] for line in output.get("refused", [])] == types[:count]
+
+
+def test_what_no_instance_type_would_change_fails_at_once(states: dict[str, Any]) -> None:
+    for failure in (BROKEN, NAME_TAKEN):
+        tried, output = train(states, failure)
+        assert len(tried) == 1
+        assert output["failure"]["error"] == failure[0]
+
+
+def test_a_run_fails_when_none_of_the_types_can_be_had(states: dict[str, Any], environment: str) -> None:
+    types = load_environment(environment).training.instance_types
+    tried, output = train(states, *[QUOTA] * len(types))
+    assert tried == list(types)
+    message = evaluate(states["NotifyFailed"]["Arguments"]["Message"], output)
+    for name in types[:-1]:
+        assert f"Could not train on {name}: The account-level service limit" in message
 
 
 def test_both_models_answer_the_same_list_of_images(states: dict[str, Any]) -> None:

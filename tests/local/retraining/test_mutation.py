@@ -143,7 +143,7 @@ def works(
     }
 
 
-DOCUMENTS = ("evaluation", "smoke_test", "baseline")
+DOCUMENTS = ("predictions", "evaluation", "smoke_test", "baseline")
 FUNCTIONS = (
     "RetrainingGuard",
     "ValidateDataSet",

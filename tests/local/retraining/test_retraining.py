@@ -101,6 +101,26 @@ def test_a_worse_candidate_is_rejected_and_both_results_are_told(
     assert retraining.served_artifact() == before
 
 
+def test_instance_types_that_cannot_be_had_are_passed_over(
+    retraining: Retraining, data: DataSet, inbox: Inbox, cloud: LocalCloud
+) -> None:
+    data.relabel(0.5)  # a data set that no job was trained on
+    cloud.withhold_instances({"ml.p3.2xlarge": "quota", "ml.g4dn.xlarge": "capacity"})
+    try:
+        run = retraining.run(force=True)
+    finally:
+        cloud.withhold_instances({})
+    assert run.ending == "Rejected", (run.states, run.cause)
+    assert run.states.count("TrainCandidate") == 3
+    job = run.output["training"]["job"]
+    assert job.endswith("-2"), "the job without capacity took the first name, the refused request none"
+    description = boto3.client("sagemaker").describe_training_job(TrainingJobName=job)
+    assert description["ResourceConfig"]["InstanceType"] == "ml.g5.xlarge"
+    told = message(inbox)["Message"]
+    assert "Could not train on ml.p3.2xlarge: " in told
+    assert "Could not train on ml.g4dn.xlarge: CapacityError: Unable to provision requested ML compute capacity" in told
+
+
 def test_a_good_candidate_is_released_without_a_failed_request(
     retraining: Retraining, data: DataSet, inbox: Inbox, traffic: Traffic, environment: Environment
 ) -> None:
@@ -112,7 +132,7 @@ def test_a_good_candidate_is_released_without_a_failed_request(
     assert traffic.failures == []
     assert "model released" in message(inbox)["Subject"]
     job = run.output["models"]["candidate"]["job"]
-    for name in ("manifest", "evaluation", "smoke_test", "baseline"):
+    for name in ("manifest", "predictions", "evaluation", "smoke_test", "baseline"):
         assert f"models/{job}/{name}.json" in environment.keys("models/")
     metadata = boto3.client("ssm").get_parameter(Name=environment.config.model_metadata_parameter)
     assert json.loads(metadata["Parameter"]["Value"])["job"] == job

@@ -11,6 +11,7 @@ from data_prep import __main__ as command_line
 from data_prep import aws
 from data_prep.sample import draw_archive
 from data_prep.upload import upload_dataset
+from local.sagemaker.control_plane import ControlPlane
 
 
 def _run(*arguments: object) -> Result:
@@ -53,6 +54,20 @@ def test_train_follows_the_job_and_hands_the_model_over(folder: Path, cloud: str
     assert json.loads(again.stdout)["artifact_uri"] == uri
     assert again.stderr == ""
     assert _jobs() == [job]
+
+
+def test_train_goes_on_to_an_instance_type_that_can_be_had(folder: Path, cloud: str, plane: ControlPlane) -> None:
+    upload_dataset(folder, cloud)
+    plane.withheld = {"ml.p3.2xlarge": "quota", "ml.g4dn.xlarge": "capacity"}
+    result = _run("train", "--dataset", folder, "--json")
+    failed, completed = _jobs()
+    assert json.loads(result.stdout)["job"] == completed == f"{failed[:-1]}2", "a job without capacity took its name"
+    assert plane._training_jobs[completed]["ResourceConfig"]["InstanceType"] == "ml.g5.xlarge"
+    no_quota, started, no_capacity, started_again = result.stderr.splitlines()
+    assert no_quota.startswith("ml.p3.2xlarge cannot be had (The account-level service limit")
+    assert (started, started_again) == (f"Started {failed}", f"Started {completed}")
+    assert no_capacity.startswith("ml.g4dn.xlarge cannot be had (CapacityError: Unable to provision")
+    assert no_capacity.endswith("): trying ml.g5.xlarge")
 
 
 def test_train_without_waiting_says_how_to_go_on(folder: Path, cloud: str) -> None:

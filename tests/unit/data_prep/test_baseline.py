@@ -11,6 +11,7 @@ from data_prep import baseline as baseline_module
 from data_prep.baseline import store_baseline
 from data_prep.errors import TrainingError
 from lambda_src.drift import Baseline
+from lambda_src.trained_model import Document, Prediction, document_key, documents_of
 from stacks.config import EnvironmentConfig
 
 JOB = "scones-dev-11111111-22222222-1"
@@ -20,12 +21,17 @@ Transform = dict[str, Any]
 
 @pytest.fixture
 def model(cloud: str, config: EnvironmentConfig) -> str:
-    """60 validation images, and what training hands over."""
-    for number in range(60):
-        aws.s3().put_object(Bucket=cloud, Key=f"test/image_{number}.png", Body=b"png")
+    """A list of 60 validation images, and what training hands over."""
+    list_images(cloud, 60)
     metadata = {"job": JOB, "artifact_uri": f"s3://{cloud}/models/{JOB}/output/model.tar.gz", "image": "i:1"}
     aws.ssm().put_parameter(Name=config.model_metadata_parameter, Value=json.dumps(metadata), Type="String")
     return cloud
+
+
+def list_images(bucket: str, count: int) -> None:
+    """Half of them of either class, which the model takes for the first."""
+    lines = [f"{number}\t{number % 2}\timage_{number}.png\n" for number in range(count)]
+    aws.s3().put_object(Bucket=bucket, Key="test_lst/test.lst", Body="".join(lines).encode())
 
 
 @pytest.fixture
@@ -72,6 +78,31 @@ def test_the_trained_model_is_asked_for_every_validation_image(
     assert parameter(config) == KEY
 
 
+def test_what_is_kept_of_the_model_is_what_retraining_keeps(
+    config: EnvironmentConfig, model: str, transforms: list[Transform]
+) -> None:
+    store_baseline(config)
+
+    def kept(document: Document) -> Any:
+        return json.loads(aws.s3().get_object(Bucket=model, Key=document_key(JOB, document))["Body"].read())
+
+    predictions = [Prediction(**image) for image in kept("predictions")["images"]]
+    assert predictions[0] == Prediction("test/image_0.png", 0, [0.6, 0.4])
+    again = documents_of(predictions, classes=config.classes, artifact_uri=stored(model).artifact_uri)
+    assert {name: kept(name) for name in again} == json.loads(json.dumps(again))
+    assert kept("evaluation")["accuracy"] == 0.5
+
+
+def test_a_baseline_without_the_predictions_is_computed_again(
+    config: EnvironmentConfig, model: str, transforms: list[Transform]
+) -> None:
+    """`ops threshold` names this command when it finds no predictions."""
+    store_baseline(config)
+    aws.s3().delete_object(Bucket=model, Key=document_key(JOB, "predictions"))
+    assert store_baseline(config).is_new is True
+    assert store_baseline(config).is_new is False
+
+
 def test_no_model_is_left_behind(config: EnvironmentConfig, model: str, transforms: list[Transform]) -> None:
     store_baseline(config)
     assert aws.sagemaker().list_models()["Models"] == []
@@ -105,8 +136,7 @@ def test_without_a_model_there_is_no_baseline(config: EnvironmentConfig, cloud: 
 def test_too_few_images_are_told_before_a_job_is_paid_for(
     config: EnvironmentConfig, model: str, transforms: list[Transform]
 ) -> None:
-    for number in range(21):
-        aws.s3().delete_object(Bucket=model, Key=f"test/image_{number}.png")
+    list_images(model, 39)
     with pytest.raises(TrainingError, match="39 images, but a baseline needs at least 40"):
         store_baseline(config)
     assert transforms == []
@@ -115,8 +145,8 @@ def test_too_few_images_are_told_before_a_job_is_paid_for(
 def test_answers_that_are_missing_are_noticed(
     config: EnvironmentConfig, model: str, transforms: list[Transform]
 ) -> None:
-    aws.s3().put_object(Bucket=model, Key="test/one_more.png", Body=b"png")
-    with pytest.raises(TrainingError, match="60 answers for 61 images"):
+    list_images(model, 61)
+    with pytest.raises(TrainingError, match=r"left no prediction in s3://scones-dev-data at .*/image_60\.png\.out"):
         store_baseline(config)
 
 

@@ -1,6 +1,7 @@
+import dataclasses
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -12,10 +13,12 @@ from rich.console import Console
 import data_prep.training
 from data_prep import aws
 from data_prep.aws_errors import one_line_errors
-from data_prep.errors import DataPrepError, DataSetError, TrainingError
+from data_prep.errors import DataPrepError, DataSetError, InstanceRefusedError, TrainingError
+from data_prep.instances import InstanceTypes
 from data_prep.job_view import accuracy_bars, job_table
-from data_prep.training import JobState, TrainedModel, image_uri, job_state, publish_model, start_training, wait_for_job
+from data_prep.training import JobState, image_uri, job_state, publish_model, start_training, wait_for_job
 from data_prep.upload import upload_dataset
+from lambda_src.trained_model import TrainedModel
 from lambda_src.training_attempts import Attempt
 from local.sagemaker.control_plane import ControlPlane
 from local.sagemaker.errors import ApiError
@@ -82,8 +85,14 @@ def _write_log(lines: list[str]) -> None:
 # Starting
 
 
+def start(
+    config: EnvironmentConfig, folder: Path, *, force: bool = False, said: Callable[[str], None] = pytest.fail
+) -> tuple[str, bool]:
+    return start_training(config, folder, instances=InstanceTypes(config.training, said), force=force)
+
+
 def test_a_job_is_started_for_the_uploaded_data(uploaded: Path, config: EnvironmentConfig) -> None:
-    name, is_new = start_training(config, uploaded)
+    name, is_new = start(config, uploaded)
     assert is_new
     assert re.fullmatch(r"scones-dev-[0-9a-f]{8}-[0-9a-f]{8}-1", name)
     job = aws.sagemaker().describe_training_job(TrainingJobName=name)
@@ -94,14 +103,14 @@ def test_a_job_is_started_for_the_uploaded_data(uploaded: Path, config: Environm
 
 
 def test_the_same_data_and_parameters_do_not_start_a_second_job(uploaded: Path, config: EnvironmentConfig) -> None:
-    first, _ = start_training(config, uploaded)
-    assert start_training(config, uploaded) == (first, False)
+    first, _ = start(config, uploaded)
+    assert start(config, uploaded) == (first, False)
     assert _jobs() == [first]
 
 
 def test_force_starts_another(uploaded: Path, config: EnvironmentConfig) -> None:
-    first, _ = start_training(config, uploaded)
-    second, is_new = start_training(config, uploaded, force=True)
+    first, _ = start(config, uploaded)
+    second, is_new = start(config, uploaded, force=True)
     assert is_new
     assert _jobs() == [first, second]
     assert second == f"{first[:-1]}2"
@@ -109,7 +118,7 @@ def test_force_starts_another(uploaded: Path, config: EnvironmentConfig) -> None
 
 def test_another_parameter_is_another_job_but_another_instance_is_not(uploaded: Path) -> None:
     names = [
-        start_training(parse_environment("dev", {"training": training}), uploaded)[0]
+        start(parse_environment("dev", {"training": training}), uploaded)[0]
         for training in ({}, {"hyperparameters": {"epochs": 3}}, {"instance_types": ["ml.g5.xlarge"]}, {"spot": True})
     ]
     assert names[0] != names[1]
@@ -118,9 +127,9 @@ def test_another_parameter_is_another_job_but_another_instance_is_not(uploaded: 
 
 def test_the_attempt_after_one_that_failed_goes_on_from_its_checkpoints(uploaded: Path, plane: ControlPlane) -> None:
     config = parse_environment("dev", {"training": {"spot": True}})
-    first, _ = start_training(config, uploaded)
+    first, _ = start(config, uploaded)
     plane._training_jobs[first]["TrainingJobStatus"] = "Stopped"
-    second, is_new = start_training(config, uploaded)
+    second, is_new = start(config, uploaded)
     assert (second, is_new) == (f"{first[:-1]}2", True)
     checkpoints = [plane._training_jobs[name]["CheckpointConfig"] for name in (first, second)]
     assert checkpoints == [{"S3Uri": f"s3://scones-dev-data/models/{first[:-2]}/checkpoints/"}] * 2
@@ -128,9 +137,9 @@ def test_the_attempt_after_one_that_failed_goes_on_from_its_checkpoints(uploaded
 
 def test_a_job_whose_bucket_was_destroyed_is_no_model(uploaded: Path, cloud: str, config: EnvironmentConfig) -> None:
     """SageMaker keeps its name, and still says Completed."""
-    first, _ = start_training(config, uploaded)
+    first, _ = start(config, uploaded)
     aws.s3().delete_object(Bucket=cloud, Key=f"models/{first}/output/model.tar.gz")
-    second, is_new = start_training(config, uploaded)
+    second, is_new = start(config, uploaded)
     assert (second, is_new) == (f"{first[:-1]}2", True)
     assert publish_model(config, job_state(second)).job == second
 
@@ -138,22 +147,14 @@ def test_a_job_whose_bucket_was_destroyed_is_no_model(uploaded: Path, cloud: str
 def test_a_job_that_another_run_has_just_started_is_taken(
     uploaded: Path, plane: ControlPlane, config: EnvironmentConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first, _ = start_training(config, uploaded)
+    first, _ = start(config, uploaded)
     monkeypatch.setattr(data_prep.training, "find_attempt", lambda *_, **__: Attempt(first, "New"))
-    assert start_training(config, uploaded) == (first, False)
+    assert start(config, uploaded) == (first, False)
 
 
 @pytest.mark.parametrize(
     ("error", "expected"),
     [
-        (
-            (
-                "ResourceLimitExceeded",
-                "The account-level service limit 'ml.p3.2xlarge for training job usage' is 0 Instances",
-            ),
-            r"quota for ml\.p3\.2xlarge is used up .*is 0 Instances\n"
-            r'Ask for "ml\.p3\.2xlarge for training job usage" under Service Quotas.*training\.instance_types',
-        ),
         (
             ("ValidationException", "Could not assume role arn:aws:iam::1:role/x. Please ensure that the role exists"),
             r"cannot take on its role: Could not assume role.*\n.*`cdk deploy dev/Data`",
@@ -178,7 +179,71 @@ def test_a_refused_job_says_why_and_what_to_do(
 
     monkeypatch.setattr(plane, "create_training_job", refuse)
     with pytest.raises(DataPrepError, match=expected), one_line_errors():
-        start_training(config, uploaded)
+        start(config, uploaded)
+
+
+REFUSALS = [
+    ("ResourceLimitExceeded", "The account-level service limit 'ml.p3.2xlarge for training job usage' is 0 Instances"),
+    ("ResourceLimitExceeded", "The requested resource training-job/ml.p3.2xlarge is not available in this region"),
+    ("ValidationException", "Unsupported instance type ml.p3.2xlarge"),
+    (
+        "ValidationException",
+        "1 validation error detected: Value 'ml.p3.2xlarge' at 'resourceConfig.instanceType' failed to satisfy "
+        f"constraint: Member must satisfy enum value set: [{', '.join(f'ml.m{n}.large' for n in range(99))}]",
+    ),
+]
+
+
+@pytest.mark.parametrize("refusal", REFUSALS)
+def test_an_instance_type_that_is_refused_is_followed_by_the_next(
+    uploaded: Path,
+    plane: ControlPlane,
+    config: EnvironmentConfig,
+    monkeypatch: pytest.MonkeyPatch,
+    refusal: tuple[str, str],
+) -> None:
+    create = plane.create_training_job
+
+    def refuse_the_first(request: dict[str, Any]) -> dict[str, Any]:
+        if request["ResourceConfig"]["InstanceType"] == "ml.p3.2xlarge":
+            raise ApiError(*refusal)
+        return create(request)
+
+    monkeypatch.setattr(plane, "create_training_job", refuse_the_first)
+    said: list[str] = []
+    name, is_new = start(config, uploaded, said=said.append)
+    assert is_new
+    assert name.endswith("-1"), "a refused request takes no name"
+    assert job_state(name).instance_type == "ml.g4dn.xlarge"
+    (line,) = said
+    assert line.startswith(f"ml.p3.2xlarge cannot be had ({refusal[1][:40]}")
+    assert line.endswith("): trying ml.g4dn.xlarge")
+    assert "\n" not in line
+    assert len(line) < 400
+
+
+def test_each_type_that_cannot_be_had_is_named_with_its_reason(
+    uploaded: Path, plane: ControlPlane, config: EnvironmentConfig
+) -> None:
+    plane.withheld = dict.fromkeys(config.training.instance_types, "quota")
+    with pytest.raises(TrainingError, match=r'such as "ml\.p3\.2xlarge for training job usage"') as caught:
+        start(config, uploaded, said=lambda _: None)
+    for name in config.training.instance_types:
+        assert f"\n{name}: The account-level service limit '{name} for training job usage' is 0" in str(caught.value)
+    assert _jobs() == []
+
+
+def test_only_a_volume_that_takes_the_key_is_encrypted_with_it(
+    uploaded: Path, plane: ControlPlane, config: EnvironmentConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A G4dn has disks of its own, for which SageMaker refuses a key."""
+    stack = dataclasses.replace(aws.data_stack(config), key_arn=f"arn:aws:kms:us-east-1:123456789012:key/{'1' * 36}")
+    monkeypatch.setattr(aws, "data_stack", lambda _: stack)
+    first, _ = start(config, uploaded)
+    plane.withheld = {"ml.p3.2xlarge": "quota"}
+    second, _ = start(config, uploaded, force=True, said=lambda _: None)
+    keys = [plane._training_jobs[name]["ResourceConfig"].get("VolumeKmsKeyId") for name in (first, second)]
+    assert keys == [stack.key_arn, None]
 
 
 def test_a_batch_larger_than_the_data_is_refused_before_it_costs_anything(
@@ -186,15 +251,15 @@ def test_a_batch_larger_than_the_data_is_refused_before_it_costs_anything(
 ) -> None:
     folder = write_dataset(tmp_path / "few", 31, 2, picture)
     with pytest.raises(TrainingError, match="mini_batch_size is 32, but must be from 1 to the 31 training images"):
-        start_training(config, folder)
+        start(config, folder)
     with pytest.raises(TrainingError, match="mini_batch_size is many"):
-        start_training(parse_environment("dev", {"training": {"hyperparameters": {"mini_batch_size": "many"}}}), folder)
+        start(parse_environment("dev", {"training": {"hyperparameters": {"mini_batch_size": "many"}}}), folder)
     assert _jobs() == []
 
 
 def test_data_that_was_not_uploaded_is_not_trained_on(folder: Path, cloud: str, config: EnvironmentConfig) -> None:
     with pytest.raises(DataSetError, match=r"53 of 53 files differ .* `python -m data_prep upload --env dev`"):
-        start_training(config, folder)
+        start(config, folder)
     assert _jobs() == []
 
 
@@ -203,7 +268,7 @@ def test_a_corrupt_image_is_found_before_the_job_starts(uploaded: Path, cloud: s
     image.write_bytes(image.read_bytes()[:50])
     upload_dataset(uploaded, cloud)
     with pytest.raises(DataSetError, match=r"train_0005\.png"):
-        start_training(config, uploaded)
+        start(config, uploaded)
     assert _jobs() == []
 
 
@@ -212,7 +277,7 @@ def test_classes_in_another_order_are_another_model(uploaded: Path) -> None:
     with pytest.raises(
         DataSetError, match="holds the classes bicycle, motorcycle, but environment 'dev' has motorcycle"
     ):
-        start_training(turned, uploaded)
+        start(turned, uploaded)
 
 
 @pytest.mark.parametrize("region", ["us-east-1", "eu-central-1"])
@@ -260,7 +325,7 @@ def test_a_wait_shows_every_state_and_ends_with_the_job(sagemaker: Stubber, conf
         (
             "Failed",
             "CapacityError: Unable to provision requested ML compute capacity.",
-            "try again later, or",
+            "Without `--resume` the same command goes on to the next of",
         ),
         ("Failed", "AlgorithmError: batch size exceeds samples", r"batch size exceeds.*\n.*mini_batch_size"),
         ("Failed", "ClientError: Data download failed: Access Denied", "`cdk deploy dev/Data`"),
@@ -278,6 +343,14 @@ def test_a_job_that_ends_without_a_model_says_why_and_what_to_do(
     sagemaker.add_response("describe_training_job", job)
     with pytest.raises(TrainingError, match=expected):
         wait_for_job(config, JOB, lambda _: None)
+
+
+def test_a_job_that_got_no_instance_says_of_which_type(sagemaker: Stubber, config: EnvironmentConfig) -> None:
+    reason = "CapacityError: Unable to provision requested ML compute capacity. Please retry using a different one."
+    sagemaker.add_response("describe_training_job", _description("Failed", "Failed", FailureReason=reason))
+    with pytest.raises(InstanceRefusedError) as caught:
+        wait_for_job(config, JOB, lambda _: None)
+    assert (caught.value.instance_type, caught.value.reason) == ("ml.p3.2xlarge", reason)
 
 
 def test_only_jobs_of_this_environment_are_followed(cloud: str, config: EnvironmentConfig) -> None:

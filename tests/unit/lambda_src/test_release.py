@@ -279,12 +279,11 @@ def test_the_parameters_name_what_is_served(world: World) -> None:
     move(world, NEW)
     release.store_json(f"models/{NEW}/manifest.json", {"classes": SETTINGS["classes"], "data_digest": DIGEST})
     release.store_json(f"models/{NEW}/evaluation.json", {"accuracy": 0.95})
-    release.store_json(f"models/{NEW}/baseline.json", {"any": "thing"})
     metadata = record_release.handler({"job": NEW}, None)
     assert (metadata["accuracy"], metadata["data_digest"]) == (0.95, DIGEST)
     assert named(world) == artifact(NEW) == release.served().artifact_uri
     baseline = world.ssm.get_parameter(Name=SETTINGS["baseline_parameter"])["Parameter"]["Value"]
-    assert baseline == f"models/{NEW}/baseline.json"
+    assert baseline == f"models/{NEW}/baseline.json", "also before it is there: another model's would mean nothing"
 
 
 def test_either_all_parameters_change_or_none(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -425,6 +424,8 @@ def test_both_models_are_judged_on_the_same_images(world: World) -> None:
     assert (found["candidate"]["accuracy"], found["incumbent"]["accuracy"]) == (0.75, 1.0)
     assert len(found["reasons"]) == 3
     assert (release.stored_json(f"models/{OLD}/evaluation.json") or {})["accuracy"] == 1.0
+    predictions = (release.stored_json(f"models/{NEW}/predictions.json") or {})["images"]
+    assert [prediction["probabilities"] for prediction in predictions] == WRONG
     kept = (release.stored_json(f"models/{NEW}/smoke_test.json") or {})["images"]
     assert {image["key"] for image in kept} == {f"test/test_{index}.png" for index in (1, 2, 3)}
     assert release.stored_json(f"models/{NEW}/baseline.json") is None, "four answers are no baseline"
@@ -432,7 +433,7 @@ def test_both_models_are_judged_on_the_same_images(world: World) -> None:
 
 def test_a_missing_answer_is_no_wrong_answer(world: World) -> None:
     event = {"candidate": outputs(world, "candidate", RIGHT[:3]), "incumbent": outputs(world, "incumbent", RIGHT)}
-    with pytest.raises(TransformOutputError, match=r"no answer in s3://the-bucket at retraining/r/candidate/test_3"):
+    with pytest.raises(TransformOutputError, match="no prediction in s3://the-bucket at retraining/r/candidate/test_3"):
         evaluate_models.handler(event, None)
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from moto import mock_aws
 
+from lambda_src.trained_model import Prediction, document_key, documents_of
 from ops import aws
 from tests.unit.ops.conftest import Writer, capture_line, run
 
@@ -15,26 +16,26 @@ BUCKET = "scones"
 Output = pytest.CaptureFixture[str]
 
 
+def put_predictions(content: str) -> None:
+    aws.s3().put_object(Bucket=BUCKET, Key=document_key("job-1", "predictions"), Body=content.encode())
+
+
 @pytest.fixture
 def validated(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """An environment whose model answered 200 validation images; an answer is as often right as it is confident."""
+    """An environment whose model predicted 200 validation images, as often correctly as it was confident."""
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
     with mock_aws():
         s3 = aws.s3()
         s3.create_bucket(Bucket=BUCKET)
         monkeypatch.setattr(aws, "bucket", lambda _: BUCKET)
-        rng, lines = random.Random(1), []
+        rng, predictions = random.Random(1), []
         for number in range(200):
             confidence = rng.uniform(0.5, 1)
             label = number % 2 if rng.random() < confidence else 1 - number % 2
-            lines.append(f"{number}\t{label}\ta/{number}.png")
-            answer = [confidence, 1 - confidence] if number % 2 == 0 else [1 - confidence, confidence]
-            s3.put_object(
-                Bucket=BUCKET,
-                Key=f"models/job-1/validation/a/{number}.png.out",
-                Body=json.dumps({"prediction": answer}).encode(),
-            )
-        s3.put_object(Bucket=BUCKET, Key="test_lst/test.lst", Body="\n".join(lines).encode())
+            probabilities = [confidence, 1 - confidence] if number % 2 == 0 else [1 - confidence, confidence]
+            predictions.append(Prediction(f"test/a/{number}.png", label, probabilities))
+        documents = documents_of(predictions, classes=("bicycle", "motorcycle"), artifact_uri="s3://m")
+        put_predictions(json.dumps(documents["predictions"]))
         aws.ssm().put_parameter(Name="/scones/dev/model/metadata", Value='{"job": "job-1"}', Type="String")
         yield
 
@@ -54,7 +55,7 @@ def test_the_threshold_for_an_accuracy_and_what_it_rejects(validated: None, caps
 def test_the_table_says_it_in_words(validated: None, capsys: Output) -> None:
     assert run("threshold", "--accuracy", 0.9) == 0
     shown = capsys.readouterr().out
-    assert "The model's answers to the validation images: 200 predictions" in shown
+    assert "The model's predictions for the validation images: 200 predictions" in shown
     assert "For an accuracy of 90.0%, the threshold is 0." in shown
     assert "of 200 images" in shown
     assert "ECE 0." in shown
@@ -73,13 +74,13 @@ def test_the_page_has_both_plots(validated: None, tmp_path: Path) -> None:
     assert 'id="reliability"' in shown
 
 
-def test_an_answer_without_a_label_is_reported(validated: None, capsys: Output) -> None:
-    aws.s3().put_object(Bucket=BUCKET, Key="models/job-1/validation/new.png.out", Body=b'{"prediction": [0.9, 0.1]}')
-    aws.s3().put_object(Bucket=BUCKET, Key="models/job-1/validation/a/0.png.out", Body=b"?")
-    assert run("threshold", "--json") == 0
-    output = capsys.readouterr()
-    assert json.loads(output.out)["predictions"] == 199
-    assert "2 damaged lines" in output.err
+@pytest.mark.parametrize("content", ["{", "[]", '{"images": [{"key": "test/a.png"}]}'])
+def test_what_are_no_predictions_is_said_with_the_way_out(validated: None, capsys: Output, content: str) -> None:
+    put_predictions(content)
+    assert run("threshold") == 1
+    error = capsys.readouterr().err
+    assert "s3://scones/models/job-1/predictions.json: no predictions" in error
+    assert "`python -m data_prep baseline --env dev --force`" in error
 
 
 def test_a_model_that_never_answered_says_what_to_run(validated: None, capsys: Output) -> None:
