@@ -49,7 +49,7 @@ def alarm_rules(metrics: Metrics, *, config: EnvironmentConfig) -> list[AlarmRul
         AlarmRule(
             name="failed-executions",
             meaning="Executions of the classification workflow failed, and not because of unsure answers.",
-            metric=metrics.failed_executions(),
+            metric=metrics.execution_failures,
             threshold=0,
         ),
         AlarmRule(

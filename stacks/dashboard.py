@@ -76,7 +76,7 @@ def _workflow(metrics: Metrics) -> list[cloudwatch.IWidget]:
             "Executions by outcome",
             _named(executions["succeeded"], "All accepted", cloudwatch.Color.GREEN),
             _named(metrics.executions_rejected, "Some rejected", cloudwatch.Color.ORANGE),
-            metrics.failed_executions(),
+            _named(metrics.execution_failures, "Failed", cloudwatch.Color.RED),
             _named(executions["aborted"], "Aborted", cloudwatch.Color.GREY),
             unit="executions",
             columns=4,

@@ -1,5 +1,6 @@
 """Alarms by their meaning: each goes off for what it is there for, and for nothing else."""
 
+import fnmatch
 import json
 import re
 import time
@@ -91,10 +92,8 @@ def state(alarm: dict[str, Any], metrics: dict[str, list[float | None]]) -> str:
     ("name", "metrics", "expected"),
     [
         ("failed-executions", {}, "OK"),
-        ("failed-executions", {"ExecutionsFailed": [2], "ExecutionsRejected": [2]}, "OK"),
-        ("failed-executions", {"ExecutionsFailed": [3], "ExecutionsRejected": [2]}, "ALARM"),
-        ("failed-executions", {"ExecutionsFailed": [1]}, "ALARM"),
-        ("failed-executions", {"ExecutionsTimedOut": [1], "ExecutionsFailed": [0]}, "ALARM"),
+        ("failed-executions", {"ExecutionFailures": [0]}, "OK"),
+        ("failed-executions", {"ExecutionFailures": [1]}, "ALARM"),
         ("endpoint-errors", {}, "OK"),
         ("endpoint-errors", {"Invocation5XXErrors": [4, 0, 0]}, "OK"),
         ("endpoint-errors", {"Invocation5XXErrors": [1, 1]}, "ALARM"),
@@ -175,23 +174,68 @@ def test_latency_is_bounded_in_the_metrics_unit_and_for_this_endpoint(monitoring
     }
 
 
-def test_rejections_are_told_from_failures_by_the_state_that_the_execution_ends_in(
+@pytest.mark.parametrize("name", DEPLOYED)
+def test_no_alarm_subtracts_metrics_of_two_sources(monitoring: Template, environment: str, name: str) -> None:
+    """One event may count in two periods, and the difference of the two metrics then goes off for nothing."""
+    expressions = [query.get("Expression", "") for query in alarm(monitoring, environment, name).get("Metrics", [])]
+    assert not any(" - " in expression for expression in expressions)
+
+
+def counted(monitoring: Template, event: dict[str, Any]) -> set[str]:
+    """The metrics in which an event of the state machine's log counts.
+
+    By https://docs.aws.amazon.com/AmazonCloudWatch/latest/logs/FilterAndPatternSyntax.html, as far as the patterns go.
+    """
+
+    def holds(term: re.Match[str]) -> str:
+        value: Any = event
+        for name in term["path"].split("."):
+            value = value.get(name, {})
+        if not isinstance(value, str):  # a condition on what is not there is not met
+            return "0"
+        return str(int(fnmatch.fnmatchcase(value, term["value"]) == (term["operator"] == "=")))
+
+    found = set()
+    for properties in monitoring.resources("AWS::Logs::MetricFilter").values():
+        condition = re.sub(
+            r'\$\.(?P<path>[\w.]+) (?P<operator>!?=) "(?P<value>[^"]*)"',
+            holds,
+            properties["FilterPattern"].strip("{} "),
+        )
+        if alarms.calculate(condition.replace("&&", "AND").replace("||", "OR"), {}):
+            found |= {transformation["MetricName"] for transformation in properties["MetricTransformations"]}
+    return found
+
+
+def test_executions_are_told_apart_by_the_state_that_they_end_in(
     monitoring: Template, definition: dict[str, Any]
 ) -> None:
-    filters = {
-        transformation["MetricName"]: properties["FilterPattern"]
-        for properties in monitoring.resources("AWS::Logs::MetricFilter").values()
-        for transformation in properties["MetricTransformations"]
-    }
-    patterns = {
-        name: re.fullmatch(r'\{ \$\.type = "(\w+)StateEntered" && \$\.details\.name = "(\w+)" \}', pattern)
-        for name, pattern in filters.items()
-    }
-    assert set(patterns) == {"ExecutionsRejected", "ImagesFailed"}
     states = {**definition["States"], **definition["States"]["ClassifyImages"]["ItemProcessor"]["States"]}
-    for match in patterns.values():
-        assert match
-        assert states[match[2]]["Type"] == match[1]
+    ends = [name for name, state in states.items() if state["Type"] == "Fail"]
+    assert {"InferencesRejected", "InferencesFailed", "WorkflowBroken"} < set(ends)
+    for name in ends:
+        expected = "ExecutionsRejected" if name == "InferencesRejected" else "ExecutionFailures"
+        assert counted(monitoring, {"type": "FailStateEntered", "details": {"name": name}}) == {expected}
+    assert states["Failed"]["Type"] == "Pass"
+    assert counted(monitoring, {"type": "PassStateEntered", "details": {"name": "Failed"}}) == {"ImagesFailed"}
+
+
+@pytest.mark.parametrize(
+    ("event", "expected"),
+    [
+        ({"type": "ExecutionTimedOut"}, {"ExecutionFailures"}),
+        ({"type": "EvaluationFailed", "details": {"state": "AllAccepted?"}}, {"ExecutionFailures"}),
+        ({"type": "ExecutionFailed", "details": {"error": "States.DataLimitExceeded"}}, {"ExecutionFailures"}),
+        ({"type": "ExecutionFailed", "details": {"error": "InferencesRejected"}}, set()),
+        ({"type": "ExecutionFailed"}, set()),  # without its error
+        ({"type": "ExecutionSucceeded"}, set()),
+        ({"type": "TaskFailed", "details": {"error": "States.Timeout"}}, set()),
+    ],
+)
+def test_executions_that_end_without_a_fail_state_count_as_failed(
+    monitoring: Template, event: dict[str, Any], expected: set[str]
+) -> None:
+    assert counted(monitoring, event) == expected
 
 
 def test_the_log_that_is_read_tells_every_state(monitoring: Template, workflow: Template) -> None:

@@ -32,7 +32,7 @@ def widgets(monitoring: Template) -> dict[str, Widget]:
 
 def test_the_dashboard_shows_what_the_environment_does(widgets: dict[str, Widget]) -> None:
     shown = {title: set(widget.names) for title, widget in widgets.items()}
-    assert {"ExecutionsSucceeded", "ExecutionsRejected", "ExecutionsFailed"} <= shown["Executions by outcome"]
+    assert {"ExecutionsSucceeded", "ExecutionsRejected", "ExecutionFailures"} <= shown["Executions by outcome"]
     assert shown["Images by outcome"] == {"ImagesAccepted", "ImagesRejected", "ImagesFailed"}
     assert shown["Undelivered events"] == {"ApproximateNumberOfMessagesVisible"}
     assert shown["Endpoint invocations"] == {"Invocations"}
