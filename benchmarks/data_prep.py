@@ -24,7 +24,7 @@ import typer
 from data_prep.build import build_dataset
 from data_prep.cifar import write_archive
 from data_prep.images import encode_png
-from data_prep.sample import CLASS_NAMES
+from stacks.cifar_100 import CLASS_NAMES
 from stacks.config import PROJECT_ROOT
 
 ROWS = {"train": 50_000, "test": 10_000}

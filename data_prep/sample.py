@@ -18,29 +18,13 @@ from data_prep.cifar import DRAWN_MARK, IMAGE_SIZE, SPLITS, write_archive
 from data_prep.errors import DataSetError
 from data_prep.files import only_one, replaced_file
 from data_prep.progress import Progress, silent
+from stacks.cifar_100 import CLASS_NAMES
 
 TRAIN_PER_CLASS, TEST_PER_CLASS = 500, 100  # as in CIFAR-100
 SEED = 100
 _VERSION = 1  # of the drawings
 _SCALE = 4  # drawn this much larger, then reduced, which smooths the lines
 _SIZE = IMAGE_SIZE * _SCALE
-
-# CIFAR-100's fine labels in their order (https://www.cs.toronto.edu/~kriz/cifar.html)
-# fmt: off
-CLASS_NAMES = (
-    "apple", "aquarium_fish", "baby", "bear", "beaver", "bed", "bee", "beetle", "bicycle", "bottle", "bowl",
-    "boy", "bridge", "bus", "butterfly", "camel", "can", "castle", "caterpillar", "cattle", "chair",
-    "chimpanzee", "clock", "cloud", "cockroach", "couch", "crab", "crocodile", "cup", "dinosaur", "dolphin",
-    "elephant", "flatfish", "forest", "fox", "girl", "hamster", "house", "kangaroo", "keyboard", "lamp",
-    "lawn_mower", "leopard", "lion", "lizard", "lobster", "man", "maple_tree", "motorcycle", "mountain",
-    "mouse", "mushroom", "oak_tree", "orange", "orchid", "otter", "palm_tree", "pear", "pickup_truck",
-    "pine_tree", "plain", "plate", "poppy", "porcupine", "possum", "rabbit", "raccoon", "ray", "road",
-    "rocket", "rose", "sea", "seal", "shark", "shrew", "skunk", "skyscraper", "snail", "snake", "spider",
-    "squirrel", "streetcar", "sunflower", "sweet_pepper", "table", "tank", "telephone", "television", "tiger",
-    "tractor", "train", "trout", "tulip", "turtle", "wardrobe", "whale", "willow_tree", "wolf", "woman",
-    "worm",
-)
-# fmt: on
 
 Colour = tuple[int, int, int]
 Point = tuple[float, float]

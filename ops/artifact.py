@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from botocore.exceptions import ClientError
 
 from data_prep import aws
+from stacks import prefixes
 from stacks.config import EnvironmentConfig
 from stacks.training_job import hyperparameters
 
@@ -17,6 +18,11 @@ class Artifact:
     uri: str
     job: str
     flaw: str = ""
+    is_synthetic: bool = False  # trained on images that data_prep drew
+
+    @property
+    def bucket(self) -> str:
+        return self.uri.removeprefix("s3://").partition("/")[0]
 
 
 def current_artifact(config: EnvironmentConfig) -> Artifact | None:
@@ -44,7 +50,33 @@ def current_artifact(config: EnvironmentConfig) -> Artifact | None:
         for name, value in (hyperparameters(config).items() if trained_with else ())
         if trained_with.get(name) != value
     ]
-    return Artifact(uri, job, f"it was trained with {', '.join(differing)}" if differing else "")
+    if differing:
+        return Artifact(uri, job, f"it was trained with {', '.join(differing)}")
+    return Artifact(uri, job, is_synthetic=_is_synthetic(bucket, job))
+
+
+def baseline_problem(config: EnvironmentConfig, artifact: Artifact) -> str:
+    """What is wrong with the baseline that drift is measured against; empty if it is the artifact's."""
+    key = _parameter(config.baseline_parameter)
+    if key is None:
+        return f"{config.baseline_parameter} is not set: the drift monitor has nothing to compare with"
+    if not key.startswith(f"{prefixes.MODELS}{artifact.job}/"):
+        return f"{key} is of another model than {artifact.job}"
+    return "" if _stored(artifact.bucket, key) else f"s3://{artifact.bucket}/{key} does not exist"
+
+
+def _is_synthetic(bucket: str, job: str) -> bool:
+    """By the data set's manifest, which data_prep and retraining store beside the model."""
+    manifest = json.loads(_stored(bucket, f"{prefixes.MODELS}{job}/manifest.json") or "{}")
+    return bool(manifest.get("archive", {}).get("is_drawn"))
+
+
+def _stored(bucket: str, key: str) -> bytes:
+    """An object's content; empty if there is none."""
+    try:
+        return aws.s3().get_object(Bucket=bucket, Key=key)["Body"].read()
+    except aws.s3().exceptions.NoSuchKey:
+        return b""
 
 
 def _parameter(name: str) -> str | None:

@@ -38,7 +38,7 @@ def deploy(
     doctor.show(checks)
     failed = [check.name for check in checks if check.status == "failed"]
     if failed:
-        raise OpsError(f"mend first: {', '.join(failed)}")
+        raise OpsError(f"fix first: {', '.join(failed)}")
 
     _step(f"cdk deploy {env}/Data")
     run_cdk("synth", "--quiet", "--output", str(ASSEMBLY))

@@ -1,14 +1,14 @@
-"""Whether this machine and this account are fit for an environment, and how to mend what is not."""
+"""Whether this machine and this account are fit for an environment, and how to fix what is not."""
 
 import importlib.metadata
 import json
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import boto3
 import typer
@@ -19,8 +19,10 @@ from rich.markup import escape
 from data_prep import aws, target
 from data_prep.aws_errors import explain
 from data_prep.errors import TargetError
-from ops.artifact import current_artifact
+from ops import quotas
+from ops.artifact import baseline_problem, current_artifact
 from ops.cdk import EXECUTABLE
+from ops.check import Check
 from ops.outputs import stack_outputs
 from stacks.config import PROJECT_ROOT, EnvironmentConfig, load_environment
 
@@ -29,31 +31,26 @@ MIN_BOOTSTRAP_VERSION = 6
 BOOTSTRAP_PARAMETER = "/cdk-bootstrap/hnb659fds/version"
 
 
-@dataclass(frozen=True)
-class Check:
-    """One thing that was looked at. `failed` stops a deployment; `warning` does not."""
-
-    name: str
-    status: Literal["ok", "warning", "failed"]
-    found: str
-    mend: str = ""
-
-
 def examine(config: EnvironmentConfig) -> list[Check]:
     """All checks. What needs the account is left out when it cannot be reached."""
     checks = [*tools()]
     account_checks = [*account()]
     checks += account_checks
     if not any(check.status == "failed" for check in account_checks):
-        for group in (bootstrap, quotas, artifact, subscription):
+        groups: dict[str, Callable[[EnvironmentConfig], Iterator[Check]]] = {
+            "bootstrap": bootstrap,
+            "quotas": quotas.instances,
+            "Lambda concurrency": quotas.concurrency,
+            "model artifact": model,
+            "baseline": baseline,
+            "alert subscription": subscription,
+        }
+        for name, group in groups.items():
             try:
                 checks += group(config)
             except (BotoCoreError, ClientError) as error:
-                checks.append(
-                    Check(
-                        group.__name__, "warning", f"cannot be read: {error}", "ask for the right to read it, or go on"
-                    )
-                )
+                found = explain(error)
+                checks.append(Check(name, "warning", f"cannot be read: {found.problem}", found.fix))
     return checks
 
 
@@ -132,63 +129,49 @@ def _failed(name: str, error: BotoCoreError | ClientError) -> Check:
 
 def bootstrap(_config: EnvironmentConfig) -> Iterator[Check]:
     """Whether CDK can publish into this account and region."""
-    mend = "`cdk bootstrap`, once for each account and region"
+    fix = "`cdk bootstrap`, once for each account and region"
     try:
         version = int(aws.ssm().get_parameter(Name=BOOTSTRAP_PARAMETER)["Parameter"]["Value"])
     except aws.ssm().exceptions.ParameterNotFound:
-        yield Check("bootstrap", "failed", "CDK has not been bootstrapped here", mend)
+        yield Check("bootstrap", "failed", "CDK has not been bootstrapped here", fix)
         return
     if version < MIN_BOOTSTRAP_VERSION:
-        yield Check("bootstrap", "failed", f"version {version}, {MIN_BOOTSTRAP_VERSION} is needed", mend)
+        yield Check("bootstrap", "failed", f"version {version}, {MIN_BOOTSTRAP_VERSION} is needed", fix)
     else:
         yield Check("bootstrap", "ok", f"version {version}")
 
 
-def quotas(config: EnvironmentConfig) -> Iterator[Check]:
-    """Whether SageMaker lets the account have the configured instances. New accounts start with 0 of many."""
-    needs = needed_instances(config)
-    pages = aws.service_quotas().get_paginator("list_service_quotas").paginate(ServiceCode="sagemaker")
-    values: dict[str, float] = {quota["QuotaName"]: quota["Value"] for page in pages for quota in page["Quotas"]}
-    trained = current_artifact(config) is not None
-    for name, (needed, needed_to_update) in needs.items():
-        value = values.get(name, 0)
-        found = f"{value:g} of the {needed} that {'is' if needed == 1 else 'are'} needed"
-        mend = f'ask for "{name}" under Service Quotas, Amazon SageMaker, or set another instance_type in cdk.json'
-        if value < needed:
-            is_training = "training job" in name
-            yield Check(name, "warning" if is_training and trained else "failed", found, mend)
-        elif value < needed_to_update:
-            yield Check(
-                name, "warning", f"{value:g}; an update or retraining runs {needed_to_update} for a while", mend
-            )
-        else:
-            yield Check(name, "ok", f"{value:g}")
-
-
-def needed_instances(config: EnvironmentConfig) -> dict[str, tuple[int, int]]:
-    """Instances by the name of their quota: to run, and while a new model takes over (old and new side by side)."""
-    endpoint, training, bulk = config.endpoint, config.training, config.bulk
-    count = max(endpoint.instance_count, endpoint.max_instance_count or 0)
-    kind = "spot training job" if training.spot else "training job"
-    # One computes the baseline; retraining lets the candidate and the served model answer at the same time
-    transforms = (bulk.transform_instance_count, max(2, bulk.transform_instance_count))
-    return {
-        f"{endpoint.instance_type} for endpoint usage": (count, 2 * count),
-        f"{bulk.transform_instance_type} for transform job usage": transforms,
-        f"{training.instance_types[0]} for {kind} usage": (1, 1),
-    }
-
-
-def artifact(config: EnvironmentConfig) -> Iterator[Check]:
-    """Whether there is a model to serve."""
+def model(config: EnvironmentConfig) -> Iterator[Check]:
+    """Whether there is a model to serve, and what it was trained on."""
+    name = "model artifact"
     found = current_artifact(config)
     train = f"`python -m data_prep run --env {config.name}`; `make deploy ENV={config.name}` does it too"
     if found is None:
-        yield Check("model artifact", "warning", f"{config.artifact_parameter} is not set: no model yet", train)
+        yield Check(name, "warning", f"{config.artifact_parameter} is not set: no model yet", train)
     elif found.flaw:
-        yield Check("model artifact", "warning", f"{found.uri}: {found.flaw}", train)
+        yield Check(name, "warning", f"{found.uri}: {found.flaw}", train)
+    elif found.is_synthetic:
+        yield Check(
+            name,
+            "warning",
+            f"{found.uri} of {found.job} was trained on synthetic images, which no real picture resembles",
+            f"`python -m data_prep run --env {config.name} --archive PATH` with CIFAR-100's archive, then "
+            f"`make deploy ENV={config.name}`",
+        )
     else:
-        yield Check("model artifact", "ok", f"{found.uri} of {found.job}")
+        yield Check(name, "ok", f"{found.uri} of {found.job}")
+
+
+def baseline(config: EnvironmentConfig) -> Iterator[Check]:
+    """Whether the drift monitor has something to compare with: predictions of the very model that is served."""
+    found = current_artifact(config)
+    if found is None or found.flaw:
+        return  # the model is what to see to first
+    problem = baseline_problem(config, found)
+    if problem:
+        yield Check("baseline", "warning", problem, f"`python -m data_prep baseline --env {config.name}`")
+    else:
+        yield Check("baseline", "ok", f"of {found.job}")
 
 
 def subscription(config: EnvironmentConfig) -> Iterator[Check]:
@@ -216,22 +199,22 @@ def subscription(config: EnvironmentConfig) -> Iterator[Check]:
 
 
 def show(checks: list[Check]) -> None:
-    """One line a check, and how to mend it below."""
+    """One line a check, and how to fix it below."""
     console = Console(highlight=False, soft_wrap=True)
     marks = {"ok": "[green]✓[/]", "warning": "[yellow]![/]", "failed": "[red]✗[/]"}
     for check in checks:
         console.print(f"{marks[check.status]} {escape(f'{check.name}: {check.found}')}")
-        if check.mend:
-            console.print(f"  [dim]to mend:[/] {escape(check.mend)}")
+        if check.fix:
+            console.print(f"  [dim]to fix:[/] {escape(check.fix)}")
 
 
 def doctor(
     env: Annotated[str, typer.Option("--env", help="An environment of cdk.json.")] = "dev",
     as_json: Annotated[bool, typer.Option("--json", help="The checks as JSON on standard output.")] = False,
 ) -> None:
-    """Check tools, credentials, quotas, model and alerts, and say how to mend each.
+    """Check tools, credentials, quotas, model and alerts, and say how to fix each.
 
-    Exit status: 0 the environment can be deployed, 1 something has to be mended first.
+    Exit status: 0 the environment can be deployed, 1 something has to be fixed first.
     """
     checks = examine(load_environment(env))
     if as_json:

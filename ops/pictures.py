@@ -7,7 +7,8 @@ from typing import Literal
 import numpy as np
 from PIL import Image
 
-from data_prep.sample import CLASS_NAMES, draw_image
+from data_prep.sample import draw_image
+from stacks.cifar_100 import CLASS_NAMES
 
 Drift = Literal["darker", "noisier", "other"]
 

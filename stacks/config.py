@@ -22,6 +22,7 @@ from pydantic import (
     field_validator,
 )
 
+from stacks.cifar_100 import check_class_name
 from stacks.instance_types import check_instance_type
 from stacks.retry_policy import EXPRESS_SECONDS, START_WITHIN_SECONDS, USUAL_IMAGE_SECONDS
 
@@ -42,7 +43,7 @@ TrainingInstanceType = Annotated[
     StringConstraints(pattern=r"^ml\.(p2|p3|p3dn|g4dn|g5)\.[a-z0-9]+$"),
     AfterValidator(lambda name: check_instance_type(name, "TrainingInstanceType")),
 ]
-ClassName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z_]*$")]
+ClassName = Annotated[str, AfterValidator(check_class_name)]
 
 # What uploads and bulk runs call for each image or batch. Everything else runs once an execution, an hour or a release
 FUNCTIONS_UNDER_LOAD = (

@@ -71,10 +71,15 @@ class DeployRoleStack(Stack):
                     for kind in ("deploy", "file-publishing", "lookup")
                 ],
             ),
-            # DescribeStacks without a name is asked of all stacks; ListServiceQuotas knows no resources,
-            # ListTrainingJobs neither
+            # DescribeStacks without a name is asked of all stacks; the others know no resources
             "LookAround": (
-                ["cloudformation:DescribeStacks", "sagemaker:ListTrainingJobs", "servicequotas:ListServiceQuotas"],
+                [
+                    "cloudformation:DescribeStacks",
+                    "lambda:GetAccountSettings",
+                    "sagemaker:ListTrainingJobs",
+                    "servicequotas:ListAWSDefaultServiceQuotas",
+                    "servicequotas:ListServiceQuotas",
+                ],
                 ["*"],
             ),
             "ReadDeployedTemplates": (

@@ -68,7 +68,13 @@ def test_what_it_may_do_is_bound_to_this_environment(deploy_role: Template) -> N
 def test_only_what_knows_no_resources_is_allowed_on_all(deploy_role: Template) -> None:
     unbound = [s for s in deploy_role.statements("DeployRole") if s["Resource"] == "*"]
     assert [sorted(statement["Action"]) for statement in unbound] == [
-        ["cloudformation:DescribeStacks", "sagemaker:ListTrainingJobs", "servicequotas:ListServiceQuotas"]
+        [
+            "cloudformation:DescribeStacks",
+            "lambda:GetAccountSettings",
+            "sagemaker:ListTrainingJobs",
+            "servicequotas:ListAWSDefaultServiceQuotas",
+            "servicequotas:ListServiceQuotas",
+        ]
     ]
 
 
@@ -78,9 +84,9 @@ IAM_SERVICES = {"service-quotas": "servicequotas", "stepfunctions": "states", "s
 IAM_ACTIONS = {"s3:HeadObject": "s3:GetObject", "s3:ListObjectsV2": "s3:ListBucket"}
 # Calls of these modules are those of `make deploy`
 MODULES = (
-    *(f"data_prep/{name}.py" for name in ("aws", "baseline", "training", "upload")),
+    *(f"data_prep/{name}.py" for name in ("aws", "baseline", "target", "training", "upload")),
     "lambda_src/training_attempts.py",
-    *(f"ops/{name}.py" for name in ("artifact", "deploy", "doctor", "outputs", "smoke", "templates")),
+    *(f"ops/{name}.py" for name in ("artifact", "deploy", "doctor", "outputs", "quotas", "smoke", "templates")),
 )
 # Allowed to everybody; asked for by an option that `make deploy` does not set; a regular expression's `search`
 NOT_NEEDED = {"sts:GetCallerIdentity", "s3:DeleteObjects", "sagemaker:Search"}
@@ -100,10 +106,10 @@ def calls(module: str) -> Iterator[str]:
         | {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)}
     )
     for service in (
-        *("cloudformation", "logs", "s3", "sagemaker", "sagemaker-runtime"),
+        *("cloudformation", "lambda", "logs", "s3", "sagemaker", "sagemaker-runtime"),
         *("service-quotas", "sns", "ssm", "stepfunctions", "sts"),
     ):
-        if service in words or service.replace("-", "_") in words:
+        if words & {service, service.replace("-", "_"), f"{service}_"}:  # `lambda` alone is a keyword
             for word in words & set(operations(service)):
                 action = f"{IAM_SERVICES.get(service, service)}:{operations(service)[word]}"
                 yield IAM_ACTIONS.get(action, action)

@@ -5,7 +5,8 @@ import pytest
 
 from data_prep.cifar import read_archive
 from data_prep.errors import DataSetError
-from data_prep.sample import CLASS_NAMES, draw_archive, draw_image, drawn_archive
+from data_prep.sample import draw_archive, draw_image, drawn_archive
+from stacks.cifar_100 import CLASS_NAMES
 
 
 def test_the_drawn_archive_is_in_the_format_of_cifar_100(tmp_path: Path) -> None:

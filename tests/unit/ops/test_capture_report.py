@@ -17,6 +17,7 @@ from ops.capture_report import capture_page, thumbnail
 from ops.page import render
 from ops.summary import Summary
 from ops.window import Window
+from stacks.cifar_100 import CLASS_NAMES
 from stacks.config import EnvironmentConfig
 from tests.unit.ops.conftest import START, Writer, capture_line, run
 
@@ -148,7 +149,7 @@ def test_a_window_without_requests() -> None:
 
 
 def test_many_classes_are_shown_as_the_most_frequent_and_the_others() -> None:
-    config = EnvironmentConfig(name="dev", classes=tuple(f"class_{chr(97 + n)}" for n in range(20)))
+    config = EnvironmentConfig(name="dev", classes=CLASS_NAMES[:20])
     summary = Summary(classes=config.classes, threshold=0.5)
     lines = []
     for n in range(40):

@@ -7,8 +7,14 @@ import pytest
 from botocore.stub import Stubber
 
 from data_prep import aws
+from data_prep.target import Target
 from ops import deploy
 from stacks.config import parse_environment
+
+
+@pytest.fixture(autouse=True)
+def _target(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(deploy, "current_target", lambda: Target("111122223333", "us-east-1", "https://example.com"))
 
 
 @pytest.mark.parametrize("exists", [False, True])
@@ -23,7 +29,7 @@ def test_the_template_is_told_whether_it_updates_an_endpoint_that_scales(
     )
     monkeypatch.setattr(aws, "sagemaker", lambda: client)
     calls: list[tuple[str, ...]] = []
-    monkeypatch.setattr(deploy, "run_cdk", lambda *arguments: calls.append(arguments))
+    monkeypatch.setattr(deploy, "run_cdk", lambda *arguments, **_: calls.append(arguments))
     config = parse_environment("prod", {"endpoint": {"instance_count": 2, "max_instance_count": 4}})
     with Stubber(client) as stubber:
         if exists:
@@ -37,7 +43,7 @@ def test_the_template_is_told_whether_it_updates_an_endpoint_that_scales(
 
 def test_an_endpoint_that_does_not_scale_has_no_such_parameter(monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[tuple[str, ...]] = []
-    monkeypatch.setattr(deploy, "run_cdk", lambda *arguments: calls.append(arguments))
+    monkeypatch.setattr(deploy, "run_cdk", lambda *arguments, **_: calls.append(arguments))
     deploy._cdk_deploy(parse_environment("dev", {}), "dev/*")
     assert not [argument for argument in calls[0] if "--parameters" in argument]
 

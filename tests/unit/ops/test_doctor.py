@@ -9,9 +9,9 @@ from botocore.exceptions import ClientError
 from moto import mock_aws
 
 from data_prep import aws
-from ops import doctor
+from ops import doctor, quotas
 from ops.artifact import current_artifact
-from ops.doctor import Check
+from ops.check import Check
 from stacks.config import EnvironmentConfig, parse_environment
 from stacks.training_job import hyperparameters
 from tests.unit.ops.conftest import Pages, deployed_stacks, run
@@ -52,7 +52,7 @@ def test_a_package_of_another_version_is_named(monkeypatch: pytest.MonkeyPatch) 
     assert packages.status == "failed"
     assert "pydantic missing instead of " in packages.found
     assert "typer 1.0 instead of " in packages.found
-    assert packages.mend == "make setup"
+    assert packages.fix == "make setup"
 
 
 def test_a_tool_that_does_not_run_is_failed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -77,14 +77,14 @@ def test_without_credentials_nothing_else_is_asked(monkeypatch: pytest.MonkeyPat
     checks = doctor.examine(CONFIG)
     assert checks[-1].name == "credentials"
     assert "have expired" in checks[-1].found
-    assert "aws sso login" in checks[-1].mend
+    assert "aws sso login" in checks[-1].fix
 
 
 def test_without_a_region_it_says_how_to_set_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("AWS_DEFAULT_REGION")
     monkeypatch.setenv("AWS_CONFIG_FILE", "/dev/null")
     check = only(doctor.account())
-    assert (check.status, check.mend) == ("failed", "set AWS_REGION, or a region in the AWS profile")
+    assert (check.status, check.fix) == ("failed", "set AWS_REGION, or a region in the AWS profile")
 
 
 def test_settings_that_name_two_regions_are_a_failed_check(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -106,77 +106,18 @@ def test_the_bootstrap_version_must_suffice(version: str | None, status: str) ->
         aws.ssm().put_parameter(Name=doctor.BOOTSTRAP_PARAMETER, Value=version, Type="String")
     check = only(doctor.bootstrap(CONFIG))
     assert check.status == status
-    assert ("cdk bootstrap" in check.mend) == (status == "failed")
-
-
-ENOUGH = {
-    "ml.m5.large for endpoint usage": 4.0,
-    "ml.m5.large for transform job usage": 2.0,
-    "ml.p3.2xlarge for training job usage": 1.0,
-}
-
-
-def quota_status(monkeypatch: pytest.MonkeyPatch, **changes: float) -> dict[str, str]:
-    """Status by kind of usage, such as training_job, in an account that has enough but for the changes."""
-    values = {name: changes.get(kind_of(name), value) for name, value in ENOUGH.items()}
-    pages = [{"Quotas": [{"QuotaName": name, "Value": value}]} for name, value in values.items()]
-    monkeypatch.setattr(aws, "service_quotas", lambda: Pages("list_service_quotas", *pages))
-    return {kind_of(check.name): check.status for check in doctor.quotas(CONFIG)}
-
-
-def kind_of(quota: str) -> str:
-    return quota.partition(" for ")[2].removesuffix(" usage").replace(" ", "_")
-
-
-def test_enough_quota_is_ok(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert set(quota_status(monkeypatch).values()) == {"ok"}
-
-
-def test_quota_for_one_fleet_but_not_for_two_is_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert quota_status(monkeypatch, endpoint=3)["endpoint"] == "warning"
-    assert quota_status(monkeypatch, endpoint=1)["endpoint"] == "failed"
-
-
-def test_no_quota_to_train_is_fatal_only_until_a_model_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert quota_status(monkeypatch, training_job=0)["training_job"] == "failed"
-    hand_over(CONFIG)
-    assert quota_status(monkeypatch, training_job=0)["training_job"] == "warning"
-
-
-def test_spot_and_scaling_ask_for_their_own_quotas() -> None:
-    config = parse_environment(
-        "dev", {"training": {"spot": True}, "endpoint": {"instance_count": 1, "max_instance_count": 3}}
-    )
-    needed = doctor.needed_instances(config)
-    assert needed["ml.p3.2xlarge for spot training job usage"] == (1, 1)
-    assert needed["ml.m5.large for endpoint usage"] == (3, 6)
-
-
-@pytest.mark.parametrize(
-    ("bulk", "needed"),
-    [
-        ({}, {"ml.m5.large": (1, 2)}),
-        ({"transform_instance_count": 4}, {"ml.m5.large": (4, 4)}),
-        ({"transform_instance_type": "ml.c5.xlarge"}, {"ml.c5.xlarge": (1, 2)}),
-    ],
-)
-def test_transform_jobs_need_what_bulk_takes_and_two_while_a_candidate_is_evaluated(
-    bulk: dict[str, Any], needed: dict[str, tuple[int, int]]
-) -> None:
-    found = doctor.needed_instances(parse_environment("dev", {"bulk": bulk}))
-    ending = " for transform job usage"
-    assert {name.removesuffix(ending): value for name, value in found.items() if name.endswith(ending)} == needed
+    assert ("cdk bootstrap" in check.fix) == (status == "failed")
 
 
 def test_an_artifact_that_fits_is_ok() -> None:
     hand_over(CONFIG)
-    assert only(doctor.artifact(CONFIG)) == Check("model artifact", "ok", f"{ARTIFACT} of job-1")
+    assert only(doctor.model(CONFIG)) == Check("model artifact", "ok", f"{ARTIFACT} of job-1")
 
 
 def test_no_artifact_yet_is_a_warning_with_the_command() -> None:
-    check = only(doctor.artifact(CONFIG))
+    check = only(doctor.model(CONFIG))
     assert check.status == "warning"
-    assert "python -m data_prep run --env dev" in check.mend
+    assert "python -m data_prep run --env dev" in check.fix
 
 
 @pytest.mark.parametrize(
@@ -194,6 +135,41 @@ def test_an_artifact_of_another_configuration_is_flawed(metadata: dict[str, Any]
     artifact = current_artifact(CONFIG)
     assert artifact
     assert artifact.flaw == flaw
+
+
+def test_a_model_that_no_real_picture_resembles_is_a_warning() -> None:
+    hand_over(CONFIG)
+    manifest = json.dumps({"archive": {"is_drawn": True}})
+    aws.s3().put_object(Bucket="models", Key="models/job-1/manifest.json", Body=manifest.encode())
+    check = only(doctor.model(CONFIG))
+    assert check.status == "warning"
+    assert "was trained on synthetic images" in check.found
+    assert "--archive PATH" in check.fix
+
+
+@pytest.mark.parametrize(
+    ("key", "problem"),
+    [
+        (None, "is not set: the drift monitor has nothing to compare with"),
+        ("models/job-0/baseline.json", "models/job-0/baseline.json is of another model than job-1"),
+        ("models/job-1/baseline.json", "s3://models/models/job-1/baseline.json does not exist"),
+    ],
+)
+def test_a_model_without_a_baseline_of_its_own_is_a_warning(key: str | None, problem: str) -> None:
+    hand_over(CONFIG)
+    if key:
+        aws.ssm().put_parameter(Name=CONFIG.baseline_parameter, Value=key, Type="String")
+    check = only(doctor.baseline(CONFIG))
+    assert check.status == "warning"
+    assert problem in check.found
+    assert check.fix == "`python -m data_prep baseline --env dev`"
+
+
+def test_the_models_own_baseline_is_ok() -> None:
+    hand_over(CONFIG)
+    aws.s3().put_object(Bucket="models", Key="models/job-1/baseline.json", Body=b"{}")
+    aws.ssm().put_parameter(Name=CONFIG.baseline_parameter, Value="models/job-1/baseline.json", Type="String")
+    assert only(doctor.baseline(CONFIG)).status == "ok"
 
 
 def test_an_artifact_that_is_gone_is_flawed() -> None:
@@ -228,7 +204,7 @@ def test_another_environment_of_a_similar_name_is_not_looked_at(monkeypatch: pyt
 
 
 @pytest.mark.parametrize(
-    ("arn", "status", "mend"),
+    ("arn", "status", "fix"),
     [
         ("arn:aws:sns:us-east-1:123456789012:topic:1", "ok", ""),
         ("PendingConfirmation", "warning", "follow the link in the message from AWS Notifications"),
@@ -236,14 +212,14 @@ def test_another_environment_of_a_similar_name_is_not_looked_at(monkeypatch: pyt
     ],
 )
 def test_a_subscription_must_be_confirmed(
-    monkeypatch: pytest.MonkeyPatch, arn: str | None, status: str, mend: str
+    monkeypatch: pytest.MonkeyPatch, arn: str | None, status: str, fix: str
 ) -> None:
     deploy_data_stack(monkeypatch)
     others = {"Endpoint": "other@example.com", "SubscriptionArn": "arn:aws:sns:us-east-1:123456789012:topic:2"}
     subscribe(monkeypatch, others, *([{"Endpoint": "ops@example.com", "SubscriptionArn": arn}] if arn else []))
     config = parse_environment("dev", {"alert_email": "ops@example.com"})
     check = only(doctor.subscription(config))
-    assert (check.status, check.mend) == (status, mend)
+    assert (check.status, check.fix) == (status, fix)
 
 
 def test_what_may_not_be_read_is_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -252,8 +228,7 @@ def test_what_may_not_be_read_is_a_warning(monkeypatch: pytest.MonkeyPatch) -> N
 
     aws.ssm().put_parameter(Name=doctor.BOOTSTRAP_PARAMETER, Value="30", Type="String")
     deploy_data_stack(monkeypatch, "another-stack")
-    refused.__name__ = "quotas"
-    monkeypatch.setattr(doctor, "quotas", refused)
+    monkeypatch.setattr(quotas, "instances", refused)
     (check,) = [check for check in doctor.examine(CONFIG) if check.name == "quotas"]
     assert check.status == "warning"
     assert "AccessDenied" in check.found
@@ -272,7 +247,7 @@ def test_the_exit_status_says_whether_to_deploy(
         "name": "two",
         "status": "failed",
         "found": "bad",
-        "mend": "do more",
+        "fix": "do more",
     }
 
 

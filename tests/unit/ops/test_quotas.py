@@ -1,0 +1,170 @@
+"""Whether an account's quotas suffice for an environment, as `python -m ops doctor` says."""
+
+from collections.abc import Mapping
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from data_prep import aws
+from ops import quotas, templates
+from ops.artifact import Artifact
+from ops.check import Check
+from stacks.config import EnvironmentConfig, parse_environment
+
+CONFIG = parse_environment("dev", {"endpoint": {"instance_count": 2}})
+ENOUGH = {
+    "ml.m5.large for endpoint usage": 4,
+    "ml.m5.large for transform job usage": 2,
+    "ml.p3.2xlarge for training job usage": 1,
+    "ml.g4dn.xlarge for training job usage": 0,
+    "ml.g5.xlarge for training job usage": 0,
+}
+
+
+class ServiceQuotas:
+    """Lists quotas that the account applied for, and those that every account has."""
+
+    def __init__(self, applied: Mapping[str, float], defaults: Mapping[str, float]) -> None:
+        self._answers = {"list_service_quotas": applied, "list_aws_default_service_quotas": defaults}
+
+    def get_paginator(self, operation: str) -> Any:
+        quotas = [{"QuotaName": name, "Value": value} for name, value in self._answers[operation].items()]
+        # Each on a page of its own
+        return SimpleNamespace(paginate=lambda ServiceCode: [{"Quotas": [quota]} for quota in quotas])  # noqa: N803, ARG005
+
+
+@pytest.fixture(autouse=True)
+def model(monkeypatch: pytest.MonkeyPatch) -> list[Artifact | None]:
+    """The model that is there: none yet."""
+    found: list[Artifact | None] = [None]
+    monkeypatch.setattr(quotas, "current_artifact", lambda _: found[0])
+    return found
+
+
+def checks(
+    monkeypatch: pytest.MonkeyPatch,
+    applied: Mapping[str, float],
+    defaults: Mapping[str, float] | None = None,
+    config: EnvironmentConfig = CONFIG,
+) -> dict[str, Check]:
+    """The checks by name, in an account that has enough but for `applied`."""
+    client = ServiceQuotas({**ENOUGH, **applied} if defaults is None else applied, defaults or {})
+    monkeypatch.setattr(aws, "service_quotas", lambda: client)
+    return {check.name: check for check in quotas.instances(config)}
+
+
+def test_enough_quota_is_ok(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert {check.status for check in checks(monkeypatch, {}).values()} == {"ok"}
+
+
+def test_an_endpoint_of_one_fleet_but_not_of_two_is_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
+    name = "ml.m5.large for endpoint usage"
+    assert checks(monkeypatch, {name: 3})[name].status == "warning"
+    assert checks(monkeypatch, {name: 1})[name].status == "failed"
+
+
+def test_no_instance_for_transform_jobs_is_a_warning_as_everything_else_works(monkeypatch: pytest.MonkeyPatch) -> None:
+    name = "ml.m5.large for transform job usage"
+    check = checks(monkeypatch, {name: 0})[name]
+    assert check.status == "warning"
+    assert check.found == "0 of the 1 that is needed for a baseline, Batch Transform and retraining"
+
+
+def test_a_quota_that_nobody_applied_for_has_the_value_that_every_account_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    applied = {"ml.m5.large for endpoint usage": 8.0}
+    defaults = {**ENOUGH, "ml.m5.large for endpoint usage": 0}
+    found = checks(monkeypatch, applied, defaults)
+    assert found["ml.m5.large for endpoint usage"] == Check("ml.m5.large for endpoint usage", "ok", "8")
+    assert {check.status for check in found.values()} == {"ok"}
+
+
+def test_training_says_which_type_a_job_would_run_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    applied = {"ml.p3.2xlarge for training job usage": 0, "ml.g5.xlarge for training job usage": 2}
+    check = checks(monkeypatch, applied)["training instances"]
+    assert check.status == "ok"
+    assert check.found == "ml.p3.2xlarge 0, ml.g4dn.xlarge 0, ml.g5.xlarge 2; a job runs on ml.g5.xlarge"
+
+
+def test_no_instance_to_train_on_is_fatal_only_until_a_model_is_there(
+    monkeypatch: pytest.MonkeyPatch, model: list[Artifact | None]
+) -> None:
+    applied = {"ml.p3.2xlarge for training job usage": 0}
+    assert checks(monkeypatch, applied)["training instances"].status == "failed"
+    model[0] = Artifact("s3://models/model.tar.gz", "job-1")
+    check = checks(monkeypatch, applied)["training instances"]
+    assert check.status == "warning"
+    assert 'ask for "ml.p3.2xlarge for training job usage"' in check.fix
+
+
+@pytest.mark.parametrize(
+    ("values", "name", "needed"),
+    [
+        ({"endpoint": {"max_instance_count": 3}}, "ml.m5.large for endpoint usage", 3),
+        ({"bulk": {"transform_instance_count": 4}}, "ml.m5.large for transform job usage", 4),
+        ({"bulk": {"transform_instance_type": "ml.c5.xlarge"}}, "ml.c5.xlarge for transform job usage", 1),
+    ],
+)
+def test_scaling_and_bulk_runs_need_their_instances(
+    monkeypatch: pytest.MonkeyPatch, values: dict[str, Any], name: str, needed: int
+) -> None:
+    config = parse_environment("dev", values)
+    assert checks(monkeypatch, {name: needed - 1}, config=config)[name].found.startswith(
+        f"{needed - 1} of the {needed}"
+    )
+
+
+def test_spot_jobs_have_quotas_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = parse_environment("dev", {"training": {"spot": True}})
+    applied = {"ml.g4dn.xlarge for spot training job usage": 1}
+    assert checks(monkeypatch, applied, config=config)["training instances"].found.endswith(
+        "a job runs on ml.g4dn.xlarge"
+    )
+
+
+def test_a_serverless_endpoint_has_no_instances(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = parse_environment("dev", {"endpoint": {"kind": "serverless"}})
+    assert not [name for name in checks(monkeypatch, {}, config=config) if "endpoint" in name]
+
+
+def concurrency(
+    monkeypatch: pytest.MonkeyPatch, *, quota: int, unreserved: int, reserves: int | None, deployed: int = 0
+) -> Check:
+    """In an account with this quota; `reserves`: of each function; `deployed`: what the stacks reserve already."""
+    limits = {"ConcurrentExecutions": quota, "UnreservedConcurrentExecutions": unreserved}
+    client = SimpleNamespace(get_account_settings=lambda: {"AccountLimit": limits})
+    monkeypatch.setattr(aws, "lambda_", lambda: client)
+    function = {"Type": "AWS::Lambda::Function", "Properties": {"ReservedConcurrentExecutions": deployed}}
+    stacks = {"Workflow": {"Resources": {"F": function, "Role": {"Type": "AWS::IAM::Role"}}}} if deployed else {}
+    monkeypatch.setattr(quotas, "stack_outputs", lambda _: {name: {} for name in stacks})
+    monkeypatch.setattr(templates, "deployed", lambda names: {name: stacks[name] for name in names})
+    (check,) = quotas.concurrency(parse_environment("dev", {"function_concurrency": reserves}))
+    return check
+
+
+@pytest.mark.parametrize(
+    ("account", "status"),
+    [
+        ({"quota": 1000, "unreserved": 1000, "reserves": 100}, "ok"),
+        # Another environment reserves 500
+        ({"quota": 1000, "unreserved": 500, "reserves": 100}, "failed"),
+        # It is this one, deployed already
+        ({"quota": 1000, "unreserved": 500, "reserves": 100, "deployed": 500}, "ok"),
+        ({"quota": 10, "unreserved": 10, "reserves": 1}, "failed"),
+        # Nothing is reserved, but one execution takes all that a new account has
+        ({"quota": 10, "unreserved": 10, "reserves": None}, "warning"),
+        ({"quota": 50, "unreserved": 50, "reserves": None}, "ok"),
+    ],
+)
+def test_lambda_must_keep_its_share_of_the_accounts_concurrency(
+    monkeypatch: pytest.MonkeyPatch, account: dict[str, Any], status: str
+) -> None:
+    assert concurrency(monkeypatch, **account).status == status
+
+
+def test_too_much_reserved_concurrency_says_how_much_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    check = concurrency(monkeypatch, quota=1000, unreserved=500, reserves=100)
+    assert check.found == (
+        "0 of the account's 1000 stay unreserved when this environment reserves 500; Lambda keeps 100"
+    )
+    assert "function_concurrency" in check.fix
