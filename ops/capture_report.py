@@ -459,6 +459,7 @@ def thumbnail(data: bytes | None) -> bytes | None:
     try:
         check_image(data, name="captured")  # above all its size, before a pixel is unpacked
         with Image.open(io.BytesIO(data), formats=("PNG", "JPEG")) as image:
+            image.draft("RGB", (_THUMBNAIL_PIXELS, _THUMBNAIL_PIXELS))  # a JPEG is decoded at an eighth of its size
             small = image.convert("RGB")
         small.thumbnail((_THUMBNAIL_PIXELS, _THUMBNAIL_PIXELS))
     except (ImageError, OSError, ValueError, SyntaxError, Image.DecompressionBombError):
