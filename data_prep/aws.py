@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from mypy_boto3_sagemaker import SageMakerClient
     from mypy_boto3_sagemaker_runtime import SageMakerRuntimeClient
     from mypy_boto3_sns import SNSClient
+    from mypy_boto3_sqs import SQSClient
     from mypy_boto3_ssm import SSMClient
     from mypy_boto3_stepfunctions import SFNClient
     from mypy_boto3_sts import STSClient
@@ -75,6 +76,11 @@ def service_quotas() -> Any:
 @cache
 def sns() -> "SNSClient":
     return boto3.client("sns", region_name=region(), config=_BOUNDED)
+
+
+@cache
+def sqs() -> "SQSClient":
+    return boto3.client("sqs", region_name=region(), config=_BOUNDED)
 
 
 @cache

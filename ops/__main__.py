@@ -18,6 +18,7 @@ from ops.errors import OpsError
 from ops.generate import generate
 from ops.lineage import lineage
 from ops.outputs import outputs
+from ops.replay import replay
 from ops.retraining import retrain, rollback
 from ops.smoke import smoke
 from ops.threshold import threshold
@@ -45,6 +46,7 @@ app.command(epilog="Example: python -m ops rollback --env dev")(rollback)
 app.command(epilog="Example: python -m ops threshold --env dev --accuracy 0.98")(threshold)
 app.command(epilog="Example: python -m ops cost --env dev --images 1000000")(cost)
 app.command(epilog="Example: python -m ops bulk scheduled/archive/ --env dev --dry-run")(bulk)
+app.command(epilog="Example: python -m ops replay --env dev")(replay)
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass
 
-from data_prep.aws import MAX_CONNECTIONS, outputs_of_stack, s3, ssm, stepfunctions
+from data_prep.aws import MAX_CONNECTIONS, outputs_of_stack, s3, sqs, ssm, stepfunctions
 from stacks.config import EnvironmentConfig
 
-__all__ = ["MAX_CONNECTIONS", "Deployment", "deployment", "s3", "ssm", "stepfunctions"]
+__all__ = ["MAX_CONNECTIONS", "Deployment", "deployment", "s3", "sqs", "ssm", "stepfunctions"]
 
 
 @dataclass(frozen=True)

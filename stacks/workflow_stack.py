@@ -17,6 +17,7 @@ from stacks.config import EnvironmentConfig
 from stacks.dead_letter_queue import DeadLetterQueue
 from stacks.function import Function
 from stacks.log_group import LogGroup
+from stacks.upload_event import FIELDS
 
 
 class WorkflowStack(Stack):
@@ -121,6 +122,7 @@ class WorkflowStack(Stack):
         self.state_machine_log_group = log_group
         self.dead_letters = dead_letters
         CfnOutput(self, "StateMachineArn", value=state_machine.state_machine_arn)
+        CfnOutput(self, "UndeliveredEventsUrl", value=dead_letters.queue_url)
 
     def _start_on_upload(
         self, state_machine: sfn.IStateMachine, *, bucket: s3.IBucket, dead_letters: sqs.IQueue
@@ -143,9 +145,7 @@ class WorkflowStack(Stack):
                     input=events.RuleTargetInput.from_object(
                         {
                             "image_data": "",
-                            "s3_bucket": events.EventField.from_path("$.detail.bucket.name"),
-                            "s3_key": events.EventField.from_path("$.detail.object.key"),
-                            "s3_version_id": events.EventField.from_path("$.detail.object.version-id"),
+                            **{name: events.EventField.from_path(f"$.{path}") for name, path in FIELDS.items()},
                         }
                     ),
                     dead_letter_queue=dead_letters,

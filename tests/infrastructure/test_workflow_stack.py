@@ -8,7 +8,9 @@ import pytest
 
 from lambda_src import errors
 from stacks.config import PROJECT_ROOT, load_environment
+from stacks.upload_event import execution_input
 from tests.infrastructure.conftest import Template, text
+from tests.unit.ops.conftest import upload_event
 
 STEPS = ("SerializeImageData", "Classifier", "FilterConfidence")
 
@@ -211,6 +213,23 @@ def test_an_upload_below_incoming_starts_the_workflow(workflow: Template) -> Non
     assert target["RetryPolicy"] == {"MaximumEventAgeInSeconds": 7200, "MaximumRetryAttempts": 8}
     queue = target["DeadLetterConfig"]["Arn"]["Fn::GetAtt"][0]
     assert queue in workflow.resources("AWS::SQS::Queue")
+
+
+def test_a_replayed_event_becomes_the_input_that_the_rule_makes_of_it(workflow: Template) -> None:
+    (target,) = workflow.only("AWS::Events::Rule")["Targets"]
+    transformer = target["InputTransformer"]
+    upload = upload_event("incoming/a b/ü.png")
+
+    def value(path: str) -> str:
+        found: Any = upload
+        for member in path.removeprefix("$.").split("."):
+            found = found[member]
+        return str(found)
+
+    rendered = transformer["InputTemplate"]
+    for name, path in transformer["InputPathsMap"].items():
+        rendered = rendered.replace(f"<{name}>", json.dumps(value(path)))
+    assert json.loads(rendered) == execution_input(upload)
 
 
 def test_the_dead_letter_queue_is_encrypted_and_closed(workflow: Template) -> None:

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+import uuid
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,10 @@ import boto3
 
 from local.cloud import LocalCloud
 from local.demonstration import Environment
+from ops import aws
 from stacks import prefixes
 from stacks.config import PROJECT_ROOT
+from tests.unit.ops.conftest import upload_event
 
 
 def ops(cloud: LocalCloud, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -126,6 +129,23 @@ def test_an_interruption_stops_the_sending_and_still_tells(cloud: LocalCloud, en
     summary = json.loads(output)
     assert 0 < summary["sent"] < 3000
     assert summary["unfinished"] == 0
+
+
+def test_an_upload_that_was_not_delivered_is_replayed(
+    cloud: LocalCloud, environment: Environment, confident_images: list[str]
+) -> None:
+    queue_url = aws.output(environment.config, "Workflow", "UndeliveredEventsUrl")
+    raw = upload_event(confident_images[0], identifier=str(uuid.uuid4()))
+    raw["detail"]["bucket"]["name"] = environment.bucket
+    head = boto3.client("s3").head_object(Bucket=environment.bucket, Key=confident_images[0])
+    raw["detail"]["object"]["version-id"] = head["VersionId"]
+    boto3.client("sqs").send_message(QueueUrl=queue_url, MessageBody=json.dumps(raw))
+    ended = ops(cloud, "replay")
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout.endswith("1 started, 0 kept\n")
+    arn = f"{environment.state_machine_arn.replace(':stateMachine:', ':execution:')}:{raw['id']}"
+    execution = environment.follow(arn)
+    assert [outcome["outcome"] for outcome in execution.manifest["outcomes"]] == ["ACCEPTED"]
 
 
 def test_threshold_of_the_validation_images(cloud: LocalCloud) -> None:

@@ -51,6 +51,34 @@ def run(*arguments: object) -> int:
     return int(ended.value.code or 0)
 
 
+def upload_event(key: str, *, identifier: str = "5f5e2c0e-8d8b-4a4e-9c8e-2f0f6a6c7d10") -> dict[str, Any]:
+    """As S3 sends it: https://docs.aws.amazon.com/AmazonS3/latest/userguide/ev-events.html."""
+    return {
+        "version": "0",
+        "id": identifier,
+        "detail-type": "Object Created",
+        "source": "aws.s3",
+        "account": "123456789012",
+        "time": "2026-11-25T08:00:00Z",
+        "region": "us-east-1",
+        "resources": ["arn:aws:s3:::images"],
+        "detail": {
+            "version": "0",
+            "bucket": {"name": "images"},
+            "object": {
+                "key": key,
+                "size": 5,
+                "etag": "b1946ac9",
+                "version-id": "v1",
+                "sequencer": "00617F08299329D189",
+            },
+            "request-id": "N4N7GDK58NMKJ12R",
+            "requester": "123456789012",
+            "reason": "PutObject",
+        },
+    }
+
+
 class Pages:
     """A client that answers one paginated operation, for services that moto lacks."""
 

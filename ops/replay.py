@@ -1,0 +1,57 @@
+"""Start the workflow for uploads whose events could not be delivered: `replay`."""
+
+import json
+from collections.abc import Iterator
+from typing import Annotated, Any
+
+import typer
+
+from ops import aws
+from ops.errors import OpsError
+from stacks.config import load_environment
+from stacks.upload_event import execution_input
+
+
+def replay(env: Annotated[str, typer.Option(help="An environment of cdk.json.")] = "dev") -> None:
+    """Start the workflow for every upload in the dead-letter queue, and remove it from there."""
+    config = load_environment(env)
+    queue_url = aws.output(config, "Workflow", "UndeliveredEventsUrl")
+    state_machine_arn = aws.output(config, "Workflow", "StateMachineArn")
+    started, kept = 0, 0
+    for message in _messages(queue_url):
+        try:
+            event = json.loads(message["Body"])
+            image = execution_input(event)
+        except (ValueError, KeyError, TypeError):
+            kept += 1
+            typer.echo(f"kept, as it is no upload: {message['Body'][:200]}")
+            continue
+        _start(state_machine_arn, name=str(event["id"]), image=image)
+        aws.sqs().delete_message(QueueUrl=queue_url, ReceiptHandle=message["ReceiptHandle"])
+        started += 1
+        typer.echo(f"started: s3://{image['s3_bucket']}/{image['s3_key']}")
+    typer.echo(f"{started} started, {kept} kept")
+    if kept:
+        raise OpsError(
+            f"{kept} messages are no uploads, such as a missed schedule: start those by hand, then purge the queue"
+        )
+
+
+def _messages(queue_url: str) -> Iterator[Any]:
+    """Each message once: what is not deleted stays invisible for ten minutes."""
+    while True:
+        answer = aws.sqs().receive_message(
+            QueueUrl=queue_url, MaxNumberOfMessages=10, VisibilityTimeout=600, WaitTimeSeconds=1
+        )
+        if not answer.get("Messages"):
+            return
+        yield from answer["Messages"]
+
+
+def _start(state_machine_arn: str, *, name: str, image: dict[str, str]) -> None:
+    """The event's id is the execution's name, so a command that is interrupted and repeated starts nothing twice."""
+    client = aws.stepfunctions()
+    try:
+        client.start_execution(stateMachineArn=state_machine_arn, name=name, input=json.dumps(image))
+    except client.exceptions.ExecutionAlreadyExists:
+        return
