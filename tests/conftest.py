@@ -24,11 +24,18 @@ os.environ["AWS_EC2_METADATA_DISABLED"] = "true"
 os.environ["AWS_CONFIG_FILE"] = os.environ["AWS_SHARED_CREDENTIALS_FILE"] = os.devnull
 
 
+LONGEST_NAME = "an-environment-named"  # 20 characters
+
+
 @pytest.fixture(scope="session")
 def assembly(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The cloud assembly of app.py, made without credentials, account or network."""
+    """The cloud assembly of app.py, made without credentials, account or network.
+
+    Beside cdk.json's environments there is one like prod with the longest name, from which others follow.
+    """
     output = tmp_path_factory.mktemp("assembly")
     context = json.loads((PROJECT_ROOT / "cdk.json").read_text())["context"]
+    context["environments"][LONGEST_NAME] = context["environments"]["prod"]
     context["aws:cdk:enable-path-metadata"] = True  # as the command line says
     environment = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
     subprocess.run(

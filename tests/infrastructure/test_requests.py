@@ -11,11 +11,9 @@ from botocore.exceptions import ParamValidationError
 from ministack.services import stepfunctions
 
 from local import strict
-from stacks.config import PROJECT_ROOT
+from tests.conftest import LONGEST_NAME
 from tests.infrastructure.conftest import text
-from tests.infrastructure.test_app import synthesize
 
-LONGEST_NAME = "an-environment-named"  # 20 characters
 ACCOUNT, REGION = "123456789012", "ap-southeast-2"
 RUN, DIGEST = "01234567", "89abcdef" * 8
 # What an execution is called that EventBridge starts, and the longest name that somebody can give to one
@@ -55,16 +53,6 @@ def state_machines(assembly: Path, environment: str) -> Iterator[tuple[str, dict
         for name, resource in json.loads(path.read_text())["Resources"].items():
             if resource["Type"] == "AWS::StepFunctions::StateMachine":
                 yield name, json.loads(text(resource["Properties"]["DefinitionString"], deployed))
-
-
-@pytest.fixture(scope="module")
-def assembly(assembly: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """That of cdk.json, and with prod's settings an environment of the longest name."""
-    environments = json.loads((PROJECT_ROOT / "cdk.json").read_text())["context"]["environments"]
-    output = tmp_path_factory.mktemp("longest")
-    result = synthesize(output, {LONGEST_NAME: environments["prod"], **environments})
-    assert result.returncode == 0, result.stderr
-    return output
 
 
 def states_input(environment: str) -> dict[str, Any]:
