@@ -15,6 +15,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from lambda_src import aws, settings
 from lambda_src.errors import StorageUnavailableError
+from lambda_src.json_reader import parse_json, read_json
 
 EXAMPLES = 20
 OUTCOMES = ("ACCEPTED", "REJECTED", "FAILED")
@@ -43,7 +44,7 @@ class Summary:
     def add_batch(self, execution: dict[str, Any]) -> None:
         """Count every image of a batch whose child execution failed, timed out or was never started."""
         error = execution.get("Error") or f"Batch{str(execution.get('Status', 'Pending')).title().replace('_', '')}"
-        for item in json.loads(execution["Input"])["Items"]:
+        for item in parse_json(execution["Input"])["Items"]:
             self.add({**item, "outcome": "FAILED", "error": error, "cause": execution.get("Cause", "")})
 
 
@@ -97,7 +98,7 @@ def result_files(prefix: str) -> dict[str, list[str]]:
             for entry in page.get("Contents", []):
                 if not entry["Key"].endswith("/manifest.json"):
                     continue
-                manifest = json.loads(aws.s3().get_object(Bucket=bucket, Key=entry["Key"])["Body"].read())
+                manifest = read_json(aws.s3().get_object(Bucket=bucket, Key=entry["Key"])["Body"], name=entry["Key"])
                 for status, results in manifest["ResultFiles"].items():
                     files[status] += [result["Key"] for result in results]
     except (BotoCoreError, ClientError) as error:
@@ -111,6 +112,6 @@ def lines(key: str) -> Iterator[dict[str, Any]]:
     try:
         for line in aws.s3().get_object(Bucket=bucket, Key=key)["Body"].iter_lines():
             if line:
-                yield json.loads(line)
+                yield parse_json(line)
     except (BotoCoreError, ClientError) as error:
         raise StorageUnavailableError(f"could not be read ({error}): {key}") from error

@@ -11,13 +11,13 @@ Reading is streaming: one line is held at a time, whatever the number and the si
 """
 
 import base64
-import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from lambda_src.errors import InvalidPredictionError
+from lambda_src.json_reader import parse_json
 from lambda_src.probabilities import parse_probabilities
 
 # A real-time request has at most 25 MB, which base64 makes 34 MB. A longer line is a damaged file, not a request.
@@ -91,10 +91,7 @@ def parse_capture(line: bytes, classes: tuple[str, ...]) -> Capture:
     """
     if len(line) > MAX_LINE_BYTES:
         raise ValueError("longer than any request can be")
-    try:
-        record = json.loads(line)
-    except RecursionError:
-        raise ValueError("nested too deeply") from None
+    record = parse_json(line)
     try:
         data, metadata = record["captureData"], record["eventMetadata"]
         output, event_id = data["endpointOutput"], metadata["eventId"]

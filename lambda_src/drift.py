@@ -22,6 +22,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
+from lambda_src.json_reader import parse_json
+
 PSI_WATCH = 0.1
 PSI_BOUND = 0.25
 FALSE_ALARM_RATE = 0.01
@@ -82,7 +84,7 @@ class Baseline:
     def from_json(cls, text: str | bytes) -> "Baseline":
         """Raises BaselineError for what `to_json` cannot have written."""
         try:
-            content: dict[str, Any] = json.loads(text)
+            content: dict[str, Any] = parse_json(text)
             baseline = cls(
                 artifact_uri=str(content["artifact_uri"]),
                 classes=tuple(map(str, content["classes"])),
@@ -98,6 +100,8 @@ class Baseline:
             or sum(baseline.confidence_counts) != baseline.size
             or baseline.size < MIN_BASELINE
             or list(baseline.confidence_edges) != sorted(baseline.confidence_edges)
+            or not all(0 <= edge <= 1 for edge in baseline.confidence_edges)  # "nan" is a number to float()
+            or min(*baseline.confidence_counts, *baseline.class_counts) < 0
         ):
             raise BaselineError("not a baseline: its edges, counts and classes do not fit together")
         return baseline

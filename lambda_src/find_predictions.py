@@ -1,6 +1,5 @@
 """FindPredictions: which images of a batch have a prediction already, so that a second run does only what is left."""
 
-import json
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -9,6 +8,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from lambda_src import aws, settings
 from lambda_src.errors import InvalidInputError
 from lambda_src.item import ImageRef, Item
+from lambda_src.json_reader import read_json
 
 _LOOK_UPS = 8
 
@@ -34,7 +34,7 @@ def stored_outcome(item: object) -> dict[str, Any] | None:
         version_id = image.version_id or current_version(image)
         image = ImageRef(image.bucket, image.key, version_id)
         stored = aws.s3().get_object(Bucket=settings.predictions().bucket_name, Key=image.prediction_key)
-        prediction = json.loads(stored["Body"].read())
+        prediction = read_json(stored["Body"], name=image.prediction_key)
         return {
             "outcome": "ACCEPTED",
             "s3_bucket": image.bucket,

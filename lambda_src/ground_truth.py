@@ -21,6 +21,7 @@ from lambda_src.capture_store import read_chunks
 from lambda_src.captures import Capture, Damage, split_lines
 from lambda_src.errors import InvalidInputError
 from lambda_src.item import ImageRef
+from lambda_src.json_reader import parse_json
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -115,15 +116,13 @@ def read_labels(
 def parse_label(line: bytes, classes: tuple[str, ...], bucket: str) -> Label:
     """One line's label; an image without `s3_bucket` lies in `bucket`. Raises ValueError or InvalidInputError."""
     try:
-        record: dict[str, Any] = json.loads(line)
+        record: dict[str, Any] = parse_json(line)
         if "groundTruthData" in record:
             request = record["eventMetadata"]["eventId"]
             if not isinstance(request, str) or not request:
                 raise ValueError(f"eventId must be a non-empty string, not {request!r}")
             return Label(_index(record["groundTruthData"]["data"], classes), request, None)
         return Label(_index(record["label"], classes), None, ImageRef.of({"s3_bucket": bucket, **record}))
-    except RecursionError:
-        raise ValueError("nested too deeply") from None
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"not a label: {error!r}") from None
 

@@ -21,8 +21,9 @@ def preprocess_handler(inference_record: Any) -> dict[str, float]:
     """The columns of one record; empty, which drops the record, if it is no answered image."""
     try:
         image = _payload(inference_record.endpoint_input)
-        probabilities = [float(p) for p in json.loads(_payload(inference_record.endpoint_output))]
-    except (AttributeError, TypeError, ValueError):
+        answer = json.loads(_payload(inference_record.endpoint_output))  # noqa: TID251 - it stands alone
+        probabilities = [float(p) for p in answer]
+    except (AttributeError, TypeError, ValueError, RecursionError):
         return {}
     if not probabilities:
         return {}

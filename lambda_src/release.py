@@ -11,6 +11,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from lambda_src import aws, settings
+from lambda_src.json_reader import read_json
 from lambda_src.retraining_errors import EndpointBusyError, EndpointNotServingError, TrainingJobMissingError
 from lambda_src.trained_model import TrainedModel, document_key, training_accuracy
 
@@ -173,11 +174,10 @@ def trained_model(job: Mapping[str, Any]) -> TrainedModel:
 def stored_json(key: str) -> dict[str, Any] | None:
     """A JSON object of the bucket, or None."""
     try:
-        body = aws.s3().get_object(Bucket=settings.retraining().bucket_name, Key=key)["Body"].read()
+        body = aws.s3().get_object(Bucket=settings.retraining().bucket_name, Key=key)["Body"]
     except aws.s3().exceptions.NoSuchKey:
         return None
-    content: dict[str, Any] = json.loads(body)
-    return content
+    return read_json(body, name=key)
 
 
 def store_json(key: str, content: Any) -> None:

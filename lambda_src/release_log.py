@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from lambda_src import aws, settings
+from lambda_src.json_reader import read_json
 
 PREFIX = "releases/"
 
@@ -74,4 +75,4 @@ def read_records(s3: Any, bucket: str) -> list[Record]:
     """All records of a bucket, oldest first, with any S3 client."""
     pages = s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=PREFIX)
     keys = sorted(entry["Key"] for page in pages for entry in page.get("Contents", []))
-    return [Record(**json.loads(s3.get_object(Bucket=bucket, Key=key)["Body"].read())) for key in keys]
+    return [Record(**read_json(s3.get_object(Bucket=bucket, Key=key)["Body"], name=key)) for key in keys]

@@ -17,6 +17,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from lambda_src import aws, settings
+from lambda_src.json_reader import parse_json
 from lambda_src.retraining_errors import GuardContentionError
 
 LEDGER_KEY = "retraining/ledger.json"
@@ -65,7 +66,7 @@ class Ledger:
 
     @classmethod
     def from_json(cls, body: bytes) -> "Ledger":
-        content = json.loads(body)
+        content = parse_json(body)
         return cls(content["holder"], content["held_since"], tuple(content["starts"]))
 
 

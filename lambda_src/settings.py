@@ -1,10 +1,11 @@
 """The functions' environment variables, read and checked once per cold start."""
 
-import json
 import os
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
+
+from lambda_src.json_reader import parse_json
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ def drift_monitor() -> DriftSettings:
 @cache
 def classes() -> tuple[str, ...]:
     """In label order."""
-    names = json.loads(_required("CLASSES"))
+    names = parse_json(_required("CLASSES"))
     if not isinstance(names, list) or len(names) < 2 or not all(isinstance(name, str) for name in names):
         raise ValueError(f"CLASSES must be a JSON list of at least two names, not {names!r}")
     return tuple(names)
@@ -126,7 +127,7 @@ class RetrainingSettings:
 
 @cache
 def retraining() -> RetrainingSettings:
-    values = json.loads(_required("RETRAINING"))
+    values = parse_json(_required("RETRAINING"))
     return RetrainingSettings(**{**values, "classes": tuple(values["classes"])})
 
 

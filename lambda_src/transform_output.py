@@ -15,6 +15,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from lambda_src.errors import InvalidPredictionError
+from lambda_src.json_reader import parse_json
 from lambda_src.probabilities import parse_probabilities
 
 
@@ -40,7 +41,7 @@ def read_output(s3: Any, bucket: str, keys: Iterable[str]) -> bytes | None:
 def parse_output(body: bytes, classes: tuple[str, ...]) -> list[float]:
     """The probabilities for one image, in label order; raises InvalidPredictionError."""
     try:
-        content = json.loads(body)
+        content = parse_json(body)
     except ValueError as error:
         raise InvalidPredictionError(
             f'Batch Transform must answer one {{"prediction": [...]}} for an image, not {body[:60]!r}'

@@ -17,6 +17,7 @@ from botocore.exceptions import ClientError
 from lambda_src import aws, settings
 from lambda_src.errors import ImageError
 from lambda_src.image_format import check_image, image_size
+from lambda_src.json_reader import read_json
 from lambda_src.lst_file import DataDigest, ListLine, parse_lines
 from lambda_src.retraining_errors import InvalidDataSetError
 
@@ -147,10 +148,9 @@ def handler(event: Mapping[str, Any], _context: object) -> dict[str, Any]:
 def _manifest(bucket: str) -> dict[str, Any]:
     """What data_prep wrote about the data set; empty for one that somebody else made."""
     try:
-        content: dict[str, Any] = json.loads(aws.s3().get_object(Bucket=bucket, Key=MANIFEST_KEY)["Body"].read())
+        return read_json(aws.s3().get_object(Bucket=bucket, Key=MANIFEST_KEY)["Body"], name=MANIFEST_KEY)
     except aws.s3().exceptions.NoSuchKey:
         return {}
-    return content
 
 
 def _text_lines(bucket: str, key: str) -> Iterator[str]:

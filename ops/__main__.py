@@ -7,6 +7,7 @@ import typer
 
 from data_prep.aws_errors import one_line_errors
 from data_prep.errors import DataPrepError
+from lambda_src.json_reader import DocumentError
 from ops.bulk import bulk
 from ops.captures import captures
 from ops.cost import cost
@@ -57,7 +58,7 @@ def main(arguments: list[str] | None = None) -> None:
     except BrokenPipeError:  # `... | head` has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(141)
-    except (OpsError, DataPrepError, ConfigError, OSError) as error:
+    except (OpsError, DataPrepError, ConfigError, DocumentError, OSError) as error:
         typer.echo(f"Error: {error}", err=True)
         sys.exit(1)
 

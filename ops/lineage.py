@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from data_prep import aws as data_aws
+from lambda_src.json_reader import read_json
 from lambda_src.release import is_missing, job_of
 from lambda_src.release_log import Record, read_records
 from lambda_src.trained_model import document_key, training_accuracy
@@ -103,7 +104,7 @@ def trace(config: EnvironmentConfig, key: str) -> Lineage:
             raise
         raise OpsError(f"s3://{bucket}/{key} does not exist: predictions lie below {prefixes.PREDICTIONS}") from None
     try:
-        prediction = json.loads(stored["Body"].read())
+        prediction = read_json(stored["Body"], name=key)
         image = f"s3://{prediction['s3_bucket']}/{prediction['s3_key']}?versionId={prediction['s3_version_id']}"
         label, confidence = str(prediction["label"]), float(prediction["confidence"])
     except (ValueError, KeyError, TypeError) as error:
@@ -164,7 +165,7 @@ def _model(bucket: str, record: Record) -> Model:
 
 def _json(bucket: str, key: str) -> dict[str, Any]:
     try:
-        content: dict[str, Any] = json.loads(aws.s3().get_object(Bucket=bucket, Key=key)["Body"].read())
+        content: dict[str, Any] = read_json(aws.s3().get_object(Bucket=bucket, Key=key)["Body"], name=key)
     except aws.s3().exceptions.NoSuchKey:
         return {}
     return content

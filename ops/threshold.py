@@ -13,6 +13,7 @@ from rich.table import Table
 
 from lambda_src.captures import Damage
 from lambda_src.ground_truth import GroundTruth
+from lambda_src.json_reader import read_json
 from lambda_src.trained_model import Prediction, document_key
 from ops import aws, page
 from ops.calibration import Calibration, OperatingPoint
@@ -100,7 +101,7 @@ def validation_predictions(config: EnvironmentConfig) -> Iterator[tuple[float, b
     key = document_key(json.loads(metadata)["job"], "predictions")
     command = f"python -m data_prep baseline --env {config.name}"
     try:
-        content = json.loads(s3.get_object(Bucket=bucket, Key=key)["Body"].read())
+        content = read_json(s3.get_object(Bucket=bucket, Key=key)["Body"], name=key)
         predictions = [Prediction(**image) for image in content["images"]]
     except s3.exceptions.NoSuchKey:
         raise OpsError(f"s3://{bucket}/{key} does not exist: `{command}` lets the model predict") from None

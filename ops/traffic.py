@@ -22,6 +22,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from data_prep.progress import Progress, silent
 from lambda_src.ground_truth import label_line
 from lambda_src.item import ImageRef
+from lambda_src.json_reader import read_json
 from ops import aws
 from ops.aws import Deployment
 from ops.errors import OpsError
@@ -391,8 +392,7 @@ class Traffic:
             response = aws.s3().get_object(Bucket=self._deployment.bucket, Key=f"{prefixes.MANIFESTS}{name}.json")
         except aws.s3().exceptions.NoSuchKey:
             return None
-        manifest: dict[str, Any] = json.loads(response["Body"].read())
-        return manifest
+        return read_json(response["Body"], name=f"{prefixes.MANIFESTS}{name}.json")
 
     def _count(self, number: int, outcomes: list[dict[str, Any]] | None, execution: "ExecutionListItemTypeDef") -> None:
         size = self.plan.size(number)

@@ -177,6 +177,9 @@ def test_a_baseline_survives_its_file() -> None:
     "change",
     [
         {"confidence_edges": [0.9]},
+        {"confidence_edges": ["nan"] * len(baseline().confidence_edges)},
+        {"confidence_edges": [2.0] * len(baseline().confidence_edges)},
+        {"class_counts": [-1, baseline().size + 1]},
         {"confidence_counts": [1, 2]},
         {"class_counts": [1, 1]},
         {"class_counts": None},
