@@ -11,6 +11,7 @@ import re
 import signal
 import threading
 import time
+from collections.abc import Sequence
 from contextvars import ContextVar
 from typing import Any
 
@@ -22,7 +23,8 @@ from ministack.core import iam_evaluator, lambda_runtime
 from ministack.services import cloudwatch, eventbridge, lambda_svc, stepfunctions
 from ministack.services.cloudformation import provisioners
 
-from local import alarms, distributed_map, lambda_concurrency, strict
+from local import alarms, authorization, distributed_map, lambda_concurrency, strict
+from local.permissions import Call, Permission, needed
 from local.sagemaker import cloudformation
 from local.sagemaker.storage import SESSION_NAME
 from stacks.config import PROJECT_ROOT
@@ -42,6 +44,7 @@ def apply() -> None:
     read_metrics_from_logs()
     evaluate_alarms_as_cloudwatch_does()
     lambda_concurrency.register()
+    authorization.register()
     cloudformation.register()
     signal.signal(signal.SIGUSR1, lambda *_: enforce_iam())
 
@@ -271,9 +274,7 @@ def call_services_as_the_state_machine() -> None:
         check_request(integration, arguments)
         if guarded := _GUARDED.get(integration):
             action, target, error = guarded
-            if ministack.app.AUTH and not _role_allows(role_arn.get(), action, arguments[target]):
-                cause = f"{role_arn.get()} is not authorized to perform: {action} on {arguments[target]}"
-                raise stepfunctions._ExecutionError(error, cause)
+            _check_permissions(role_arn.get(), [Permission(action, arguments[target])], error)
         if job := _SAGEMAKER_JOBS.get(integration):
             return _run_sagemaker_job(role_arn.get(), job, arguments)
         kind, _, call = integration.partition(":")
@@ -328,8 +329,6 @@ def check_request(integration: str, arguments: Any) -> None:
 
 def _call_sdk(role_arn: str, service: str, action: str, arguments: Any) -> Any:
     """One call with a session of the role; its errors have the names that Retry and Catch know."""
-    if service == "sagemaker":  # the stand-in takes anybody's calls
-        _check_permission(role_arn, f"sagemaker:{action[0].upper()}{action[1:]}", arguments)
     session: Any = session_of_role(role_arn)
     _, request = strict.task_request(f"{service}:{action}", arguments)
     try:
@@ -347,32 +346,13 @@ def _as_json(value: Any) -> str:
     return str(value.read().decode() if hasattr(value, "read") else value)
 
 
-def _check_permission(role_arn: str, action: str, arguments: Any) -> None:
-    """Raise as AWS does unless the role's policies allow the action on the job or resource that the call names."""
-    if not ministack.app.AUTH:
-        return
-    resource = _resource_of(role_arn, arguments)
-    if not _role_allows(role_arn, action, resource):
-        raise stepfunctions._ExecutionError(
-            "SageMaker.AccessDeniedException", f"{role_arn} is not authorized to perform: {action} on {resource}"
-        )
-
-
-def _resource_of(role_arn: str, arguments: Any) -> str:
-    """The ARN of what a call of SageMaker is about: its job, or else what its first name names."""
-    names = sorted((key for key in arguments if key.endswith("Name")), key=lambda key: not key.endswith("JobName"))
-    if not names:
-        return "*"
-    value = str(arguments[names[0]])
-    if value.startswith("arn:"):
-        return value
-    kind = re.sub(r"(?<=[a-z])(?=[A-Z])", "-", names[0].removesuffix("Name")).lower()
-    return f"arn:aws:sagemaker:{os.environ['AWS_REGION']}:{role_arn.split(':')[4]}:{kind}/{value}"
-
-
 def _run_sagemaker_job(role_arn: str, kind: str, arguments: Any) -> Any:
     """Create the job, wait for its end, answer its description; a job that failed fails the task."""
-    _call_sdk(role_arn, "sagemaker", f"create{kind}", arguments)
+    region, account = os.environ["AWS_REGION"], role_arn.split(":")[4]
+    call = Call(operation=f"create{kind}.sync", request=arguments, region=region, account=account)
+    _check_permissions(role_arn, needed(call), "SageMaker.AccessDeniedException")
+    tags = [*arguments.get("Tags", []), {"Key": "MANAGED_BY_AWS", "Value": "STARTED_BY_STEP_FUNCTIONS"}]
+    _call_sdk(role_arn, "sagemaker", f"create{kind}", {**arguments, "Tags": tags})
     name = {f"{kind}Name": arguments[f"{kind}Name"]}
     while True:
         job = _call_sdk(role_arn, "sagemaker", f"describe{kind}", name)
@@ -385,32 +365,16 @@ def _run_sagemaker_job(role_arn: str, kind: str, arguments: Any) -> Any:
     return job
 
 
-def _role_allows(role_arn: str, action: str, resource_arn: str) -> bool:
-    """Whether the policies of a role as it is deployed now allow one request."""
-    account, name = role_arn.split(":")[4], role_arn.rpartition("/")[2]
-    context = iam_evaluator.EvalContext(
-        principal_arn=role_arn,
-        principal_type="AssumedRole",
-        principal_account=account,
-        action=action,
-        resource_arn=resource_arn,
-        region=os.environ["AWS_REGION"],
-    )
-    policies = iam_evaluator._gather_role_policies(name, account)
-    return bool(iam_evaluator.evaluate(context, policies).decision == "Allow")
+def _check_permissions(role_arn: str, permissions: Sequence[Permission], error: str) -> None:
+    """Fail the task unless the role's policies, as they are now, allow all of it."""
+    access_key = authorization.credentials_of(role_arn)["AWS_ACCESS_KEY_ID"]
+    if why := authorization.refusal(permissions, access_key=access_key):
+        raise stepfunctions._ExecutionError(error, why)
 
 
 def session_of_role(role_arn: str) -> boto3.Session:
     """A session of an execution role, as the emulator gives one to each function."""
-    _, _, _, _, account, role = role_arn.split(":", 5)
-    name = role.removeprefix("role/")
-    credentials = lambda_runtime.execution_credentials(
-        {
-            "FunctionArn": f"arn:aws:lambda:{os.environ['AWS_REGION']}:{account}:function:{name}",
-            "FunctionName": name,
-            "Role": role_arn,
-        }
-    )
+    credentials = authorization.credentials_of(role_arn)
     return boto3.Session(
         aws_access_key_id=credentials["AWS_ACCESS_KEY_ID"],
         aws_secret_access_key=credentials["AWS_SECRET_ACCESS_KEY"],

@@ -84,6 +84,11 @@ class Environment:
             for _, logical_id, _ in self._resources(resource_type)
         }
 
+    def resources(self, resource_type: str, *members: str) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Logical id of each resource of a type, and these of its properties without references."""
+        for stack, logical_id, properties in self._resources(resource_type):
+            yield logical_id, {name: self.filled(stack, properties[name]) for name in members if name in properties}
+
     def filled(self, stack: str, value: Any) -> Any:
         """The value without references; raises ValueError for an intrinsic function that is not known here."""
         if isinstance(value, list):

@@ -11,8 +11,9 @@ from constructs import Construct
 from stacks import prefixes
 from stacks.builtin_image import BuiltinImage
 from stacks.config import EnvironmentConfig
-from stacks.encryption import environment_key
+from stacks.encryption import environment_key, let_services_encrypt_volumes
 from stacks.findings import accept
+from stacks.guardrails import guardrail_alarm_arns
 from stacks.sagemaker_role import SageMakerRole
 
 
@@ -49,7 +50,7 @@ class DataStack(Stack):
         if config.alert_email:
             self.alert_topic.add_subscription(subscriptions.EmailSubscription(config.alert_email))
         self.sagemaker_role = sagemaker_execution_role(
-            self, bucket=self.bucket, image=BuiltinImage(self), endpoint_name=config.endpoint_name
+            self, config=config, bucket=self.bucket, image=BuiltinImage(self)
         )
 
         CfnOutput(self, "BucketName", value=self.bucket.bucket_name)
@@ -90,6 +91,18 @@ def data_bucket(scope: Construct, *, config: EnvironmentConfig, key: kms.IKey | 
         bucket,
         "Versions protect from overwriting; a copy in a second region is a decision of the account's owner",
         "S3BucketReplicationEnabled",
+    )
+    bucket.add_to_resource_policy(
+        iam.PolicyStatement(
+            sid="DeliverInventories",
+            principals=[iam.ServicePrincipal("s3.amazonaws.com")],
+            actions=["s3:PutObject"],
+            resources=[bucket.arn_for_objects(f"{prefixes.BULK}*")],
+            conditions={
+                "StringEquals": {"aws:SourceAccount": Aws.ACCOUNT_ID},
+                "ArnLike": {"aws:SourceArn": bucket.bucket_arn},
+            },
+        )
     )
     # The L2's event_bridge_enabled would add a custom resource with a function and rights of its own
     cfn_bucket = bucket.node.default_child
@@ -140,14 +153,16 @@ def _access_log_bucket(scope: Construct, *, config: EnvironmentConfig) -> s3.Buc
     return bucket
 
 
-def sagemaker_execution_role(scope: Stack, *, bucket: s3.IBucket, image: BuiltinImage, endpoint_name: str) -> iam.Role:
+def sagemaker_execution_role(
+    scope: Stack, *, config: EnvironmentConfig, bucket: s3.IBucket, image: BuiltinImage
+) -> iam.Role:
     """What jobs and the endpoint may do: this bucket's channels and images, this container, their own logs."""
     role = SageMakerRole(
         scope,
         "SageMakerRole",
         description="Runs training jobs, transform jobs and the endpoint",
         repository_arn=image.repository_arn,
-        log_groups=["TrainingJobs", "TransformJobs", f"Endpoints/{endpoint_name}"],
+        log_groups=["TrainingJobs", "TransformJobs", f"Endpoints/{config.endpoint_name}"],
     )
     channels = [prefixes.TRAIN, prefixes.TRAIN_LST, prefixes.TEST, prefixes.TEST_LST]
     images = [prefixes.INCOMING, prefixes.SCHEDULED]  # Batch Transform's
@@ -160,11 +175,15 @@ def sagemaker_execution_role(scope: Stack, *, bucket: s3.IBucket, image: Builtin
         "WriteArtifactsCapturesAndTransforms", ["s3:PutObject"], [bucket.arn_for_objects(key) for key in writable]
     )
     role.allow("ListChannelsAndImages", ["s3:ListBucket"], [bucket.bucket_arn])
-    if bucket.encryption_key:
+    if alarms := guardrail_alarm_arns(scope, config):
+        role.allow("WatchUpdatesOfTheEndpoint", ["cloudwatch:DescribeAlarms"], alarms)
+    if config.training.spot:
         role.allow(
-            "EncryptVolumes",
-            ["kms:CreateGrant"],
-            [bucket.encryption_key.key_arn],
-            conditions={"Bool": {"kms:GrantIsForAWSResource": "true"}},
+            "ResumeFromCheckpoints",  # SageMaker deletes what the container deletes
+            ["s3:GetObject", "s3:DeleteObject"],
+            [bucket.arn_for_objects(f"{prefixes.MODELS}*/checkpoints/*")],
         )
+    if bucket.encryption_key:
+        role.add_to_policy(let_services_encrypt_volumes(bucket.encryption_key))
+        role.allow("EncryptArtifacts", ["kms:Encrypt"], [bucket.encryption_key.key_arn])
     return role

@@ -1,7 +1,7 @@
 """Encryption with a key of the environment's own, where the configuration asks for it.
 
-The key has no reader but what this file names: the services that write logs and alarms, and the roles that already may
-read or write what the key protects. Who loses a right on the bucket loses the key with it.
+The key has no reader but what this file names: the services that write logs, alarms and inventories, and the roles
+that already may read or write what the key protects. Who loses a right on the bucket loses the key with it.
 """
 
 from collections.abc import Mapping
@@ -60,7 +60,30 @@ def environment_key(scope: Stack, *, config: EnvironmentConfig) -> kms.Key:
             conditions={"StringEquals": {"aws:SourceAccount": Aws.ACCOUNT_ID}},
         )
     )
+    key.add_to_resource_policy(
+        iam.PolicyStatement(
+            sid="InventoriesOfThisEnvironment",
+            principals=[iam.ServicePrincipal("s3.amazonaws.com")],
+            actions=["kms:GenerateDataKey"],
+            resources=["*"],
+            conditions={
+                "StringEquals": {"aws:SourceAccount": Aws.ACCOUNT_ID},
+                # By its name's beginning, as the bucket needs the key before it exists
+                "ArnLike": {"aws:SourceArn": f"arn:{Aws.PARTITION}:s3:::{config.stage_name}-*"},
+            },
+        )
+    )
     return key
+
+
+def let_services_encrypt_volumes(key: kms.IKey) -> iam.PolicyStatement:
+    """For whoever starts instances with encrypted volumes: the service that runs them may be granted the key."""
+    return iam.PolicyStatement(
+        sid="EncryptVolumes",
+        actions=["kms:CreateGrant"],
+        resources=[key.key_arn],
+        conditions={"Bool": {"kms:GrantIsForAWSResource": "true"}},
+    )
 
 
 def encrypt(stage: Stage, *, key: kms.IKey) -> None:

@@ -19,7 +19,7 @@ WILDCARDS = {
     r".*/(models|retraining)/\*/[a-z_-]+\.(json|manifest)": (
         "One file beside each model or run: the jobs' names are not known beforehand"
     ),
-    r".*/(models|retraining)/\*/((output|candidate|incumbent)/\*|\*\.out)": (
+    r".*/(models|retraining)/\*/((output|checkpoints|candidate|incumbent)/\*|\*\.out)": (
         "What a job wrote, and the answers to a run's images: jobs, runs and images are not known beforehand"
     ),
     r".*/bulk/\*\.manifest": "Lists in SageMaker's form: their names are not known beforehand",

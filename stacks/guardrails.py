@@ -5,7 +5,7 @@ https://docs.aws.amazon.com/sagemaker/latest/dg/deployment-guardrails.html
 
 from typing import Any
 
-from aws_cdk import Duration
+from aws_cdk import ArnFormat, Duration, Stack
 from aws_cdk import aws_cloudwatch as cloudwatch
 from constructs import Construct
 
@@ -51,6 +51,16 @@ def guardrail_alarms(scope: Construct, *, config: EnvironmentConfig, variant_nam
         alarm("UpdateErrors", errors, metric("Invocation5XXErrors", "Sum"), 0),
         # Microseconds. A canary of 1 in 20 requests is not seen by the median
         alarm("UpdateLatency", latency, metric("ModelLatency", "p99"), config.endpoint.max_update_latency_ms * 1000),
+    ]
+
+
+def guardrail_alarm_arns(scope: Stack, config: EnvironmentConfig) -> list[str]:
+    """Alarms that an update names: who updates the endpoint must be able to describe them, and so must its model."""
+    return [
+        scope.format_arn(
+            service="cloudwatch", resource="alarm", resource_name=name, arn_format=ArnFormat.COLON_RESOURCE_NAME
+        )
+        for name in (config.update_alarm_names if deployment_config(config) else ())
     ]
 
 

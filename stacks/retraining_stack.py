@@ -19,9 +19,11 @@ from stacks import prefixes
 from stacks.builtin_image import BuiltinImage
 from stacks.config import EnvironmentConfig
 from stacks.dead_letter_queue import DeadLetterQueue
+from stacks.encryption import let_services_encrypt_volumes
 from stacks.function import Function
-from stacks.guardrails import deployment_config
+from stacks.guardrails import deployment_config, guardrail_alarm_arns
 from stacks.log_group import LogGroup
+from stacks.model_stack import volume_key_of
 from stacks.retraining import RetrainingWorkflow
 from stacks.training_job import longest_job_minutes, parameters_digest
 
@@ -197,10 +199,14 @@ class RetrainingStack(Stack):
         for name in ("PrepareEvaluation", "PrepareRollback"):
             functions[name].allow(["sagemaker:CreateModel", "sagemaker:AddTags"], [own_model])
             functions[name].add_to_role_policy(self._pass_role())
-        functions["ReleaseModel"].allow(["sagemaker:CreateEndpointConfig"], [own_config, own_model])
-        functions["ReleaseModel"].allow(["sagemaker:AddTags"], [own_config])
+        functions["ReleaseModel"].allow(["sagemaker:CreateEndpointConfig", "sagemaker:AddTags"], [own_config])
         functions["ReleaseModel"].allow(["sagemaker:UpdateEndpoint"], [endpoint, own_config])
+        if alarms := guardrail_alarm_arns(self, config):
+            functions["ReleaseModel"].allow(["cloudwatch:DescribeAlarms"], alarms)
         functions["RestoreEndpoint"].allow(["sagemaker:UpdateEndpoint"], [endpoint, any_config])
+        if (key := self._bucket.encryption_key) and volume_key_of(config.endpoint, key.key_arn):
+            for name in ("ReleaseModel", "RestoreEndpoint"):
+                functions[name].add_to_role_policy(let_services_encrypt_volumes(key))
         functions["SmokeTest"].allow(["sagemaker:InvokeEndpoint"], [endpoint])
 
     def _let_reach_parameters(self, functions: dict[str, Function]) -> None:
@@ -222,7 +228,7 @@ class RetrainingStack(Stack):
             state_machine.add_to_role_policy(
                 iam.PolicyStatement(
                     actions=[f"sagemaker:{verb}{kind}" for verb in ("Create", "Describe", "Stop")]
-                    + ["sagemaker:AddTags"],
+                    + ["sagemaker:AddTags", "sagemaker:ListTags"],
                     resources=[resource],
                 )
             )

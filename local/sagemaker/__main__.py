@@ -12,6 +12,7 @@ import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
 from local import strict
+from local.sagemaker.authorization import ask_emulator
 from local.sagemaker.control_plane import ControlPlane
 from local.sagemaker.server import Server
 
@@ -26,7 +27,7 @@ def main() -> None:
     arguments = parser.parse_args()
     strict.install()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit())
-    control_plane = ControlPlane(cache=arguments.cache, emit=_put_event)
+    control_plane = ControlPlane(cache=arguments.cache, emit=_put_event, authorize=ask_emulator)
     with Server(arguments.port, control_plane) as server:
         try:
             server.serve_forever()

@@ -54,7 +54,8 @@ def register() -> None:
         }
     )
     runs_on_worker_thread = stacks._runs_on_worker_thread
-    stacks._runs_on_worker_thread = lambda kind: kind.startswith("AWS::SageMaker::") or runs_on_worker_thread(kind)
+    waiting = ("AWS::SageMaker::", "AWS::ApplicationAutoScaling::")
+    stacks._runs_on_worker_thread = lambda kind: kind.startswith(waiting) or runs_on_worker_thread(kind)
 
 
 def _sagemaker() -> "SageMakerClient":

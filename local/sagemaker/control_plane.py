@@ -18,7 +18,9 @@ from botocore.model import OperationNotFoundError, ServiceModel
 
 from local import strict
 from local.cloud import ACCOUNT, REGION
+from local.permissions import Call, needed, own_action
 from local.sagemaker import storage, training, transform
+from local.sagemaker.authorization import Authorize, allow_all
 from local.sagemaker.deployment import AT_ONCE, Deployment
 from local.sagemaker.endpoint import Endpoint, Variant
 from local.sagemaker.errors import ApiError, JobFailedError, validation_error
@@ -33,9 +35,12 @@ OF_INFERENCE_COMPONENTS = ("EnableNetworkIsolation", "ExecutionRoleArn", "VpcCon
 class ControlPlane:
     """Holds every resource in memory; a resource is the request that made it, and what came of it."""
 
-    def __init__(self, *, cache: Path, emit: Callable[[str, Record], None] = lambda *_: None) -> None:
+    def __init__(
+        self, *, cache: Path, emit: Callable[[str, Record], None] = lambda *_: None, authorize: Authorize = allow_all
+    ) -> None:
         """`emit` is given the type and the detail of each event for EventBridge."""
         self._emit = emit
+        self._authorize = authorize
         self._service = _service_model()
         self._cache = cache
         self._lock = threading.RLock()
@@ -51,8 +56,8 @@ class ControlPlane:
         # Instance types that no training job gets, and why: no "quota" of the account, or no "capacity" of AWS
         self.withheld: dict[str, str] = {}
 
-    def call(self, operation: str, request: Record) -> Record:
-        """Run one API operation, such as CreateModel; raises ApiError."""
+    def call(self, operation: str, request: Record, *, access_key: str = "") -> Record:
+        """Run one API operation, such as CreateModel, for whoever has the access key; raises ApiError."""
         handler: Callable[[Record], Record] | None = getattr(self, xform_name(operation), None)
         try:
             model = self._service.operation_model(operation)
@@ -64,8 +69,24 @@ class ControlPlane:
             strict.check(model, request)
         except ParamValidationError as error:
             raise validation_error(error.kwargs["report"]) from error
+        self.check_permissions(operation, request, access_key=access_key)
         with self._lock:
             return handler(request)
+
+    def check_permissions(self, operation: str, request: Record, *, access_key: str) -> None:
+        """Raise ApiError unless IAM allows the caller, and the execution role, what the operation needs."""
+        endpoint_config = self._endpoint_configs.get(request.get("EndpointConfigName", ""), {})
+        served = endpoint_config.get("ProductionVariants", [{}])[0]
+        model = self._models.get(request.get("ModelName") or served.get("ModelName"), {})
+        roles = (request.get("RoleArn"), request.get("ExecutionRoleArn"), model.get("ExecutionRoleArn"))
+        call = Call(
+            operation=operation, request=request, region=REGION, account=ACCOUNT, endpoint_config=endpoint_config
+        )
+        refusal = self._authorize(
+            [own_action(call), *needed(call)], access_key=access_key, execution_role=next(filter(None, roles), "")
+        )
+        if refusal:
+            raise ApiError("AccessDeniedException", refusal)
 
     def shut_down(self) -> None:
         """Write what the endpoints have captured."""

@@ -15,6 +15,7 @@ import uuid
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from local.sagemaker.authorization import access_key_of
 from local.sagemaker.control_plane import ControlPlane
 from local.sagemaker.endpoint import RESPONSE_TYPE, Endpoint
 from local.sagemaker.errors import ApiError, ContainerError
@@ -70,8 +71,12 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _call_api(self, body: bytes) -> None:
         operation = self.headers.get("X-Amz-Target", "").removeprefix("SageMaker.")
-        answer = self.server.control_plane.call(operation, json.loads(body or b"{}"))
+        answer = self.server.control_plane.call(operation, json.loads(body or b"{}"), access_key=self._access_key)
         self._answer(200, json.dumps(answer).encode(), content_type="application/x-amz-json-1.1")
+
+    @property
+    def _access_key(self) -> str:
+        return access_key_of(self.headers.get("Authorization", ""))
 
     def _endpoint(self) -> tuple[Endpoint, str]:
         """The endpoint that the path names, and what the path wants of it."""
@@ -87,6 +92,8 @@ class _Handler(BaseHTTPRequestHandler):
             endpoint.faults.extend(Fault(**fault) for fault in json.loads(body))
             self._answer(200, b"")
         else:
+            request = {"EndpointName": endpoint.name}
+            self.server.control_plane.check_permissions("InvokeEndpoint", request, access_key=self._access_key)
             self._invoke(endpoint, body)
 
     def _invoke(self, endpoint: Endpoint, body: bytes) -> None:

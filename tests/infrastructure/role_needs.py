@@ -1,4 +1,4 @@
-"""What each role must be able to do, and by that also all that it may do.
+"""What each role must be able to do, and by that also all that it may do: beside what calls.py derives of SageMaker.
 
 `action resource` per line, with the prefix that is listed where a condition narrows it; `{bucket}`, `{env}` and so on
 are filled in. Requests are single: one object, one job.
@@ -36,32 +36,6 @@ RESULT_WRITER = """
     s3:ListMultipartUploadParts {object}manifests/x.json
     s3:PutObject {object}manifests/x.json
 """
-SAGEMAKERS_ROLE = "    iam:PassRole {role:SageMakerRole}\n"
-SERVED = """
-    sagemaker:DescribeEndpoint {sagemaker}endpoint/scones-{env}
-    sagemaker:DescribeEndpointConfig {sagemaker}endpoint-config/made-by-cloudformation
-    sagemaker:DescribeModel {sagemaker}model/made-by-cloudformation
-"""
-CANDIDATE = (
-    """
-    ssm:GetParameter {parameter}artifact-uri
-    sagemaker:DescribeTrainingJob {sagemaker}training-job/scones-{env}-j
-    sagemaker:CreateModel {sagemaker}model/scones-{env}-j
-    sagemaker:AddTags {sagemaker}model/scones-{env}-j
-"""
-    + SAGEMAKERS_ROLE
-)
-
-
-def job(kind: str, name: str) -> str:
-    """What `.sync` needs to follow a job of its own: https://docs.aws.amazon.com/step-functions/latest/dg/sagemaker-iam.html"""
-    own = f"{{sagemaker}}{kind}-job/scones-{{env}}-j"
-    rule = f"arn:aws:events:us-east-1:111122223333:rule/StepFunctionsGetEventsForSageMaker{name}JobsRule"
-    return (
-        f"    sagemaker:AddTags {own}\n    sagemaker:Describe{name}Job {own}\n    sagemaker:Stop{name}Job {own}\n"
-        f"    events:DescribeRule {rule}\n    events:PutRule {rule}\n    events:PutTargets {rule}\n"
-    )
-
 
 NEEDS = {
     "SerializeImageDataRole": FUNCTION
@@ -74,7 +48,7 @@ NEEDS = {
     s3:GetObjectVersion {object}incoming/a.png
     s3:GetObjectVersion {object}scheduled/a.png
     """,
-    "ClassifierRole": FUNCTION + "    sagemaker:InvokeEndpoint {sagemaker}endpoint/scones-{env}\n",
+    "ClassifierRole": FUNCTION,
     "FilterConfidenceRole": FUNCTION + "    s3:PutObject {object}predictions/test/a.png/v.json\n",
     "ClassificationWorkflowRole": STATE_MACHINE
     + LIST
@@ -147,12 +121,7 @@ NEEDS = {
     states:DescribeExecution {execution:BatchTransform}:x
     states:RedriveExecution {execution:BatchTransform}:x
     states:StopExecution {execution:BatchTransform}:x
-    sagemaker:DescribeEndpoint {sagemaker}endpoint/scones-{env}
-    sagemaker:DescribeEndpointConfig {sagemaker}endpoint-config/made-by-cloudformation
-    sagemaker:CreateTransformJob {sagemaker}transform-job/scones-{env}-j
-    sagemaker:ListTags {sagemaker}transform-job/scones-{env}-j
-    """
-    + job("transform", "Transform"),
+    """,
     "ModelAccuracyRole": FUNCTION
     + LIST_CAPTURES
     + "    s3:ListBucket arn:aws:s3:::{bucket} ground-truth/2026/\n"
@@ -165,8 +134,6 @@ NEEDS = {
     + """
     s3:PutObject {object}releases/2026.json
     sqs:SendMessage {queue:UndeliveredReleases}
-    sagemaker:DescribeEndpointConfig {sagemaker}endpoint-config/made-by-cloudformation
-    sagemaker:DescribeModel {sagemaker}model/made-by-cloudformation
     """,
     "RetrainingWorkflowEventsRole": "    states:StartExecution {machine:RetrainingWorkflow}\n",
     "RetrainingWorkflowRole": STATE_MACHINE
@@ -182,16 +149,7 @@ NEEDS = {
     lambda:InvokeFunction {function:RestoreEndpoint}
     lambda:InvokeFunction {function:SmokeTest}
     lambda:InvokeFunction {function:RecordRelease}
-    sagemaker:CreateModelPackage {sagemaker}model-package-group/scones-{env}
-    sagemaker:CreateModelPackage {sagemaker}model-package/scones-{env}/1
-    sagemaker:DescribeModelPackage {sagemaker}model-package/scones-{env}/1
-    sagemaker:DescribeEndpoint {sagemaker}endpoint/scones-{env}
-    sagemaker:CreateTrainingJob {sagemaker}training-job/scones-{env}-j
-    sagemaker:CreateTransformJob {sagemaker}transform-job/scones-{env}-j
-    """
-    + job("training", "Training")
-    + job("transform", "Transform")
-    + SAGEMAKERS_ROLE,
+    """,
     "RetrainingGuardRole": FUNCTION
     + LIST
     + """
@@ -214,11 +172,14 @@ NEEDS = {
     + """
     s3:GetObject {object}manifest.json
     s3:PutObject {object}models/j/manifest.json
-    sagemaker:DescribeTrainingJob {sagemaker}training-job/scones-{env}-j
-    sagemaker:ListTrainingJobs *
     """,
-    "PrepareEvaluationRole": FUNCTION + SERVED + CANDIDATE,
-    "PrepareRollbackRole": FUNCTION + LIST + SERVED + CANDIDATE + "    s3:GetObject {object}releases/2026.json\n",
+    "PrepareEvaluationRole": FUNCTION + "    ssm:GetParameter {parameter}artifact-uri\n",
+    "PrepareRollbackRole": FUNCTION
+    + LIST
+    + """
+    ssm:GetParameter {parameter}artifact-uri
+    s3:GetObject {object}releases/2026.json
+    """,
     "EvaluateModelsRole": FUNCTION
     + LIST
     + """
@@ -229,36 +190,20 @@ NEEDS = {
     s3:PutObject {object}models/j/smoke_test.json
     s3:PutObject {object}models/j/baseline.json
     """,
-    "ReleaseModelRole": FUNCTION
-    + SERVED
-    + """
-    sagemaker:CreateEndpointConfig {sagemaker}endpoint-config/scones-{env}-r
-    sagemaker:CreateEndpointConfig {sagemaker}model/scones-{env}-j
-    sagemaker:AddTags {sagemaker}endpoint-config/scones-{env}-r
-    sagemaker:UpdateEndpoint {sagemaker}endpoint-config/scones-{env}-r
-    sagemaker:UpdateEndpoint {sagemaker}endpoint/scones-{env}
-    """,
-    "RestoreEndpointRole": FUNCTION
-    + SERVED
-    + """
-    sagemaker:UpdateEndpoint {sagemaker}endpoint-config/made-by-cloudformation
-    sagemaker:UpdateEndpoint {sagemaker}endpoint-config/scones-{env}-r
-    sagemaker:UpdateEndpoint {sagemaker}endpoint/scones-{env}
-    """,
+    "ReleaseModelRole": FUNCTION,
+    "RestoreEndpointRole": FUNCTION,
     "SmokeTestRole": FUNCTION
     + LIST
     + """
     s3:GetObject {object}models/j/smoke_test.json
     s3:GetObject {object}test/a.png
     s3:GetObject {object}test_lst/test.lst
-    sagemaker:InvokeEndpoint {sagemaker}endpoint/scones-{env}
     """,
     "RecordReleaseRole": FUNCTION
     + LIST
     + """
     s3:GetObject {object}models/j/manifest.json
     s3:GetObject {object}models/j/evaluation.json
-    sagemaker:DescribeTrainingJob {sagemaker}training-job/scones-{env}-j
     """
     + "".join(
         f"    ssm:{action} {{parameter}}{name}\n"

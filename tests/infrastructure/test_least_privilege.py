@@ -5,18 +5,27 @@ Policies are evaluated as IAM does: the emulator's evaluator, on templates whose
 
 import copy
 import re
+from collections import defaultdict
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from ministack.core import iam_evaluator
 
+from local.permissions import CALLER, EXECUTION_ROLE, Permission, needed, own_action
 from scanners.policies import ACCOUNT, REGION, Environment
+from tests.infrastructure.calls import calls
 from tests.infrastructure.role_needs import NEEDS, NEVER, OBJECT, SAGEMAKER
 
-Request = tuple[str, str, str]  # action, resource, s3:prefix
 Statements = list[dict[str, Any]]
+# Condition keys that a request of the right kind carries
+CONTEXT = {
+    "cloudwatch:namespace": "/aws/sagemaker/Endpoints",
+    "iam:passedtoservice": "sagemaker.amazonaws.com",
+    "kms:viaservice": f"s3.{REGION}.amazonaws.com",
+}
 
 
 class Roles:
@@ -28,8 +37,19 @@ class Roles:
         self.statements: dict[str, Statements] = {}
         for policy in self.environment.role_policies():
             self.statements.setdefault(policy.owner, []).extend(policy.statements)
+        self.of_sagemaker: dict[str, set[Permission]] = defaultdict(set)
+        for role, call in calls(self.environment, name):
+            own = [] if call.operation.endswith(".sync") else [own_action(call)]
+            for permission in (*own, *needed(call)):
+                owner = "SageMakerRole" if EXECUTION_ROLE in permission.principals else role
+                # One name for all jobs, models and endpoint configs of the environment's own
+                resource = re.sub(rf"(?<=/scones-{name}-)[^/]+$", "j", permission.resource)
+                self.of_sagemaker[owner].add(replace(permission, resource=resource, principals=(CALLER,)))
 
-    def requests(self, lines: str, role: str) -> list[Request]:
+    def needs(self, role: str) -> set[Permission]:
+        return {*self.requests(NEEDS[role], role), *self.of_sagemaker[role]}
+
+    def requests(self, lines: str, role: str) -> list[Permission]:
         buckets = self.environment.arns("AWS::S3::Bucket")
         functions = self.environment.arns("AWS::Lambda::Function")
         machines = self.environment.arns("AWS::StepFunctions::StateMachine")
@@ -52,8 +72,11 @@ class Roles:
             **{f"role:{name}": arn for name, arn in self.environment.arns("AWS::IAM::Role").items()},
         }
         filled = re.sub(r"\{([A-Za-z_:]+)\}", lambda match: values[match[1]], lines)
-        words = [[*line.split(), ""][:3] for line in filled.splitlines() if line.strip()]
-        return [(action, resource, prefix) for action, resource, prefix in words]
+        words = [line.split() for line in filled.splitlines() if line.strip()]
+        return [
+            Permission(action, resource, tuple(("s3:prefix", prefix) for prefix in prefixes))
+            for action, resource, *prefixes in words
+        ]
 
     def execution(self, machine: str, arn: str) -> str:
         """What the ARNs of a state machine's executions begin with."""
@@ -61,22 +84,16 @@ class Roles:
         return f"arn:aws:states:{REGION}:{ACCOUNT}:execution:{named}"
 
 
-def allows(statements: Statements, request: Request) -> bool:
-    action, resource, prefix = request
+def allows(statements: Statements, request: Permission) -> bool:
     context = iam_evaluator.EvalContext(
         principal_arn=f"arn:aws:sts::{ACCOUNT}:assumed-role/r/s",
         principal_type="AssumedRole",
         principal_account=ACCOUNT,
-        action=action,
-        resource_arn=resource,
+        action=request.action,
+        resource_arn=request.resource,
         region=REGION,
         secure_transport=True,
-        service_context={
-            "cloudwatch:namespace": "/aws/sagemaker/Endpoints",
-            "iam:passedtoservice": "sagemaker.amazonaws.com",
-            "s3:prefix": prefix,
-            "kms:viaservice": f"s3.{REGION}.amazonaws.com",
-        },
+        service_context=CONTEXT | {key.lower(): value for key, value in request.context},
     )
     policy = iam_evaluator.parse_policy_document({"Version": "2012-10-17", "Statement": statements})
     return bool(iam_evaluator.evaluate(context, [policy]).decision == "Allow")
@@ -89,16 +106,16 @@ def roles(assembly: Path, environment: str) -> Roles:
 
 @pytest.mark.parametrize("role", NEEDS)
 def test_a_role_may_do_all_that_it_needs(roles: Roles, role: str) -> None:
-    for request in roles.requests(NEEDS[role], role):
+    for request in roles.needs(role):
         assert allows(roles.statements[role], request), request
 
 
 @pytest.mark.parametrize("role", NEEDS)
 def test_a_role_may_do_nothing_that_only_others_need(roles: Roles, role: str) -> None:
-    own = set(roles.requests(NEEDS[role], role))
-    for other, lines in NEEDS.items():
-        for request in roles.requests(lines, other):
-            if not own & {request, (*request[:2], "")}:
+    own = roles.needs(role)
+    for other in NEEDS:
+        for request in roles.needs(other):
+            if not own & {request, replace(request, context=())}:
                 assert not allows(roles.statements[role], request), request
 
 
@@ -141,15 +158,15 @@ def mutants(statements: Statements) -> Iterator[tuple[str, Statements]]:
 
 def is_judged_here(mutant: str) -> bool:
     """The use of the key follows from the other rights (test_encryption.py); CDK adds a function's versions."""
-    return "UseKeyFor" not in mutant and "EncryptVolumes" not in mutant and not mutant.endswith(":wrong/*-wrong")
+    return "UseKeyFor" not in mutant and not mutant.endswith(":wrong/*-wrong")
 
 
 @pytest.mark.parametrize("role", NEEDS)
 def test_every_statement_action_and_resource_is_needed(roles: Roles, role: str) -> None:
-    needed = roles.requests(NEEDS[role], role)
+    needs = roles.needs(role)
     survivors = [
         name
         for name, statements in mutants(roles.statements[role])
-        if is_judged_here(name) and all(allows(statements, request) for request in needed)
+        if is_judged_here(name) and all(allows(statements, request) for request in needs)
     ]
     assert not survivors

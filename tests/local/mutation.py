@@ -7,13 +7,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import boto3
+from botocore.exceptions import ClientError
 
 from local.demonstration import UnexpectedError
 
-# What the emulator refuses a function, or SageMaker's jobs
-ENFORCED = ("lambda:InvokeFunction", "s3:", "sns:", "ssm:")
-# And what a state machine, whose calls of SageMaker go through local/adapters.py
-STATE_MACHINE = (*ENFORCED, "sagemaker:")
+# What the local cloud refuses: the emulator by itself, and SageMaker's stand-in by local/permissions.py
+ENFORCED = (
+    *("lambda:InvokeFunction", "s3:", "sns:", "ssm:"),
+    *("cloudwatch:DescribeAlarms", "events:", "iam:PassRole", "sagemaker:"),
+)
 # S3 answers 403 instead of 404 for a missing object to whoever may not list; the emulator always 404
 UNSEEN = {
     (f"{function}Role", "s3:ListBucket")
@@ -42,19 +44,19 @@ class Mutant:
     document: str
 
 
-def mutants(role_part: str, enforced: tuple[str, ...]) -> Iterator[Mutant]:
+def mutants(role_part: str) -> Iterator[Mutant]:
     iam: Any = boto3.client("iam")
     (role,) = [r["RoleName"] for r in iam.list_roles(MaxItems=1000)["Roles"] if f"-{role_part}" in r["RoleName"]]
     for policy in iam.list_role_policies(RoleName=role)["PolicyNames"]:
         document: dict[str, Any] = dict(iam.get_role_policy(RoleName=role, PolicyName=policy)["PolicyDocument"])
         for index, statement in enumerate(document["Statement"]):
             actions = statement["Action"] if isinstance(statement["Action"], list) else [statement["Action"]]
-            if not actions[0].startswith(enforced) or (role_part, actions[0]) in UNSEEN:
+            if not actions[0].startswith(ENFORCED) or (role_part, actions[0]) in UNSEEN:
                 continue
             resources = statement["Resource"] if isinstance(statement["Resource"], list) else [statement["Resource"]]
             changes: dict[str, list[dict[str, Any]]] = {"removed": []}
             for resource in resources:
-                if not _goes_unasked(actions[0], resource):
+                if not _goes_unasked(resource):
                     narrowed = copy.deepcopy(statement)
                     narrowed["Resource"] = [
                         resource.replace("*", "wrong/*") + "-wrong" if r == resource else r
@@ -72,25 +74,22 @@ def mutants(role_part: str, enforced: tuple[str, ...]) -> Iterator[Mutant]:
                 )
 
 
-def _goes_unasked(action: str, resource: str) -> bool:
-    """Versions beside their function; of a package and its group the emulator asks one."""
-    is_package = action == "sagemaker:CreateModelPackage" and ":model-package/" in resource
-    return resource.endswith(":*") or is_package
+def _goes_unasked(resource: str) -> bool:
+    """Versions beside their function."""
+    return resource.endswith(":*")
 
 
-def assert_each_grant_is_needed(
-    role_part: str, works: Callable[[], None], enforced: tuple[str, ...] = ENFORCED
-) -> None:
-    """`works` fails with an AssertionError or UnexpectedError when something does not."""
+def assert_each_grant_is_needed(role_part: str, works: Callable[[], None]) -> None:
+    """`works` fails with an AssertionError, UnexpectedError or ClientError when something does not."""
     iam = boto3.client("iam")
     works()
     tried, survived = [], []
-    for mutant in mutants(role_part, enforced):
+    for mutant in mutants(role_part):
         iam.put_role_policy(RoleName=mutant.role, PolicyName=mutant.policy, PolicyDocument=mutant.document)
         try:
             works()
             survived.append(mutant.name)
-        except (AssertionError, UnexpectedError):
+        except (AssertionError, UnexpectedError, ClientError):
             pass
         finally:
             iam.put_role_policy(RoleName=mutant.role, PolicyName=mutant.policy, PolicyDocument=mutant.original)

@@ -1,7 +1,7 @@
 """Each grant is needed: taken away in the running environment, something visible fails.
 
-`make mutate` runs it. What the emulator does not enforce (InvokeEndpoint, logs, metrics, keys) is evaluated from the
-templates in tests/infrastructure/test_least_privilege.py, which judges every role and also each action.
+`make mutate` runs it. What the local cloud does not enforce (logs, metrics, keys) is evaluated from the templates in
+tests/infrastructure/test_least_privilege.py, which judges every role and also each action.
 """
 
 import json
@@ -22,7 +22,7 @@ from local.demonstration import Environment, Inbox, wait_for
 from local.drift import check_for_drift
 from stacks import prefixes
 from stacks.config import PROJECT_ROOT
-from tests.local.mutation import ENFORCED, STATE_MACHINE, assert_each_grant_is_needed
+from tests.local.mutation import assert_each_grant_is_needed
 
 pytestmark = pytest.mark.slow
 
@@ -58,7 +58,9 @@ def workflow_works(environment: Environment, confident_images: list[str]) -> Cal
     return works
 
 
-@pytest.mark.parametrize("role", ["SerializeImageDataRole", "FilterConfidenceRole", "ClassificationWorkflowRole"])
+@pytest.mark.parametrize(
+    "role", ["SerializeImageDataRole", "ClassifierRole", "FilterConfidenceRole", "ClassificationWorkflowRole"]
+)
 def test_every_grant_of_the_workflow_is_needed(role: str, workflow_works: Callable[[], None]) -> None:
     assert_each_grant_is_needed(role, workflow_works)
 
@@ -128,8 +130,7 @@ def bulk_works(
 def test_every_grant_of_the_bulk_workflows_is_needed(
     role: str, workflow: str, bulk_works: dict[str, Callable[[], None]]
 ) -> None:
-    enforced = STATE_MACHINE if role == "BatchTransformRole" else ENFORCED
-    assert_each_grant_is_needed(role, bulk_works[workflow], enforced)
+    assert_each_grant_is_needed(role, bulk_works[workflow])
 
 
 def test_every_grant_of_the_drift_monitor_is_needed(
@@ -197,7 +198,7 @@ def test_every_grant_of_the_release_log_is_needed(environment: Environment) -> N
 
 @pytest.fixture
 def sagemaker_works(environment: Environment, confident_images: list[str]) -> Callable[[], None]:
-    """A training job, a transform job over each prefix of images, and a captured request."""
+    """A training job, a transform job over each prefix of images, a captured request, an update that alarms watch."""
     sagemaker = boto3.client("sagemaker")
     trained = sagemaker.list_training_jobs()["TrainingJobSummaries"][0]["TrainingJobName"]
     job = sagemaker.describe_training_job(TrainingJobName=trained)
@@ -218,6 +219,14 @@ def sagemaker_works(environment: Environment, confident_images: list[str]) -> Ca
     ):
         s3.put_object(Bucket=environment.bucket, Key=key, Body=listed)
         sources.append(("ManifestFile", f"{bucket}{key}", f"{prefixes.RETRAINING}{folder}/{role}/"))
+    watched: Any = {
+        "BlueGreenUpdatePolicy": {
+            "TrafficRoutingConfiguration": {"Type": "ALL_AT_ONCE", "WaitIntervalInSeconds": 0},
+        },
+        "AutoRollbackConfiguration": {
+            "Alarms": [{"AlarmName": name} for name in environment.config.update_alarm_names]
+        },
+    }
     keys = (
         "AlgorithmSpecification",
         "RoleArn",
@@ -252,6 +261,14 @@ def sagemaker_works(environment: Environment, confident_images: list[str]) -> Ca
         while len(environment.captured_inference_ids()) == before:
             assert time.monotonic() < deadline, "no capture"
             time.sleep(0.2)
+        sagemaker.update_endpoint(
+            EndpointName=endpoint["EndpointName"],
+            EndpointConfigName=endpoint["EndpointConfigName"],
+            DeploymentConfig=watched,
+        )
+        sagemaker.get_waiter("endpoint_in_service").wait(
+            EndpointName=endpoint["EndpointName"], WaiterConfig={"Delay": 1, "MaxAttempts": 30}
+        )
 
     return works
 

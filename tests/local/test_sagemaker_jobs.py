@@ -10,15 +10,15 @@ import pytest
 
 from local.demonstration import Environment
 
-ROLE_POLICY = {
-    "Version": "2012-10-17",
-    "Statement": [
-        {
-            "Effect": "Allow",
-            "Action": ["sagemaker:CreateTransformJob", "sagemaker:DescribeTransformJob"],
-            "Resource": "arn:aws:sagemaker:*:*:transform-job/allowed-*",
-        },
-    ],
+# https://docs.aws.amazon.com/step-functions/latest/dg/connect-sagemaker.html
+ALLOWED = {
+    "arn:aws:sagemaker:*:*:transform-job/allowed-*": {
+        *("sagemaker:CreateTransformJob", "sagemaker:DescribeTransformJob", "sagemaker:StopTransformJob"),
+        *("sagemaker:AddTags", "sagemaker:ListTags"),
+    },
+    "arn:aws:events:*:*:rule/StepFunctionsGetEventsForSageMakerTransformJobsRule": {
+        *("events:DescribeRule", "events:PutRule", "events:PutTargets"),
+    },
 }
 
 
@@ -32,15 +32,23 @@ def model_name(environment: Environment) -> str:
     )
 
 
-def run_state_machine(definition: dict[str, Any]) -> dict[str, Any]:
-    """One execution of a state machine made for it, with a role that may run the jobs called `allowed-...`."""
+def run_state_machine(definition: dict[str, Any], *, without: str = "") -> dict[str, Any]:
+    """One execution of a state machine made for it, with a role that may run the jobs called `allowed-...`.
+
+    `without` one of its actions.
+    """
     name = f"jobs-{uuid.uuid4()}"
     iam, states = boto3.client("iam"), boto3.client("stepfunctions")
     trust = {"Effect": "Allow", "Principal": {"Service": "states.amazonaws.com"}, "Action": "sts:AssumeRole"}
     role = iam.create_role(
         RoleName=name, AssumeRolePolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [trust]})
     )["Role"]
-    iam.put_role_policy(RoleName=name, PolicyName="jobs", PolicyDocument=json.dumps(ROLE_POLICY))
+    statements = [
+        {"Effect": "Allow", "Action": sorted(actions - {without}), "Resource": resource}
+        for resource, actions in ALLOWED.items()
+    ]
+    policy = {"Version": "2012-10-17", "Statement": statements}
+    iam.put_role_policy(RoleName=name, PolicyName="jobs", PolicyDocument=json.dumps(policy))
     machine = states.create_state_machine(name=name, definition=json.dumps(definition), roleArn=role["Arn"])
     started = states.start_execution(stateMachineArn=machine["stateMachineArn"], input="{}")
     while (ended := states.describe_execution(executionArn=started["executionArn"]))["status"] == "RUNNING":
@@ -93,3 +101,13 @@ def test_a_failed_job_fails_the_task_with_its_description(environment: Environme
 def test_a_job_that_the_role_may_not_create_is_refused(environment: Environment, model_name: str) -> None:
     ended = run_state_machine(transform_definition(environment, model_name, f"other-{uuid.uuid4()}", "test/"))
     assert (ended["status"], ended["error"]) == ("FAILED", "SageMaker.AccessDeniedException")
+
+
+@pytest.mark.parametrize("action", sorted(action for actions in ALLOWED.values() for action in actions))
+def test_a_job_is_refused_to_a_role_that_may_not_follow_it(
+    environment: Environment, model_name: str, action: str
+) -> None:
+    definition = transform_definition(environment, model_name, f"allowed-{uuid.uuid4()}", "test/")
+    ended = run_state_machine(definition, without=action)
+    assert (ended["status"], ended["error"]) == ("FAILED", "SageMaker.AccessDeniedException")
+    assert f"is not authorized to perform: {action} on" in ended["cause"]

@@ -18,7 +18,7 @@ from local.retraining import DataSet, Retraining
 from stacks import prefixes
 from stacks.config import load_environment
 from tests.local.conftest import use
-from tests.local.mutation import STATE_MACHINE, assert_each_grant_is_needed
+from tests.local.mutation import assert_each_grant_is_needed
 
 pytestmark = pytest.mark.slow
 
@@ -162,8 +162,33 @@ def versions(environment: Environment, key: str) -> int:
 
 @pytest.mark.parametrize("function", FUNCTIONS)
 def test_every_grant_of_a_step_is_needed(function: str, works: dict[str, Callable[[], None]]) -> None:
-    """ReleaseModel and RestoreEndpoint talk to SageMaker only, which the emulator refuses no function."""
     assert_each_grant_is_needed(f"{function}Role", works[function])
+
+
+@pytest.mark.parametrize("function", ["ReleaseModel", "RestoreEndpoint"])
+def test_every_grant_of_what_moves_the_endpoint_is_needed(
+    release: dict[str, Any], step: Step, environment: Environment, function: str
+) -> None:
+    client = boto3.client("sagemaker")
+    name = environment.config.endpoint_name
+
+    def settled() -> str:
+        """The endpoint config that is served once no update is under way."""
+        client.get_waiter("endpoint_in_service").wait(EndpointName=name, WaiterConfig={"Delay": 1, "MaxAttempts": 60})
+        return client.describe_endpoint(EndpointName=name)["EndpointConfigName"]
+
+    def moves_there_and_back() -> None:
+        before = settled()
+        given = {
+            "ReleaseModel": changed(release["ReleaseModel"], run=uuid.uuid4().hex[:8]),
+            "RestoreEndpoint": release["SmokeTest"],
+        }
+        after = step(function, given[function])["release"]["endpoint_config"]
+        assert settled() == after != before
+        client.update_endpoint(EndpointName=name, EndpointConfigName=before)
+        assert settled() == before
+
+    assert_each_grant_is_needed(f"{function}Role", moves_there_and_back)
 
 
 def test_every_grant_of_the_workflow_is_needed(
@@ -193,4 +218,4 @@ def test_every_grant_of_the_workflow_is_needed(
         untrained = {"training": {"job": f"scones-dev-mutation-{new}"}, "data": outputs["ValidateDataSet"]["data"]}
         step("TrainCandidate", changed(release["PrepareEvaluation"], **untrained))
 
-    assert_each_grant_is_needed("RetrainingWorkflowRole", all_steps, STATE_MACHINE)
+    assert_each_grant_is_needed("RetrainingWorkflowRole", all_steps)

@@ -1,0 +1,203 @@
+"""The permissions that AWS checks for a request beyond its own action: one table, each row with its source.
+
+Two read it: the local cloud, which refuses a call whose caller or execution role lacks one of them
+(local/authorization.py), and tests/infrastructure, which evaluates the policies of the templates against it.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+CALLER = "caller"
+EXECUTION_ROLE = "execution role"  # that SageMaker or the Scheduler assumes for what was asked
+
+_GUIDE = "https://docs.aws.amazon.com/sagemaker/latest/dg"
+_API_PERMISSIONS = f"{_GUIDE}/api-permissions-reference.html"
+_ACTIONS = "https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonsagemaker.html"
+
+
+@dataclass(frozen=True)
+class Permission:
+    """What IAM is asked about the principal; about several, of which one must have it."""
+
+    action: str
+    resource: str
+    context: tuple[tuple[str, str], ...] = ()  # condition keys of the request, with their values
+    # The caller, its execution role, or a service, which only the resource's own policy can let in
+    principals: tuple[str, ...] = (CALLER,)
+
+
+@dataclass(frozen=True)
+class Call:
+    """A request, with what the service looks up for it."""
+
+    operation: str  # of an API, or of Step Functions, such as `createTrainingJob.sync`
+    request: Mapping[str, Any]
+    region: str
+    account: str
+    endpoint_config: Mapping[str, Any] = field(default_factory=dict)  # what an endpoint is to serve
+
+    def arn(self, service: str, resource: str) -> str:
+        return f"arn:aws:{service}:{self.region}:{self.account}:{resource}"
+
+
+@dataclass(frozen=True)
+class Row:
+    """What these operations need, and where AWS documents it."""
+
+    operations: tuple[str, ...]
+    source: str
+    permissions: Callable[[Call], Iterable[Permission]]
+
+
+def own_action(call: Call) -> Permission:
+    """The action of a call of SageMaker's API, on the resource that the call is about."""
+    noun = re.sub(r"^(Create|Delete|Describe|Invoke|Stop|Update)", "", call.operation)
+    noun = noun.removesuffix("WeightsAndCapacities")
+    if call.operation == "CreateModelPackage":
+        noun = "ModelPackageGroup"
+    named = [call.request[key] for key in (f"{noun}Name", f"{noun}Arn", "ResourceArn") if key in call.request]
+    resource = str(named[0]) if named else "*"
+    if not resource.startswith(("arn:", "*")):
+        kind = re.sub(r"(?<=[a-z])(?=[A-Z])", "-", noun).lower()
+        resource = call.arn("sagemaker", f"{kind}/{resource}")
+    return Permission(f"sagemaker:{call.operation}", resource)
+
+
+def needed(call: Call) -> list[Permission]:
+    """What the table says of a call."""
+    return [permission for row in TABLE if call.operation in row.operations for permission in row.permissions(call)]
+
+
+def _pass_role(call: Call) -> Iterator[Permission]:
+    role = call.request.get("RoleArn") or call.request.get("ExecutionRoleArn")
+    if role:
+        yield Permission("iam:PassRole", role, (("iam:PassedToService", "sagemaker.amazonaws.com"),))
+
+
+def _tag(call: Call) -> Iterator[Permission]:
+    if call.request.get("Tags"):
+        yield Permission("sagemaker:AddTags", own_action(call).resource)
+
+
+def _serve_endpoint_config(call: Call) -> Iterator[Permission]:
+    name = call.request["EndpointConfigName"]
+    yield Permission(f"sagemaker:{call.operation}", call.arn("sagemaker", f"endpoint-config/{name}"))
+
+
+def _write_into_group(call: Call) -> Iterator[Permission]:
+    if group := call.request.get("ModelPackageGroupName"):
+        yield Permission(f"sagemaker:{call.operation}", call.arn("sagemaker", f"model-package/{group}/1"))
+
+
+def _describe_alarms(call: Call) -> Iterator[Permission]:
+    alarms = call.request.get("DeploymentConfig", {}).get("AutoRollbackConfiguration", {}).get("Alarms", [])
+    for alarm in alarms:
+        for principal in (CALLER, EXECUTION_ROLE):
+            resource = call.arn("cloudwatch", f"alarm:{alarm['AlarmName']}")
+            yield Permission("cloudwatch:DescribeAlarms", resource, principals=(principal,))
+
+
+def _encrypt_volumes_of_endpoint(call: Call) -> Iterator[Permission]:
+    if key := call.endpoint_config.get("KmsKeyId"):
+        yield Permission("kms:CreateGrant", key, _FOR_AWS)
+
+
+def _encrypt_volumes_of_job(call: Call) -> Iterator[Permission]:
+    resources = call.request.get("ResourceConfig") or call.request.get("TransformResources") or {}
+    if key := resources.get("VolumeKmsKeyId"):
+        yield Permission("kms:CreateGrant", key, _FOR_AWS, principals=(EXECUTION_ROLE, CALLER))
+
+
+def _encrypt_artifact(call: Call) -> Iterator[Permission]:
+    if key := call.request["OutputDataConfig"].get("KmsKeyId"):
+        yield Permission("kms:Encrypt", key, principals=(EXECUTION_ROLE,))
+
+
+def _keep_checkpoints(call: Call) -> Iterator[Permission]:
+    if checkpoints := call.request.get("CheckpointConfig"):
+        bucket, _, folder = checkpoints["S3Uri"].removeprefix("s3://").partition("/")
+        arn = f"arn:aws:s3:::{bucket}"
+        yield Permission("s3:ListBucket", arn, (("s3:prefix", folder),), principals=(EXECUTION_ROLE,))
+        for action in ("GetObject", "PutObject", "DeleteObject"):
+            yield Permission(f"s3:{action}", f"{arn}/{folder}checkpoint", principals=(EXECUTION_ROLE,))
+
+
+def _follow_job(call: Call) -> Iterator[Permission]:
+    noun = call.operation.removeprefix("create").removesuffix(".sync")
+    job = own_action(Call(f"Create{noun}", call.request, call.region, call.account)).resource
+    for action in (f"Describe{noun}", f"Stop{noun}", "AddTags", "ListTags"):
+        yield Permission(f"sagemaker:{action}", job)
+    rule = call.arn("events", f"rule/StepFunctionsGetEventsForSageMaker{noun}sRule")
+    for action in ("PutTargets", "PutRule", "DescribeRule"):
+        yield Permission(f"events:{action}", rule)
+
+
+def _deliver_inventory(call: Call) -> Iterator[Permission]:
+    source = (("aws:SourceAccount", call.account), ("aws:SourceArn", f"arn:aws:s3:::{call.request['Bucket']}"))
+    destination = call.request["InventoryConfiguration"]["Destination"]["S3BucketDestination"]
+    report = (
+        f"{destination['Bucket']}/{destination['Prefix']}/{call.request['Bucket']}/{call.request['Id']}/data/a.csv.gz"
+    )
+    yield Permission("s3:PutObject", report, source, principals=("s3.amazonaws.com",))
+    if encryption := destination.get("Encryption", {}).get("SSEKMS"):
+        yield Permission("kms:GenerateDataKey", encryption["KeyId"], source, principals=("s3.amazonaws.com",))
+
+
+def _keep_undelivered_events(call: Call) -> Iterator[Permission]:
+    rule = call.arn("events", f"rule/{call.request['Rule']}")
+    for target in call.request["Targets"]:
+        if queue := target.get("DeadLetterConfig", {}).get("Arn"):
+            yield Permission("sqs:SendMessage", queue, (("aws:SourceArn", rule),), principals=("events.amazonaws.com",))
+
+
+def _keep_undelivered_schedules(call: Call) -> Iterator[Permission]:
+    if queue := call.request["Target"].get("DeadLetterConfig", {}).get("Arn"):
+        yield Permission("sqs:SendMessage", queue, principals=(EXECUTION_ROLE,))
+
+
+_FOR_AWS = (("kms:GrantIsForAWSResource", "true"),)
+_CREATIONS = (
+    "CreateEndpoint",
+    "CreateEndpointConfig",
+    "CreateModel",
+    "CreateModelPackage",
+    "CreateModelPackageGroup",
+    "CreateTrainingJob",
+    "CreateTransformJob",
+)
+TABLE = (
+    Row(("CreateModel", "CreateTrainingJob"), _API_PERMISSIONS, _pass_role),
+    Row(_CREATIONS, f"{_GUIDE}/grant-tagging-permissions.html", _tag),
+    Row(("CreateEndpoint", "UpdateEndpoint"), _ACTIONS, _serve_endpoint_config),
+    Row(("CreateModelPackage",), _ACTIONS, _write_into_group),
+    # It speaks of "your IAM execution role": the model's, or the one that updates. So both
+    Row(("CreateEndpoint", "UpdateEndpoint"), f"{_GUIDE}/deployment-guardrails-configuration.html", _describe_alarms),
+    # It has a row for CreateEndpoint only; an update starts instances with volumes just the same
+    Row(("CreateEndpoint", "UpdateEndpoint"), _API_PERMISSIONS, _encrypt_volumes_of_endpoint),
+    Row(("CreateTrainingJob", "CreateTransformJob"), _API_PERMISSIONS, _encrypt_volumes_of_job),
+    Row(("CreateTrainingJob",), f"{_GUIDE}/sagemaker-roles.html", _encrypt_artifact),
+    Row(("CreateTrainingJob",), f"{_GUIDE}/model-checkpoints.html", _keep_checkpoints),
+    Row(
+        ("createTrainingJob.sync", "createTransformJob.sync"),
+        # AddTags: it tags what it starts, https://github.com/aws/aws-cdk/pull/27264
+        "https://docs.aws.amazon.com/step-functions/latest/dg/connect-sagemaker.html",
+        _follow_job,
+    ),
+    Row(
+        ("PutBucketInventoryConfiguration",),
+        "https://docs.aws.amazon.com/AmazonS3/latest/userguide/configure-inventory.html",
+        _deliver_inventory,
+    ),
+    Row(
+        ("PutTargets",),
+        "https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-rule-dlq.html",
+        _keep_undelivered_events,
+    ),
+    Row(
+        ("CreateSchedule",),
+        "https://docs.aws.amazon.com/scheduler/latest/UserGuide/configuring-schedule-dlq.html",
+        _keep_undelivered_schedules,
+    ),
+)

@@ -1,0 +1,44 @@
+"""Asks the emulator, which has the policies, whether the caller of the stand-in and its execution role may."""
+
+import json
+import os
+import re
+import urllib.request
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Protocol
+
+from local.permissions import Permission
+
+PATH = "/_local/authorization"
+_CREDENTIAL = re.compile(r"Credential=([^/]+)/")
+
+
+class Authorize(Protocol):
+    """Why IAM refuses a call that needs these permissions; empty if it does not."""
+
+    def __call__(self, permissions: Sequence[Permission], *, access_key: str, execution_role: str) -> str: ...
+
+
+def ask_emulator(permissions: Sequence[Permission], *, access_key: str, execution_role: str) -> str:
+    question = {
+        "permissions": [asdict(permission) for permission in permissions],
+        "access_key": access_key,
+        "execution_role": execution_role,
+    }
+    request = urllib.request.Request(  # noqa: S310 - our own address
+        f"{os.environ['AWS_ENDPOINT_URL']}{PATH}", data=json.dumps(question).encode()
+    )
+    with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310
+        return str(json.load(answer)["refusal"])
+
+
+def allow_all(permissions: Sequence[Permission], *, access_key: str, execution_role: str) -> str:  # noqa: ARG001
+    """Without an emulator there are no policies."""
+    return ""
+
+
+def access_key_of(authorization: str) -> str:
+    """The access key that signed a request, from its Authorization header; empty if nobody did."""
+    match = _CREDENTIAL.search(authorization)
+    return match[1] if match else ""
