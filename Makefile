@@ -73,7 +73,7 @@ diff: setup ## Show what a change does to the cloud; since it left main, since B
 	$(AWS) python -m ops diff $(if $(filter command,$(origin ENV)),--env "$(ENV)") $(if $(BASE),--base "$(BASE)") $(if $(DETAILS),--details)
 
 deploy: setup $(LOCAL_CLOUD) ## Deploy environment ENV into your account, with a trained model; LOCAL=1 into the local cloud
-	$(AWS) python -m ops deploy --env "$(ENV)" $(if $(ARCHIVE),--archive "$(ARCHIVE)")
+	$(AWS) python -m ops deploy --env "$(ENV)" $(if $(ARCHIVE),--archive "$(ARCHIVE)") $(if $(SYNTHETIC),--synthetic)
 
 destroy: setup ## Remove what environment ENV costs, and list what is kept; YES=1 does not ask
 	$(AWS) python -m ops destroy --env "$(ENV)" $(if $(YES),--yes)

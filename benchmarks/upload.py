@@ -71,7 +71,7 @@ def make_dataset(folder: Path) -> None:
     Manifest(
         format_version=FORMAT_VERSION,
         classes=("a", "b"),
-        archive=ArchiveInfo(sha256="", source="benchmark", is_drawn=True),
+        archive=ArchiveInfo(sha256="", source="benchmark", is_synthetic=True),
         splits={split: Split(counts={"a": count}, total=count, rejected=()) for split, count in COUNTS.items()},
         data_digest="",
         parameters={},

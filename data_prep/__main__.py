@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -9,16 +10,18 @@ from typing import Annotated, Any, Literal
 import typer
 
 from data_prep import aws
+from data_prep.artifact import Artifact, current_artifact
 from data_prep.aws_errors import one_line_errors
 from data_prep.baseline import store_baseline
 from data_prep.build import MAX_REJECTED_SHARE, build_dataset
-from data_prep.dataset import MANIFEST, Manifest, default_folder
-from data_prep.errors import DataPrepError, InstanceRefusedError, TrainingError
+from data_prep.dataset import Manifest, default_folder
+from data_prep.errors import DataPrepError, DataSetError, InstanceRefusedError
 from data_prep.fetch import CIFAR_100, DEFAULT_CACHE, fetch_archive, file_sha256
 from data_prep.instances import InstanceTypes
 from data_prep.job_view import job_view
 from data_prep.progress import progress_bars
-from data_prep.sample import draw_archive
+from data_prep.sample import generate_archive
+from data_prep.target import is_local
 from data_prep.training import JobState, publish_model, start_training, wait_for_job
 from data_prep.upload import upload_dataset
 from data_prep.validate import validate_dataset
@@ -40,6 +43,10 @@ ArchivePath = Annotated[
     Path | None,
     typer.Option(help="Archive in CIFAR-100's format to use instead of the official one.", show_default=False),
 ]
+Synthetic = Annotated[
+    bool,
+    typer.Option("--synthetic", help="Generate the images; a model that is trained on them knows no photographs."),
+]
 DataSet = Annotated[
     Path | None, typer.Option("--dataset", help="Data set folder; default is data/ENV.", show_default=False)
 ]
@@ -54,11 +61,15 @@ def show(result: dict[str, Any], text: str, *, as_json: bool) -> None:
     typer.echo(json.dumps(result, ensure_ascii=False, indent=2) if as_json else text)
 
 
-def archive_for(config: EnvironmentConfig, archive: Path | None, *, cache: Path = DEFAULT_CACHE, quiet: bool) -> Path:
-    """The archive that was asked for, or else the official or drawn one."""
+def archive_for(
+    config: EnvironmentConfig, archive: Path | None, *, synthetic: bool, cache: Path = DEFAULT_CACHE, quiet: bool
+) -> Path:
+    """The archive that was asked for, or else the official or a synthetic one."""
     if archive is None:
         with progress_bars(quiet=quiet) as progress:
-            return fetch_archive(classes=config.classes, cache=cache, say=note, progress=progress)
+            return fetch_archive(classes=config.classes, cache=cache, synthetic=synthetic, say=note, progress=progress)
+    if synthetic:
+        raise typer.BadParameter("there is an --archive, too: give one of them", param_hint="--synthetic")
     if not archive.is_file():
         raise DataPrepError(f"{archive}: no such file; give the path of an archive in CIFAR-100's format")
     digest = file_sha256(archive)
@@ -72,12 +83,13 @@ def fetch(
     *,
     env: Environment = "dev",
     archive: ArchivePath = None,
+    synthetic: Synthetic = False,
     cache: Annotated[Path, typer.Option(help="Folder that keeps the archive.")] = DEFAULT_CACHE,
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
-    """Download and verify CIFAR-100, or draw an archive in its format if its host cannot be reached."""
-    path = archive_for(load_environment(env), archive, cache=cache, quiet=quiet)
+    """Download and verify CIFAR-100, or generate an archive in its format."""
+    path = archive_for(load_environment(env), archive, synthetic=synthetic, cache=cache, quiet=quiet)
     digest = file_sha256(path)
     show({"archive": str(path), "sha256": digest}, f"{path}\nsha256 {digest}", as_json=as_json)
 
@@ -87,6 +99,7 @@ def build(
     *,
     env: Environment = "dev",
     archive: ArchivePath = None,
+    synthetic: Synthetic = False,
     output: Annotated[Path | None, typer.Option(help="Data set folder; default is data/ENV.")] = None,
     max_rejected_share: Annotated[
         float, typer.Option(min=0, max=1, help="Share of bad images in a split above which to stop.")
@@ -96,7 +109,7 @@ def build(
 ) -> None:
     """Write the images of the environment's classes as checked PNG, with .lst files and a manifest."""
     config = load_environment(env)
-    source = archive_for(config, archive, quiet=quiet)
+    source = archive_for(config, archive, synthetic=synthetic, quiet=quiet)
     folder = output or default_folder(env)
     with progress_bars(quiet=quiet) as progress:
         manifest = build_dataset(
@@ -146,9 +159,9 @@ def sample(
     seed: Annotated[int, typer.Option(min=0, help="Another seed gives other images.")] = 100,
     quiet: Quiet = False,
 ) -> None:
-    """Draw an archive in CIFAR-100's format with the environment's classes."""
+    """Generate an archive in CIFAR-100's format with synthetic images of the environment's classes."""
     with progress_bars(quiet=quiet) as progress:
-        draw_archive(
+        generate_archive(
             path,
             classes=load_environment(env).classes,
             train_per_class=train,
@@ -288,31 +301,88 @@ def run(
     *,
     env: Environment = "dev",
     archive: ArchivePath = None,
+    synthetic: Synthetic = False,
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
-    """Fetch, build, validate, upload, train and compute the baseline, each only if it is not done yet."""
+    """Do whatever is missing of data set, upload, training and baseline, and say what is reused.
+
+    Without --archive and --synthetic a model that was trained as configured is kept, whatever its data.
+    """
     config = load_environment(env)
     bucket = aws.data_stack(config).bucket  # before the download: is there a place for all of it?
-    source = archive_for(config, archive, quiet=quiet)
-    folder = default_folder(env)
-    with progress_bars(quiet=quiet) as progress:
-        if not _is_built(folder, source, config):
-            build_dataset(source, folder, classes=config.classes, progress=progress)
-        upload_dataset(folder, bucket, progress=progress)
-    _hand_over(config, _train(config, folder, force=False, quiet=quiet), as_json=as_json)
+    tell = _nobody if quiet else note
+    served = current_artifact(config)
+    fits = served if served and not served.flaw else None
+    if fits and archive is None and not synthetic:
+        tell(f"Keeping the model of {fits.job}, which was trained as configured")
+    else:
+        folder = default_folder(env)
+        manifest = _data_set(config, folder, archive, synthetic=synthetic, quiet=quiet)
+        if fits and fits.manifest.get("data_digest") == manifest.data_digest:
+            tell(f"Same data: keeping the model of {fits.job}, which was trained on it as configured")
+        else:
+            _check_not_changed(fits)
+            fits = None
+            with progress_bars(quiet=quiet) as progress:
+                # Whoever names the data wants no other
+                sent = upload_dataset(folder, bucket, delete_extra=archive is not None or synthetic, progress=progress)
+            tell(f"s3://{bucket}: {sent.uploaded:,} of {sent.files:,} files uploaded, {sent.deleted:,} deleted")
+            _hand_over(config, _train(config, folder, force=False, quiet=quiet), as_json=as_json)
+    if fits:
+        show(dict(fits.metadata), fits.uri, as_json=as_json)
+    _complete_baseline(config, tell)
+
+
+def _data_set(
+    config: EnvironmentConfig, folder: Path, archive: Path | None, *, synthetic: bool, quiet: bool
+) -> Manifest:
+    """The data set that was asked for, or any of the environment's classes: built in the folder, unless it is there."""
+    tell = _nobody if quiet else note
+    known = _manifest_of(folder, config)
+    wished = archive is not None or synthetic
+    if not known or wished or (known.archive.is_synthetic and not is_local()):
+        source = archive_for(config, archive, synthetic=synthetic, quiet=quiet)
+        if not known or known.archive.sha256 != file_sha256(source):
+            with progress_bars(quiet=quiet) as progress:
+                built = build_dataset(source, folder, classes=config.classes, progress=progress)
+            tell(f"Built {folder} of {built.archive.source}")
+            return built
+    tell(f"Reusing {folder}, built of {known.archive.source}")
+    return known
+
+
+def _manifest_of(folder: Path, config: EnvironmentConfig) -> Manifest | None:
+    """That of a data set of the environment's classes, if the folder is one."""
     try:
-        store_baseline(config)
-    except TrainingError as error:  # the model is there, and serves without
-        note(f"Warning: no baseline for the drift monitor: {error}")
+        manifest = Manifest.load(folder)
+    except DataSetError:
+        return None
+    return manifest if manifest.classes == config.classes else None
 
 
-def _is_built(folder: Path, archive: Path, config: EnvironmentConfig) -> bool:
-    """Whether the folder was made of this archive for these classes."""
-    if not (folder / MANIFEST).exists():
-        return False
-    manifest = Manifest.load(folder)
-    return (manifest.archive.sha256, manifest.classes) == (file_sha256(archive), config.classes)
+def _check_not_changed(served: Artifact | None) -> None:
+    """Nobody's labelled images may be replaced unnoticed, nor the model that was trained on them."""
+    if served and served.manifest and not served.is_of_an_archive:
+        raise DataPrepError(
+            f"the model in service, of {served.job}, was trained on data that was changed in the bucket since it came "
+            "from an archive: leave --archive and --synthetic (make: ARCHIVE, SYNTHETIC) out to keep both, or replace "
+            "them with `python -m data_prep upload --delete-extra` and `python -m data_prep train`"
+        )
+
+
+def _complete_baseline(config: EnvironmentConfig, tell: Callable[[str], None]) -> None:
+    try:
+        with one_line_errors():
+            stored = store_baseline(config)
+    except DataPrepError as error:  # the model is there, and serves without
+        note(f"Warning: no baseline for the drift monitor, the next run tries again: {error}")
+    else:
+        tell(f"{'Computed' if stored.is_new else 'Reusing'} the baseline {stored.key}")
+
+
+def _nobody(_: str) -> None:
+    """For commands that are told to be quiet."""
 
 
 def main(arguments: list[str] | None = None) -> None:

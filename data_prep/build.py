@@ -74,7 +74,7 @@ def build_dataset(
         manifest = Manifest(
             format_version=FORMAT_VERSION,
             classes=classes,
-            archive=ArchiveInfo(source.sha256, _origin(source), source.is_drawn),
+            archive=ArchiveInfo(source.sha256, _origin(source), source.is_synthetic),
             splits=splits,
             data_digest=digest.hexdigest(),
             parameters={
@@ -94,7 +94,7 @@ def _is_empty_folder(path: Path) -> bool:
 def _origin(archive: Archive) -> str:
     if archive.sha256 == CIFAR_100.sha256:
         return CIFAR_100.url
-    return "drawn sample" if archive.is_drawn else "custom archive"
+    return "synthetic" if archive.is_synthetic else "custom archive"
 
 
 def _rows_of_classes(archive: Archive, classes: tuple[str, ...]) -> dict[str, list[tuple[int, int]]]:

@@ -25,7 +25,7 @@ from data_prep.progress import Progress, silent
 
 IMAGE_SIZE = 32
 ROW_BYTES = 3 * IMAGE_SIZE * IMAGE_SIZE
-DRAWN_MARK = b"drawn sample"  # how the batch labels of the drawn archive start
+SYNTHETIC_MARK = b"drawn sample"  # how the batch labels of a synthetic archive start
 SPLITS = ("train", "test")
 
 _FOLDER = "cifar-100-python"
@@ -56,7 +56,7 @@ class Archive:
     sha256: str
     class_names: tuple[str, ...]
     splits: Mapping[str, Batch]
-    is_drawn: bool
+    is_synthetic: bool
 
 
 def read_archive(path: Path, progress: Progress = silent) -> Archive:
@@ -163,7 +163,7 @@ def _checked(members: Mapping[str, object], sha256: str) -> Archive:
             raise ArchiveError(f"{split} has a label that is no number from 0 to {len(class_names) - 1}")
         splits[split] = Batch(filenames, np.array(labels, np.int64), data.pixels)
     mark = _field(members, "train", b"batch_label")
-    return Archive(sha256, class_names, splits, isinstance(mark, bytes) and mark.startswith(DRAWN_MARK))
+    return Archive(sha256, class_names, splits, isinstance(mark, bytes) and mark.startswith(SYNTHETIC_MARK))
 
 
 def _field(members: Mapping[str, object], member: str, key: bytes) -> object:

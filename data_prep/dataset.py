@@ -20,7 +20,7 @@ from lambda_src.lst_file import ListLine, parse_lines
 from stacks import prefixes
 from stacks.config import PROJECT_ROOT
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 MANIFEST = "manifest.json"
 REJECTED = "rejected"
 
@@ -73,7 +73,7 @@ class ArchiveInfo:
 
     sha256: str
     source: str
-    is_drawn: bool
+    is_synthetic: bool
 
 
 @dataclass(frozen=True, config=_STRICT)

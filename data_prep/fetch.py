@@ -1,4 +1,4 @@
-"""The CIFAR-100 archive: downloaded once, verified always, or drawn where its host cannot be reached."""
+"""The CIFAR-100 archive: downloaded once, verified always; and synthetic data instead, where somebody asks for them."""
 
 import hashlib
 import ssl
@@ -21,7 +21,8 @@ from urllib3.exceptions import (
 from data_prep.errors import DownloadError
 from data_prep.files import CHUNK, only_one
 from data_prep.progress import Progress, silent
-from data_prep.sample import drawn_archive
+from data_prep.sample import synthetic_archive
+from data_prep.target import is_local
 from stacks.config import PROJECT_ROOT
 
 DEFAULT_CACHE = PROJECT_ROOT / "data" / "cache"
@@ -59,19 +60,27 @@ def fetch_archive(
     *,
     classes: tuple[str, ...],
     cache: Path = DEFAULT_CACHE,
+    synthetic: bool = False,
     say: Callable[[str], None],
     progress: Progress = silent,
 ) -> Path:
     """The path of the verified archive in `cache`, downloaded if it is not there yet.
 
-    If the host cannot be reached, it is a drawn archive of `classes`, and `say` is told so. Raises DownloadError
-    if the host answers something else than the archive.
+    If `synthetic`, it is an archive of synthetic images of `classes`. So it is in the local cloud where the host cannot
+    be reached, and `say` is told. Raises DownloadError if the host cannot be reached, or answers something else.
     """
+    if synthetic:
+        return synthetic_archive(cache, classes, progress)
     try:
         return download(remote, cache, progress)
     except HostUnreachableError as error:
-        say(f"{error}; going on with drawn images instead of CIFAR-100")
-        return drawn_archive(cache, classes, progress)
+        if not is_local():  # a model for photographs must not be trained on anything else unnoticed
+            raise DownloadError(
+                f"{error}, which has CIFAR-100: give an archive in its format with `--archive PATH` "
+                "(make: ARCHIVE=PATH), or train on synthetic images with `--synthetic` (make: SYNTHETIC=1)"
+            ) from None
+        say(f"{error}; going on with synthetic images instead of CIFAR-100, as this is the local cloud")
+        return synthetic_archive(cache, classes, progress)
 
 
 def download(remote: RemoteArchive, cache: Path, progress: Progress = silent) -> Path:

@@ -1,4 +1,4 @@
-"""A drawn stand-in for CIFAR-100: an archive in its format with the configured classes, for where it cannot be had.
+"""Synthetic data: an archive in CIFAR-100's format with the configured classes, for where that cannot be had.
 
 Bicycles and motorcycles are drawn as such; every other class gets a shape and pattern of its own. Pose, light,
 background, noise and occlusion vary, and some bicycles are as stout as light motorcycles, so that a classifier
@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter
 
-from data_prep.cifar import DRAWN_MARK, IMAGE_SIZE, SPLITS, write_archive
+from data_prep.cifar import IMAGE_SIZE, SPLITS, SYNTHETIC_MARK, write_archive
 from data_prep.errors import DataSetError
 from data_prep.files import only_one, replaced_file
 from data_prep.progress import Progress, silent
@@ -31,17 +31,17 @@ Point = tuple[float, float]
 Grid = NDArray[np.float64]
 
 
-def drawn_archive(cache: Path, classes: tuple[str, ...], progress: Progress = silent) -> Path:
-    """The path of the drawn archive of `classes` in `cache`, drawn if it is not there yet."""
+def synthetic_archive(cache: Path, classes: tuple[str, ...], progress: Progress = silent) -> Path:
+    """The path of the synthetic archive of `classes` in `cache`, generated if it is not there yet."""
     key = hashlib.sha256(" ".join((str(_VERSION), *classes)).encode()).hexdigest()[:12]
     target = cache / f"drawn-sample-{key}.tar.gz"
     with only_one(target):
         if not target.is_file():
-            draw_archive(target, classes=classes, progress=progress)
+            generate_archive(target, classes=classes, progress=progress)
     return target
 
 
-def draw_archive(
+def generate_archive(
     path: Path,
     *,
     classes: tuple[str, ...],
@@ -73,7 +73,7 @@ def draw_archive(
             progress("Drawing images", done, total)
         splits[split] = (names, labels, pixels)
     with replaced_file(path) as new:
-        write_archive(new, class_names=CLASS_NAMES, splits=splits, batch_label=DRAWN_MARK)
+        write_archive(new, class_names=CLASS_NAMES, splits=splits, batch_label=SYNTHETIC_MARK)
     return path
 
 

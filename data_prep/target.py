@@ -63,6 +63,11 @@ def current_target() -> Target:
     return Target(account=sts.get_caller_identity()["Account"], region=name, endpoint=cloudformation.meta.endpoint_url)
 
 
+def is_local() -> bool:
+    """Whether the commands of this process go to the local cloud; needs neither credentials nor a region."""
+    return is_loopback(boto3.client("cloudformation", region_name="us-east-1").meta.endpoint_url)
+
+
 def region() -> str:
     """The region of every client; raises TargetError where the shell's settings disagree, NoRegionError without any."""
     _check_profile()

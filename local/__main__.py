@@ -52,7 +52,7 @@ console = Console(highlight=False)
 EnvironmentName = Annotated[str, typer.Option("--env", help="An environment of cdk.json.")]
 Archive = Annotated[
     Path | None,
-    typer.Option(help="A CIFAR-100 archive. Default: download the official one, or draw a sample when offline."),
+    typer.Option(help="A CIFAR-100 archive. Default: download the official one, or generate synthetic data."),
 ]
 
 

@@ -11,7 +11,6 @@ from botocore.exceptions import ClientError
 from data_prep import aws
 from data_prep.target import current_target
 from ops import doctor, smoke
-from ops.artifact import current_artifact
 from ops.cdk import run_cdk
 from ops.errors import OpsError
 from ops.outputs import show_outputs
@@ -26,10 +25,13 @@ def deploy(
         Path | None,
         typer.Option(help="Archive in CIFAR-100's format to train on instead of the official one.", show_default=False),
     ] = None,
+    synthetic: Annotated[
+        bool, typer.Option("--synthetic", help="Train on synthetic images; the model knows no photographs.")
+    ] = False,
 ) -> None:
     """Check, deploy the bucket, train a model unless there is one, deploy the rest, and try it out.
 
-    It can be interrupted and repeated; each step is done only if it is not done yet.
+    It can be interrupted and repeated; each step does what is missing, and says what it reuses.
     """
     config = load_environment(env)
     typer.echo(f"Deploying environment {env} to {current_target()}")
@@ -43,7 +45,8 @@ def deploy(
     _step(f"cdk deploy {env}/Data")
     run_cdk("synth", "--quiet", "--output", str(ASSEMBLY))
     _cdk_deploy(config, f"{env}/Data")
-    _train(config, archive)
+    _step("data_prep run")
+    _prepare_model(config, archive, synthetic=synthetic)
     _step(f'cdk deploy "{env}/*"')
     _cdk_deploy(config, f"{env}/*")
     _step("smoke test")
@@ -52,13 +55,10 @@ def deploy(
     show_outputs(config)
 
 
-def _train(config: EnvironmentConfig, archive: Path | None) -> None:
-    artifact = current_artifact(config)
-    if artifact and not artifact.flaw:
-        _step(f"data_prep: skipped, {artifact.job} has trained the model as configured")
-        return
-    _step(f"data_prep run, {'because ' + artifact.flaw if artifact else 'there is no model yet'}")
-    arguments = ["run", "--env", config.name, *(["--archive", str(archive)] if archive else [])]
+def _prepare_model(config: EnvironmentConfig, archive: Path | None, *, synthetic: bool) -> None:
+    arguments = ["run", "--env", config.name]
+    arguments += ["--archive", str(archive)] if archive else []
+    arguments += ["--synthetic"] if synthetic else []
     status = subprocess.run(
         [sys.executable, "-m", "data_prep", *arguments], cwd=PROJECT_ROOT, env=current_target().environment, check=False
     ).returncode

@@ -17,10 +17,10 @@ from rich.console import Console
 from rich.markup import escape
 
 from data_prep import aws, target
+from data_prep.artifact import baseline_problem, current_artifact
 from data_prep.aws_errors import explain
 from data_prep.errors import TargetError
 from ops import quotas
-from ops.artifact import baseline_problem, current_artifact
 from ops.cdk import EXECUTABLE
 from ops.check import Check
 from ops.outputs import stack_outputs
@@ -155,8 +155,7 @@ def model(config: EnvironmentConfig) -> Iterator[Check]:
             name,
             "warning",
             f"{found.uri} of {found.job} was trained on synthetic images, which no real picture resembles",
-            f"`python -m data_prep run --env {config.name} --archive PATH` with CIFAR-100's archive, then "
-            f"`make deploy ENV={config.name}`",
+            f"`make deploy ENV={config.name} ARCHIVE=PATH` with CIFAR-100's archive",
         )
     else:
         yield Check(name, "ok", f"{found.uri} of {found.job}")

@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Iterator
 
 from data_prep import aws
+from data_prep.artifact import current_artifact
 from ops import templates
-from ops.artifact import current_artifact
 from ops.check import Check
 from ops.outputs import stack_outputs
 from stacks.config import EnvironmentConfig

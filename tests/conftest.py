@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from local import strict
@@ -13,6 +14,9 @@ from stacks.config import PROJECT_ROOT
 
 # What AWS would refuse fails in every client, whether it is stubbed, moto's or of the local cloud
 strict.install()
+
+hypothesis.settings.register_profile("no deadline", deadline=None)  # how long a test takes says nothing about the code
+hypothesis.settings.load_profile("no deadline")
 
 # Node and the linters lie beside the interpreter, whether or not the environment was activated
 os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"

@@ -192,18 +192,29 @@ def test_downloads_at_the_same_time_share_one(server: Server, cache: Path) -> No
 
 
 @pytest.mark.parametrize("url", ["https://localhost:1/archive.tar.gz", "https://host.invalid/archive.tar.gz"])
-def test_images_are_drawn_when_the_host_cannot_be_reached(
+def test_a_host_that_cannot_be_reached_stops_a_command_unless_it_goes_to_the_local_cloud(
     server: Server, cache: Path, monkeypatch: pytest.MonkeyPatch, url: str
 ) -> None:
-    said: list[str] = []
-    monkeypatch.setattr(fetch, "drawn_archive", lambda *_: cache / "drawn")
-    remote = server.remote(url=url)
-    assert fetch_archive(remote, classes=("bicycle", "motorcycle"), cache=cache, say=said.append) == cache / "drawn"
+    monkeypatch.setattr(fetch, "synthetic_archive", lambda *_: cache / "synthetic")
+    remote, said = server.remote(url=url), list[str]()
+
+    def fetched(*, synthetic: bool = False) -> Path:
+        classes = ("bicycle", "motorcycle")
+        return fetch_archive(remote, classes=classes, cache=cache, synthetic=synthetic, say=said.append)
+
+    with pytest.raises(DownloadError, match=r"cannot be reached.*`--archive PATH`.*`--synthetic`"):
+        fetched()
+    assert fetched(synthetic=True) == cache / "synthetic"
+    assert said == []
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:4566")
+    assert fetched() == cache / "synthetic"
     (line,) = said
-    assert "cannot be reached; going on with drawn images instead of CIFAR-100" in line
+    assert line.endswith(
+        "cannot be reached; going on with synthetic images instead of CIFAR-100, as this is the local cloud"
+    )
 
 
-def test_nothing_is_drawn_when_the_host_answers_something_else(server: Server, cache: Path) -> None:
+def test_no_image_is_synthetic_when_the_host_answers_something_else(server: Server, cache: Path) -> None:
     server.faults = [404]
     with pytest.raises(DownloadError):
         fetch_archive(server.remote(), classes=("bicycle",), cache=cache, say=pytest.fail)

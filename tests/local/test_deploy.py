@@ -54,13 +54,16 @@ def succeeded(run: Run) -> str:
     return run.stdout
 
 
+def deployed(cloud: LocalCloud, environment: str, *arguments: str, **variables: str) -> str:
+    """What `ops deploy` said, and the commands that it ran."""
+    run = ops(cloud, "deploy", "--env", environment, *arguments, **variables)
+    return succeeded(run) + run.stderr
+
+
 @pytest.fixture(scope="module")
 def first_deployments(empty_cloud: LocalCloud, archive: Path) -> dict[str, str]:
     """What `ops deploy` said of each environment."""
-    return {
-        environment: succeeded(ops(empty_cloud, "deploy", "--env", environment, "--archive", str(archive)))
-        for environment in ("dev", "prod")
-    }
+    return {name: deployed(empty_cloud, name, "--archive", str(archive)) for name in ("dev", "prod")}
 
 
 def stack_names() -> set[str]:
@@ -75,8 +78,8 @@ def bucket_of(environment: str) -> str:
 
 def test_one_command_leads_from_nothing_to_a_tried_endpoint(first_deployments: dict[str, str]) -> None:
     for environment, said in first_deployments.items():
-        assert "data_prep run, there is no model yet" in said
-        assert f"✓ endpoint scones-{environment}:" in said
+        for line in (f"Started scones-{environment}-", "Computed the baseline", f"✓ endpoint scones-{environment}:"):
+            assert line in said
         outputs = said.rpartition("== outputs")[2]
         for output in ("BucketName", "EndpointName", "StateMachineArn", "AlertTopicArn"):
             assert output in outputs
@@ -95,15 +98,16 @@ def test_two_environments_share_nothing_but_the_account(first_deployments: dict[
 
 
 def test_a_second_deployment_trains_nothing(empty_cloud: LocalCloud, first_deployments: dict[str, str]) -> None:
-    said = succeeded(ops(empty_cloud, "deploy", "--env", "dev"))
-    assert "data_prep: skipped" in said
-    assert "✓ endpoint scones-dev:" in said
+    said = deployed(empty_cloud, "dev")
+    for line in ("Keeping the model of scones-dev-", "Reusing the baseline", "✓ endpoint scones-dev:"):
+        assert line in said
 
 
 def test_the_doctor_finds_the_environment_fit(empty_cloud: LocalCloud, first_deployments: dict[str, str]) -> None:
     checks = {check["name"]: check for check in json.loads(succeeded(ops(empty_cloud, "doctor", "--json")))}
-    for name in ("packages", "Node", "CDK", "credentials", "region", "bootstrap", "model artifact"):
+    for name in ("packages", "Node", "CDK", "credentials", "region", "bootstrap", "baseline"):
         assert checks[name]["status"] == "ok", checks[name]
+    assert "was trained on synthetic images" in checks["model artifact"]["found"]
     assert checks["alert subscription"]["found"] == "nobody is told of failures"
 
 
@@ -141,8 +145,8 @@ def test_the_role_of_the_github_workflow_suffices(
         "AWS_SESSION_TOKEN": session["SessionToken"],
     }
     empty_cloud.enforce_iam()
-    said = succeeded(ops(empty_cloud, "deploy", "--env", "dev", "--archive", str(archive), **credentials))
-    assert "data_prep run, there is no model yet" in said
+    said = deployed(empty_cloud, "dev", "--archive", str(archive), **credentials)
+    assert "Started scones-dev-" in said
     assert ssm.get_parameter(Name=parameter)["Parameter"]["Value"] != before
     assert "✓ endpoint scones-dev:" in said
     refused = ops(empty_cloud, "destroy", "--env", "dev", "--yes", **credentials)
@@ -190,7 +194,7 @@ def test_what_was_destroyed_can_be_deployed_again(
     empty_cloud: LocalCloud, first_deployments: dict[str, str], archive: Path
 ) -> None:
     """The training job of the first time still has its name, but its artifact went with the bucket."""
-    said = succeeded(ops(empty_cloud, "deploy", "--env", "dev", "--archive", str(archive)))
+    said = deployed(empty_cloud, "dev", "--archive", str(archive))
     assert "✓ endpoint scones-dev:" in said
     artifact = boto3.client("ssm").get_parameter(Name="/scones/dev/model/artifact-uri")["Parameter"]["Value"]
     assert re.fullmatch(rf"s3://{bucket_of('dev')}/models/scones-dev-\w+-\w+-2/output/model\.tar\.gz", artifact)
@@ -229,7 +233,7 @@ def test_destroying_prod_keeps_its_data_until_that_is_asked_for(
     assert boto3.client("s3").list_objects_v2(Bucket=bucket, Prefix="models/")["KeyCount"] > 0
 
     # What was kept, the log groups among it, does not stand in the way of the next one
-    assert "data_prep: skipped" in succeeded(ops(empty_cloud, "deploy", "--env", "prod"))
+    assert "Keeping the model of scones-prod-" in deployed(empty_cloud, "prod")
     assert bucket_of("prod") == bucket
 
     succeeded(ops(empty_cloud, "destroy", "--env", "prod", "--data", "--yes"))

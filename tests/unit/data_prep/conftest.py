@@ -133,7 +133,7 @@ def write_dataset(folder: Path, train: int, test: int, image: Callable[[Path, in
     Manifest(
         format_version=FORMAT_VERSION,
         classes=CLASSES,
-        archive=ArchiveInfo(sha256="0" * 64, source="made by a test", is_drawn=True),
+        archive=ArchiveInfo(sha256="0" * 64, source="made by a test", is_synthetic=True),
         splits=splits,
         data_digest=digest.hexdigest(),
         parameters={"image_size": 32},

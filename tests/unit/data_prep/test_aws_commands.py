@@ -3,15 +3,21 @@
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 from typer.testing import CliRunner, Result
 
 from data_prep import __main__ as command_line
 from data_prep import aws
-from data_prep.sample import draw_archive
+from data_prep.baseline import StoredBaseline
+from data_prep.errors import DataPrepError, DownloadError
+from data_prep.sample import generate_archive
 from data_prep.upload import upload_dataset
 from local.sagemaker.control_plane import ControlPlane
+from stacks.config import EnvironmentConfig, parse_environment
+from tests.unit.data_prep.conftest import archive_of, split_of
 
 
 def _run(*arguments: object) -> Result:
@@ -103,38 +109,167 @@ def test_spot_and_preset_can_be_chosen_for_one_job(folder: Path, cloud: str) -> 
     assert job["HyperParameters"]["use_pretrained_model"] == "1"
 
 
+# Run: whatever is missing
+
+
+@pytest.fixture
+def archives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """Two small archives, of 40 and 42 training images, and a folder of the test's own."""
+    monkeypatch.setattr(command_line, "default_folder", lambda _: tmp_path / "dev")
+    return [
+        archive_of(tmp_path / f"{n}.tar.gz", train=split_of(80 + 4 * n, n), test=split_of(16, n + 9)) for n in range(2)
+    ]
+
+
+def _objects(bucket: str) -> dict[str, Any]:
+    return {item["Key"]: item["LastModified"] for item in aws.s3().list_objects_v2(Bucket=bucket)["Contents"]}
+
+
+def _prepared(*arguments: object) -> tuple[dict[str, Any], str]:
+    """The model that `run` leaves, and what it said."""
+    result = _run("run", *arguments, "--json")
+    assert result.exit_code == 0
+    model: dict[str, Any] = json.loads(result.stdout)
+    assert model["artifact_uri"] == aws.ssm().get_parameter(Name="/scones/dev/model/artifact-uri")["Parameter"]["Value"]
+    return model, result.stderr
+
+
+@pytest.fixture
+def baselines(monkeypatch: pytest.MonkeyPatch) -> list[EnvironmentConfig]:
+    """Stands for Batch Transform; who asked for a baseline."""
+    asked: list[EnvironmentConfig] = []
+
+    def store(config: EnvironmentConfig) -> StoredBaseline:
+        asked.append(config)
+        return StoredBaseline(key="models/j/baseline.json", size=40, is_new=len(asked) == 1)
+
+    monkeypatch.setattr(command_line, "store_baseline", store)
+    return asked
+
+
 def test_run_does_all_of_it_and_then_only_what_is_left(
-    tmp_path: Path, cloud: str, monkeypatch: pytest.MonkeyPatch
+    archives: list[Path], cloud: str, baselines: list[EnvironmentConfig]
 ) -> None:
-    archive, folder = tmp_path / "archive.tar.gz", tmp_path / "dev"
-    draw_archive(archive, classes=("bicycle", "motorcycle"), train_per_class=20, test_per_class=4, seed=1)
-    monkeypatch.setattr(command_line, "default_folder", lambda _: folder)
-    model = json.loads(_run("run", "--archive", archive, "--json").stdout)
+    model, said = _prepared("--archive", archives[0])
     assert model["classes"] == ["bicycle", "motorcycle"]
     assert model["hyperparameters"]["num_training_samples"] == "40"
-    assert model["artifact_uri"] == aws.ssm().get_parameter(Name="/scones/dev/model/artifact-uri")["Parameter"]["Value"]
-
-    def no_build(*_: object, **__: object) -> None:
-        pytest.fail("built again")
-
-    monkeypatch.setattr(command_line, "build_dataset", no_build)
-    uploaded = {item["Key"]: item["LastModified"] for item in aws.s3().list_objects_v2(Bucket=cloud)["Contents"]}
-    assert json.loads(_run("run", "--archive", archive, "--json").stdout) == model
-    assert {
-        item["Key"]: item["LastModified"] for item in aws.s3().list_objects_v2(Bucket=cloud)["Contents"]
-    } == uploaded
+    for line in ("Built ", "51 of 51 files uploaded, 0 deleted", f"Started {model['job']}", "Computed the baseline"):
+        assert line in said
+    before = _objects(cloud)
+    for arguments, kept in (
+        ([], "Keeping the model of"),
+        (["--archive", archives[0]], "Same data: keeping the model of"),
+    ):
+        again, said = _prepared(*arguments)
+        assert again == model
+        assert f"{kept} {model['job']}" in said
+        assert "Reusing the baseline" in said
+    assert _objects(cloud) == before
     assert len(_jobs()) == 1
+    assert len(baselines) == 3
 
 
-def test_run_builds_anew_from_another_archive(tmp_path: Path, cloud: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(command_line, "default_folder", lambda _: tmp_path / "dev")
-    digests = []
-    for seed in (1, 2):
-        archive = tmp_path / f"{seed}.tar.gz"
-        draw_archive(archive, classes=("bicycle", "motorcycle"), train_per_class=20, test_per_class=4, seed=seed)
-        digests.append(json.loads(_run("run", "--archive", archive, "--json").stdout)["data_digest"])
-    assert digests[0] != digests[1]
-    assert len(_jobs()) == 2
+def test_run_trains_on_another_archive_although_there_is_a_model(
+    archives: list[Path], cloud: str, baselines: list[EnvironmentConfig]
+) -> None:
+    first, _ = _prepared("--archive", archives[0])
+    second, said = _prepared("--archive", archives[1])
+    assert first["data_digest"] != second["data_digest"]
+    assert second["hyperparameters"]["num_training_samples"] == "42"
+    assert f"Started {second['job']}" in said
+    back, said = _prepared("--archive", archives[0])
+    assert back == first
+    assert f"Reusing {first['job']} (same data and parameters)" in said
+    assert ", 50 deleted" in said, "the bucket holds the archive that was named, and nothing else"
+
+
+def test_run_goes_on_where_it_was_interrupted(
+    archives: list[Path], cloud: str, monkeypatch: pytest.MonkeyPatch, baselines: list[EnvironmentConfig]
+) -> None:
+    """With the data there, but no model; then with a model, but no baseline."""
+    with monkeypatch.context() as patched:
+        patched.setattr(command_line, "_train", _interrupt)
+        assert _run("run", "--archive", archives[0]).exit_code == 130
+    archives[0].unlink()
+    with monkeypatch.context() as patched:
+        patched.setattr(command_line, "store_baseline", _interrupt)
+        result = _run("run")
+    assert result.exit_code == 130
+    assert "Reusing " in result.stderr
+    assert "0 of 51 files uploaded" in result.stderr
+    model, said = _prepared()
+    assert f"Keeping the model of {model['job']}" in said
+    assert "Computed the baseline" in said
+
+
+def _interrupt(*_: object, **__: object) -> None:
+    raise KeyboardInterrupt
+
+
+def test_run_trains_anew_where_the_configuration_asks_for_another_model(
+    archives: list[Path], cloud: str, monkeypatch: pytest.MonkeyPatch, baselines: list[EnvironmentConfig]
+) -> None:
+    first, _ = _prepared("--archive", archives[0])
+    changed = parse_environment("dev", {"training": {"hyperparameters": {"epochs": 3}}})
+    monkeypatch.setattr(command_line, "load_environment", lambda _: changed)
+    second, said = _prepared()
+    assert (second["data_digest"], second["hyperparameters"]["epochs"]) == (first["data_digest"], "3")
+    assert "Reusing " in said
+
+
+def test_a_model_serves_without_a_baseline_whatever_is_in_its_way(
+    archives: list[Path], cloud: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, said = _prepared("--archive", archives[0])
+    assert "Warning: no baseline for the drift monitor, the next run tries again: " in said
+    assert "has 8 images, but a baseline needs at least 40" in said
+
+    def refuse(_: object) -> StoredBaseline:
+        raise ClientError({"Error": {"Code": "AccessDenied", "Message": "no"}}, "CreateTransformJob")
+
+    monkeypatch.setattr(command_line, "store_baseline", refuse)
+    _, said = _prepared()
+    assert "the next run tries again: AWS refused CreateTransformJob" in said
+
+
+def test_data_that_somebody_changed_and_retrained_on_are_not_replaced(
+    archives: list[Path], cloud: str, baselines: list[EnvironmentConfig]
+) -> None:
+    model, _ = _prepared("--archive", archives[0])
+    changed = {"classes": model["classes"], "data_digest": "f" * 64}  # as retraining knows data that no archive has
+    aws.s3().put_object(Bucket=cloud, Key=f"models/{model['job']}/manifest.json", Body=json.dumps(changed).encode())
+    before = _objects(cloud)
+    with pytest.raises(
+        DataPrepError, match=r"leave --archive and --synthetic .* out to keep both, or replace them with"
+    ):
+        _run("run", "--archive", archives[1])
+    assert _objects(cloud) == before
+    assert _prepared()[0] == model
+
+
+def test_synthetic_data_of_the_local_cloud_are_not_trained_on_in_an_account(
+    archives: list[Path], tmp_path: Path, cloud: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both build the data set in one folder."""
+    generated = generate_archive(
+        tmp_path / "generated.tar.gz", classes=("bicycle", "motorcycle"), train_per_class=20, test_per_class=4
+    )
+    _run("build", "--archive", generated)
+
+    def fetch(**_: object) -> Path:
+        raise DownloadError("the host cannot be reached")
+
+    monkeypatch.setattr(command_line, "fetch_archive", fetch)
+    with pytest.raises(DownloadError, match="cannot be reached"):
+        _run("run")
+    monkeypatch.setattr(command_line, "is_local", lambda: True)
+    assert "Reusing" in _run("run").stderr
+
+
+def test_an_archive_and_synthetic_data_exclude_each_other(archives: list[Path], cloud: str) -> None:
+    result = _run("run", "--archive", archives[0], "--synthetic")
+    assert result.exit_code == 2
+    assert "give one of them" in result.stderr
 
 
 @pytest.mark.parametrize("command", [["upload"], ["train"], ["train", "--resume", "other"]])

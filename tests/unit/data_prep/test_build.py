@@ -12,7 +12,7 @@ from data_prep.dataset import Manifest, read_list
 from data_prep.errors import ArchiveError, DataSetError
 from data_prep.fetch import file_sha256
 from data_prep.images import encode_png
-from data_prep.sample import draw_archive
+from data_prep.sample import generate_archive
 from data_prep.validate import validate_dataset
 from tests.unit.data_prep.conftest import CLASSES, archive_of, noise, split_of
 
@@ -46,7 +46,7 @@ def test_lists_and_manifest_say_what_is_there(archive: Path, tmp_path: Path) -> 
     assert manifest == Manifest.load(folder)
     assert manifest.classes == ("motorcycle", "bicycle")
     assert manifest.archive.sha256 == file_sha256(archive)
-    assert (manifest.archive.source, manifest.archive.is_drawn) == ("custom archive", False)
+    assert (manifest.archive.source, manifest.archive.is_synthetic) == ("custom archive", False)
     assert manifest.splits["train"].counts == {"motorcycle": 5, "bicycle": 5}
     assert (manifest.splits["train"].total, manifest.splits["test"].total) == (10, 4)
     assert validate_dataset(folder).is_valid
@@ -194,10 +194,10 @@ def test_a_class_without_images_is_refused(tmp_path: Path) -> None:
 
 def test_any_number_of_classes_is_built(tmp_path: Path) -> None:
     classes = ("worm", "apple", "bicycle", "motorcycle", "tank")
-    archive = draw_archive(tmp_path / "drawn", classes=classes, train_per_class=3, test_per_class=2)
+    archive = generate_archive(tmp_path / "drawn", classes=classes, train_per_class=3, test_per_class=2)
     manifest = build_dataset(archive, tmp_path / "data", classes=classes)
     assert manifest.splits["train"].counts == dict.fromkeys(classes, 3)
-    assert (manifest.archive.source, manifest.archive.is_drawn) == ("drawn sample", True)
+    assert (manifest.archive.source, manifest.archive.is_synthetic) == ("synthetic", True)
 
 
 @pytest.mark.skipif("SCONES_CIFAR_ARCHIVE" not in os.environ, reason="names no real archive")

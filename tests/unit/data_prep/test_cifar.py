@@ -52,7 +52,7 @@ def test_an_archive_is_read_as_it_was_written(archive: Path, tmp_path: Path) -> 
     read = read_archive(archive)
     names, labels, pixels = split_of(20, 1)
     train = read.splits["train"]
-    assert (read.class_names, read.is_drawn) == (CLASS_NAMES, False)
+    assert (read.class_names, read.is_synthetic) == (CLASS_NAMES, False)
     assert (train.filenames, train.labels.tolist()) == (names, labels)
     assert np.array_equal(np.stack([train.pixels(row) for row in range(20)]), pixels)
     assert read.sha256 == file_sha256(archive)

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from data_prep import __main__ as cli
-from data_prep.sample import draw_archive
+from data_prep.sample import generate_archive
 
 
 @pytest.fixture(autouse=True)
@@ -14,11 +14,11 @@ def _small_and_offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(cli, "default_folder", lambda environment: tmp_path / "data" / environment)
 
-    def fetch(*, classes: tuple[str, ...], cache: Path, say: object, progress: object) -> Path:
-        return draw_archive(tmp_path / "drawn.tar.gz", classes=classes, train_per_class=2, test_per_class=1)
+    def fetch(*, classes: tuple[str, ...], **_: object) -> Path:
+        return generate_archive(tmp_path / "drawn.tar.gz", classes=classes, train_per_class=2, test_per_class=1)
 
     monkeypatch.setattr(cli, "fetch_archive", fetch)
-    monkeypatch.setattr(cli, "draw_archive", lambda path, **_: path)
+    monkeypatch.setattr(cli, "generate_archive", lambda path, **_: path)
 
 
 def run(*arguments: str) -> int:

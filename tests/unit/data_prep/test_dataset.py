@@ -90,7 +90,7 @@ def test_the_digest_depends_on_every_part() -> None:
 @pytest.mark.parametrize(
     ("old", "new", "reason"),
     [
-        ('"format_version": 1', '"format_version": 2', "has format 2, not 1"),
+        ('"format_version": 2', '"format_version": 1', "has format 1, not 2"),
         ('"data_digest"', '"digest"', "build the data set again"),
         ('"total": 10', '"total": "10"', "splits.train.total: Input should be a valid integer"),
         ("{", "", "Invalid JSON"),

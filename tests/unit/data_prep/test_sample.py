@@ -5,14 +5,14 @@ import pytest
 
 from data_prep.cifar import read_archive
 from data_prep.errors import DataSetError
-from data_prep.sample import draw_archive, draw_image, drawn_archive
+from data_prep.sample import draw_image, generate_archive, synthetic_archive
 from stacks.cifar_100 import CLASS_NAMES
 
 
-def test_the_drawn_archive_is_in_the_format_of_cifar_100(tmp_path: Path) -> None:
-    path = draw_archive(tmp_path / "a", classes=("bicycle", "tank"), train_per_class=4, test_per_class=2)
+def test_the_synthetic_archive_is_in_the_format_of_cifar_100(tmp_path: Path) -> None:
+    path = generate_archive(tmp_path / "a", classes=("bicycle", "tank"), train_per_class=4, test_per_class=2)
     archive = read_archive(path)
-    assert archive.is_drawn
+    assert archive.is_synthetic
     assert archive.class_names == CLASS_NAMES
     assert (CLASS_NAMES.index("bicycle"), CLASS_NAMES.index("motorcycle")) == (8, 48)
     assert sorted(archive.splits["train"].labels.tolist()) == [8] * 4 + [CLASS_NAMES.index("tank")] * 4
@@ -21,7 +21,7 @@ def test_the_drawn_archive_is_in_the_format_of_cifar_100(tmp_path: Path) -> None
 
 def test_equal_seeds_draw_equal_bytes_and_others_do_not(tmp_path: Path) -> None:
     first, same, other = (
-        draw_archive(
+        generate_archive(
             tmp_path / name, classes=("bicycle", "motorcycle"), train_per_class=2, test_per_class=1, seed=seed
         ).read_bytes()
         for name, seed in (("first", 1), ("same", 1), ("other", 2))
@@ -43,15 +43,15 @@ def test_images_of_a_class_vary_and_differ_from_another_class(name: str, other: 
 
 def test_an_unknown_class_cannot_be_drawn(tmp_path: Path) -> None:
     with pytest.raises(DataSetError, match="class 'scone' is not one of CIFAR-100"):
-        draw_archive(tmp_path / "a", classes=("scone", "bicycle"))
+        generate_archive(tmp_path / "a", classes=("scone", "bicycle"))
 
 
-def test_the_drawn_archive_is_drawn_once_for_each_list_of_classes(
+def test_the_synthetic_archive_is_synthetic_once_for_each_list_of_classes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     drawn = []
-    monkeypatch.setattr("data_prep.sample.draw_archive", lambda path, **_: drawn.append(path.write_bytes(b"")))
-    first, again = (drawn_archive(tmp_path, ("bicycle", "motorcycle")) for _ in range(2))
+    monkeypatch.setattr("data_prep.sample.generate_archive", lambda path, **_: drawn.append(path.write_bytes(b"")))
+    first, again = (synthetic_archive(tmp_path, ("bicycle", "motorcycle")) for _ in range(2))
     assert first == again
-    assert drawn_archive(tmp_path, ("bicycle", "bus")) != first
+    assert synthetic_archive(tmp_path, ("bicycle", "bus")) != first
     assert len(drawn) == 2

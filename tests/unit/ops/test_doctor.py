@@ -9,8 +9,8 @@ from botocore.exceptions import ClientError
 from moto import mock_aws
 
 from data_prep import aws
+from data_prep.artifact import current_artifact
 from ops import doctor, quotas
-from ops.artifact import current_artifact
 from ops.check import Check
 from stacks.config import EnvironmentConfig, parse_environment
 from stacks.training_job import hyperparameters
@@ -139,12 +139,12 @@ def test_an_artifact_of_another_configuration_is_flawed(metadata: dict[str, Any]
 
 def test_a_model_that_no_real_picture_resembles_is_a_warning() -> None:
     hand_over(CONFIG)
-    manifest = json.dumps({"archive": {"is_drawn": True}})
+    manifest = json.dumps({"archive": {"is_synthetic": True}})
     aws.s3().put_object(Bucket="models", Key="models/job-1/manifest.json", Body=manifest.encode())
     check = only(doctor.model(CONFIG))
     assert check.status == "warning"
     assert "was trained on synthetic images" in check.found
-    assert "--archive PATH" in check.fix
+    assert "make deploy ENV=dev ARCHIVE=PATH" in check.fix
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from data_prep import aws
+from data_prep.artifact import Artifact
 from ops import quotas, templates
-from ops.artifact import Artifact
 from ops.check import Check
 from stacks.config import EnvironmentConfig, parse_environment
 

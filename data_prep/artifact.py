@@ -1,11 +1,14 @@
 """The model artifact that an environment would serve, and whether it fits the configuration."""
 
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 from botocore.exceptions import ClientError
 
 from data_prep import aws
+from lambda_src.trained_model import document_key
 from stacks import prefixes
 from stacks.config import EnvironmentConfig
 from stacks.training_job import hyperparameters
@@ -13,16 +16,32 @@ from stacks.training_job import hyperparameters
 
 @dataclass(frozen=True)
 class Artifact:
-    """What the environment's SSM parameters say; `flaw` is empty if the artifact can be served as configured."""
+    """What training handed over last. `flaw` is empty if it can be served as configured.
+
+    metadata: what the environment's parameter says of the model (lambda_src/trained_model.py).
+    manifest: what lies beside the artifact of the data that it was trained on: data_prep's manifest, or what retraining
+    knows of data that somebody has changed; empty if there is nothing.
+    """
 
     uri: str
     job: str
     flaw: str = ""
-    is_synthetic: bool = False  # trained on images that data_prep drew
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    manifest: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def bucket(self) -> str:
         return self.uri.removeprefix("s3://").partition("/")[0]
+
+    @property
+    def is_of_an_archive(self) -> bool:
+        """Whether an archive has all that it was trained on."""
+        return "archive" in self.manifest
+
+    @property
+    def is_synthetic(self) -> bool:
+        """Whether it was trained on synthetic images."""
+        return bool(self.manifest.get("archive", {}).get("is_synthetic"))
 
 
 def current_artifact(config: EnvironmentConfig) -> Artifact | None:
@@ -38,21 +57,23 @@ def current_artifact(config: EnvironmentConfig) -> Artifact | None:
     except ClientError as error:
         if error.response["Error"]["Code"] not in {"404", "NoSuchKey", "NoSuchBucket"}:
             raise
-        return Artifact(uri, job, "the object does not exist")
+        return Artifact(uri, job, "the object does not exist", metadata)
+    manifest = json.loads(_stored(bucket, document_key(job, "manifest")) or "{}")
+    return Artifact(uri, job, _flaw(config, metadata), metadata, manifest)
+
+
+def _flaw(config: EnvironmentConfig, metadata: Mapping[str, Any]) -> str:
+    """How the model differs from what is configured."""
     classes = tuple(metadata.get("classes", config.classes))
     if classes != config.classes:
-        return Artifact(
-            uri, job, f"it was trained for {', '.join(classes)}; configured are {', '.join(config.classes)}"
-        )
-    trained_with = metadata.get("hyperparameters")
+        return f"it was trained for {', '.join(classes)}; configured are {', '.join(config.classes)}"
+    trained_with: Mapping[str, str] = metadata.get("hyperparameters", {})
     differing = [
         f"{name} {trained_with.get(name)} instead of {value}"
         for name, value in (hyperparameters(config).items() if trained_with else ())
         if trained_with.get(name) != value
     ]
-    if differing:
-        return Artifact(uri, job, f"it was trained with {', '.join(differing)}")
-    return Artifact(uri, job, is_synthetic=_is_synthetic(bucket, job))
+    return f"it was trained with {', '.join(differing)}" if differing else ""
 
 
 def baseline_problem(config: EnvironmentConfig, artifact: Artifact) -> str:
@@ -63,12 +84,6 @@ def baseline_problem(config: EnvironmentConfig, artifact: Artifact) -> str:
     if not key.startswith(f"{prefixes.MODELS}{artifact.job}/"):
         return f"{key} is of another model than {artifact.job}"
     return "" if _stored(artifact.bucket, key) else f"s3://{artifact.bucket}/{key} does not exist"
-
-
-def _is_synthetic(bucket: str, job: str) -> bool:
-    """By the data set's manifest, which data_prep and retraining store beside the model."""
-    manifest = json.loads(_stored(bucket, f"{prefixes.MODELS}{job}/manifest.json") or "{}")
-    return bool(manifest.get("archive", {}).get("is_drawn"))
 
 
 def _stored(bucket: str, key: str) -> bytes:
