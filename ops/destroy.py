@@ -1,9 +1,11 @@
 """Remove what an environment costs, and tell what is left."""
 
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from botocore.exceptions import ClientError
 from rich.console import Console
 
 from data_prep import aws
@@ -12,11 +14,16 @@ from ops import templates
 from ops.cdk import run_cdk
 from ops.deploy import ASSEMBLY
 from ops.errors import OpsError
-from ops.outputs import stack_outputs
+from ops.outputs import deployed_stacks, stack_outputs
 from stacks.config import EnvironmentConfig, load_environment
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.type_defs import ObjectIdentifierTypeDef
+
+
+POLL_SECONDS = 5.0
+# How resources are listed that are not there, or no longer
+_GONE = {"CREATE_FAILED", "DELETE_COMPLETE"}
 
 
 @dataclass(frozen=True)
@@ -55,28 +62,30 @@ def destroy(
     typer.echo(f"Destroying environment {env} in {target}")
     with_data = config.removal_policy == "destroy" if data is None else data
     deployed = stack_outputs(config)
-    if not deployed:
+    if not deployed and not _releases(config) and not (with_data and _parameters(config)):
         raise OpsError(f"environment {env!r} has no stack in {target}: nothing to destroy")
     bucket = deployed.get("Data", {}).get("BucketName", "")
     what = f"environment {env}" + (f" and everything in s3://{bucket}" if with_data and bucket else "")
     question = f"This removes {what} from {target}. Type the environment's name to go on"
     if not yes and typer.prompt(question) != env:
         raise OpsError("nothing was destroyed")
+    _wait_for_rest(config)
     retained = _retained(config, deployed, with_data=with_data)
     run_cdk("synth", "--quiet", "--output", str(ASSEMBLY))
-    compute = [f"{env}/{stack}" for stack in deployed if stack != "Data"]
+    compute = [stack for stack in deployed if stack != "Data"]
+    if "Retraining" in deployed:
+        _delete_model_packages(config)
     if compute:
-        if "Retraining" in deployed:
-            _delete_model_packages(config)
-        run_cdk("destroy", *compute, f"--app={ASSEMBLY}", "--exclusively", "--force", target=target)
-        _delete_releases(config)
-    if with_data and "Data" in deployed:
-        buckets = _buckets(config)
-        for name in buckets:
-            empty_bucket(name)
-        run_cdk("destroy", f"{env}/Data", f"--app={ASSEMBLY}", "--exclusively", "--force", target=target)
+        _destroy_stacks(config, compute)
+    _delete_releases(config)
+    if with_data:
+        if "Data" in deployed:
+            buckets = _buckets(config)
+            for name in buckets:
+                empty_bucket(name)
+            _destroy_stacks(config, ["Data"])
+            retained = [kept for kept in retained if not _removed_bucket(buckets, kept)]
         _delete_parameters(config)
-        retained = [kept for kept in retained if not _removed_bucket(buckets, kept)]
     kept = [*retained, *_unknown_stacks(config), *_kept_by_design(config, bucket, with_data=with_data)]
     console = Console(highlight=False, soft_wrap=True)
     console.print("\nKept:")
@@ -84,19 +93,71 @@ def destroy(
         console.print(f"  {entry.what}\n    [dim]to remove:[/] {entry.removal}", markup=True)
 
 
+def _wait_for_rest(config: EnvironmentConfig) -> None:
+    """Wait for what an interrupted command left under way: CloudFormation refuses to delete a stack that it updates."""
+    shown = ""
+    while moving := [
+        f"{stack['StackName']} ({stack['StackStatus']})"
+        for stack in deployed_stacks(config).values()
+        # A change set that nobody executed is for review as long as its stack is there
+        if stack["StackStatus"].endswith("_IN_PROGRESS") and stack["StackStatus"] != "REVIEW_IN_PROGRESS"
+    ]:
+        line = f"Waiting for {', '.join(moving)}"
+        if line != shown:
+            typer.echo(line)
+            shown = line
+        time.sleep(POLL_SECONDS)
+
+
+def _destroy_stacks(config: EnvironmentConfig, stacks: list[str]) -> None:
+    """Delete stacks, dependent ones first. One that cannot be deleted does not keep the others, which cost money.
+
+    Raises OpsError if any is left. cdk passes over those that are no longer in the app.
+    """
+    arguments = (f"--app={ASSEMBLY}", "--exclusively", "--force")
+    try:
+        run_cdk("destroy", *(f"{config.name}/{stack}" for stack in stacks), *arguments, target=current_target())
+        return
+    except OpsError as error:
+        typer.echo(f"{error}; going on with the others", err=True)
+    left = {name: stack for name, stack in deployed_stacks(config).items() if name in stacks}
+    failed = []
+    # A stack is created after those that it depends on
+    for name in sorted(left, key=lambda name: left[name]["CreationTime"], reverse=True):
+        try:
+            run_cdk("destroy", f"{config.name}/{name}", *arguments, target=current_target())
+        except OpsError:
+            failed.append(name)
+    if failed:
+        raise OpsError(
+            f"could not destroy {', '.join(f'{config.name}/{name}' for name in failed)}: the events above say why. "
+            f"Remove the cause and repeat `make destroy ENV={config.name}`, which goes on from there"
+        )
+
+
 def _retained(config: EnvironmentConfig, deployed: dict[str, Any], *, with_data: bool) -> list[Kept]:
     """What CloudFormation will leave behind, by the deployed templates' own deletion policies."""
     names = {stack: f"{config.stage_name}-{stack}" for stack in deployed if with_data or stack != "Data"}
     kept = []
     for stack, template in templates.deployed(names).items():
-        resources = aws.cloudformation().get_paginator("list_stack_resources").paginate(StackName=names[stack])
-        for summary in (entry for page in resources for entry in page["StackResourceSummaries"]):
+        for summary in _resources(names[stack]):
             resource = template["Resources"].get(summary["LogicalResourceId"], {})
             if str(resource.get("DeletionPolicy", "")).startswith("Retain"):
-                physical_id = summary.get("PhysicalResourceId", "")
+                physical_id = summary["PhysicalResourceId"]
                 removal = _REMOVALS.get(summary["ResourceType"], "in the console").format(id=physical_id)
                 kept.append(Kept(f"{summary['ResourceType']} {physical_id}", removal))
     return kept
+
+
+def _resources(stack_name: str) -> list[Any]:
+    """The resources that a stack has: not those that it failed to create or has deleted already."""
+    pages = aws.cloudformation().get_paginator("list_stack_resources").paginate(StackName=stack_name)
+    return [
+        summary
+        for page in pages
+        for summary in page["StackResourceSummaries"]
+        if summary["ResourceStatus"] not in _GONE and summary.get("PhysicalResourceId")
+    ]
 
 
 def _unknown_stacks(config: EnvironmentConfig) -> list[Kept]:
@@ -113,13 +174,8 @@ def _unknown_stacks(config: EnvironmentConfig) -> list[Kept]:
 
 def _buckets(config: EnvironmentConfig) -> list[str]:
     """The buckets of the Data stack: that of the data, and that of its access logs where it has one."""
-    pages = aws.cloudformation().get_paginator("list_stack_resources").paginate(StackName=f"{config.stage_name}-Data")
-    return [
-        entry["PhysicalResourceId"]
-        for page in pages
-        for entry in page["StackResourceSummaries"]
-        if entry["ResourceType"] == "AWS::S3::Bucket"
-    ]
+    resources = _resources(f"{config.stage_name}-Data")
+    return [entry["PhysicalResourceId"] for entry in resources if entry["ResourceType"] == "AWS::S3::Bucket"]
 
 
 def _removed_bucket(buckets: list[str], kept: Kept) -> bool:
@@ -151,25 +207,42 @@ def empty_bucket(bucket: str) -> None:
 
 def _delete_model_packages(config: EnvironmentConfig) -> None:
     """SageMaker deletes a group of model packages, as its stack will ask, only when it is empty."""
-    pages = (
-        aws.sagemaker().get_paginator("list_model_packages").paginate(ModelPackageGroupName=config.model_package_group)
-    )
-    # All of the list before the first deletion, which could move the pages
-    for arn in [package["ModelPackageArn"] for page in pages for package in page["ModelPackageSummaryList"]]:
-        aws.sagemaker().delete_model_package(ModelPackageName=arn)
+    sagemaker, group = aws.sagemaker(), config.model_package_group
+    pages = sagemaker.get_paginator("list_model_packages").paginate(ModelPackageGroupName=group)
+    try:
+        # All of the list before the first deletion, which could move the pages
+        packages = [package["ModelPackageArn"] for page in pages for package in page["ModelPackageSummaryList"]]
+    except ClientError as error:
+        if error.response["Error"]["Code"] != "ValidationException":  # how SageMaker says that there is no such group
+            raise
+        return
+    for arn in packages:
+        sagemaker.delete_model_package(ModelPackageName=arn)
 
 
 def _delete_releases(config: EnvironmentConfig) -> None:
     """The models and endpoint configs that retraining made, which no stack knows. Their artifacts are data."""
+    for kind, name in _releases(config):
+        if kind == "endpoint config":
+            aws.sagemaker().delete_endpoint_config(EndpointConfigName=name)
+        else:
+            aws.sagemaker().delete_model(ModelName=name)
+
+
+def _releases(config: EnvironmentConfig) -> list[tuple[str, str]]:
+    """Kind and name of what retraining made, the endpoint configs before the models that they name."""
     sagemaker, named = aws.sagemaker(), config.stage_name
     configs = sagemaker.get_paginator("list_endpoint_configs").paginate(NameContains=named)
-    for endpoint_config in [found for page in configs for found in page["EndpointConfigs"]]:
-        if _is_of(config, endpoint_config["EndpointConfigArn"]):
-            sagemaker.delete_endpoint_config(EndpointConfigName=endpoint_config["EndpointConfigName"])
     models = sagemaker.get_paginator("list_models").paginate(NameContains=named)
-    for model in [found for page in models for found in page["Models"]]:
-        if _is_of(config, model["ModelArn"]):
-            sagemaker.delete_model(ModelName=model["ModelName"])
+    found = [
+        *(
+            ("endpoint config", each["EndpointConfigName"], each["EndpointConfigArn"])
+            for page in configs
+            for each in page["EndpointConfigs"]
+        ),
+        *(("model", each["ModelName"], each["ModelArn"]) for page in models for each in page["Models"]),
+    ]
+    return [(kind, name) for kind, name, arn in found if _is_of(config, arn)]
 
 
 def _is_of(config: EnvironmentConfig, arn: str) -> bool:
@@ -191,7 +264,7 @@ def _parameters(config: EnvironmentConfig) -> list[str]:
 
 def _kept_by_design(config: EnvironmentConfig, bucket: str, *, with_data: bool) -> list[Kept]:
     kept = []
-    if not with_data:
+    if not with_data and bucket:
         size = sum(
             entry["Size"]
             for page in aws.s3().get_paginator("list_object_versions").paginate(Bucket=bucket)

@@ -2,7 +2,7 @@
 
 import json
 import re
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -13,20 +13,31 @@ from data_prep.target import current_target
 from ops.errors import OpsError
 from stacks.config import EnvironmentConfig, load_environment
 
+if TYPE_CHECKING:
+    from mypy_boto3_cloudformation.type_defs import StackTypeDef
 
-def stack_outputs(config: EnvironmentConfig) -> dict[str, dict[str, str]]:
-    """Outputs by stack (`Data`), of every stack of the environment that is deployed."""
+
+def deployed_stacks(config: EnvironmentConfig) -> dict[str, "StackTypeDef"]:
+    """CloudFormation's descriptions by stack (`Data`), of every stack of the environment that is there."""
     # What follows the environment's name starts with a capital: `scones-dev-2-Data` belongs to `dev-2`
     own = re.compile(rf"{re.escape(config.stage_name)}-([A-Z]\w*)")
     return {
-        match[1]: {
+        match[1]: stack
+        for page in aws.cloudformation().get_paginator("describe_stacks").paginate()
+        for stack in page["Stacks"]
+        if (match := own.fullmatch(stack["StackName"])) and stack["StackStatus"] != "DELETE_COMPLETE"
+    }
+
+
+def stack_outputs(config: EnvironmentConfig) -> dict[str, dict[str, str]]:
+    """Outputs by stack, of every stack of the environment that is there."""
+    return {
+        name: {
             output["OutputKey"]: output["OutputValue"]
             for output in stack.get("Outputs", [])
             if not output["OutputKey"].startswith("PublishOutput")  # what CDK hands from stack to stack
         }
-        for page in aws.cloudformation().get_paginator("describe_stacks").paginate()
-        for stack in page["Stacks"]
-        if (match := own.fullmatch(stack["StackName"])) and stack["StackStatus"] != "DELETE_COMPLETE"
+        for name, stack in deployed_stacks(config).items()
     }
 
 

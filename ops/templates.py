@@ -97,7 +97,9 @@ def deployed(stack_names: dict[str, str]) -> dict[str, Template]:
     """The deployed templates by stack; a stack that is not deployed is missing."""
     cloudformation = aws.cloudformation()
     pages = cloudformation.get_paginator("describe_stacks").paginate()
-    alive = {s["StackName"] for page in pages for s in page["Stacks"] if s["StackStatus"] != "DELETE_COMPLETE"}
+    # A stack that is only for review has no template yet
+    absent = {"DELETE_COMPLETE", "REVIEW_IN_PROGRESS"}
+    alive = {s["StackName"] for page in pages for s in page["Stacks"] if s["StackStatus"] not in absent}
     templates: dict[str, Template] = {}
     for stack, name in stack_names.items():
         if name in alive:

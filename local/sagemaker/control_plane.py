@@ -288,12 +288,15 @@ class ControlPlane:
         return {}
 
     def list_model_packages(self, request: Record) -> Record:
+        group = request.get("ModelPackageGroupName")
+        if group is not None:
+            self._find(self._package_groups, "model-package-group", group)
         fields = ("ModelPackageGroupName", "ModelPackageVersion", "ModelPackageArn", "CreationTime")
         return {
             "ModelPackageSummaryList": [
                 {key: package[key] for key in (*fields, "ModelPackageStatus", "ModelApprovalStatus")}
                 for package in self._packages.values()
-                if package["ModelPackageGroupName"] == request.get("ModelPackageGroupName")
+                if package["ModelPackageGroupName"] == group
                 and package["ModelApprovalStatus"] == request.get("ModelApprovalStatus", package["ModelApprovalStatus"])
             ]
         }

@@ -1,15 +1,22 @@
-"""`python -m ops destroy`: that it asks, and that an emptied bucket is empty."""
+"""`python -m ops destroy`: that it asks, that an emptied bucket is empty, that it goes on from whatever it finds."""
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 from moto import mock_aws
 
 from data_prep import aws
 from data_prep.target import Target
+from local.sagemaker.control_plane import ControlPlane
+from local.sagemaker.errors import ApiError
 from ops import destroy
 from ops.destroy import _delete_releases, empty_bucket
+from ops.errors import OpsError
 from stacks.config import load_environment
 from tests.unit.ops.conftest import deployed_stacks, run
 
@@ -78,3 +85,137 @@ def test_models_and_endpoint_configs_of_releases_go_and_those_of_a_like_named_en
     assert [model["ModelName"] for model in sagemaker.list_models()["Models"]] == ["scones-dev-2-1"]
     configs = sagemaker.list_endpoint_configs()["EndpointConfigs"]
     assert [config["EndpointConfigName"] for config in configs] == ["scones-dev-2-1"]
+
+
+class Stacks:
+    """CloudFormation with stacks in any state, and cdk, which deletes them but for those that it cannot."""
+
+    def __init__(self, **statuses: str) -> None:
+        self.statuses = statuses  # by stack, in the order of their creation
+        self.undeletable: list[str] = []
+        self.asked: list[tuple[str, ...]] = []
+        self.resources: list[dict[str, str]] = []
+
+    def get_paginator(self, operation: str) -> Any:
+        return SimpleNamespace(
+            paginate={"describe_stacks": self._stacks, "list_stack_resources": self._resources}[operation]
+        )
+
+    def _stacks(self) -> list[Any]:
+        stacks = [
+            {
+                "StackName": f"scones-dev-{name}",
+                "StackStatus": status,
+                "CreationTime": datetime(2026, 1, 1, hour, tzinfo=UTC),
+                "Outputs": [],
+            }
+            for hour, (name, status) in enumerate(self.statuses.items())
+        ]
+        return [{"Stacks": stacks}]
+
+    def _resources(self, StackName: str) -> list[Any]:  # noqa: N803
+        return [{"StackResourceSummaries": self.resources if StackName == "scones-dev-Data" else []}]
+
+    def get_template(self, **_: str) -> Any:
+        return {"TemplateBody": {"Resources": {}}}
+
+    def run_cdk(self, command: str, *arguments: str, **_: object) -> None:
+        if command != "destroy":
+            return
+        stacks = [argument.removeprefix("dev/") for argument in arguments if argument.startswith("dev/")]
+        self.asked.append(tuple(stacks))
+        for stack in reversed(stacks):  # the dependent ones first, as cdk does
+            if stack in self.undeletable:
+                self.statuses[stack] = "DELETE_FAILED"
+                raise OpsError("`cdk destroy` ended with status 1")
+            del self.statuses[stack]
+
+
+def cloud(monkeypatch: pytest.MonkeyPatch, **statuses: str) -> Stacks:
+    stacks = Stacks(**statuses)
+    monkeypatch.setattr(aws, "cloudformation", lambda: stacks)
+    monkeypatch.setattr(destroy, "run_cdk", stacks.run_cdk)
+    return stacks
+
+
+@pytest.mark.parametrize(
+    "status", ["CREATE_FAILED", "DELETE_FAILED", "ROLLBACK_COMPLETE", "ROLLBACK_FAILED", "REVIEW_IN_PROGRESS"]
+)
+@pytest.mark.parametrize("data", ["--data", "--keep-data"])
+def test_whatever_state_a_run_left_a_stack_in_it_goes(monkeypatch: pytest.MonkeyPatch, status: str, data: str) -> None:
+    stacks = cloud(monkeypatch, Data=status, Retraining=status, Monitoring="CREATE_COMPLETE")
+    assert run("destroy", "--env", "dev", "--yes", data) == 0
+    assert set(stacks.statuses) == (set() if data == "--data" else {"Data"})
+
+
+def test_buckets_that_are_gone_or_were_never_there_need_no_emptying(monkeypatch: pytest.MonkeyPatch) -> None:
+    stacks = cloud(monkeypatch, Data="DELETE_FAILED")
+    stacks.resources = [
+        {"LogicalResourceId": "A", "PhysicalResourceId": "gone", "ResourceStatus": "DELETE_COMPLETE"},
+        {"LogicalResourceId": "B", "ResourceStatus": "CREATE_FAILED"},
+        {"LogicalResourceId": "C", "ResourceStatus": "DELETE_IN_PROGRESS"},
+    ]
+    for resource in stacks.resources:
+        resource["ResourceType"] = "AWS::S3::Bucket"
+    assert run("destroy", "--env", "dev", "--yes", "--data") == 0
+
+
+def test_a_stack_that_cannot_be_deleted_does_not_keep_the_endpoint_which_costs_money(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    states = dict.fromkeys(["Data", "Model", "Retraining", "Monitoring"], "UPDATE_COMPLETE")
+    stacks = cloud(monkeypatch, **states)
+    stacks.undeletable = ["Retraining"]
+    assert run("destroy", "--env", "dev", "--yes", "--data") == 1
+    assert "could not destroy dev/Retraining: " in capsys.readouterr().err
+    assert list(stacks.statuses) == ["Data", "Retraining"]
+    assert stacks.asked[1:] == [("Retraining",), ("Model",)]
+
+    stacks.undeletable = []
+    assert run("destroy", "--env", "dev", "--yes", "--data") == 0
+    assert not stacks.statuses
+
+
+def test_it_waits_for_what_an_interrupted_deployment_left_under_way(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stacks = cloud(monkeypatch, Data="CREATE_COMPLETE", Model="CREATE_IN_PROGRESS")
+
+    def sleep(_seconds: float) -> None:
+        assert not stacks.asked
+        stacks.statuses["Model"] = "CREATE_COMPLETE"
+
+    monkeypatch.setattr("time.sleep", sleep)
+    assert run("destroy", "--env", "dev", "--yes", "--data") == 0
+    assert "Waiting for scones-dev-Model (CREATE_IN_PROGRESS)\n" in capsys.readouterr().out
+
+
+def test_what_is_left_when_all_stacks_are_gone_goes_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    cloud(monkeypatch)
+    aws.ssm().put_parameter(Name="/scones/dev/model/metadata", Value="{}", Type="String")
+    assert run("destroy", "--env", "dev", "--yes", "--keep-data") == 1  # parameters are data
+    assert run("destroy", "--env", "dev", "--yes", "--data") == 0
+    assert not aws.ssm().get_parameters_by_path(Path="/scones/dev/", Recursive=True)["Parameters"]
+
+
+def test_a_model_package_group_that_is_gone_has_no_packages(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    stacks = cloud(monkeypatch, Retraining="DELETE_FAILED")
+    plane = ControlPlane(cache=tmp_path)
+    refused: list[str] = []
+
+    class Refusing:
+        def get_paginator(self, _: str) -> "Refusing":
+            return self
+
+        def paginate(self, **request: str) -> Iterator[Any]:
+            try:
+                yield plane.list_model_packages(request)
+            except ApiError as error:
+                refused.append(error.code)
+                raise ClientError({"Error": {"Code": error.code, "Message": str(error)}}, "ListModelPackages") from None
+
+    monkeypatch.setattr(aws, "sagemaker", Refusing)
+    monkeypatch.setattr(destroy, "_releases", lambda _: [])
+    assert run("destroy", "--env", "dev", "--yes", "--keep-data") == 0
+    assert refused == ["ValidationException"]
+    assert not stacks.statuses
