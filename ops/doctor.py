@@ -129,11 +129,12 @@ def _failed(name: str, error: BotoCoreError | ClientError) -> Check:
 
 def bootstrap(_config: EnvironmentConfig) -> Iterator[Check]:
     """Whether CDK can publish into this account and region."""
-    fix = "`cdk bootstrap`, once for each account and region"
+    where = target.current_target()
+    fix = f"`cdk bootstrap aws://{where.account}/{where.region}`, once for each account and region"
     try:
         version = int(aws.ssm().get_parameter(Name=BOOTSTRAP_PARAMETER)["Parameter"]["Value"])
     except aws.ssm().exceptions.ParameterNotFound:
-        yield Check("bootstrap", "failed", "CDK has not been bootstrapped here", fix)
+        yield Check("bootstrap", "failed", f"CDK has not been bootstrapped in {where}", fix)
         return
     if version < MIN_BOOTSTRAP_VERSION:
         yield Check("bootstrap", "failed", f"version {version}, {MIN_BOOTSTRAP_VERSION} is needed", fix)

@@ -2,41 +2,20 @@
 
 import os
 import shutil
-import socketserver
 import subprocess
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from stacks.config import PROJECT_ROOT
-
-
-class Listener(socketserver.ThreadingTCPServer):
-    """Takes the place of AWS and of every proxy; notes who connects, and hangs up."""
-
-    daemon_threads = True
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), socketserver.BaseRequestHandler)
-        self.connections: list[object] = []
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_address[1]}"
-
-    def process_request(self, request: object, client_address: object) -> None:
-        self.connections.append(client_address)
-        super().process_request(request, client_address)  # type: ignore[arg-type]
+from tests.listener import Listener, listening
 
 
 @pytest.fixture
 def listener() -> Iterator[Listener]:
-    with Listener() as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+    with listening() as server:
         yield server
-        server.shutdown()
 
 
 @pytest.fixture
@@ -60,7 +39,7 @@ def make(checkout: Path, listener: Listener, *arguments: str) -> "subprocess.Com
         "AWS_DEFAULT_REGION": "us-east-1",
         "AWS_ENDPOINT_URL": listener.url,
         "AWS_MAX_ATTEMPTS": "1",
-        **dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"), listener.url),
+        **listener.as_proxy,
     }
     return subprocess.run(
         ["make", "--old-file=setup", *arguments],  # the tools are there, and installing them needs the network

@@ -15,13 +15,23 @@ import pytest
 from local import deployment
 from local.cloud import ACCOUNT, REGION, LocalCloud
 from stacks.config import PROJECT_ROOT
+from tests.listener import Listener, listening
 from tests.local.conftest import use
 
 Run = subprocess.CompletedProcess[str]
 
 
 @pytest.fixture(scope="module")
-def empty_cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCloud]:
+def listener() -> Iterator[Listener]:
+    """In the place of the machine's proxy, for all that is done here."""
+    with listening() as server, pytest.MonkeyPatch.context() as monkeypatch:
+        for name, value in server.as_proxy.items():
+            monkeypatch.setenv(name, value)
+        yield server
+
+
+@pytest.fixture(scope="module")
+def empty_cloud(tmp_path_factory: pytest.TempPathFactory, listener: Listener) -> Iterator[LocalCloud]:
     directory = tmp_path_factory.mktemp("one-click")
     cloud = LocalCloud.start(directory)
     try:
@@ -105,7 +115,7 @@ def test_a_second_deployment_trains_nothing(empty_cloud: LocalCloud, first_deplo
 
 def test_the_doctor_finds_the_environment_fit(empty_cloud: LocalCloud, first_deployments: dict[str, str]) -> None:
     checks = {check["name"]: check for check in json.loads(succeeded(ops(empty_cloud, "doctor", "--json")))}
-    for name in ("packages", "Node", "CDK", "credentials", "region", "bootstrap", "baseline"):
+    for name in ("packages", "Node", "CDK", "region", "credentials", "endpoint", "bootstrap", "baseline"):
         assert checks[name]["status"] == "ok", checks[name]
     assert "was trained on synthetic images" in checks["model artifact"]["found"]
     assert checks["alert subscription"]["found"] == "nobody is told of failures"
@@ -114,7 +124,7 @@ def test_the_doctor_finds_the_environment_fit(empty_cloud: LocalCloud, first_dep
 def test_nothing_differs_from_what_was_just_deployed(
     empty_cloud: LocalCloud, first_deployments: dict[str, str]
 ) -> None:
-    assert "No difference from what is deployed as dev" in succeeded(ops(empty_cloud, "diff", "--env", "dev"))
+    succeeded(ops(empty_cloud, "diff", "--env", "dev", "--exit-code"))
 
 
 def test_the_role_of_the_github_workflow_suffices(
@@ -185,9 +195,9 @@ def test_destroying_dev_leaves_nothing_of_it_and_prod_alone(
 
 
 def test_what_is_destroyed_shows_as_new_in_the_diff(empty_cloud: LocalCloud, first_deployments: dict[str, str]) -> None:
-    run = ops(empty_cloud, "diff", "--env", "dev")
+    run = ops(empty_cloud, "diff", "--env", "dev", "--details", "--exit-code")
     assert run.returncode == 2
-    assert "[+] AWS::SageMaker::Endpoint" in run.stdout
+    assert "+ AWS::SageMaker::Endpoint " in run.stdout
 
 
 def test_what_was_destroyed_can_be_deployed_again(
@@ -239,3 +249,8 @@ def test_destroying_prod_keeps_its_data_until_that_is_asked_for(
     succeeded(ops(empty_cloud, "destroy", "--env", "prod", "--data", "--yes"))
     assert not [name for name in stack_names() if name.startswith("scones-prod-")]
     assert bucket not in {entry["Name"] for entry in boto3.client("s3").list_buckets()["Buckets"]}
+
+
+def test_nothing_left_this_machine(listener: Listener) -> None:
+    """Of all the commands above, and of what they started."""
+    assert not listener.connections
