@@ -27,7 +27,7 @@ class Resource:
     name: str  # `Data/Bucket`: the construct's path in its environment
     type: str
     content: Mapping[str, Any]  # canonical
-    references: Mapping[str, frozenset[str]] = field(default_factory=dict)  # logical ids, by property
+    references: Mapping[str, frozenset[Key]] = field(default_factory=dict)  # by property
 
     @property
     def environment(self) -> str:
@@ -50,7 +50,7 @@ def canonical(assembly: Assembly, *, names: Mapping[Key, str] | None = None) -> 
                 name=reader.name(stack, logical_id),
                 type=resource["Type"],
                 content=reader.resource(resource, stack),
-                references={key: references(value) for key, value in resource.get("Properties", {}).items()},
+                references={k: reader.references(value, stack) for k, value in resource.get("Properties", {}).items()},
             )
         rest = {
             section: {name: value for name, value in content.items() if not _is_noise(name)}
@@ -62,18 +62,6 @@ def canonical(assembly: Assembly, *, names: Mapping[Key, str] | None = None) -> 
         rest = reader.form({section: content for section, content in rest.items() if content}, stack)
         resources[stack, ""] = Resource(stack=stack, name=stack.partition("/")[2], type="stack", content=rest)
     return resources
-
-
-def references(value: Any) -> frozenset[str]:
-    """The logical ids of its own template that a value refers to."""
-    match value:
-        case {"Ref": str(logical_id)} | {"Fn::GetAtt": [str(logical_id), _]}:
-            return frozenset({logical_id})
-        case dict():
-            return frozenset[str]().union(*map(references, value.values()))
-        case list():
-            return frozenset[str]().union(*map(references, value))
-    return frozenset()
 
 
 def sorted_json(value: Any) -> str:
@@ -101,6 +89,18 @@ class _Reader:
         dependencies = [dependencies] if isinstance(dependencies, str) else dependencies
         content: dict[str, Any] = self.form(kept, stack)
         return {**content, "DependsOn": sorted(self._shown(stack, each) for each in dependencies)}
+
+    def references(self, value: Any, stack: str) -> frozenset[Key]:
+        match value:
+            case {"Ref": str(logical_id)} | {"Fn::GetAtt": [str(logical_id), _]}:
+                return frozenset({(stack, logical_id)})
+            case {"Fn::GetStackOutput": {"OutputName": str(output), "StackName": str(name)}}:
+                published = self._published(name, output)
+                return self.references(*published) if published else frozenset()
+            case dict() | list():
+                items = value.values() if isinstance(value, dict) else value
+                return frozenset[Key]().union(*(self.references(item, stack) for item in items))
+        return frozenset()
 
     def form(self, value: Any, stack: str) -> Any:  # noqa: PLR0911 - one for each kind of value
         match value:
@@ -150,13 +150,18 @@ class _Reader:
             case {"Fn::Join": [str(separator), list(parts)]}:
                 return separator.join(self._text(part, stack) for part in parts)
             case {"Fn::GetStackOutput": {"OutputName": str(output), "StackName": str(name)}}:
-                for other, other_name in self.assembly.stack_names.items():
-                    published = self.assembly.templates.get(other, {}).get("Outputs", {}).get(output)
-                    if other_name == name and published:
-                        return self._text(published["Value"], other)
-                return f"${{{name}.{output}}}"
+                published = self._published(name, output)
+                return self._text(*published) if published else f"${{{name}.{output}}}"
         # Within a text that is JSON itself, its quotes must not end the text
         return f"${{{sorted_json(value)}}}".replace('"', "'")
+
+    def _published(self, stack_name: str, output: str) -> tuple[Any, str] | None:
+        """The value of another stack's output, and which stack that is."""
+        for stack, name in self.assembly.stack_names.items():
+            outputs = self.assembly.templates.get(stack, {}).get("Outputs", {})
+            if name == stack_name and output in outputs:
+                return outputs[output]["Value"], stack
+        return None
 
     def _shown(self, stack: str, logical_id: str) -> str:
         if logical_id not in self.assembly.templates[stack].get("Resources", {}):

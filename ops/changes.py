@@ -58,7 +58,9 @@ def compare(before: Assembly, after: Assembly) -> Comparison:
     found = {key: Change(new[key], "create") for key in new.keys() - old.keys() - set(moved.values())}
     for key, resource in old.items():
         if key in moved:
-            found[key] = _replacement(resource, new[moved[key]], f"was {former[key]}")
+            referring = sum(moved[key] in frozenset().union(*each.references.values()) for each in new.values())
+            cause = f"was {former[key]}" + (f", references: {referring}" if referring else "")
+            found[key] = _replacement(resource, new[moved[key]], cause)
         elif key not in new:
             found[key] = Change(resource, "orphan" if _keeps(resource, "DeletionPolicy") else "delete")
         elif update := _update(resource, new[key]):
@@ -125,18 +127,20 @@ def _propagate(
     """A reference to what is replaced becomes another value, which may replace its resource, too: as in `cdk diff`."""
     replaced = {moved.get(key, key) for key, change in found.items() if change.impact == "replace"}
     while replaced:
-        stack, logical_id = replaced.pop()
-        for key, resource in new.items():
-            if key[0] != stack or key not in old or (key in found and found[key].impact == "replace"):
+        key = replaced.pop()
+        for other, resource in new.items():
+            # Another stack's template stays the same, unless the reference leads to another logical id
+            is_reached = other[0] == key[0] or key in moved.values()
+            if not is_reached or other not in old or (other in found and found[other].impact == "replace"):
                 continue
-            names = {name for name, targets in resource.references.items() if logical_id in targets}
+            names = {name for name, targets in resource.references.items() if key in targets}
             impact, cause = _impact(resource.type, names)
             if impact != "update":
-                known = found[key].differences if key in found else ()
-                change = _replacement(old[key], resource, f"{cause} refers to what is replaced", known)
-                found[key] = replace(change, impact=impact)
+                known = found[other].differences if other in found else ()
+                change = _replacement(old[other], resource, f"{cause} refers to {new[key].name}", known)
+                found[other] = replace(change, impact=impact)
             if impact == "replace":
-                replaced.add(key)
+                replaced.add(other)
 
 
 def _moved(old: Mapping[Key, Resource], new: Mapping[Key, Resource]) -> dict[Key, Key]:

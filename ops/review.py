@@ -60,7 +60,7 @@ class Review:
 def review(before: Assembly, after: Assembly) -> Review:
     comparison = compare(before, after)
     environments: dict[tuple[Section, str, bool], set[str]] = defaultdict(set)
-    for environment in {stack.partition("/")[0] for stack in (*before.templates, *after.templates)}:
+    for environment in sorted({stack.partition("/")[0] for stack in (*before.templates, *after.templates)}):
         for sentence in _sentences(environment, comparison, before, after):
             environments[sentence].add(environment)
     rows = [Row(*sentence, tuple(sorted(true_of))) for sentence, true_of in environments.items()]

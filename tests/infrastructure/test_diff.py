@@ -92,7 +92,7 @@ def test_a_renamed_bucket_says_what_is_replaced(synthesized: Assembly, environme
     replaced = [text for section, text in found if section == "Lost"]
     assert replaced
     assert replaced[0].startswith("REPLACES the bucket Data/")
-    assert any("(Bucket refers to what is replaced)" in text for section, text in found if section == "Resources")
+    assert any("(Bucket refers to Data/" in text for section, text in found if section == "Resources")
 
 
 def test_a_grant_is_one_sentence(synthesized: Assembly) -> None:

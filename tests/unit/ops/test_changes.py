@@ -161,7 +161,7 @@ def test_what_refers_to_a_replaced_resource_in_a_fixed_property_is_replaced_too(
         "Data/Bucket/Policy": "replace",
     }
     assert found["Data/Bucket"].cause == "BucketName"
-    assert found["Data/Bucket/Policy"].cause == "Bucket refers to what is replaced"
+    assert found["Data/Bucket/Policy"].cause == "Bucket refers to Data/Bucket"
 
 
 def test_a_renamed_construct_is_one_replacement_and_references_to_it_are_no_differences() -> None:
@@ -177,9 +177,26 @@ def test_a_renamed_construct_is_one_replacement_and_references_to_it_are_no_diff
 
     found = changes(app("Bucket", "B"), app("Pictures", "C"))
     assert {name: (change.impact, change.cause) for name, change in found.items()} == {
-        "Data/Pictures": ("replace", "was Data/Bucket"),
+        "Data/Pictures": ("replace", "was Data/Bucket, references: 3"),
         "Data/Pictures/Policy": ("replace", "was Data/Bucket/Policy"),
     }
+
+
+@pytest.mark.parametrize(("identity", "reached"), [("C", True), ("B", False)], ids=["renamed", "in place"])
+def test_another_stack_meets_a_replacement_if_its_reference_changes(*, identity: str, reached: bool) -> None:
+    """As in `cdk diff`: a bucket with another BucketName leaves the other stack's template as it is."""
+
+    def app(identity: str, name: str) -> Assembly:
+        output = {f"PublishOutputRef{identity}": {"Value": {"Ref": identity}}}
+        reference = {
+            "Fn::GetStackOutput": {"StackName": "scones-dev-Data", "OutputName": f"PublishOutputRef{identity}"}
+        }
+        config = resource("SageMaker::EndpointConfig", "Config", {"DataCaptureConfig": {"DestinationS3Uri": reference}})
+        data = assembly({identity: bucket(f"Bucket{identity}", BucketName=name)}, Outputs=output)
+        return both(data, assembly({"E": config}, environment="prod"))
+
+    found = compare(app("B", "a"), app(identity, "a" if reached else "b")).changes
+    assert ("prod/Data" in {change.resource.stack for change in found if change.impact == "replace"}) == reached
 
 
 def test_a_construct_that_is_renamed_in_one_environment_keeps_its_name_in_the_other() -> None:
