@@ -36,6 +36,7 @@ class Change:
     cause: str = ""  # of a replacement
     differences: tuple[Difference, ...] = ()
     is_retained: bool = False  # what is replaced stays in the account
+    stale_references: int = 0  # resources of other stacks that keep the replaced one until their own next update
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,7 @@ def compare(before: Assembly, after: Assembly) -> Comparison:
     found = {key: Change(new[key], "create") for key in new.keys() - old.keys() - set(moved.values())}
     for key, resource in old.items():
         if key in moved:
-            referring = sum(moved[key] in frozenset().union(*each.references.values()) for each in new.values())
+            referring = sum(moved[key] in _references(each) for each in new.values())
             cause = f"was {former[key]}" + (f", references: {referring}" if referring else "")
             found[key] = _replacement(resource, new[moved[key]], cause)
         elif key not in new:
@@ -66,6 +67,10 @@ def compare(before: Assembly, after: Assembly) -> Comparison:
         elif update := _update(resource, new[key]):
             found[key] = update
     _propagate(found, old, new, moved)
+    for key, change in found.items():
+        if change.impact in {"replace", "may replace"} and key not in moved:
+            others = sum(key in _references(each) for other, each in new.items() if other[0] != key[0])
+            found[key] = replace(change, stale_references=others)
     in_order = sorted(found.values(), key=lambda change: (change.resource.stack, change.resource.name))
     return Comparison(old, new, tuple(in_order))
 
@@ -87,6 +92,10 @@ def differences(before: Any, after: Any, path: tuple[str, ...] = ()) -> Iterator
                 yield from differences(left, right, (*path, str(index)))
     else:
         yield Difference(path, before, after)
+
+
+def _references(resource: Resource) -> frozenset[Key]:
+    return frozenset[Key]().union(*resource.references.values())
 
 
 def _keeps(resource: Resource, policy: str) -> bool:

@@ -134,14 +134,19 @@ def _loss(change: Change) -> str:
     if change.impact == "orphan":
         fate = "It stays in the account, and no stack manages it"
     cause = f" ({change.cause})" if change.cause else ""
-    return f"{_VERBS[change.impact]} the {noun} {change.resource.name}{cause}. {fate}."
+    stale = (
+        f" Other stacks refer to the old one until they are updated: {n} resources."
+        if (n := change.stale_references)
+        else ""
+    )
+    return f"{_VERBS[change.impact]} the {noun} {change.resource.name}{cause}. {fate}.{stale}"
 
 
 def _made_and_gone(found: Sequence[Change]) -> Iterator[str]:
     """Resources that hold no state, by what happens to them."""
     kinds = Counter(change.resource.type.removeprefix("AWS::") for change in found if change.impact == "create")
     if kinds:
-        yield f"creates {', '.join(f'{number} {kind}' for kind, number in kinds.most_common())}"
+        yield f"creates {_few([f'{number} {kind}' for kind, number in kinds.most_common()])}"
     for impact, verb in _VERBS.items():
         names = [
             f"{change.resource.name} ({change.cause})" if change.cause else change.resource.name

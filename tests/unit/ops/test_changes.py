@@ -197,6 +197,7 @@ def test_another_stack_meets_a_replacement_if_its_reference_changes(*, identity:
 
     found = compare(app("B", "a"), app(identity, "a" if reached else "b")).changes
     assert ("prod/Data" in {change.resource.stack for change in found if change.impact == "replace"}) == reached
+    assert [change.stale_references for change in found if change.resource.type == "AWS::S3::Bucket"] == [not reached]
 
 
 def test_a_construct_that_is_renamed_in_one_environment_keeps_its_name_in_the_other() -> None:
