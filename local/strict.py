@@ -187,11 +187,26 @@ _DOCUMENTED = (
     _Documented(
         service="ssm",
         member="PutParameter.Value",
-        constraint="Member must be at most 4096 bytes, or 8192 of an advanced parameter",
+        constraint="Member must be at most 4096 bytes, or 8192 of an advanced parameter, and have nothing in {{}}",
         is_kept=lambda value, request: (
             _bytes(value) <= (4096 if request.get("Tier", "Standard") == "Standard" else 8192)
+            and not _pattern(r"\{\{.*\}\}").search(value)
         ),
         source="https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_PutParameter.html",
+    ),
+    _Documented(
+        service="ssm",
+        member="PutParameter.Name",
+        constraint="Member must have letters, digits and _.-/ only, at most 15 levels, and not begin with aws or ssm",
+        is_kept=lambda name, _: bool(_pattern(r"(?i)/?(?!aws|ssm)[a-z0-9_.-]+(/[a-z0-9_.-]+){0,14}").fullmatch(name)),
+        source="https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_PutParameter.html",
+    ),
+    _Documented(
+        service="stepfunctions",
+        member="StartExecution.name",
+        constraint='Member must have no whitespace, control characters, brackets, wildcards or any of "#%\\^|~`$&,;:/',
+        is_kept=lambda name, _: not _pattern(r"""[\s\p{C}<>{}\[\]?*"#%\\^|~`$&,;:/]""").search(name),
+        source="https://docs.aws.amazon.com/step-functions/latest/apireference/API_StartExecution.html",
     ),
     _Documented(
         service="cloudwatch",

@@ -111,3 +111,9 @@ def test_a_job_is_refused_to_a_role_that_may_not_follow_it(
     ended = run_state_machine(definition, without=action)
     assert (ended["status"], ended["error"]) == ("FAILED", "SageMaker.AccessDeniedException")
     assert f"is not authorized to perform: {action} on" in ended["cause"]
+
+
+def test_a_job_whose_name_sagemaker_would_refuse_is_refused(environment: Environment, model_name: str) -> None:
+    ended = run_state_machine(transform_definition(environment, model_name, "allowed-", "test/"))
+    assert (ended["status"], ended["error"]) == ("FAILED", "SageMaker.AmazonSageMakerException")
+    assert "'transformJobName' failed to satisfy constraint" in ended["cause"]

@@ -10,9 +10,10 @@ import numpy as np
 from PIL import Image
 
 from lambda_src.lst_file import DataDigest, ListLine
+from tests.conftest import LONGEST_NAME
 
 BUCKET = "the-bucket"
-STAGE = "scones-dev"
+STAGE = f"scones-{LONGEST_NAME}"
 SETTINGS: dict[str, Any] = {
     "bucket_name": BUCKET,
     "endpoint_name": STAGE,

@@ -333,7 +333,7 @@ def test_an_endpoint_on_the_move_is_waited_for(world: World, monkeypatch: pytest
     monkeypatch.setattr(clock, "SCALE", 0.05)
     prepared = prepare_evaluation.handler({"job": NEW}, None)
     release_model.handler({"run": "r", "model": prepared["candidate"]["model"], "rollback": False}, None)
-    with pytest.raises(EndpointBusyError, match="scones-dev is Updating"):
+    with pytest.raises(EndpointBusyError, match=f"{STAGE} is Updating"):
         prepare_evaluation.handler({"job": NEW}, None)
     world.settle()
 

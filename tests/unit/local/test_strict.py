@@ -52,9 +52,10 @@ def check(service: str, operation: str, request: dict[str, Any]) -> None:
         ("sns", "Publish", {**MESSAGE, "Subject": "x" * 99, "Message": "lines\n" * 1000}),
         ("ssm", "PutParameter", {**PARAMETER, "Value": "x" * 4096}),
         ("ssm", "PutParameter", {**PARAMETER, "Value": "x" * 8192, "Tier": "Advanced"}),
+        ("ssm", "PutParameter", {**PARAMETER, "Name": "/x" * 15, "Value": '{"a": {"b": {}}}'}),
         ("cloudwatch", "PutMetricData", {**METRICS, "MetricData": METRICS["MetricData"] * 1000}),  # type: ignore[operator]
         ("lambda", "Invoke", {**INVOCATION, "Payload": b"x" * (6 << 20)}),
-        ("stepfunctions", "StartExecution", {"stateMachineArn": "arn", "name": "x" * 80, "input": "x" * 262144}),
+        ("stepfunctions", "StartExecution", {"stateMachineArn": "arn", "name": "x_-.é" * 16, "input": "x" * 262144}),
     ],
 )
 def test_what_aws_accepts_is_accepted(service: str, operation: str, request_: dict[str, Any]) -> None:
@@ -131,6 +132,12 @@ def test_what_aws_accepts_is_accepted(service: str, operation: str, request_: di
         ("sns", "Publish", {**MESSAGE, "Subject": "two\nlines"}, "without line breaks"),
         ("sns", "Publish", {**MESSAGE, "Message": "ü" * 131073}, "262144 bytes"),
         ("ssm", "PutParameter", {**PARAMETER, "Value": "x" * 4097}, "4096 bytes"),
+        ("ssm", "PutParameter", {**PARAMETER, "Value": "{{ssm:other}}"}, "nothing in {{}}"),
+        ("ssm", "PutParameter", {**PARAMETER, "Name": "/scones/a b"}, "letters, digits"),
+        ("ssm", "PutParameter", {**PARAMETER, "Name": "/awsome/name"}, "not begin with aws"),
+        ("ssm", "PutParameter", {**PARAMETER, "Name": "/x" * 16}, "at most 15 levels"),
+        ("stepfunctions", "StartExecution", {"stateMachineArn": "a", "name": "a:b"}, "'a:b' at 'name'"),
+        ("stepfunctions", "StartExecution", {"stateMachineArn": "a", "name": "a b"}, "no whitespace"),
         ("cloudwatch", "PutMetricData", {**METRICS, "MetricData": [{"MetricName": "m"}] * 1001}, "at most 1000"),
         (
             "cloudwatch",
