@@ -21,7 +21,7 @@ from botocore import xform_name
 from botocore.exceptions import ClientError, ParamValidationError
 from ministack.core import iam_evaluator, lambda_runtime
 from ministack.services import cloudwatch, eventbridge, lambda_svc, stepfunctions
-from ministack.services.cloudformation import provisioners
+from ministack.services.cloudformation import _exports, _stacks, handlers, provisioners, stacks
 
 from local import alarms, authorization, distributed_map, lambda_concurrency, strict
 from local.permissions import Call, Permission, needed
@@ -43,6 +43,7 @@ def apply() -> None:
     evaluate_outputs_of_parallel_states()
     read_metrics_from_logs()
     evaluate_alarms_as_cloudwatch_does()
+    keep_exports_in_use()
     lambda_concurrency.register()
     authorization.register()
     cloudformation.register()
@@ -110,6 +111,28 @@ sys.path.pop()  # a function has its own code, not the project's
 strict.install()
 """
     lambda_runtime._PYTHON_WORKER_SCRIPT = install + lambda_runtime._PYTHON_WORKER_SCRIPT
+
+
+def keep_exports_in_use() -> None:
+    """CloudFormation changes and removes no export that another stack imports; the emulator minds at deletions only."""
+    resolve = stacks._resolve_stack_outputs
+
+    def resolve_and_compare(*arguments: Any) -> Any:
+        outputs, exports = resolve(*arguments)
+        for name, export in _exports.items():
+            if export["StackId"] == arguments[-1] and exports.get(name) != export:
+                importers = [
+                    other
+                    for other, stack in _stacks.items()
+                    if not stack["StackStatus"].startswith("DELETE")
+                    and name in handlers._imported_export_names(stack, other)
+                ]
+                if importers:
+                    verb = "updated" if name in exports else "deleted"
+                    raise ValueError(f"Export {name} cannot be {verb} as it is in use by {' and '.join(importers)}")
+        return outputs, exports
+
+    stacks._resolve_stack_outputs = resolve_and_compare
 
 
 def count_loopback_as_tls() -> None:

@@ -16,7 +16,7 @@ Key = tuple[str, str]  # stack and logical id
 
 _BOOTSTRAP = {"BootstrapVersion", "CheckBootstrapVersion"}
 # Outputs that CDK makes for other stacks: they are shown where they are used
-_REFERENCE_OUTPUT = re.compile(r"(PublishOutput|ExportsOutput)(Ref|FnGetAtt)")
+_REFERENCE_OUTPUT = re.compile(r"ExportsOutput(Ref|FnGetAtt)")
 
 
 @dataclass(frozen=True)
@@ -94,9 +94,9 @@ class _Reader:
         match value:
             case {"Ref": str(logical_id)} | {"Fn::GetAtt": [str(logical_id), _]}:
                 return frozenset({(stack, logical_id)})
-            case {"Fn::GetStackOutput": {"OutputName": str(output), "StackName": str(name)}}:
-                published = self._published(name, output)
-                return self.references(*published) if published else frozenset()
+            case {"Fn::ImportValue": str(export)}:
+                exported = self._exported(export)
+                return self.references(*exported) if exported else frozenset()
             case dict() | list():
                 items = value.values() if isinstance(value, dict) else value
                 return frozenset[Key]().union(*(self.references(item, stack) for item in items))
@@ -104,7 +104,7 @@ class _Reader:
 
     def form(self, value: Any, stack: str) -> Any:  # noqa: PLR0911 - one for each kind of value
         match value:
-            case {"Ref": _} | {"Fn::GetAtt": _} | {"Fn::GetStackOutput": _} | {"Fn::Join": _} | {"Fn::Sub": str()}:
+            case {"Ref": _} | {"Fn::GetAtt": _} | {"Fn::ImportValue": _} | {"Fn::Join": _} | {"Fn::Sub": str()}:
                 return self._unfolded(self._text(value, stack), stack)
             case {"Statement": list(statements), **rest}:
                 sorted_statements = sorted((self._statement(each, stack) for each in statements), key=sorted_json)
@@ -149,14 +149,15 @@ class _Reader:
                 return text
             case {"Fn::Join": [str(separator), list(parts)]}:
                 return separator.join(self._text(part, stack) for part in parts)
-            case {"Fn::GetStackOutput": {"OutputName": str(output), "StackName": str(name)}}:
-                published = self._published(name, output)
-                return self._text(*published) if published else f"${{{name}.{output}}}"
+            case {"Fn::ImportValue": str(export)}:
+                exported = self._exported(export)
+                return self._text(*exported) if exported else f"${{{export}}}"
         # Within a text that is JSON itself, its quotes must not end the text
         return f"${{{sorted_json(value)}}}".replace('"', "'")
 
-    def _published(self, stack_name: str, output: str) -> tuple[Any, str] | None:
-        """The value of another stack's output, and which stack that is."""
+    def _exported(self, export: str) -> tuple[Any, str] | None:
+        """The value that another stack exports by this name, as CDK makes them, and which stack that is."""
+        stack_name, _, output = export.partition(":")
         for stack, name in self.assembly.stack_names.items():
             outputs = self.assembly.templates.get(stack, {}).get("Outputs", {})
             if name == stack_name and output in outputs:

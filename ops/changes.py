@@ -36,7 +36,7 @@ class Change:
     cause: str = ""  # of a replacement
     differences: tuple[Difference, ...] = ()
     is_retained: bool = False  # what is replaced stays in the account
-    stale_references: int = 0  # resources of other stacks that keep the replaced one until their own next update
+    importers: int = 0  # resources of other stacks that import it: as long as they do, it cannot go
 
 
 @dataclass(frozen=True)
@@ -68,9 +68,9 @@ def compare(before: Assembly, after: Assembly) -> Comparison:
             found[key] = update
     _propagate(found, old, new, moved)
     for key, change in found.items():
-        if change.impact in {"replace", "may replace"} and key not in moved:
-            others = sum(key in _references(each) for other, each in new.items() if other[0] != key[0])
-            found[key] = replace(change, stale_references=others)
+        if change.impact in {"replace", "may replace", "delete", "orphan"}:
+            others = sum(key in _references(each) for other, each in old.items() if other[0] != key[0])
+            found[key] = replace(change, importers=others)
     in_order = sorted(found.values(), key=lambda change: (change.resource.stack, change.resource.name))
     return Comparison(old, new, tuple(in_order))
 

@@ -67,18 +67,15 @@ def _prepare_model(config: EnvironmentConfig, archive: Path | None, *, synthetic
 
 
 def _cdk_deploy(config: EnvironmentConfig, pattern: str) -> None:
-    scaling = []
-    if config.endpoint.max_instance_count:
-        scaling = [f"--parameters={config.stage_name}-Model:{ENDPOINT_EXISTS}={str(_endpoint_exists(config)).lower()}"]
-    run_cdk(
-        "deploy",
-        pattern,
-        f"--app={ASSEMBLY}",
-        "--require-approval=never",
-        "--concurrency=4",
-        *scaling,
-        target=current_target(),
-    )
+    options = (f"--app={ASSEMBLY}", "--require-approval=never", "--concurrency=4", *_parameters(config))
+    run_cdk("deploy", pattern, *options, target=current_target())
+
+
+def _parameters(config: EnvironmentConfig) -> list[str]:
+    """What only the account can tell a template: where the endpoint scales, whether it is there already."""
+    if not config.endpoint.max_instance_count:
+        return []
+    return [f"--parameters={config.stage_name}-Model:{ENDPOINT_EXISTS}={str(_endpoint_exists(config)).lower()}"]
 
 
 def _endpoint_exists(config: EnvironmentConfig) -> bool:

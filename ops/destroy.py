@@ -72,7 +72,11 @@ def destroy(
     _wait_for_rest(config)
     retained = _retained(config, deployed, with_data=with_data)
     run_cdk("synth", "--quiet", "--output", str(ASSEMBLY))
-    compute = [stack for stack in deployed if stack != "Data"]
+    known = templates.read_assembly(ASSEMBLY).templates
+    for stack in deployed:
+        if f"{env}/{stack}" not in known:
+            _delete_stack(f"{config.stage_name}-{stack}")
+    compute = [stack for stack in deployed if stack != "Data" and f"{env}/{stack}" in known]
     if "Retraining" in deployed:
         _delete_model_packages(config)
     if compute:
@@ -86,7 +90,7 @@ def destroy(
             _destroy_stacks(config, ["Data"])
             retained = [kept for kept in retained if not _removed_bucket(buckets, kept)]
         _delete_parameters(config)
-    kept = [*retained, *_unknown_stacks(config), *_kept_by_design(config, bucket, with_data=with_data)]
+    kept = [*retained, *_kept_by_design(config, bucket, with_data=with_data)]
     console = Console(highlight=False, soft_wrap=True)
     console.print("\nKept:")
     for entry in kept:
@@ -160,16 +164,11 @@ def _resources(stack_name: str) -> list[Any]:
     ]
 
 
-def _unknown_stacks(config: EnvironmentConfig) -> list[Kept]:
-    """Stacks that are still deployed, but not part of the app as it is configured now."""
-    return [
-        Kept(
-            f"stack {name}, which {config.name} in cdk.json does not have",
-            f"aws cloudformation delete-stack --stack-name {name}",
-        )
-        for stack in stack_outputs(config)
-        if stack != "Data" and (name := f"{config.stage_name}-{stack}")
-    ]
+def _delete_stack(name: str) -> None:
+    """A stack that the app has no more, as it is configured now: it would keep the others, whose exports it imports."""
+    typer.echo(f"Deleting stack {name}, which cdk.json does not ask for any more")
+    aws.cloudformation().delete_stack(StackName=name)
+    aws.cloudformation().get_waiter("stack_delete_complete").wait(StackName=name)
 
 
 def _buckets(config: EnvironmentConfig) -> list[str]:

@@ -35,7 +35,7 @@ def stack_outputs(config: EnvironmentConfig) -> dict[str, dict[str, str]]:
         name: {
             output["OutputKey"]: output["OutputValue"]
             for output in stack.get("Outputs", [])
-            if not output["OutputKey"].startswith("PublishOutput")  # what CDK hands from stack to stack
+            if not output["OutputKey"].startswith("ExportsOutput")  # what CDK hands from stack to stack
         }
         for name, stack in deployed_stacks(config).items()
     }

@@ -134,12 +134,12 @@ def _loss(change: Change) -> str:
     if change.impact == "orphan":
         fate = "It stays in the account, and no stack manages it"
     cause = f" ({change.cause})" if change.cause else ""
-    stale = (
-        f" Other stacks refer to the old one until they are updated: {n} resources."
-        if (n := change.stale_references)
+    refused = (
+        f" CloudFormation refuses that while other stacks import it: {change.importers} resources."
+        if change.importers
         else ""
     )
-    return f"{_VERBS[change.impact]} the {noun} {change.resource.name}{cause}. {fate}.{stale}"
+    return f"{_VERBS[change.impact]} the {noun} {change.resource.name}{cause}. {fate}.{refused}"
 
 
 def _made_and_gone(found: Sequence[Change]) -> Iterator[str]:

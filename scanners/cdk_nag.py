@@ -69,6 +69,8 @@ def flat(value: Any) -> str:
         return str(separator).join(map(flat, parts))
     if "Fn::GetAtt" in value:
         return f"<{'.'.join(map(flat, value['Fn::GetAtt']))}>"
+    if "Fn::ImportValue" in value:
+        return str(value["Fn::ImportValue"])
     if "Ref" in value:
         return f"<{value['Ref']}>"
     return json.dumps(value, separators=(",", ":"), ensure_ascii=False)

@@ -113,9 +113,9 @@ class Environment:
         if function == "Fn::FindInMap":
             name, key, member = self.filled(stack, argument)
             return self._templates[stack]["Mappings"][name][key][member]
-        if function == "Fn::GetStackOutput":
-            output = self._templates[argument["StackName"]]["Outputs"][argument["OutputName"]]
-            return self.filled(argument["StackName"], output["Value"])
+        if function == "Fn::ImportValue":
+            exporter, _, output = argument.partition(":")
+            return self.filled(exporter, self._templates[exporter]["Outputs"][output]["Value"])
         if function == "Fn::GetAtt":
             logical_id, attribute = argument
             kind = self._templates[stack]["Resources"][logical_id]["Type"]

@@ -119,16 +119,19 @@ class BulkStack(Stack):
         )
         workflows = {"distributed-map": distributed_map, "batch-transform": batch_transform}
         self.state_machines = list(workflows.values())
-        self.dead_letters: DeadLetterQueue | None = None
-        if config.schedule and config.schedule.workflow in workflows:
-            self.dead_letters = DeadLetterQueue(self, "UndeliveredSchedules")
+        # Scheduled or not: CloudFormation takes away no queue and no export that the monitoring stack still imports
+        self.dead_letters = DeadLetterQueue(self, "UndeliveredSchedules")
+        self.export_value(self.dead_letters.queue_name)
+        schedule = config.schedule if config.schedule and config.schedule.workflow in workflows else None
+        self.is_scheduled = schedule is not None
+        if schedule:
             scheduler.Schedule(
                 self,
                 "Schedule",
-                schedule=scheduler.ScheduleExpression.expression(config.schedule.expression),
+                schedule=scheduler.ScheduleExpression.expression(schedule.expression),
                 target=scheduler_targets.StepFunctionsStartExecution(
-                    workflows[config.schedule.workflow],
-                    input=scheduler.ScheduleTargetInput.from_object({"s3_prefix": config.schedule.prefix}),
+                    workflows[schedule.workflow],
+                    input=scheduler.ScheduleTargetInput.from_object({"s3_prefix": schedule.prefix}),
                     dead_letter_queue=self.dead_letters,
                 ),
             )

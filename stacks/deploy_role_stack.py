@@ -59,6 +59,8 @@ class DeployRoleStack(Stack):
             ),
         )
 
+        colon = ArnFormat.COLON_RESOURCE_NAME
+
         def own(service: str, resource: str, name: str = f"{config.stage_name}-*") -> str:
             return self.format_arn(service=service, resource=resource, resource_name=name)
 
@@ -115,7 +117,7 @@ class DeployRoleStack(Stack):
                         service="logs",
                         resource="log-group",
                         resource_name=f"/aws/sagemaker/TrainingJobs{suffix}",
-                        arn_format=ArnFormat.COLON_RESOURCE_NAME,
+                        arn_format=colon,
                     )
                     for suffix in ("", ":*")
                 ],
@@ -132,8 +134,9 @@ class DeployRoleStack(Stack):
                     self.format_arn(
                         service="states",
                         resource="execution",
-                        resource_name=f"{state_machine.state_machine_name}:*",
-                        arn_format=ArnFormat.COLON_RESOURCE_NAME,
+                        # From its ARN, which is exported with and without this stack
+                        resource_name=f"{self.split_arn(state_machine.state_machine_arn, colon).resource_name}:*",
+                        arn_format=colon,
                     )
                 ],
             ),

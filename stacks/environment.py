@@ -56,7 +56,7 @@ class Environment(Stage):
                 "undelivered-releases": model.dead_letters,
                 "undelivered-events": workflow.dead_letters,
                 "undelivered-retraining": retraining.dead_letters,
-                **({"undelivered-bulk": bulk.dead_letters} if bulk.dead_letters else {}),
+                **({"undelivered-bulk": bulk.dead_letters} if bulk.is_scheduled else {}),
             },
         )
         if config.github_repository:

@@ -61,8 +61,8 @@ def text(value: Any, reference: Callable[[str], str] = "<{}>".format) -> str:
     if "Fn::Join" in value:
         separator, parts = value["Fn::Join"]
         return str(separator).join(text(part, reference) for part in parts)
-    if "Fn::GetStackOutput" in value:
-        return reference(value["Fn::GetStackOutput"]["OutputName"])
+    if "Fn::ImportValue" in value:
+        return reference(value["Fn::ImportValue"].partition(":")[2])
     if "Fn::GetAtt" in value:
         return reference(".".join(value["Fn::GetAtt"]))
     return reference(str(value.get("Ref", value)))

@@ -42,7 +42,7 @@ def alarm(monitoring: Template, environment: str, name: str) -> dict[str, Any]:
             return [resolved(item) for item in value]
         if not isinstance(value, dict):
             return value
-        if set(value) <= {"Ref", "Fn::GetAtt", "Fn::GetStackOutput", "Fn::Join"}:
+        if set(value) <= {"Ref", "Fn::GetAtt", "Fn::ImportValue", "Fn::Join"}:
             return text(value)
         return {key: resolved(item) for key, item in value.items()}
 

@@ -61,7 +61,7 @@ def test_what_it_may_do_is_bound_to_this_environment(deploy_role: Template) -> N
             continue
         resources = statement["Resource"] if isinstance(statement["Resource"], list) else [statement["Resource"]]
         for resource in map(text, resources):
-            of_this_environment = "staging" in resource or resource.startswith("<Publish") or "<Publish" in resource
+            of_this_environment = "staging" in resource or "<ExportsOutput" in resource
             assert of_this_environment, (statement["Sid"], resource)
 
 

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from ministack.core import iam_evaluator, lambda_runtime
 from ministack.services import cloudwatch, eventbridge, lambda_svc, stepfunctions
-from ministack.services.cloudformation import provisioners
+from ministack.services.cloudformation import provisioners, stacks
 
 from local import adapters
 
@@ -30,6 +30,37 @@ def test_the_emulator_has_no_sagemaker() -> None:
 
 def test_the_emulator_still_scales_nothing() -> None:
     assert not [kind for kind in provisioners._RESOURCE_HANDLERS if kind.startswith("AWS::ApplicationAutoScaling::")]
+
+
+def resolve_outputs(outputs: dict[str, Any]) -> Any:
+    return stacks._resolve_stack_outputs(outputs, {}, {}, {}, {}, "producer", "producer-id")
+
+
+@pytest.fixture
+def imported(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The stack `producer` exports the bucket's name, which `consumer` imports."""
+    value = {"Name": "producer:Name", "Value": "bucket", "StackId": "producer-id"}
+    template = {"Resources": {"Function": {"Properties": {"Bucket": {"Fn::ImportValue": "producer:Name"}}}}}
+    consumer = {"StackStatus": "CREATE_COMPLETE", "_template": template}
+    monkeypatch.setattr(adapters, "_exports", {"producer:Name": value})
+    monkeypatch.setattr(adapters, "_stacks", {"producer": {"StackStatus": "CREATE_COMPLETE"}, "consumer": consumer})
+    monkeypatch.setattr(stacks, "_resolve_stack_outputs", stacks._resolve_stack_outputs)
+
+
+@pytest.mark.parametrize("outputs", [{}, {"Name": {"Value": "another", "Export": {"Name": "producer:Name"}}}])
+def test_the_emulators_updates_still_take_exports_away(imported: None, outputs: dict[str, Any]) -> None:
+    resolve_outputs(outputs)
+
+
+@pytest.mark.parametrize(
+    ("outputs", "verb"),
+    [({}, "deleted"), ({"Name": {"Value": "another", "Export": {"Name": "producer:Name"}}}, "updated")],
+)
+def test_an_export_in_use_is_neither_changed_nor_removed(imported: None, outputs: dict[str, Any], verb: str) -> None:
+    adapters.keep_exports_in_use()
+    with pytest.raises(ValueError, match=f"producer:Name cannot be {verb} as it is in use by consumer"):
+        resolve_outputs(outputs)
+    resolve_outputs({"Name": {"Value": "bucket", "Export": {"Name": "producer:Name"}}})
 
 
 def test_the_emulators_functions_still_hide_the_class_of_an_error() -> None:

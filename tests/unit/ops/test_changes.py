@@ -64,7 +64,7 @@ def test_what_means_the_same_is_no_difference(before: dict[str, Any], after: dic
 
 
 def test_what_cdk_adds_for_its_bootstrap_and_for_other_stacks_is_no_difference() -> None:
-    outputs = {"PublishOutputRefBucket83908E770FF9A107": {"Value": {"Ref": "B"}}}
+    outputs = {"ExportsOutputRefBucket83908E770FF9A107": {"Value": {"Ref": "B"}}}
     parameters = {"BootstrapVersion": {"Type": "String"}}
     after = assembly({"B": bucket()}, Outputs=outputs, Parameters=parameters, Metadata={"x": 1})
     assert not compare(assembly({"B": bucket()}), after).changes
@@ -91,8 +91,8 @@ def test_the_smallest_values_that_differ_are_found(before: Any, after: Any, expe
 
 
 def test_references_are_construct_paths_across_stacks_and_inside_texts() -> None:
-    data = assembly({"B": bucket()}, Outputs={"PublishOutputRefB": {"Value": {"Ref": "B"}}})
-    reference = {"Fn::GetStackOutput": {"StackName": "scones-dev-Data", "OutputName": "PublishOutputRefB"}}
+    data = assembly({"B": bucket()}, Outputs={"ExportsOutputRefB": {"Value": {"Ref": "B"}}})
+    reference = {"Fn::ImportValue": "scones-dev-Data:ExportsOutputRefB"}
     uri = {"Fn::Join": ["", ["s3://", reference, "/x in ", {"Ref": "AWS::Region"}]]}
     other = assembly({"F": function("F", URI=uri, ARN={"Fn::GetAtt": ["F", "Arn"]})}, environment="prod")
     found = canonical(both(data, other))
@@ -187,17 +187,15 @@ def test_another_stack_meets_a_replacement_if_its_reference_changes(*, identity:
     """As in `cdk diff`: a bucket with another BucketName leaves the other stack's template as it is."""
 
     def app(identity: str, name: str) -> Assembly:
-        output = {f"PublishOutputRef{identity}": {"Value": {"Ref": identity}}}
-        reference = {
-            "Fn::GetStackOutput": {"StackName": "scones-dev-Data", "OutputName": f"PublishOutputRef{identity}"}
-        }
+        output = {f"ExportsOutputRef{identity}": {"Value": {"Ref": identity}}}
+        reference = {"Fn::ImportValue": f"scones-dev-Data:ExportsOutputRef{identity}"}
         config = resource("SageMaker::EndpointConfig", "Config", {"DataCaptureConfig": {"DestinationS3Uri": reference}})
         data = assembly({identity: bucket(f"Bucket{identity}", BucketName=name)}, Outputs=output)
         return both(data, assembly({"E": config}, environment="prod"))
 
     found = compare(app("B", "a"), app(identity, "a" if reached else "b")).changes
     assert ("prod/Data" in {change.resource.stack for change in found if change.impact == "replace"}) == reached
-    assert [change.stale_references for change in found if change.resource.type == "AWS::S3::Bucket"] == [not reached]
+    assert [change.importers for change in found if change.resource.type == "AWS::S3::Bucket"] == [1]
 
 
 def test_a_construct_that_is_renamed_in_one_environment_keeps_its_name_in_the_other() -> None:

@@ -21,15 +21,8 @@ def _target(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_template_is_told_whether_it_updates_an_endpoint_that_scales(
     monkeypatch: pytest.MonkeyPatch, exists: bool
 ) -> None:
-    client = boto3.client(
-        "sagemaker",
-        region_name="us-east-1",
-        aws_access_key_id="unit",
-        aws_secret_access_key="test",  # noqa: S106
-    )
+    client = boto3.Session("unit", "test", region_name="us-east-1").client("sagemaker")
     monkeypatch.setattr(aws, "sagemaker", lambda: client)
-    calls: list[tuple[str, ...]] = []
-    monkeypatch.setattr(deploy, "run_cdk", lambda *arguments, **_: calls.append(arguments))
     config = parse_environment("prod", {"endpoint": {"instance_count": 2, "max_instance_count": 4}})
     with Stubber(client) as stubber:
         if exists:
@@ -37,15 +30,12 @@ def test_the_template_is_told_whether_it_updates_an_endpoint_that_scales(
         else:
             message = 'Could not find endpoint "scones-prod".'
             stubber.add_client_error("describe_endpoint", "ValidationException", message)
-        deploy._cdk_deploy(config, "prod/*")
-    assert f"--parameters=scones-prod-Model:EndpointExists={'true' if exists else 'false'}" in calls[0]
+        said = deploy._parameters(config)
+    assert said == [f"--parameters=scones-prod-Model:EndpointExists={'true' if exists else 'false'}"]
 
 
-def test_an_endpoint_that_does_not_scale_has_no_such_parameter(monkeypatch: pytest.MonkeyPatch) -> None:
-    calls: list[tuple[str, ...]] = []
-    monkeypatch.setattr(deploy, "run_cdk", lambda *arguments, **_: calls.append(arguments))
-    deploy._cdk_deploy(parse_environment("dev", {}), "dev/*")
-    assert not [argument for argument in calls[0] if "--parameters" in argument]
+def test_an_endpoint_that_does_not_scale_has_no_such_parameter() -> None:
+    assert deploy._parameters(parse_environment("dev", {})) == []
 
 
 _DESCRIPTION: dict[str, Any] = {

@@ -1,0 +1,99 @@
+"""References between stacks: CloudFormation keeps what is in use, so what a stack exports must not come and go."""
+
+import json
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.infrastructure.test_app import synthesize
+
+# Looked up once for each occurrence, at about one a second (aws-cdk issue 38010), and never again after a replacement
+WEAK = "Fn::GetStackOutput"
+STRONG = "Fn::ImportValue"
+
+
+def templates(assembly: Path) -> dict[str, dict[str, Any]]:
+    """By stack name."""
+    artifacts = json.loads((assembly / "manifest.json").read_text())["artifacts"].values()
+    return {
+        artifact["properties"]["stackName"]: json.loads((assembly / artifact["properties"]["templateFile"]).read_text())
+        for artifact in artifacts
+        if artifact["type"] == "aws:cloudformation:stack"
+    }
+
+
+def references(value: Any, function: str) -> Iterator[str]:
+    if isinstance(value, list):
+        for item in value:
+            yield from references(item, function)
+    elif isinstance(value, dict):
+        if function in value:
+            yield json.dumps(value[function])
+        for item in value.values():
+            yield from references(item, function)
+
+
+def exports(template: dict[str, Any]) -> set[str]:
+    """Without the stack's name."""
+    outputs = template.get("Outputs", {}).values()
+    return {output["Export"]["Name"].partition(":")[2] for output in outputs if "Export" in output}
+
+
+def test_no_value_of_another_stack_is_looked_up_occurrence_by_occurrence(assembly: Path, environment: str) -> None:
+    for stack, template in templates(assembly / f"assembly-{environment}").items():
+        assert not Counter(references(template, WEAK)), stack
+
+
+def test_every_import_is_what_an_earlier_stack_exports(assembly: Path, environment: str) -> None:
+    stacks = templates(assembly / f"assembly-{environment}")
+    exported = {f"{stack}:{name}" for stack, template in stacks.items() for name in exports(template)}
+    imported = {json.loads(name) for template in stacks.values() for name in references(template, STRONG)}
+    assert imported <= exported
+    assert not set(references(stacks[f"scones-{environment}-Data"], STRONG))
+
+
+PLAIN: dict[str, Any] = {"retraining": {"enabled": False}}
+FULL: dict[str, Any] = {
+    "endpoint": {"instance_count": 2, "max_instance_count": 4},
+    "alert_email": "ops@example.com",
+    "github_repository": "owner/name",
+    "customer_managed_key": True,
+    "access_logging": True,
+    "function_concurrency": 20,
+    "schedule": {"expression": "rate(1 day)", "workflow": "distributed-map"},
+    "retraining": {"schedule": "rate(7 days)", "approval": True},
+    "monitoring": {"sagemaker_model_monitor": True},
+}
+
+
+@pytest.fixture(scope="module")
+def variants(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, set[str]]]:
+    """What each stack exports, by environment."""
+    output = tmp_path_factory.mktemp("variants")
+    result = synthesize(output, {"plain": PLAIN, "full": FULL, "serverless": {"endpoint": {"kind": "serverless"}}})
+    assert result.returncode == 0, result.stderr
+    return {
+        name: {
+            stack.rpartition("-")[2]: exports(template)
+            for stack, template in templates(output / f"assembly-{name}").items()
+        }
+        for name in ("plain", "full", "serverless")
+    }
+
+
+def test_a_setting_takes_away_no_export(variants: dict[str, dict[str, set[str]]]) -> None:
+    """Else the deployment that follows the change would fail: the stack that imports it is updated later."""
+    full = {stack: {name for name in names if "Key" not in name} for stack, names in variants["full"].items()}
+    del full["DeployRole"]
+    assert variants["plain"] == variants["serverless"] == full
+    assert all(full[stack] for stack in ("Data", "Workflow", "Bulk", "Retraining"))
+
+
+def test_only_the_key_cannot_be_given_up_while_it_is_in_use(variants: dict[str, dict[str, set[str]]]) -> None:
+    """What is stored is encrypted with it: CloudFormation refuses, and says which stacks still use it."""
+    more = {stack: names - variants["plain"].get(stack, set()) for stack, names in variants["full"].items()}
+    assert {stack for stack, names in more.items() if names} == {"Data"}
+    assert all("Key" in name for name in more["Data"])
