@@ -55,8 +55,9 @@ def own_action(call: Call) -> Permission:
     """The action of a call of SageMaker's API, on the resource that the call is about."""
     noun = re.sub(r"^(Create|Delete|Describe|Invoke|Stop|Update)", "", call.operation)
     noun = noun.removesuffix("WeightsAndCapacities")
-    if call.operation == "CreateModelPackage":
-        noun = "ModelPackageGroup"
+    if call.operation == "CreateModelPackage":  # a version of its group, whose number SageMaker gives
+        package = f"{call.request['ModelPackageGroupName']}/1"
+        return Permission(f"sagemaker:{call.operation}", call.arn("sagemaker", f"model-package/{package}"))
     named = [call.request[key] for key in (f"{noun}Name", f"{noun}Arn", "ResourceArn") if key in call.request]
     resource = str(named[0]) if named else "*"
     if not resource.startswith(("arn:", "*")):
@@ -84,11 +85,6 @@ def _tag(call: Call) -> Iterator[Permission]:
 def _serve_endpoint_config(call: Call) -> Iterator[Permission]:
     name = call.request["EndpointConfigName"]
     yield Permission(f"sagemaker:{call.operation}", call.arn("sagemaker", f"endpoint-config/{name}"))
-
-
-def _write_into_group(call: Call) -> Iterator[Permission]:
-    if group := call.request.get("ModelPackageGroupName"):
-        yield Permission(f"sagemaker:{call.operation}", call.arn("sagemaker", f"model-package/{group}/1"))
 
 
 def _describe_alarms(call: Call) -> Iterator[Permission]:
@@ -171,7 +167,6 @@ TABLE = (
     Row(("CreateModel", "CreateTrainingJob"), _API_PERMISSIONS, _pass_role),
     Row(_CREATIONS, f"{_GUIDE}/grant-tagging-permissions.html", _tag),
     Row(("CreateEndpoint", "UpdateEndpoint"), _ACTIONS, _serve_endpoint_config),
-    Row(("CreateModelPackage",), _ACTIONS, _write_into_group),
     # It speaks of "your IAM execution role": the model's, or the one that updates. So both
     Row(("CreateEndpoint", "UpdateEndpoint"), f"{_GUIDE}/deployment-guardrails-configuration.html", _describe_alarms),
     # It has a row for CreateEndpoint only; an update starts instances with volumes just the same

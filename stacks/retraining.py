@@ -372,7 +372,7 @@ class RetrainingWorkflow:
                 },
             },
             iam_action="sagemaker:CreateModelPackage",
-            iam_resources=[f"{arn}:model-package-group/{group}", f"{arn}:model-package/{group}/*"],
+            iam_resources=[f"{arn}:model-package/{group}/*"],
             outputs=_adding(
                 "approval",
                 "{'package': $states.result.ModelPackageArn, "

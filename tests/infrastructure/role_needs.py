@@ -243,7 +243,7 @@ NEEDS = {
         for group in ("TrainingJobs", "TransformJobs", "Endpoints/scones-{env}")
         for action, stream in (
             ("CreateLogGroup", ""),
-            ("CreateLogStream", ":log-stream:"),
+            ("CreateLogStream", ":log-stream:j"),
             ("DescribeLogStreams", ":log-stream:"),
             ("PutLogEvents", ":log-stream:j"),
         )

@@ -1,6 +1,7 @@
 """The synthesized policies allow what each role needs (role_needs.py) and no more; no statement is there for nothing.
 
-Policies are evaluated as IAM does: the emulator's evaluator, on templates whose references are filled in.
+Policies are evaluated as IAM does: by the emulator's evaluator, on templates whose references are filled in, and every
+decision a second time by another evaluator.
 """
 
 import copy
@@ -9,7 +10,6 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 from ministack.core import iam_evaluator
@@ -18,8 +18,8 @@ from local.permissions import CALLER, EXECUTION_ROLE, Permission, needed, own_ac
 from scanners.policies import ACCOUNT, REGION, Environment
 from tests.infrastructure.calls import calls
 from tests.infrastructure.role_needs import NEEDS, NEVER, OBJECT, SAGEMAKER
+from tests.infrastructure.second_opinion import Question, Statements, decide
 
-Statements = list[dict[str, Any]]
 # Condition keys that a request of the right kind carries
 CONTEXT = {
     "cloudwatch:namespace": "/aws/sagemaker/Endpoints",
@@ -56,7 +56,7 @@ class Roles:
         groups = self.environment.arns("AWS::Logs::LogGroup")
         (topic,) = self.environment.arns("AWS::SNS::Topic").values()
         bucket = buckets["Bucket"].removeprefix("arn:aws:s3:::")
-        own_logs = groups.get(f"{role.removesuffix('Role')}Logs", "").removesuffix(":*")
+        own_logs = groups.get(f"{role.removesuffix('Role')}Logs", f"arn:aws:logs:{REGION}:{ACCOUNT}:log-group:none")
         values = {
             "object": OBJECT.replace("{bucket}", bucket),
             "sagemaker": SAGEMAKER,
@@ -64,7 +64,7 @@ class Roles:
             "bucket": bucket,
             "env": self.name,
             "topic": topic,
-            "own_logs": f"{own_logs}:log-stream:s",
+            "own_logs": f"{own_logs.removesuffix(':*')}:log-stream:s",
             **{f"function:{name}": arn for name, arn in functions.items()},
             **{f"machine:{name}": arn for name, arn in machines.items()},
             **{f"execution:{name}": self.execution(name, arn) for name, arn in machines.items()},
@@ -170,3 +170,40 @@ def test_every_statement_action_and_resource_is_needed(roles: Roles, role: str) 
         if is_judged_here(name) and all(allows(statements, request) for request in needs)
     ]
     assert not survivors
+
+
+def decisions(roles: Roles) -> Iterator[tuple[Statements, Permission]]:
+    """Every decision that the tests above take, up to the first refusal of a mutant."""
+    everything = {request for role in NEEDS for request in roles.needs(role)}
+    for role, statements in roles.statements.items():
+        for request in (*everything, *roles.requests(NEVER, role)):
+            yield statements, request
+        for name, mutant in mutants(statements) if role in NEEDS else ():
+            for request in roles.needs(role) if is_judged_here(name) else ():
+                yield mutant, request
+                if not allows(mutant, request):
+                    break
+
+
+def test_another_evaluator_decides_the_same(roles: Roles) -> None:
+    keys = [p.statements for p in roles.environment.resource_policies() if p.owner.startswith("AWS::KMS::Key")]
+    taken = list(decisions(roles))
+    questions = [
+        Question(
+            statements,
+            request.action,
+            request.resource,
+            CONTEXT | dict(request.context),
+            # Of a key its policy decides, which leaves the account's roles to their own
+            resource_policy=keys[0] if keys and request.action.startswith("kms:") else [],
+        )
+        for statements, request in taken
+    ]
+    opinions = decide(questions)
+    assert len(taken) > 5_000
+    differing = {
+        (request.action, request.resource, opinion)
+        for (statements, request), opinion in zip(taken, opinions, strict=True)
+        if opinion not in (("Allowed",) if allows(statements, request) else ("ImplicitlyDenied", "ExplicitlyDenied"))
+    }
+    assert not differing, "\n".join(map(str, sorted(differing)))

@@ -37,7 +37,7 @@ def test_every_row_has_a_source() -> None:
         ("CreateEndpointConfig", {"EndpointConfigName": "c"}, "endpoint-config/c"),
         ("CreateTransformJob", {"ModelName": "m", "TransformJobName": "t"}, "transform-job/t"),
         ("StopTrainingJob", {"TrainingJobName": "t"}, "training-job/t"),
-        ("CreateModelPackage", {"ModelPackageGroupName": "g"}, "model-package-group/g"),
+        ("CreateModelPackage", {"ModelPackageGroupName": "g"}, "model-package/g/1"),
         ("DescribeModelPackage", {"ModelPackageName": f"{SAGEMAKER}model-package/g/1"}, "model-package/g/1"),
         ("UpdateModelPackage", {"ModelPackageArn": f"{SAGEMAKER}model-package/g/1"}, "model-package/g/1"),
         ("ListTags", {"ResourceArn": f"{SAGEMAKER}model/m"}, "model/m"),
