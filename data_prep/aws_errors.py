@@ -101,9 +101,10 @@ def _failure(error: BotoCoreError) -> Explanation:  # noqa: PLR0911 - one for ea
         case exceptions.LoginError():
             return Explanation(f"not signed in with `aws login`, or no longer: {error}", f"`aws login{_profile()}`")
         case exceptions.MissingDependencyException():
+            # It is no requirement: where it is installed, botocore signs every request with it, for everybody
             return Explanation(
                 "the credentials of `aws login` need the Python package awscrt, which is not installed",
-                '`python -m pip install "botocore[crt]"`, or sign in with `aws sso login`',
+                '`.venv/bin/python -m pip install "botocore[crt]"`, or sign in with `aws sso login`',
             )
         case exceptions.CredentialRetrievalError() | exceptions.MetadataRetrievalError():
             return Explanation(

@@ -2,4 +2,4 @@
 
 
 class OpsError(Exception):
-    """When a command cannot do what was asked; the message says what, why and how to mend it."""
+    """When a command cannot do what was asked; the message says what, why and how to fix it."""
