@@ -110,11 +110,15 @@ def _validation_lines(bucket: str) -> list[ListLine]:
     return [line for _, line in parse_lines(text.splitlines()) if isinstance(line, ListLine)]
 
 
+def transform_job_name(training_job: str, now: datetime) -> str:
+    """Another one each time, as the names of jobs are used up for ever; of a model that lives as long, too."""
+    return f"{training_job}-{now:%y%m%d%H%M%S}"
+
+
 def _transform(config: EnvironmentConfig, stack: aws.DataStack, model: dict[str, str], *, output: str) -> None:
     """Ask the model for every validation image; raises TrainingError."""
     sagemaker = aws.sagemaker()
-    # Names of jobs are used up for ever
-    name = f"{model['job']}-{datetime.now(UTC):%y%m%d%H%M%S}"
+    name = transform_job_name(model["job"], datetime.now(UTC))
     sagemaker.create_model(
         ModelName=name,
         ExecutionRoleArn=stack.sagemaker_role_arn,

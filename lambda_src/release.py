@@ -112,6 +112,10 @@ def ensure_model(job: Mapping[str, Any], like: Served) -> str:
     return name
 
 
+def endpoint_config_name(model: str, run: str) -> str:
+    return f"{model}-{run}"
+
+
 def ensure_endpoint_config(name: str, model: str, like: Served) -> None:
     """An endpoint config that differs from the served one in its model only: the same instances, the same capture."""
     variants: Any = [

@@ -12,7 +12,7 @@ def handler(event: Mapping[str, Any], _context: object) -> dict[str, str]:
     Raises EndpointBusyError.
     """
     before = release.served()
-    name = f"{event['model']}-{event['run']}"
+    name = release.endpoint_config_name(event["model"], event["run"])
     previous = before.endpoint_config["EndpointConfigName"]
     if previous != name:
         release.ensure_endpoint_config(name, event["model"], before)

@@ -43,6 +43,7 @@ TrainingInstanceType = Annotated[
     StringConstraints(pattern=r"^ml\.(p2|p3|p3dn|g4dn|g5)\.[a-z0-9]+$"),
     AfterValidator(lambda name: check_instance_type(name, "TrainingInstanceType")),
 ]
+ScheduleExpression = Annotated[str, StringConstraints(pattern=r"^(rate|cron)\(.+\)$", max_length=256)]
 ClassName = Annotated[str, AfterValidator(check_class_name)]
 
 # What uploads and bulk runs call for each image or batch. Everything else runs once an execution, an hour or a release
@@ -174,8 +175,8 @@ class BulkConfig(_Section):
 class ScheduleConfig(_Section):
     """A recurring run of a workflow over all images below a prefix of the bucket."""
 
-    expression: Annotated[str, StringConstraints(pattern=r"^(rate|cron)\(.+\)$")]
-    prefix: Annotated[str, StringConstraints(pattern=r"^(incoming|scheduled)/.*$")] = "scheduled/"
+    expression: ScheduleExpression
+    prefix: Annotated[str, StringConstraints(pattern=r"^(incoming|scheduled)/.*$", max_length=512)] = "scheduled/"
     workflow: Literal["inline", "distributed-map", "batch-transform"] = "inline"
 
     @field_validator("workflow")
@@ -191,7 +192,7 @@ class RetrainingConfig(_Section):
 
     # Drift, new data and the schedule start a run; by hand it can always be started
     enabled: bool = True
-    schedule: Annotated[str, StringConstraints(pattern=r"^(rate|cron)\(.+\)$")] | None = None
+    schedule: ScheduleExpression | None = None
     max_per_day: Annotated[int, Field(ge=1, le=24)] = 2
     cool_down_minutes: Annotated[int, Field(ge=0, le=7 * 24 * 60)] = 360
     minimum_accuracy: Annotated[float, Field(ge=0, le=1)] = 0.80
@@ -211,13 +212,14 @@ class MonitoringConfig(_Section):
     # CloudWatch takes metrics of at most two weeks ago
     label_delay_hours: Annotated[int, Field(ge=1, le=13 * 24)] = 24
     sagemaker_model_monitor: bool = False
-    runbook_url: Annotated[str, StringConstraints(pattern=r"^[^\s#]+$")] = "docs/runbook.md"
+    runbook_url: Annotated[str, StringConstraints(pattern=r"^[^\s#]+$", max_length=512)] = "docs/runbook.md"
 
 
 class EnvironmentConfig(_Section):
     """Everything that may differ between two environments of the application."""
 
-    name: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,19}$")]
+    # What services are called by starts with it, and none of them takes a hyphen at the end
+    name: Annotated[str, StringConstraints(pattern=r"^[a-z](-*[a-z0-9])*$", max_length=20)]
     # In label order: the first class is label 0 of the model
     classes: Annotated[tuple[ClassName, ...], Field(min_length=2, max_length=100)] = ("bicycle", "motorcycle")
     confidence_threshold: Annotated[float, Field(gt=0, le=1)] = 0.90
@@ -257,8 +259,8 @@ class EnvironmentConfig(_Section):
     @field_validator("github_repository")
     @classmethod
     def _names_a_repository(cls, value: str | None) -> str | None:
-        name = "[A-Za-z0-9._-]+"
-        if value is not None and not re.fullmatch(rf"{name}/{name}|{name}@[0-9]+/{name}@[0-9]+", value):
+        name, number = "[A-Za-z0-9._-]{1,100}", "@[0-9]{1,20}"
+        if value is not None and not re.fullmatch(rf"{name}/{name}|{name}{number}/{name}{number}", value):
             raise ValueError(
                 "must be OWNER/NAME, or OWNER@ID/NAME@ID for a repository that was created, renamed or transferred "
                 "since 2026-07-15: CONTRIBUTING.md shows how to find the ids"

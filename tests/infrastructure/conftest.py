@@ -1,12 +1,18 @@
 """The templates of cdk.json's environments, synthesized once, and what tests ask of them."""
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from stacks.config import PROJECT_ROOT
+from tests.conftest import LONGEST_NAME
 
 Resource = dict[str, Any]
 
@@ -68,6 +74,23 @@ def text(value: Any, reference: Callable[[str], str] = "<{}>".format) -> str:
     return reference(str(value.get("Ref", value)))
 
 
+def synthesize(output: Path, environments: Any) -> "subprocess.CompletedProcess[str]":
+    context = json.loads((PROJECT_ROOT / "cdk.json").read_text())["context"]
+    return subprocess.run(
+        [sys.executable, "app.py"],
+        cwd=PROJECT_ROOT,
+        env={
+            **os.environ,
+            "CDK_OUTDIR": str(output),
+            "CDK_CONTEXT_JSON": json.dumps({**context, "environments": environments}),
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+
+
 @pytest.fixture(scope="session", params=["dev", "prod"])
 def environment(request: pytest.FixtureRequest) -> str:
     return str(request.param)
@@ -76,6 +99,33 @@ def environment(request: pytest.FixtureRequest) -> str:
 def _template(assembly: Path, environment: str, stack: str) -> Template:
     (path,) = (assembly / f"assembly-{environment}").glob(f"{environment}{stack}*.template.json")
     return Template(path, json.loads(path.read_text()))
+
+
+@pytest.fixture(scope="session")
+def variants(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The cloud assembly of environments with no setting that adds resources, with all of them, and without instances.
+
+    The one with all has the longest name.
+    """
+    output = tmp_path_factory.mktemp("variants")
+    environments = {
+        "plain": {"retraining": {"enabled": False}},
+        LONGEST_NAME: {
+            "endpoint": {"instance_count": 2, "max_instance_count": 4},
+            "alert_email": "ops@example.com",
+            "github_repository": "owner/name",
+            "customer_managed_key": True,
+            "access_logging": True,
+            "function_concurrency": 20,
+            "schedule": {"expression": "rate(1 day)", "workflow": "distributed-map"},
+            "retraining": {"schedule": "rate(7 days)", "approval": True},
+            "monitoring": {"sagemaker_model_monitor": True},
+        },
+        "serverless": {"endpoint": {"kind": "serverless"}},
+    }
+    result = synthesize(output, environments)
+    assert result.returncode == 0, result.stderr
+    return output
 
 
 @pytest.fixture(scope="session")

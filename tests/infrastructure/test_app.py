@@ -1,32 +1,12 @@
 """The application as a whole: stages, names, and what stops synthesis."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from stacks.config import PROJECT_ROOT
-
-
-def synthesize(output: Path, environments: Any) -> "subprocess.CompletedProcess[str]":
-    context = json.loads((PROJECT_ROOT / "cdk.json").read_text())["context"]
-    return subprocess.run(
-        [sys.executable, "app.py"],
-        cwd=PROJECT_ROOT,
-        env={
-            **os.environ,
-            "CDK_OUTDIR": str(output),
-            "CDK_CONTEXT_JSON": json.dumps({**context, "environments": environments}),
-        },
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-    )
+from tests.infrastructure.conftest import synthesize
 
 
 def test_stack_names_carry_the_environment(assembly: Path, environment: str) -> None:

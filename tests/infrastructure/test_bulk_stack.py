@@ -11,8 +11,8 @@ import pytest
 from ministack.services import stepfunctions
 
 from stacks.config import PROJECT_ROOT, load_environment
-from tests.infrastructure.conftest import Template, text
-from tests.infrastructure.test_app import of_type, synthesize
+from tests.infrastructure.conftest import Template, synthesize, text
+from tests.infrastructure.test_app import of_type
 from tests.infrastructure.test_workflow_stack import STEPS, grants
 
 MAPS = {

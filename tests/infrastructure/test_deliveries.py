@@ -14,7 +14,7 @@ from ministack.core import iam_evaluator
 
 from local.permissions import Call, Permission, needed
 from scanners.policies import ACCOUNT, REGION, Environment
-from tests.infrastructure.test_app import synthesize
+from tests.infrastructure.conftest import synthesize
 from tests.infrastructure.test_least_privilege import Roles, allows
 
 SETTINGS = {

@@ -14,8 +14,7 @@ import yaml
 from botocore import xform_name
 
 from stacks.config import PROJECT_ROOT
-from tests.infrastructure.conftest import Template, text
-from tests.infrastructure.test_app import synthesize
+from tests.infrastructure.conftest import Template, synthesize, text
 
 ISSUER = "token.actions.githubusercontent.com"
 

@@ -20,8 +20,7 @@ from stacks.config import (
     parse_environment,
 )
 from stacks.training_job import longest_job_minutes
-from tests.infrastructure.conftest import Template, text
-from tests.infrastructure.test_app import synthesize
+from tests.infrastructure.conftest import Template, synthesize, text
 
 STEPS = ("SerializeImageData", "Classifier", "FilterConfidence")
 

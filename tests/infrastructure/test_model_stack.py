@@ -7,8 +7,8 @@ import pytest
 from local.sagemaker.deployment import Deployment
 from stacks.config import ENDPOINT_EXISTS, load_environment, parse_environment
 from stacks.guardrails import deployment_config
-from tests.infrastructure.conftest import Template, text
-from tests.infrastructure.test_app import of_type, synthesize
+from tests.infrastructure.conftest import Template, synthesize, text
+from tests.infrastructure.test_app import of_type
 
 
 def test_the_model_serves_the_artifact_that_ssm_names_at_deploy_time(model: Template, environment: str) -> None:

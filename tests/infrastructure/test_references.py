@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.infrastructure.test_app import synthesize
+from tests.conftest import LONGEST_NAME
 
 # Looked up once for each occurrence, at about one a second (aws-cdk issue 38010), and never again after a replacement
 WEAK = "Fn::GetStackOutput"
@@ -55,45 +55,28 @@ def test_every_import_is_what_an_earlier_stack_exports(assembly: Path, environme
     assert not set(references(stacks[f"scones-{environment}-Data"], STRONG))
 
 
-PLAIN: dict[str, Any] = {"retraining": {"enabled": False}}
-FULL: dict[str, Any] = {
-    "endpoint": {"instance_count": 2, "max_instance_count": 4},
-    "alert_email": "ops@example.com",
-    "github_repository": "owner/name",
-    "customer_managed_key": True,
-    "access_logging": True,
-    "function_concurrency": 20,
-    "schedule": {"expression": "rate(1 day)", "workflow": "distributed-map"},
-    "retraining": {"schedule": "rate(7 days)", "approval": True},
-    "monitoring": {"sagemaker_model_monitor": True},
-}
-
-
 @pytest.fixture(scope="module")
-def variants(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, set[str]]]:
+def exported(variants: Path) -> dict[str, dict[str, set[str]]]:
     """What each stack exports, by environment."""
-    output = tmp_path_factory.mktemp("variants")
-    result = synthesize(output, {"plain": PLAIN, "full": FULL, "serverless": {"endpoint": {"kind": "serverless"}}})
-    assert result.returncode == 0, result.stderr
     return {
         name: {
             stack.rpartition("-")[2]: exports(template)
-            for stack, template in templates(output / f"assembly-{name}").items()
+            for stack, template in templates(variants / f"assembly-{name}").items()
         }
-        for name in ("plain", "full", "serverless")
+        for name in ("plain", LONGEST_NAME, "serverless")
     }
 
 
-def test_a_setting_takes_away_no_export(variants: dict[str, dict[str, set[str]]]) -> None:
+def test_a_setting_takes_away_no_export(exported: dict[str, dict[str, set[str]]]) -> None:
     """Else the deployment that follows the change would fail: the stack that imports it is updated later."""
-    full = {stack: {name for name in names if "Key" not in name} for stack, names in variants["full"].items()}
+    full = {stack: {name for name in names if "Key" not in name} for stack, names in exported[LONGEST_NAME].items()}
     del full["DeployRole"]
-    assert variants["plain"] == variants["serverless"] == full
+    assert exported["plain"] == exported["serverless"] == full
     assert all(full[stack] for stack in ("Data", "Workflow", "Bulk", "Retraining"))
 
 
-def test_only_the_key_cannot_be_given_up_while_it_is_in_use(variants: dict[str, dict[str, set[str]]]) -> None:
+def test_only_the_key_cannot_be_given_up_while_it_is_in_use(exported: dict[str, dict[str, set[str]]]) -> None:
     """What is stored is encrypted with it: CloudFormation refuses, and says which stacks still use it."""
-    more = {stack: names - variants["plain"].get(stack, set()) for stack, names in variants["full"].items()}
+    more = {stack: names - exported["plain"].get(stack, set()) for stack, names in exported[LONGEST_NAME].items()}
     assert {stack for stack, names in more.items() if names} == {"Data"}
     assert all("Key" in name for name in more["Data"])

@@ -138,3 +138,19 @@ def test_registering_a_model_again_in_the_same_run_has_the_same_token(assembly: 
     assert rendered() == rendered(evaluation={})
     assert len({rendered(), rendered(run="76543210"), rendered(data={"data_digest": "f" * 64})}) == 3
     assert re.fullmatch(r"[a-zA-Z0-9-]{1,36}", rendered())
+
+
+def test_every_bulk_run_and_every_redrive_has_a_transform_job_of_its_own(assembly: Path) -> None:
+    """Names are cut, and only letters, digits and hyphens are left of them."""
+    (definition,) = (found for name, found in state_machines(assembly, LONGEST_NAME) if name.startswith("BatchTransf"))
+    (name,) = (arguments["TransformJobName"] for name, _, arguments in tasks(definition) if name == "TransformImages")
+    made = [
+        stepfunctions._apply_jsonata_template(
+            name, {}, {"Execution": {"Name": execution, "StartTime": started, "RedriveCount": redrives}}
+        )
+        for execution in ("a", "a.b", "a-b", "a_b", "é", f"{'x' * 79}a", f"{'x' * 79}b", "ends-", "-")
+        for started in ("2026-11-25T08:00:00.123Z", "2027-02-25T08:00:00.123Z")
+        for redrives in (0, 1, 10)
+    ]
+    assert len(set(made)) == len(made)
+    assert not [job for job in made if not re.fullmatch(r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}", job) or len(job) > 63]

@@ -11,8 +11,7 @@ from sagemaker.core import image_uris
 from lambda_src.record_preprocessor import preprocess_handler
 from stacks.config import PROJECT_ROOT
 from stacks.sagemaker_model_monitor import REGISTRY_ACCOUNTS, REPOSITORY
-from tests.infrastructure.conftest import Template, text
-from tests.infrastructure.test_app import synthesize
+from tests.infrastructure.conftest import Template, synthesize, text
 from tests.unit.lambda_src.test_record_preprocessor import image, record
 
 

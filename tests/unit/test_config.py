@@ -163,7 +163,7 @@ def test_a_bad_value_is_one_line_that_names_it(values: Any, message: str) -> Non
     assert "\n" not in text
 
 
-@pytest.mark.parametrize("name", ["Dev", "1dev", "", "a" * 21, "dev/x", "dév"])
+@pytest.mark.parametrize("name", ["Dev", "1dev", "", "a" * 21, "dev/x", "dév", "dev-", "a--", "dev\n"])
 def test_a_bad_environment_name_is_refused(name: str) -> None:
     with pytest.raises(ConfigError, match="name"):
         parse_environment(name, {})
