@@ -13,17 +13,19 @@ import threading
 import time
 from collections.abc import Sequence
 from contextvars import ContextVar
+from pathlib import Path
 from typing import Any
 
 import boto3
 import ministack.app
 from botocore import xform_name
 from botocore.exceptions import ClientError, ParamValidationError
+from jsonata.functions import Functions
 from ministack.core import iam_evaluator, lambda_runtime
 from ministack.services import cloudwatch, eventbridge, lambda_svc, stepfunctions
 from ministack.services.cloudformation import _exports, _stacks, handlers, provisioners, stacks
 
-from local import alarms, authorization, distributed_map, lambda_concurrency, strict
+from local import alarms, authorization, distributed_map, expressions, lambda_concurrency, strict
 from local.permissions import Call, Permission, needed
 from local.sagemaker import cloudformation
 from local.sagemaker.storage import SESSION_NAME
@@ -41,12 +43,15 @@ def apply() -> None:
     let_sagemaker_assume_roles()
     take_events_of_services()
     evaluate_outputs_of_parallel_states()
+    leave_text_in_json_as_it_is()
     read_metrics_from_logs()
     evaluate_alarms_as_cloudwatch_does()
     keep_exports_in_use()
     lambda_concurrency.register()
     authorization.register()
     cloudformation.register()
+    if path := os.environ.get(expressions.VARIABLE):
+        expressions.record(Path(path))
     signal.signal(signal.SIGUSR1, lambda *_: enforce_iam())
 
 
@@ -212,6 +217,24 @@ def evaluate_outputs_of_parallel_states() -> None:
         return output, following
 
     stepfunctions._run_parallel_branches = run_and_evaluate
+
+
+def leave_text_in_json_as_it_is() -> None:
+    """JSONata's `$string`, and `&` of what is no string, give JSON; jsonata-python writes non-ASCII text with escapes.
+
+    The reference is JavaScript's JSON.stringify, which escapes only half a character.
+    """
+
+    def without_escapes(encoder: json.JSONEncoder, **options: Any) -> None:
+        json.JSONEncoder.__init__(encoder, **{**options, "ensure_ascii": False})
+
+    Functions.Encoder.__init__ = without_escapes
+    write = Functions._string
+
+    def write_with_halves_escaped(value: Any, prettify: bool) -> str:
+        return re.sub("[\ud800-\udfff]", lambda half: f"\\u{ord(half[0]):04x}", write(value, prettify))
+
+    Functions._string = write_with_halves_escaped
 
 
 def read_metrics_from_logs() -> None:

@@ -265,7 +265,7 @@ class RetrainingWorkflow:
                 _condition("$states.input.models.is_served and $states.input.models.is_released"),
                 self._nothing_new(),
             )
-            .when(_condition("$states.input.models.is_served"), release.check)
+            .when(_condition("($states.input.models.is_served = true)"), release.check)
             .otherwise(otherwise)
         )
 

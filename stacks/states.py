@@ -164,9 +164,9 @@ def publish_digest(
           'Outcome of every image: s3://{bucket.bucket_name}/{prefixes.MANIFESTS}'
             & $states.context.Execution.Name & '.json',
           'Execution: ' & $states.context.Execution.Id,
-          {not_accepted}[[0..{_DIGEST_LINES - 1}]].(
-            outcome & ' ' & s3_key & ' - ' & error & ': ' & cause
-          )
+          $map({not_accepted}[[0..{_DIGEST_LINES - 1}]], function($image) {{
+            $image.outcome & ' ' & $image.s3_key & ' - ' & $image.error & ': ' & $image.cause
+          }})
         ], '\n')"""),
     )
 

@@ -12,10 +12,17 @@ from pathlib import Path
 import boto3
 import pytest
 
-from local import deployment
+from local import deployment, expressions
 from local.cloud import LocalCloud
 from local.demonstration import Environment, Inbox, labelled_images
 from stacks.config import PROJECT_ROOT, load_environment
+
+EXPRESSIONS = "expressions.jsonl"  # within the cloud's directory
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What a run has recorded is looked at when it has run."""
+    items.sort(key=lambda item: item.path.name == "test_recorded_expressions.py")
 
 
 def _data_prep(*arguments: str) -> None:
@@ -43,7 +50,9 @@ def dataset(tmp_path_factory: pytest.TempPathFactory, archive: Path) -> Path:
 @contextlib.contextmanager
 def deployed(directory: Path, assembly: Path, dataset: Path) -> Iterator[LocalCloud]:
     """A local cloud with all stacks of the dev environment, its data set uploaded and its model trained."""
-    cloud = LocalCloud.start(directory)
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setenv(expressions.VARIABLE, str(directory / EXPRESSIONS))
+        cloud = LocalCloud.start(directory)
     try:
         deployment.bootstrap(cloud)
         deployment.deploy(cloud, assembly, "dev/Data")

@@ -12,6 +12,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import jsonata
 import pytest
 from ministack.core import iam_evaluator, lambda_runtime
 from ministack.services import cloudwatch, eventbridge, lambda_svc, stepfunctions
@@ -22,6 +23,12 @@ from local import adapters
 
 def test_the_adapters_are_written_for_this_version() -> None:
     assert version("ministack") == "1.5.33"
+
+
+def test_jsonata_python_still_escapes_text() -> None:
+    source = inspect.getsource(jsonata.functions)
+    assert "json.dumps(arg, cls=Functions.Encoder, separators=(',', ':'))" in source
+    assert "ensure_ascii" not in source
 
 
 def test_the_emulator_has_no_sagemaker() -> None:
