@@ -1,11 +1,12 @@
 """What CloudFormation would do: which resources it creates, updates, replaces or deletes, and what differs in each."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from difflib import SequenceMatcher
 from itertools import zip_longest
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from ops.canonical import Key, Resource, canonical, sorted_json
 from ops.specification import ResourceType, resource_types
@@ -13,7 +14,7 @@ from ops.templates import Assembly
 
 Impact = Literal["create", "update", "may replace", "replace", "delete", "orphan"]
 VERDICTS: dict[str, Impact] = {"yes": "replace", "maybe": "may replace"}
-
+T = TypeVar("T", bound=Hashable)
 
 ABSENT: Any = object()  # null is a value
 
@@ -162,5 +163,23 @@ def _moved(old: Mapping[Key, Resource], new: Mapping[Key, Resource]) -> dict[Key
         text = sorted_json({**resource.content, "DependsOn": []})
         return resource.stack, resource.type, reference.sub("${", text)
 
-    available = {shape(new[key]): key for key in sorted(made)}
-    return {key: available.pop(shape(old[key])) for key in sorted(gone) if shape(old[key]) in available}
+    pairs: dict[Key, Key] = {}
+    made_by_shape = _grouped(made, lambda key: shape(new[key]))
+    for same, olds in _grouped(gone, lambda key: shape(old[key])).items():
+        news = made_by_shape.get(same, [])
+        if len(olds) == len(news) == 1:
+            pairs[olds[0]] = news[0]
+            continue
+        # Of several that are alike, the last part of the path tells which is which
+        by_name = _grouped(news, lambda key: new[key].name.rpartition("/")[2])
+        for name, alike in _grouped(olds, lambda key: old[key].name.rpartition("/")[2]).items():
+            if len(alike) == len(by_name.get(name, [])) == 1:
+                pairs[alike[0]] = by_name[name][0]
+    return pairs
+
+
+def _grouped(keys: Iterable[Key], by: Callable[[Key], T]) -> dict[T, list[Key]]:
+    groups: dict[T, list[Key]] = defaultdict(list)
+    for key in keys:
+        groups[by(key)].append(key)
+    return groups

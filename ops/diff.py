@@ -125,16 +125,14 @@ def diff(
     """
     if env and base:
         raise OpsError("--env compares with what is deployed, --base with a commit: give one of them")
-    before, after, against = _deployed_and_synthesized(env) if env else _both_synthesized(base)
+    with Console(stderr=True).status("Synthesizing"):
+        before, after, against = _deployed_and_synthesized(env) if env else _both_synthesized(base)
     found = review(before, after)
     status = ENDANGERED if found.lost else CHANGED if found.changes else 0
     head = Group(
         Text(visible(f"Compared with {against}") + "\n", "dim"),
         summary(found),
-        Text(
-            f"\n{verdict(found)}. {'' if not found.changes else 'Every value: --details, or make diff DETAILS=1'}",
-            "bold",
-        ),
+        Text(f"\n{verdict(found)}. Every value: --details, or make diff DETAILS=1", "bold"),
         Text(f"Exit status with --exit-code: {status} ({STATUS})", "dim"),
     )
     body = [Text("\n".join(details(found)) + "\n")] if detailed else []

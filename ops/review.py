@@ -134,12 +134,9 @@ def _loss(change: Change) -> str:
     if change.impact == "orphan":
         fate = "It stays in the account, and no stack manages it"
     cause = f" ({change.cause})" if change.cause else ""
-    refused = (
-        f" CloudFormation refuses that while other stacks import it: {change.importers} resources."
-        if change.importers
-        else ""
-    )
-    return f"{_VERBS[change.impact]} the {noun} {change.resource.name}{cause}. {fate}.{refused}"
+    if change.importers:
+        fate += f". CloudFormation refuses that while other stacks import it: {change.importers} resources"
+    return f"{_VERBS[change.impact]} the {noun} {change.resource.name}{cause}. {fate}."
 
 
 def _made_and_gone(found: Sequence[Change]) -> Iterator[str]:

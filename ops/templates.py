@@ -4,8 +4,8 @@ import json
 import shlex
 import subprocess
 import sys
-import tarfile
 import tempfile
+import zipfile
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,19 +41,13 @@ def synthesize(source: Path = PROJECT_ROOT) -> Assembly:
 
 def synthesize_commit(revision: str) -> Assembly:
     """Render the templates of a commit, the working tree left alone. Raises OpsError."""
-    commit = _git(
-        "rev-parse",
-        "--verify",
-        "--quiet",
-        "--end-of-options",
-        f"{revision}^{{commit}}",
-        error=f"there is no commit {revision!r}",
-    )
+    missing = f"there is no commit {revision!r}"
+    commit = _git("rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}", error=missing)
     with tempfile.TemporaryDirectory() as folder:
-        archive = Path(folder, "commit.tar")
+        archive = Path(folder, "commit.zip")
         _git("archive", f"--output={archive}", commit, error=f"cannot read commit {revision!r}")
-        with tarfile.open(archive) as tar:
-            tar.extractall(folder, filter="data")
+        with zipfile.ZipFile(archive) as files:
+            files.extractall(folder)
         try:
             return synthesize(Path(folder))
         except OpsError as error:

@@ -198,6 +198,24 @@ def test_another_stack_meets_a_replacement_if_its_reference_changes(*, identity:
     assert [change.importers for change in found if change.resource.type == "AWS::S3::Bucket"] == [1]
 
 
+def test_of_moved_constructs_that_are_alike_each_is_paired_with_its_own() -> None:
+    def app(folder: str, **identities: str) -> Resources:
+        logs = {identity: resource("Logs::LogGroup", f"{folder}{name}") for name, identity in identities.items()}
+        return {**logs, **{f"F{name}": function(name, LOGS={"Ref": i}) for name, i in identities.items()}}
+
+    found = changes(app("", Classifier="C1", Filter="F1"), app("Steps/", Classifier="X2", Filter="A2"))
+    assert {name: change.cause for name, change in found.items()} == {
+        "Data/Steps/Classifier": "was Data/Classifier, references: 1",
+        "Data/Steps/Filter": "was Data/Filter, references: 1",
+    }
+
+
+def test_constructs_that_cannot_be_told_apart_are_not_paired() -> None:
+    before = {name: resource("Logs::LogGroup", name) for name in "AB"}
+    after = {name: resource("Logs::LogGroup", name) for name in "CD"}
+    assert sorted(impacts(before, after).values()) == ["create", "create", "delete", "delete"]
+
+
 def test_a_construct_that_is_renamed_in_one_environment_keeps_its_name_in_the_other() -> None:
     def app(identity: str, name: str, environment: str) -> Assembly:
         resources = {identity: bucket(name), "F": function("F", BUCKET={"Ref": identity})}
