@@ -109,6 +109,12 @@ def test_a_definition_differs_in_the_value_not_in_the_whole_text() -> None:
     assert change.differences == (Difference(path, 3, 4),)
 
 
+def test_a_function_of_cloudformation_inside_a_text_does_not_end_it() -> None:
+    text = {"Fn::Join": ["", ['{"Image": "', {"Fn::FindInMap": ["Registry", {"Ref": "AWS::Region"}, "account"]}, '"}']]}
+    found = canonical(assembly({"D": resource("CloudWatch::Dashboard", "D", {"DashboardBody": text})}))
+    assert list(found["dev/Data", "D"].properties["DashboardBody"]) == ["Image"]
+
+
 def test_text_that_only_looks_like_json_stays_text() -> None:
     variables = {"DEEP": "[" * 100_000, "BRACES": "{x}"}
     found = canonical(assembly({"F": function("F", **variables)}))["dev/Data", "F"]
