@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from botocore.exceptions import ClientError
+from botocore.exceptions import ClientError, WaiterError
 from rich.console import Console
 
 from data_prep import aws
@@ -165,10 +165,15 @@ def _resources(stack_name: str) -> list[Any]:
 
 
 def _delete_stack(name: str) -> None:
-    """A stack that the app has no more, as it is configured now: it would keep the others, whose exports it imports."""
+    """Of the app as it was configured once: it would keep the other stacks, whose exports it imports."""
     typer.echo(f"Deleting stack {name}, which cdk.json does not ask for any more")
     aws.cloudformation().delete_stack(StackName=name)
-    aws.cloudformation().get_waiter("stack_delete_complete").wait(StackName=name)
+    try:
+        aws.cloudformation().get_waiter("stack_delete_complete").wait(StackName=name)
+    except WaiterError as error:
+        raise OpsError(
+            f"stack {name} could not be deleted: {error}. Its events say why: remove the cause, and repeat this command"
+        ) from None
 
 
 def _buckets(config: EnvironmentConfig) -> list[str]:

@@ -7,16 +7,17 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from botocore.exceptions import ClientError
+from botocore.exceptions import ClientError, WaiterError
 from moto import mock_aws
 
 from data_prep import aws
 from data_prep.target import Target
 from local.sagemaker.control_plane import ControlPlane
 from local.sagemaker.errors import ApiError
-from ops import destroy
+from ops import destroy, templates
 from ops.destroy import _delete_releases, empty_bucket
 from ops.errors import OpsError
+from ops.templates import Assembly, Template
 from stacks.config import load_environment
 from tests.unit.ops.conftest import deployed_stacks, run
 
@@ -119,6 +120,19 @@ class Stacks:
     def get_template(self, **_: str) -> Any:
         return {"TemplateBody": {"Resources": {}}}
 
+    def delete_stack(self, StackName: str) -> None:  # noqa: N803
+        name = StackName.removeprefix("scones-dev-")
+        self.asked.append((f"{name}, by CloudFormation",))
+        if name not in self.undeletable:
+            del self.statuses[name]
+
+    def get_waiter(self, _: str) -> Any:
+        def wait(StackName: str) -> None:  # noqa: N803
+            if StackName.removeprefix("scones-dev-") in self.statuses:
+                raise WaiterError("StackDeleteComplete", "DELETE_FAILED", {})
+
+        return SimpleNamespace(wait=wait)
+
     def run_cdk(self, command: str, *arguments: str, **_: object) -> None:
         if command != "destroy":
             return
@@ -135,6 +149,8 @@ def cloud(monkeypatch: pytest.MonkeyPatch, **statuses: str) -> Stacks:
     stacks = Stacks(**statuses)
     monkeypatch.setattr(aws, "cloudformation", lambda: stacks)
     monkeypatch.setattr(destroy, "run_cdk", stacks.run_cdk)
+    known: dict[str, Template] = {f"dev/{name}": {} for name in ("Data", "Model", "Retraining", "Monitoring")}
+    monkeypatch.setattr(templates, "read_assembly", lambda _: Assembly(known, {}))
     return stacks
 
 
@@ -173,6 +189,21 @@ def test_a_stack_that_cannot_be_deleted_does_not_keep_the_endpoint_which_costs_m
 
     stacks.undeletable = []
     assert run("destroy", "--env", "dev", "--yes", "--data") == 0
+    assert not stacks.statuses
+
+
+def test_a_stack_that_is_no_longer_configured_goes_first_as_it_imports_from_the_others(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stacks = cloud(monkeypatch, Data="CREATE_COMPLETE", Model="CREATE_COMPLETE", DeployRole="CREATE_COMPLETE")
+    stacks.undeletable = ["DeployRole"]
+    assert run("destroy", "--env", "dev", "--yes", "--data") == 1
+    assert "stack scones-dev-DeployRole could not be deleted: " in capsys.readouterr().err
+    assert stacks.asked == [("DeployRole, by CloudFormation",)]
+
+    stacks.undeletable = []
+    assert run("destroy", "--env", "dev", "--yes", "--data") == 0
+    assert stacks.asked[1:] == [("DeployRole, by CloudFormation",), ("Model",), ("Data",)]
     assert not stacks.statuses
 
 
