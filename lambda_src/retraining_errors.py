@@ -28,6 +28,10 @@ class NoEarlierReleaseError(RetrainingError):
     """When there is nothing to roll back to."""
 
 
+class NotReleasedError(RetrainingError):
+    """When a rollback names a model that the endpoint has never served."""
+
+
 class TransformOutputError(RetrainingError):
     """When Batch Transform did not answer every validation image."""
 

@@ -41,7 +41,7 @@ class Request:
     @classmethod
     def of(cls, event: Mapping[str, Any]) -> "Request":
         given = event.get("input") or {}
-        is_rollback = bool(given.get("rollback"))
+        is_rollback = given.get("rollback") is True  # as the state machine has it
         return cls(
             execution_arn=event["execution_arn"],
             started_at=datetime.fromisoformat(event["started_at"]),

@@ -34,6 +34,7 @@ from lambda_src.retraining_errors import (
     EndpointBusyError,
     EndpointNotServingError,
     NoEarlierReleaseError,
+    NotReleasedError,
     SmokeTestFailedError,
     TrainingJobMissingError,
     TransformOutputError,
@@ -473,6 +474,30 @@ def test_an_update_that_went_back_is_no_release() -> None:
         prepare_rollback.earlier_job(history, served_job="A")
 
 
+@pytest.mark.parametrize("job", ["B", "C", "never-released", "", {"job": "A"}, "x" * 10_000])
+def test_a_rollback_goes_only_to_what_the_endpoint_has_served(job: object) -> None:
+    """B was on its way and came back; C is a job that the gate may have rejected."""
+    history = [record("00:00:00", "A"), record("00:00:01", "B", "UPDATING"), record("00:00:02", "A")]
+    prepare_rollback.check_released("A", history)
+    with pytest.raises(NotReleasedError, match="was never released.* Released: A. Anything else") as refused:
+        prepare_rollback.check_released(job, history)
+    assert len(str(refused.value)) < 2_000
+
+
+def test_a_refused_rollback_names_the_newest_releases() -> None:
+    history = [record(f"00:00:{second:02}", f"job-{second}") for second in range(12)]
+    with pytest.raises(NotReleasedError, match=r"Released: job-11, job-10, .*, job-2 and 2 more\."):
+        prepare_rollback.check_released("absent", history)
+
+
+def test_a_job_that_was_never_released_gets_no_model(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BUCKET_NAME", BUCKET)
+    with pytest.raises(NotReleasedError, match=f"'{NEW}' was never released"):
+        prepare_rollback.handler({"job": NEW}, None)
+    with pytest.raises(ClientError, match="Could not find model"):
+        aws.sagemaker().describe_model(ModelName=NEW)
+
+
 def test_every_change_of_the_endpoint_is_logged_and_leads_back(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BUCKET_NAME", BUCKET)
     move(world, NEW)
@@ -491,3 +516,5 @@ def test_every_change_of_the_endpoint_is_logged_and_leads_back(world: World, mon
     found = prepare_rollback.handler({"job": ""}, None)
     assert found["candidate"]["job"] == OLD
     assert found["incumbent"]["job"] == NEW
+    move(world, OLD, rollback=True)
+    assert prepare_rollback.handler({"job": NEW}, None)["candidate"]["job"] == NEW, "released, so it may come back"

@@ -44,6 +44,7 @@ def ledger(*minutes_ago: float) -> Ledger:
         (ledger(1440, 500), {}, False, ""),
         (ledger(1000, 500), {"force": True}, False, ""),
         (ledger(1000, 500), {"force": "yes"}, False, "2 runs started within a day"),  # true, and nothing like it
+        (ledger(1000, 500), {"rollback": "yes"}, False, "2 runs started within a day"),
     ],
 )
 def test_who_may_start(known: Ledger, given: dict[str, Any], holder_runs: bool, refusal: str) -> None:
