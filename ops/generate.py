@@ -3,6 +3,7 @@
 import json
 import random
 import re
+from itertools import islice
 from typing import Annotated
 
 import typer
@@ -11,9 +12,12 @@ from rich.console import Console
 from data_prep.progress import progress_bars
 from ops import aws
 from ops.pictures import Drift
-from ops.traffic import Plan, Tally, Traffic, Via, choose, item, test_images
+from ops.traffic import carry_out
+from ops.traffic.plan import Plan, Run, Via, choose, item, test_images
+from ops.traffic.tally import Tally
 from stacks.config import load_environment
 
+LISTED_UNFINISHED = 10
 MAX_BATCH = 500  # of one execution; more is the bulk workflow's
 
 Environment = Annotated[str, typer.Option("--env", help="Environment of cdk.json.")]
@@ -84,14 +88,13 @@ def stream(
         drift_from=round(rate * parse_duration(drift_after)),
         label=label,
     )
-    deployment = aws.deployment(config)
+    run = Run(plan, aws.deployment(config))
     with progress_bars(quiet=quiet) as progress:
-        traffic = Traffic(plan, deployment, progress=progress)
-        tally = traffic.run(settle_seconds=parse_duration(settle))
+        tally = carry_out(run, settle_seconds=parse_duration(settle), progress=progress)
     if as_json:
-        typer.echo(json.dumps({"run": traffic.name, "seed": plan.seed, **tally.as_dict()}, indent=2))
+        typer.echo(json.dumps({"run": run.name, "seed": plan.seed, **tally.as_dict()}, indent=2))
     else:
-        _show(traffic.name, plan, tally)
+        _show(run.name, plan, tally)
     if tally.sent + tally.not_sent < plan.images:
         raise typer.Exit(130)  # interrupted
     if tally.not_sent:
@@ -116,7 +119,11 @@ def _show(name: str, plan: Plan, tally: Tally) -> None:
     if tally.not_sent:
         console.print(f"[red]not sent {tally.not_sent:,}[/]")
     if tally.unfinished:
-        console.print(f"[yellow]still running, or not heard of: {tally.unfinished:,}[/]")
+        console.print(f"[yellow]no outcome yet: {tally.unfinished:,}[/]")
+        for request, known in islice(tally.unfinished_requests.items(), LISTED_UNFINISHED):
+            console.print(f"  {request}  {known}", markup=False, soft_wrap=True)
+        if (more := len(tally.unfinished_requests) - LISTED_UNFINISHED) > 0:
+            console.print(f"  and {more:,} more: --json names each")
     if tally.finished:
         shown = ", ".join(f"p{percent} {tally.latencies.percentile(percent):.2f} s" for percent in (50, 90, 99))
         console.print(f"duration of an execution: {shown}, longest {tally.latencies.longest:.2f} s", soft_wrap=True)

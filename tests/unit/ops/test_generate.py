@@ -12,7 +12,8 @@ from moto import mock_aws
 from ops import aws, generate
 from ops.aws import Deployment
 from ops.errors import OpsError
-from ops.traffic import Plan, Traffic, choose, true_classes
+from ops.traffic import carry_out
+from ops.traffic.plan import Plan, Run, choose, true_classes
 from tests.unit.ops.conftest import run
 
 BUCKET = "scones"
@@ -87,8 +88,9 @@ def test_uploads_are_named_after_the_run_and_labelled(bucket: str, capsys: Outpu
     run("generate", "stream", "--rate", 50, "--duration", "0.2s", "--settle", "0s", "--via", "uploads", "--label",
         "--seed", 1)  # fmt: skip
     shown = capsys.readouterr().out
-    assert "still running, or not heard of: 10" in shown
     name = shown.partition(",")[0]
+    assert "no outcome yet: 10" in shown
+    assert f"incoming/{name}/3.png  unknown: the listing failed" in shown
     listing = aws.s3().list_objects_v2(Bucket=BUCKET, Prefix="incoming/")["Contents"]
     assert {entry["Key"] for entry in listing} == {f"incoming/{name}/{number}.png" for number in range(10)}
     (labels,) = aws.s3().list_objects_v2(Bucket=BUCKET, Prefix="ground-truth/")["Contents"]
@@ -99,7 +101,6 @@ def test_uploads_are_named_after_the_run_and_labelled(bucket: str, capsys: Outpu
 
 def test_an_interruption_while_sending_ends_it_with_the_truth(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
     plan = Plan(classes=("bicycle", "motorcycle"), images=1000, rate=100, seed=1, via="uploads")
-    sending = Traffic(plan, Deployment(BUCKET, STATE_MACHINE))
     naps = 0
 
     def nap(seconds: float) -> None:
@@ -108,8 +109,8 @@ def test_an_interruption_while_sending_ends_it_with_the_truth(bucket: str, monke
         if naps == 20:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr("ops.traffic.time.sleep", nap)
-    tally = sending.run(settle_seconds=0)
+    monkeypatch.setattr("ops.traffic.sender.time.sleep", nap)
+    tally = carry_out(Run(plan, Deployment(BUCKET, STATE_MACHINE)), settle_seconds=0)
     assert 0 < tally.sent < 1000
     assert tally.not_sent == 0
 
@@ -158,7 +159,7 @@ def ending_at_once(bucket: str) -> Iterator[dict[str, Any]]:
 
 def follow(arn: str, images: int, batch: int) -> dict[str, Any]:
     plan = Plan(classes=("bicycle", "motorcycle"), images=images, rate=100, seed=1, via="executions", batch=batch)
-    return Traffic(plan, Deployment(BUCKET, arn)).run(settle_seconds=20).as_dict()
+    return carry_out(Run(plan, Deployment(BUCKET, arn)), settle_seconds=20).as_dict()
 
 
 def test_outcomes_of_a_failed_execution_are_those_of_its_manifest(ending_at_once: dict[str, Any]) -> None:

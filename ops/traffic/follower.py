@@ -1,0 +1,158 @@
+"""What became of what a run sent, as Step Functions' listing and the manifests have it.
+
+Not one call per execution: a look is one page of the listing, and S3 has no quota that reading manifests uses up. Only
+an upload whose execution left no manifest is described.
+
+The listing sorts a running execution by its start and an ended one by its stop, the most recent first, and may be late
+(https://docs.aws.amazon.com/step-functions/latest/apireference/API_ListExecutions.html). So whatever ends from now on
+will stand above everything that the last look has seen, however long ago it started.
+"""
+
+import json
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from data_prep.progress import Progress, silent
+from lambda_src.json_reader import read_json
+from ops import aws
+from ops.traffic.plan import Run
+from ops.traffic.tally import Tally
+from stacks import prefixes
+
+if TYPE_CHECKING:
+    from mypy_boto3_stepfunctions.type_defs import ExecutionListItemTypeDef
+
+POLL_SECONDS = 1.0
+LATE = timedelta(seconds=30)  # how much later than it ended an execution may show in the listing
+_READERS = 16
+_RUNNING = {"RUNNING", "PENDING_REDRIVE"}
+
+
+class Follower:
+    """Fills the tally with outcomes."""
+
+    def __init__(self, run: Run, tally: Tally) -> None:
+        self._run = run
+        self._tally = tally
+        self._began = run.began - LATE
+        self._since = self._began
+        self._looked_at: set[str] = set()
+        self._again: list[ExecutionListItemTypeDef] = []
+
+    def follow_until(self, stop: threading.Event, *, progress: Progress = silent) -> None:
+        """Look again and again. The last look, after `stop`, is at all of the run, and names what has no outcome."""
+        with ThreadPoolExecutor(_READERS) as pool:
+            while not stop.wait(POLL_SECONDS):
+                self.look(pool)
+                progress("finished", self._tally.finished, self._run.plan.images)
+            self.account(pool)
+
+    def look(self, pool: ThreadPoolExecutor) -> None:
+        """Count every execution that has ended since the last look."""
+        self._look(pool, since=self._since)
+
+    def account(self, pool: ThreadPoolExecutor) -> None:
+        """Look at the whole run once more, and name every request that still has no outcome."""
+        statuses: dict[int, str] | None = None
+        if self._tally.open_requests() or self._tally.not_sent:
+            statuses = self._look(pool, since=self._began)
+        for number in self._tally.open_requests():
+            if statuses is None:
+                known = "unknown: the listing failed"
+            elif self._run.plan.via == "uploads":
+                known = "unknown: no execution of it has ended"
+            else:
+                known = statuses.get(number, "unknown: not listed")
+            self._tally.unfinished_requests[self._run.request_name(number)] = known
+
+    def _look(self, pool: ThreadPoolExecutor, *, since: datetime) -> dict[int, str] | None:
+        """Status of each listed execution that bears a request's name, by its number; None if the listing failed."""
+        try:
+            listed = list(self._listed(since))
+        except (ClientError, BotoCoreError) as error:  # made up for by the next look
+            self._note_failed_look(error)
+            return None
+        mine = {number: e for e in listed if (number := self._run.number_of(e["name"])) is not None}
+        for number in mine:
+            self._tally.confirm(number)
+        # Those that uploads have started bear names of their own
+        candidates = listed if self._run.plan.via == "uploads" else mine.values()
+        looks = list({e["name"]: e for e in [*self._again, *candidates] if self._is_news(e)}.values())
+        is_done = list(pool.map(self._is_looked_at, looks))
+        self._looked_at |= {e["name"] for e, done in zip(looks, is_done, strict=True) if done}
+        self._again = [e for e, done in zip(looks, is_done, strict=True) if not done]
+        if listed:
+            self._since = max(self._since, max(map(_position, listed)) - LATE)
+        return {number: execution["status"] for number, execution in mine.items()}
+
+    def _is_news(self, execution: "ExecutionListItemTypeDef") -> bool:
+        return (
+            execution["status"] not in _RUNNING
+            and execution["stopDate"] >= self._began
+            and execution["name"] not in self._looked_at
+        )
+
+    def _listed(self, since: datetime) -> Iterator["ExecutionListItemTypeDef"]:
+        """The listing's pages down to `since`."""
+        pages = (
+            aws.stepfunctions()
+            .get_paginator("list_executions")
+            .paginate(stateMachineArn=self._run.deployment.state_machine_arn, PaginationConfig={"PageSize": 200})
+        )
+        for page in pages:
+            yield from page["executions"]
+            if page["executions"] and _position(page["executions"][-1]) < since:
+                return
+
+    def _is_looked_at(self, execution: "ExecutionListItemTypeDef") -> bool:
+        try:
+            self._look_at(execution)
+        except (ClientError, BotoCoreError) as error:
+            self._note_failed_look(error)
+            return False
+        return True
+
+    def _note_failed_look(self, error: Exception) -> None:
+        self._tally.note(f"not followed at once: {type(error).__name__}: {error}"[:160])
+
+    def _look_at(self, execution: "ExecutionListItemTypeDef") -> None:
+        number = self._run.number_of(execution["name"])
+        outcomes = None
+        if self._run.plan.via == "uploads" or execution["status"] != "SUCCEEDED":
+            outcomes = self._outcomes(execution["name"])
+        if self._run.plan.via == "uploads":
+            number = self._run.number_of(_key(execution, outcomes or []))
+        if number is not None:
+            seconds = (execution["stopDate"] - execution["startDate"]).total_seconds()
+            self._tally.end(number, outcomes, status=execution["status"], seconds=seconds)
+
+    def _outcomes(self, name: str) -> list[dict[str, Any]]:
+        """Outcomes of an execution's manifest; empty if it left none."""
+        key = f"{prefixes.MANIFESTS}{name}.json"
+        try:
+            response = aws.s3().get_object(Bucket=self._run.deployment.bucket, Key=key)
+        except aws.s3().exceptions.NoSuchKey:
+            return []
+        outcomes: list[dict[str, Any]] = read_json(response["Body"], name=key).get("outcomes", [])
+        return outcomes
+
+
+def _position(execution: "ExecutionListItemTypeDef") -> datetime:
+    """What the listing sorts an execution by."""
+    return execution.get("stopDate") or execution.get("redriveDate") or execution["startDate"]
+
+
+def _key(execution: "ExecutionListItemTypeDef", outcomes: list[dict[str, Any]]) -> str:
+    """Key of the object that the execution classifies; empty if there is none."""
+    if outcomes:
+        return str(outcomes[0].get("s3_key"))
+    described = aws.stepfunctions().describe_execution(executionArn=execution["executionArn"])
+    try:
+        return str(json.loads(described.get("input", "{}"))["s3_key"])
+    except (ValueError, KeyError, TypeError):
+        return ""
