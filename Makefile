@@ -16,7 +16,7 @@ PIP_FLAGS = --quiet --disable-pip-version-check --require-hashes --only-binary :
 AWS = $(if $(LOCAL),python -m local exec)
 LOCAL_CLOUD = $(if $(LOCAL),local-cloud)
 
-.PHONY: help setup local test lint format scan audit sbom mutate test-retraining synth diff local-cloud deploy destroy lock clean
+.PHONY: help setup local test lint format scan audit sbom mutate test-retraining synth diff local-cloud deploy destroy acceptance lock clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 18
@@ -77,6 +77,9 @@ deploy: setup $(LOCAL_CLOUD) ## Deploy environment ENV into your account, with a
 
 destroy: setup ## Remove what environment ENV costs, and list what is kept; YES=1 does not ask
 	$(AWS) python -m ops destroy --env "$(ENV)" $(if $(YES),--yes)
+
+acceptance: setup $(LOCAL_CLOUD) ## Deploy environment ENV, use, retrain, roll back and destroy it, twice; report what that confirms of AWS
+	$(AWS) python -m ops acceptance --env "$(ENV)" $(if $(ARCHIVE),--archive "$(ARCHIVE)") $(if $(SYNTHETIC),--synthetic) $(if $(YES),--yes)
 
 local-cloud: setup
 	python -m local env > /dev/null 2>&1 || python -m local up

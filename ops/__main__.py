@@ -8,6 +8,7 @@ import typer
 from data_prep.aws_errors import one_line_errors
 from data_prep.errors import DataPrepError
 from lambda_src.json_reader import DocumentError
+from ops.acceptance import acceptance
 from ops.bulk import bulk
 from ops.captures import captures
 from ops.cost import cost
@@ -38,6 +39,7 @@ app.command(epilog="Example: python -m ops deploy --env dev")(deploy)
 app.command(epilog="Example: python -m ops smoke --env dev")(smoke)
 app.command(epilog="Example: python -m ops outputs --env dev --json")(outputs)
 app.command(epilog="Example: python -m ops destroy --env dev --yes")(destroy)
+app.command(epilog="Example: python -m ops acceptance --env trial --synthetic")(acceptance)
 app.command(epilog="Example: python -m ops diff --base HEAD~1")(diff)
 app.add_typer(generate, name="generate")
 app.command(epilog="Example: python -m ops captures --env dev --since 24h")(captures)

@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass
 
-from data_prep.aws import MAX_CONNECTIONS, outputs_of_stack, s3, sqs, ssm, stepfunctions
+from data_prep.aws import MAX_CONNECTIONS, lambda_, outputs_of_stack, s3, sagemaker, sqs, ssm, stepfunctions
 from stacks.config import EnvironmentConfig
 
-__all__ = ["MAX_CONNECTIONS", "Deployment", "deployment", "s3", "sqs", "ssm", "stepfunctions"]
+__all__ = ["MAX_CONNECTIONS", "Deployment", "deployment", "lambda_", "s3", "sagemaker", "sqs", "ssm", "stepfunctions"]
 
 
 @dataclass(frozen=True)

@@ -435,7 +435,7 @@ class ControlPlane:
         return [
             {field: record[field] for field in (*fields, "CreationTime")}
             for name, record in records.items()
-            if request.get("NameContains", "") in name
+            if request.get("NameContains", "") in name and record["CreationTime"] >= request.get("CreationTimeAfter", 0)
         ]
 
     def _add(self, records: dict[str, Record], kind: str, name: str, record: Record) -> str:

@@ -14,6 +14,7 @@ import pytest
 
 from local import deployment
 from local.cloud import ACCOUNT, REGION, LocalCloud
+from ops.acceptance import PHASES
 from stacks.config import PROJECT_ROOT
 from tests.listener import Listener, listening
 from tests.local.conftest import use
@@ -200,16 +201,6 @@ def test_what_is_destroyed_shows_as_new_in_the_diff(empty_cloud: LocalCloud, fir
     assert "+ AWS::SageMaker::Endpoint " in run.stdout
 
 
-def test_what_was_destroyed_can_be_deployed_again(
-    empty_cloud: LocalCloud, first_deployments: dict[str, str], archive: Path
-) -> None:
-    """The training job of the first time still has its name, but its artifact went with the bucket."""
-    said = deployed(empty_cloud, "dev", "--archive", str(archive))
-    assert "✓ endpoint scones-dev:" in said
-    artifact = boto3.client("ssm").get_parameter(Name="/scones/dev/model/artifact-uri")["Parameter"]["Value"]
-    assert re.fullmatch(rf"s3://{bucket_of('dev')}/models/scones-dev-\w+-\w+-2/output/model\.tar\.gz", artifact)
-
-
 def release(environment: str) -> str:
     """What a retraining run leaves that no stack knows, and a model that only has a similar name; its name."""
     sagemaker, name = boto3.client("sagemaker"), f"scones-{environment}-retrained"
@@ -249,6 +240,26 @@ def test_destroying_prod_keeps_its_data_until_that_is_asked_for(
     succeeded(ops(empty_cloud, "destroy", "--env", "prod", "--data", "--yes"))
     assert not [name for name in stack_names() if name.startswith("scones-prod-")]
     assert bucket not in {entry["Name"] for entry in boto3.client("s3").list_buckets()["Buckets"]}
+
+
+def test_prod_lives_its_whole_life_twice_with_iam_enforced(
+    empty_cloud: LocalCloud, first_deployments: dict[str, str], archive: Path
+) -> None:
+    """With its key, two instances, a canary and a manual approval.
+
+    The training jobs of earlier deployments still have their names, but their artifacts went with the bucket.
+    """
+    said = succeeded(ops(empty_cloud, "acceptance", "--env", "prod", "--archive", str(archive), "--yes"))
+    report = (PROJECT_ROOT / "build" / "acceptance-prod.md").read_text()
+    phases = re.findall(r"^\| ([a-z ]+) \| (passed|FAILED) \| \d+ \| (.*) \|$", report, flags=re.MULTILINE)
+    assert [name for name, *_ in phases] == [phase.name for phase in PHASES], said[-3000:]
+    assert {verdict for _, verdict, _ in phases} == {"passed"}
+    attempts = [re.findall(r"models/(\S+)-(\d+)/output", seen) for _, _, seen in phases]
+    first, retrained, restored, second = [found[0] for found in attempts if found]
+    assert first == restored == (first[0], "2")
+    assert retrained[0] != first[0]
+    assert second == (first[0], "3")
+    assert not [name for name in stack_names() if name.startswith("scones-prod-")]
 
 
 def test_nothing_left_this_machine(listener: Listener) -> None:
