@@ -13,17 +13,34 @@ import pytest
 import yaml
 from botocore import xform_name
 
-from stacks.config import PROJECT_ROOT
+from local.permissions import CALLER, EXECUTION_ROLE, Call, needed, own_action
+from scanners.policies import ACCOUNT, REGION, Environment
+from stacks.config import PROJECT_ROOT, parse_environment
+from stacks.training_job import training_job_request, training_resources
+from stacks.transform_job import transform_job_request
 from tests.infrastructure.conftest import Template, synthesize, text
+from tests.infrastructure.test_least_privilege import allows
 
 ISSUER = "token.actions.githubusercontent.com"
 
 
+SETTINGS = {
+    "github_repository": "owner@1234/name@5678",
+    "customer_managed_key": True,
+    "training": {"spot": True},
+}
+
+
 @pytest.fixture(scope="module")
-def deploy_role(tmp_path_factory: pytest.TempPathFactory) -> Template:
+def output(tmp_path_factory: pytest.TempPathFactory) -> Path:
     output = tmp_path_factory.mktemp("deploy-role")
-    result = synthesize(output, {"staging": {"github_repository": "owner@1234/name@5678"}})
+    result = synthesize(output, {"staging": SETTINGS})
     assert result.returncode == 0, result.stderr
+    return output
+
+
+@pytest.fixture(scope="module")
+def deploy_role(output: Path) -> Template:
     (path,) = (output / "assembly-staging").glob("stagingDeployRole*.template.json")
     return Template(path, json.loads(path.read_text()))
 
@@ -124,6 +141,41 @@ def test_it_may_make_every_call_that_a_deployment_makes(deploy_role: Template) -
     assert not {action for action in made if not any(fnmatch.fnmatch(action, pattern) for pattern in allowed)}
     # And nothing that no module asks for, but what SageMaker asks on the way and CDK's own roles
     assert allowed - made == {"sts:AssumeRole", "iam:PassRole", "sagemaker:AddTags"}
+
+
+def test_it_may_do_what_sagemaker_asks_of_whoever_starts_a_training_job_and_a_baseline(output: Path) -> None:
+    environment = Environment(output, "staging")
+    roles = environment.arns("AWS::IAM::Role")
+    (key,) = environment.arns("AWS::KMS::Key").values()
+    config = parse_environment("staging", SETTINGS)
+    name = f"{config.stage_name}-j"
+    train = training_job_request(
+        config,
+        job_name=name,
+        bucket="b",
+        role_arn=roles["SageMakerRole"],
+        image="i",
+        num_training_samples="1000",
+        resources=training_resources("ml.p3.2xlarge", key_arn=key),
+        checkpoint_uri=f"s3://b/models/{name}/checkpoints/",
+        tags={},
+        key_arn=key,
+    )
+    transform = transform_job_request(
+        config, job_name=name, model=name, source_type="S3Prefix", source_uri="u", output_uri="o", key_arn=key
+    )
+    model = {"ModelName": name, "ExecutionRoleArn": roles["SageMakerRole"]}
+    statements = {policy.owner: policy.statements for policy in environment.role_policies()}
+    requests = {"CreateTrainingJob": train, "CreateTransformJob": transform, "CreateModel": model}
+    asked = set()
+    for operation, request in requests.items():
+        call = Call(operation, request, region=REGION, account=ACCOUNT)
+        for permission in (own_action(call), *needed(call)):
+            if CALLER in permission.principals:
+                asked.add(permission.action)
+                principals = ["SageMakerRole" if p == EXECUTION_ROLE else "DeployRole" for p in permission.principals]
+                assert any(allows(statements[role], permission) for role in principals), permission
+    assert {"iam:PassRole", "sagemaker:AddTags", "kms:CreateGrant"} <= asked
 
 
 def test_without_a_repository_there_is_no_role(assembly: Path, environment: str) -> None:
