@@ -100,9 +100,9 @@ IAM_SERVICES = {"service-quotas": "servicequotas", "stepfunctions": "states", "s
 IAM_ACTIONS = {"s3:HeadObject": "s3:GetObject", "s3:ListObjectsV2": "s3:ListBucket"}
 # Calls of these modules are those of `make deploy`
 MODULES = (
-    *(f"data_prep/{name}.py" for name in ("aws", "baseline", "target", "training", "upload")),
+    *(f"data_prep/{name}.py" for name in ("artifact", "aws", "baseline", "target", "training", "upload")),
     "lambda_src/training_attempts.py",
-    *(f"ops/{name}.py" for name in ("artifact", "deploy", "doctor", "outputs", "quotas", "smoke", "templates")),
+    *(f"ops/{name}.py" for name in ("deploy", "doctor", "outputs", "quotas", "smoke", "templates")),
 )
 # Allowed to everybody; asked for by an option that `make deploy` does not set; a regular expression's `search`
 NOT_NEEDED = {"sts:GetCallerIdentity", "s3:DeleteObjects", "sagemaker:Search"}
