@@ -5,6 +5,7 @@ Written against ministack 1.5.33, whose version is pinned exactly for this reaso
 
 import contextlib
 import dataclasses
+import functools
 import json
 import os
 import re
@@ -35,9 +36,10 @@ from stacks.config import PROJECT_ROOT
 def apply() -> None:
     strict.install()
     report_errors_by_class_name()
+    share_workers()
     check_requests_of_functions()
     call_services_as_the_state_machine()
-    distributed_map.register(session_of_role)
+    distributed_map.register(client_of_role)
     count_loopback_as_tls()
     match_newlines_in_policies()
     let_sagemaker_assume_roles()
@@ -104,6 +106,28 @@ def report_errors_by_class_name() -> None:
 
 
 _RAISED = "__raised__"
+
+
+def share_workers() -> None:
+    """Where AWS starts another environment of a function, a request here waits for one of a few.
+
+    The emulator starts a process for each request under way. Starting takes a second of a core, so under load all of
+    them start, none ends within its function's timeout, and those that are killed for it start again.
+    """
+    acquire = lambda_svc.acquire_worker
+
+    def acquire_or_wait(*function: Any, **options: Any) -> Any:
+        while True:
+            worker, how = acquire(*function, max_concurrency=_WORKERS_OF_A_FUNCTION, **options)
+            if worker is not None:
+                return worker, how
+            time.sleep(_WORKER_POLL_SECONDS)
+
+    lambda_svc.acquire_worker = acquire_or_wait
+
+
+_WORKERS_OF_A_FUNCTION = 2 * (os.cpu_count() or 1)
+_WORKER_POLL_SECONDS = 0.02
 
 
 def check_requests_of_functions() -> None:
@@ -375,10 +399,10 @@ def check_request(integration: str, arguments: Any) -> None:
 
 def _call_sdk(role_arn: str, service: str, action: str, arguments: Any) -> Any:
     """One call with a session of the role; its errors have the names that Retry and Catch know."""
-    session: Any = session_of_role(role_arn)
+    client: Any = client_of_role(role_arn, service)
     _, request = strict.task_request(f"{service}:{action}", arguments)
     try:
-        answer = getattr(session.client(service), xform_name(action))(**request)
+        answer = getattr(client, xform_name(action))(**request)
     except ClientError as error:
         code = error.response["Error"]["Code"].removesuffix("Exception")
         name = f"{_SDK_ERROR_PREFIXES[service]}.{code}Exception"
@@ -418,11 +442,21 @@ def _check_permissions(role_arn: str, permissions: Sequence[Permission], error: 
         raise stepfunctions._ExecutionError(error, why)
 
 
-def session_of_role(role_arn: str) -> boto3.Session:
-    """A session of an execution role, as the emulator gives one to each function."""
-    credentials = authorization.credentials_of(role_arn)
-    return boto3.Session(
-        aws_access_key_id=credentials["AWS_ACCESS_KEY_ID"],
-        aws_secret_access_key=credentials["AWS_SECRET_ACCESS_KEY"],
-        aws_session_token=credentials["AWS_SESSION_TOKEN"] or None,
+def client_of_role(role_arn: str, service: str) -> Any:
+    """A client with a session of an execution role, as the emulator gives one to each function."""
+    credentials = authorization.credentials_of(role_arn)  # each time, for the emulator must know of the session
+    with _clients_lock:
+        return _client(service, **{name.lower(): value for name, value in credentials.items()})
+
+
+@functools.cache  # a client takes 0.2 s of a core and 10 MB, and a role's credentials stay the same
+def _client(service: str, *, aws_access_key_id: str, aws_secret_access_key: str, aws_session_token: str) -> Any:
+    session: Any = boto3.Session(
+        aws_access_key_id=aws_access_key_id,
+        aws_secret_access_key=aws_secret_access_key,
+        aws_session_token=aws_session_token or None,
     )
+    return session.client(service)
+
+
+_clients_lock = threading.Lock()

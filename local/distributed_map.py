@@ -11,7 +11,6 @@ import json
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import boto3
 from botocore.exceptions import ClientError
 from ministack.services import stepfunctions
 
@@ -20,13 +19,13 @@ State = dict[str, Any]
 _DONE_HERE = ("ItemReader", "ItemSelector", "ItemBatcher", "ResultWriter", "Output", "Assign")
 
 
-def register(session_of_role: Callable[[str], boto3.Session]) -> None:
+def register(client_of_role: Callable[[str, str], Any]) -> None:
     """Replace the emulator's own; S3 is read and written with a session of the state machine's role."""
     run_children = stepfunctions._run_distributed_map
 
     def run(state: State, raw_input: Any, _effective: Any, processor: Any, execution: Any, context: Any) -> Any:
         role_arn = stepfunctions._state_machines[execution["stateMachineArn"]]["roleArn"]
-        s3 = session_of_role(role_arn).client("s3")
+        s3 = client_of_role(role_arn, "s3")
 
         def evaluated(template: Any, **changes: Any) -> Any:
             return stepfunctions._apply_jsonata_template(template, raw_input, {**context, **changes})

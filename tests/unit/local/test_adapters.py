@@ -8,17 +8,19 @@ import json
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import jsonata
+import ministack.app
 import pytest
 from ministack.core import iam_evaluator, lambda_runtime
 from ministack.services import cloudwatch, eventbridge, lambda_svc, stepfunctions
 from ministack.services.cloudformation import provisioners, stacks
 
-from local import adapters
+from local import adapters, authorization
 
 
 def test_the_adapters_are_written_for_this_version() -> None:
@@ -180,6 +182,52 @@ def test_the_emulator_still_takes_no_events_of_sagemaker_and_sends_none_of_alarm
 def test_the_emulators_functions_still_reserve_whatever_they_are_asked_for() -> None:
     assert "UnreservedConcurrent" not in inspect.getsource(lambda_svc._put_function_concurrency)
     assert "ReservedConcurrentExecutions" not in inspect.getsource(provisioners)
+
+
+@pytest.fixture
+def pools(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lambda_runtime, "_workers", {})
+    monkeypatch.setattr(lambda_svc, "acquire_worker", lambda_svc.acquire_worker)
+
+
+def acquire_worker(function: str = "f") -> Any:
+    arn = f"arn:aws:lambda:us-east-1:000000000000:function:{function}"
+    worker, _ = lambda_svc.acquire_worker(function, {"Runtime": "python3.12", "FunctionArn": arn}, b"")
+    return worker
+
+
+def test_the_emulator_still_starts_a_process_for_each_request_under_way(pools: None) -> None:
+    assert len({acquire_worker() for _ in range(100)}) == 100
+
+
+def test_a_request_waits_for_a_worker_where_enough_have_started(pools: None) -> None:
+    adapters.share_workers()
+    first, *others = [acquire_worker() for _ in range(adapters._WORKERS_OF_A_FUNCTION)]
+    with ThreadPoolExecutor() as pool:
+        waiting = pool.submit(acquire_worker)
+        other_function = pool.submit(acquire_worker, "g")
+        assert other_function.result() not in {first, *others}
+        assert not waiting.done()
+        lambda_runtime.release_worker(first)
+        assert waiting.result() is first
+
+
+# State machines call services
+
+
+def test_a_role_has_one_client_of_a_service_with_its_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ministack.app, "AUTH", True)
+    monkeypatch.setenv("AWS_REGION", "us-east-1")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    one, another = (f"arn:aws:iam::000000000000:role/{name}" for name in ("one", "another"))
+    with ThreadPoolExecutor() as pool:
+        clients = set(pool.map(lambda _: adapters.client_of_role(one, "s3"), range(8)))
+    assert len(clients) == 1
+    keys = {
+        client._request_signer._credentials.access_key
+        for client in (*clients, adapters.client_of_role(another, "s3"), adapters.client_of_role(another, "sagemaker"))
+    }
+    assert keys == {authorization.credentials_of(role)["AWS_ACCESS_KEY_ID"] for role in (one, another)}
 
 
 # Requests are checked as AWS does
