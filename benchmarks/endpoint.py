@@ -54,7 +54,7 @@ def main() -> None:
         endpoint = Endpoint("benchmark")
         endpoint.serve(_Variant(container))  # type: ignore[arg-type]
         control_plane.endpoints["benchmark"] = endpoint
-        with Server(0, control_plane) as server:
+        with Server(0, control_plane, is_known=lambda _: True) as server:
             threading.Thread(target=server.serve_forever, daemon=True).start()
             url = f"http://127.0.0.1:{server.server_port}/endpoints/benchmark/invocations"
             times = sorted(1000 * seconds_of(url, body) for _ in range(REQUESTS))

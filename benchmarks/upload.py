@@ -8,12 +8,8 @@ that a request takes from a desk to an AWS region.
 
 import contextlib
 import os
-import socket
-import subprocess
-import sys
 import tempfile
 import time
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,6 +19,7 @@ from data_prep import aws
 from data_prep.dataset import FORMAT_VERSION, IMAGES, LISTS, ArchiveInfo, Manifest, Split, write_list
 from data_prep.upload import upload_dataset
 from lambda_src.lst_file import ListLine
+from local.cloud import LocalCloud
 
 COUNTS = {"train": 1000, "test": 200}  # as the bicycles and motorcycles of CIFAR-100
 IMAGE_BYTES = 2400  # of a 32x32 PNG, on average
@@ -30,7 +27,7 @@ LATENCIES_MS = (0, 25)
 
 
 def main() -> None:
-    with tempfile.TemporaryDirectory() as directory, emulator():
+    with emulator(), tempfile.TemporaryDirectory() as directory:
         folder = Path(directory)
         make_dataset(folder)
         files = [file for file in folder.rglob("*") if file.is_file()]
@@ -80,34 +77,13 @@ def make_dataset(folder: Path) -> None:
 
 @contextlib.contextmanager
 def emulator() -> Iterator[None]:
-    """The emulator on a free port, and this process's AWS clients pointed at it."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    url = f"http://127.0.0.1:{port}"
-    os.environ.update(
-        {
-            "AWS_ENDPOINT_URL": url,
-            "AWS_ACCESS_KEY_ID": "test",
-            "AWS_SECRET_ACCESS_KEY": "test",
-            "AWS_DEFAULT_REGION": "us-east-1",
-        }
-    )
-    process = subprocess.Popen(
-        [sys.executable, "-m", "local.emulator"],
-        env={**os.environ, "BIND_HOST": "127.0.0.1", "GATEWAY_PORT": str(port), "LOG_LEVEL": "ERROR"},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    try:
-        for _ in range(600):
-            with contextlib.suppress(OSError), urllib.request.urlopen(f"{url}/_ministack/health", timeout=1):  # noqa: S310 - our own address
-                break
-            time.sleep(0.1)
-        yield
-    finally:
-        process.terminate()
-        process.wait()
+    """A local cloud of its own, and this process's AWS clients pointed at it."""
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            LocalCloud.start(Path(folder)).use()
+            yield
+        finally:
+            LocalCloud.stop_running(Path(folder))
 
 
 if __name__ == "__main__":

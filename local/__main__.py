@@ -89,7 +89,9 @@ def env() -> None:
 )
 def exec_(command: Annotated[list[str], typer.Argument(help="A program and its arguments.")]) -> None:
     """Run a command against the running local cloud. Nothing runs if there is none."""
-    environment = LocalCloud.running().environment
+    # It is the user's own command, as in a shell that evaluated `env`: it keeps what does not lead to AWS
+    own = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+    environment = {**own, **LocalCloud.running().environment}
     try:
         os.execvpe(command[0], command, environment)  # noqa: S606 - its status and its signals are the command's own
     except OSError as error:

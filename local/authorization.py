@@ -1,4 +1,4 @@
-"""The emulator's IAM, for SageMaker's stand-in and for what state machines do beside calling it.
+"""The emulator's IAM: whom it answers at all, and its decisions for SageMaker's stand-in and for state machines.
 
 The stand-in is another process and knows of a caller only the access key that signed the request; the emulator knows
 whose key that is, and what it may do. So the stand-in asks at PATH (local/sagemaker/authorization.py).
@@ -6,34 +6,105 @@ whose key that is, and what it may do. So the stand-in asks at PATH (local/sagem
 
 import json
 import os
+import secrets
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
+from urllib.parse import parse_qs
 
 import ministack.app
 from ministack.core import iam_evaluator, lambda_runtime
+from ministack.core.router import extract_access_key_id
+from ministack.services import lambda_svc, sts
 
+from local import request_guard
 from local.permissions import CALLER, EXECUTION_ROLE, Permission
-from local.sagemaker.authorization import PATH
+from local.sagemaker.authorization import PATH, UNKNOWN_KEY
 
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 
 
 def register() -> None:
-    """Answer at PATH in front of the emulator's own application."""
+    """Refuse strangers in front of the emulator's own application, and answer at PATH."""
+    give_functions_keys_of_this_start()
     emulator = ministack.app.app
+    port = int(os.environ["GATEWAY_PORT"])
 
     async def application(scope: Any, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["path"] != PATH:
+        if scope["type"] == "lifespan":
             await emulator(scope, receive, send)
-            return
-        question = json.loads(await _body(receive))
-        permissions = [Permission(**permission) for permission in question.pop("permissions")]
-        answer = json.dumps({"refusal": refusal(permissions, **question)}).encode()
-        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"application/json")]})
-        await send({"type": "http.response.body", "body": answer})
+        elif why := _stranger(scope, port=port):
+            await _refuse(scope, send, why)
+        elif scope["path"] == PATH:
+            question = json.loads(await _body(receive))
+            permissions = [Permission(**permission) for permission in question.pop("permissions")]
+            await _answer(send, 200, {"refusal": refusal(permissions, **question)})
+        else:
+            await emulator(scope, receive, _without_cors(send))
 
     ministack.app.app = application
+
+
+def _stranger(scope: Any, *, port: int) -> str:
+    """Why the request is refused whatever it asks for; empty if it is not."""
+    headers = [(name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in scope["headers"]]
+    if why := request_guard.refusal(headers, port=port):
+        return why
+    query = parse_qs(scope["query_string"].decode("latin-1"))
+    return "" if is_known(extract_access_key_id(dict(headers), query)) else UNKNOWN_KEY
+
+
+def is_known(access_key: str) -> bool:
+    """Whether the key is the one of this start, or one that the emulator issued since.
+
+    The emulator itself takes `test`, every account number and no key at all for the account's own, and checks no
+    signature of that one: so its id is as long and random as a secret.
+    """
+    return (
+        access_key == os.environ["AWS_ACCESS_KEY_ID"]
+        or access_key in sts._sessions
+        or iam_evaluator.find_iam_access_key_account(access_key) is not None
+    )
+
+
+def give_functions_keys_of_this_start() -> None:
+    """The emulator gives functions the account's number for a key; with IAM enforced, one made of the role's name."""
+    credentials_by_name = lambda_runtime.execution_credentials
+    salt = secrets.token_hex(16)
+
+    def execution_credentials(config: dict[str, Any]) -> dict[str, str]:
+        if not ministack.app.AUTH:
+            own = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
+            return {**{name: os.environ[name] for name in own}, "AWS_SESSION_TOKEN": ""}
+        credentials: dict[str, str] = credentials_by_name({**config, "FunctionArn": f"{config['FunctionArn']}:{salt}"})
+        return credentials
+
+    lambda_runtime.execution_credentials = lambda_svc.execution_credentials = execution_credentials
+
+
+def _without_cors(send: Send) -> Send:
+    """The emulator invites every origin."""
+
+    async def send_without_cors(message: dict[str, Any]) -> None:
+        if "headers" in message:
+            kept = [field for field in message["headers"] if not field[0].lower().startswith(b"access-control-")]
+            message = {**message, "headers": kept}
+        await send(message)
+
+    return send_without_cors
+
+
+async def _refuse(scope: Any, send: Send, why: str) -> None:
+    if scope["type"] == "websocket":
+        await send({"type": "websocket.close", "code": 1008})
+    else:
+        await _answer(send, 403, {"__type": "UnrecognizedClientException", "message": why})
+
+
+async def _answer(send: Send, status: int, content: object) -> None:
+    headers = [(b"content-type", b"application/json")]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": json.dumps(content).encode()})
 
 
 async def _body(receive: Receive) -> bytes:
@@ -46,7 +117,12 @@ async def _body(receive: Receive) -> bytes:
 
 
 def refusal(permissions: Sequence[Permission], *, access_key: str, execution_role: str = "") -> str:
-    """Why IAM refuses one of the permissions, in its own words; empty if none, or while it is not enforced."""
+    """Why IAM refuses one of the permissions, in its own words; empty if none, or while it is not enforced.
+
+    A key that nobody issued is refused always.
+    """
+    if not is_known(access_key):
+        return UNKNOWN_KEY
     if not ministack.app.AUTH:
         return ""
     keys = {CALLER: access_key}

@@ -1,11 +1,13 @@
 """The local cloud's two processes: the AWS emulator and the stand-in for SageMaker.
 
-Both listen on 127.0.0.1 only: they run code on behalf of whoever can reach them.
+Both run code on behalf of whoever they answer. So they listen on 127.0.0.1 only, answer nobody who does not know the
+access key of this start (local/request_guard.py), and keep what they write where this user alone can read it.
 """
 
 import contextlib
 import json
 import os
+import secrets
 import shutil
 import signal
 import socket
@@ -19,6 +21,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Literal
 
+from local import request_guard
 from local.clock import SCALE
 from local.sagemaker.fault import Fault
 from stacks.config import PROJECT_ROOT
@@ -28,6 +31,12 @@ ACCOUNT = "000000000000"
 REGION = "us-east-1"
 CLIENT_PREFIXES = ("AWS_", "CDK_", "NO_PROXY", "no_proxy")  # of the variables that AWS SDKs and tools read
 NO_PROXY_VARIABLES = ("NO_PROXY", "no_proxy")  # tools read one or the other
+# What the children need of this process's own variables; any other may be a secret that no function should see
+INHERITED = {"HOME", "PATH", "TERM", "TZ", "USER", "VIRTUAL_ENV", "LANG", "LANGUAGE", "NO_COLOR", "COLUMNS"}
+INHERITED |= {"NODE_EXTRA_CA_CERTS", "NODE_OPTIONS", "NODE_PATH"}
+# `data_prep fetch` reaches the archive as this process would
+INHERITED |= {"SSL_CERT_DIR", "SSL_CERT_FILE", "HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"}
+INHERITED_PREFIXES = ("LC_", "PYTHON", "JSII_")
 START_TIMEOUT_SECONDS = 60
 STOP_TIMEOUT_SECONDS = 10
 _PROCESSES = "processes"
@@ -45,10 +54,16 @@ class Process:
     program: str  # a part of its command line
     pid: int
     port: int = 0  # of those that listen
+    access_key: str = ""  # which they ask for
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return f"http://{request_guard.ADDRESS}:{self.port}"
+
+    def request(self, path: str, data: bytes | None = None) -> urllib.request.Request:
+        """A request of this project's own."""
+        headers = request_guard.naming(self.access_key)
+        return urllib.request.Request(f"{self.url}{path}", data=data, headers=headers)  # noqa: S310 - our own address
 
     def is_ours(self) -> bool:
         """Whether the process still runs and is what was started, not a later one with the same number."""
@@ -84,9 +99,12 @@ class LocalCloud:
     def start(cls, directory: Path = DIRECTORY) -> "LocalCloud":
         """Start both processes on free ports; raises LocalCloudError. What a killed run left behind is ended first."""
         cls.stop_running(directory)
-        (directory / "tmp").mkdir(parents=True, exist_ok=True)
+        directory.mkdir(parents=True, exist_ok=True)
+        directory.chmod(0o700)  # also one that was there before
+        (directory / "tmp").mkdir(exist_ok=True)
         emulator_port, sagemaker_port = _free_ports(2)
-        environment = _environment(directory, emulator_port, sagemaker_port)
+        access_key = f"LOCAL{secrets.token_hex(16).upper()}"
+        environment = _environment(directory, emulator_port, sagemaker_port, access_key)
         started: list[Process] = []
         try:
             for module, port, arguments, health in (
@@ -108,9 +126,9 @@ class LocalCloud:
                         stderr=subprocess.STDOUT,
                         start_new_session=True,  # Ctrl-C is ours to handle; the group is ours to end
                     )
-                started.append(Process(module, popen.pid, port))
+                started.append(Process(module, popen.pid, port, access_key))
                 _record(directory, started[-1])
-                _wait_until_healthy(popen, f"http://127.0.0.1:{port}{health}", directory / f"{module}.log")
+                _wait_until_healthy(popen, started[-1].request(health), directory / f"{module}.log")
                 popen.returncode = 0  # ended by its number, maybe by another process: Popen must not warn
         except BaseException:
             for process in started:
@@ -190,21 +208,18 @@ class LocalCloud:
         self._tell_sagemaker("/withheld", reasons)
 
     def _tell_sagemaker(self, path: str, what: object) -> None:
-        url = f"{self.sagemaker.url}{path}"
-        request = urllib.request.Request(url, data=json.dumps(what).encode())  # noqa: S310 - our own address
-        with _open(request, timeout=5):
+        with _open(self.sagemaker.request(path, json.dumps(what).encode()), timeout=5):
             pass
 
     def endpoint_requests(self, endpoint_name: str) -> Counter[str]:
         """How many requests the endpoint has seen, by InferenceId, those that met a fault included."""
-        url = f"{self.sagemaker.url}/endpoints/{endpoint_name}/requests"
-        with _open(url, timeout=5) as answer:
+        with _open(self.sagemaker.request(f"/endpoints/{endpoint_name}/requests"), timeout=5) as answer:
             return Counter(json.load(answer))
 
     @property
     def environment(self) -> dict[str, str]:
         """The environment variables that make any AWS SDK or tool talk to this cloud instead of AWS."""
-        return _environment(self.directory, self.emulator.port, self.sagemaker.port)
+        return _environment(self.directory, self.emulator.port, self.sagemaker.port, self.emulator.access_key)
 
     def use(self) -> None:
         """Point the AWS SDK of this very process at this cloud."""
@@ -213,17 +228,21 @@ class LocalCloud:
         os.environ.update(environment)
 
 
-def _environment(directory: Path, emulator_port: int, sagemaker_port: int) -> dict[str, str]:
-    """The variables of a child process: this process's own, but nothing that could lead to AWS."""
-    emulator, sagemaker = (f"http://127.0.0.1:{port}" for port in (emulator_port, sagemaker_port))
+def _environment(directory: Path, emulator_port: int, sagemaker_port: int, access_key: str) -> dict[str, str]:
+    """The variables of a child process: of this process's own those that it needs."""
+    emulator, sagemaker = (f"http://{request_guard.ADDRESS}:{port}" for port in (emulator_port, sagemaker_port))
     return {
-        **{name: value for name, value in os.environ.items() if not name.startswith("AWS_")},
+        **{
+            name: value
+            for name, value in os.environ.items()
+            if name in INHERITED or name.startswith(INHERITED_PREFIXES)
+        },
         # Read by the SDKs; an IP address makes them address S3 buckets by path
         "AWS_ENDPOINT_URL": emulator,
         "AWS_ENDPOINT_URL_SAGEMAKER": sagemaker,
         "AWS_ENDPOINT_URL_SAGEMAKER_RUNTIME": sagemaker,
-        "AWS_ACCESS_KEY_ID": "test",
-        "AWS_SECRET_ACCESS_KEY": "test",
+        "AWS_ACCESS_KEY_ID": access_key,
+        "AWS_SECRET_ACCESS_KEY": access_key,  # nobody checks a signature made with it
         "AWS_REGION": REGION,
         "AWS_DEFAULT_REGION": REGION,
         "AWS_CONFIG_FILE": os.devnull,
@@ -236,10 +255,12 @@ def _environment(directory: Path, emulator_port: int, sagemaker_port: int) -> di
         "CDK_DISABLE_VERSION_CHECK": "true",
         # Read by the emulator, which leaves the unpacked functions behind when it is killed
         "TMPDIR": str(directory / "tmp"),
-        "BIND_HOST": "127.0.0.1",
+        "STATE_DIR": str(directory / "tmp" / "state"),
+        "S3_DATA_DIR": str(directory / "tmp" / "s3"),
+        "BIND_HOST": request_guard.ADDRESS,
         "IOT_MTLS_ENABLED": "0",  # it would listen on every address
         "GATEWAY_PORT": str(emulator_port),
-        "MINISTACK_HOST": "127.0.0.1",
+        "MINISTACK_HOST": request_guard.ADDRESS,
         "MINISTACK_ACCOUNT_ID": ACCOUNT,
         "MINISTACK_REGION": REGION,
         "LOG_LEVEL": "WARNING",
@@ -265,12 +286,12 @@ def _free_ports(count: int) -> list[int]:
         return [free.getsockname()[1] for free in sockets]
 
 
-def _wait_until_healthy(popen: "subprocess.Popen[bytes]", url: str, log: Path) -> None:
+def _wait_until_healthy(popen: "subprocess.Popen[bytes]", health: urllib.request.Request, log: Path) -> None:
     deadline = time.monotonic() + START_TIMEOUT_SECONDS
     while time.monotonic() < deadline:
         if popen.poll() is not None:
             raise LocalCloudError(f"{log.stem} ended with status {popen.returncode}:\n{tail(log)}")
-        with contextlib.suppress(OSError), _open(url, timeout=1):
+        with contextlib.suppress(OSError), _open(health, timeout=1):
             return
         time.sleep(0.05)
     raise LocalCloudError(f"{log.stem} did not answer within {START_TIMEOUT_SECONDS} s:\n{tail(log)}")

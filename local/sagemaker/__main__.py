@@ -12,7 +12,7 @@ import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
 from local import strict
-from local.sagemaker.authorization import ask_emulator
+from local.sagemaker.authorization import ask_emulator, is_known
 from local.sagemaker.control_plane import ControlPlane
 from local.sagemaker.server import Server
 
@@ -28,7 +28,7 @@ def main() -> None:
     strict.install()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit())
     control_plane = ControlPlane(cache=arguments.cache, emit=_put_event, authorize=ask_emulator)
-    with Server(arguments.port, control_plane) as server:
+    with Server(arguments.port, control_plane, is_known=is_known) as server:
         try:
             server.serve_forever()
         finally:

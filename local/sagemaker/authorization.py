@@ -9,8 +9,10 @@ from dataclasses import asdict
 from typing import Protocol
 
 from local.permissions import Permission
+from local.request_guard import naming
 
 PATH = "/_local/authorization"
+UNKNOWN_KEY = "The security token included in the request is invalid."
 _CREDENTIAL = re.compile(r"Credential=([^/]+)/")
 
 
@@ -27,10 +29,18 @@ def ask_emulator(permissions: Sequence[Permission], *, access_key: str, executio
         "execution_role": execution_role,
     }
     request = urllib.request.Request(  # noqa: S310 - our own address
-        f"{os.environ['AWS_ENDPOINT_URL']}{PATH}", data=json.dumps(question).encode()
+        f"{os.environ['AWS_ENDPOINT_URL']}{PATH}",
+        data=json.dumps(question).encode(),
+        headers=naming(os.environ["AWS_ACCESS_KEY_ID"]),
     )
     with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310
         return str(json.load(answer)["refusal"])
+
+
+def is_known(access_key: str) -> bool:
+    """Whether the key is the one of this start, or one that the emulator issued since."""
+    own = os.environ["AWS_ACCESS_KEY_ID"]
+    return access_key == own or not ask_emulator([], access_key=access_key, execution_role="")
 
 
 def allow_all(permissions: Sequence[Permission], *, access_key: str, execution_role: str) -> str:  # noqa: ARG001

@@ -12,10 +12,12 @@ import json
 import re
 import time
 import uuid
+from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from local.sagemaker.authorization import access_key_of
+from local import request_guard
+from local.sagemaker.authorization import UNKNOWN_KEY, access_key_of
 from local.sagemaker.control_plane import ControlPlane
 from local.sagemaker.endpoint import RESPONSE_TYPE, Endpoint
 from local.sagemaker.errors import ApiError, ContainerError
@@ -28,15 +30,29 @@ _ENDPOINT_PATH = re.compile(r"/endpoints/([A-Za-z0-9-]+)/(invocations|faults|req
 class Server(ThreadingHTTPServer):
     daemon_threads = True
 
-    def __init__(self, port: int, control_plane: ControlPlane) -> None:
-        super().__init__(("127.0.0.1", port), _Handler)
+    def __init__(self, port: int, control_plane: ControlPlane, *, is_known: Callable[[str], bool]) -> None:
+        """is_known: whether somebody who has this access key is answered at all."""
+        super().__init__((request_guard.ADDRESS, port), _Handler)
         self.control_plane = control_plane
+        self.is_known = is_known
 
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True  # otherwise each answer waits 40 ms for the client's acknowledgement
     server: Server
+
+    def parse_request(self) -> bool:
+        """Refuse strangers, whatever they ask for."""
+        if not super().parse_request():
+            return False
+        why = request_guard.refusal(self.headers.items(), port=self.server.server_port)
+        if not why and not self.server.is_known(self._access_key):
+            why = UNKNOWN_KEY
+        if why:
+            self.close_connection = True
+            self._refuse(ApiError("UnrecognizedClientException", why, status=403))
+        return not why
 
     def do_GET(self) -> None:
         try:

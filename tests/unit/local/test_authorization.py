@@ -10,7 +10,7 @@ from ministack.core import iam_evaluator
 
 from local import authorization
 from local.permissions import CALLER, EXECUTION_ROLE, Permission
-from local.sagemaker.authorization import access_key_of
+from local.sagemaker.authorization import UNKNOWN_KEY, access_key_of
 from local.sagemaker.control_plane import ControlPlane
 from local.sagemaker.errors import ApiError
 
@@ -33,6 +33,7 @@ def allowed(monkeypatch: pytest.MonkeyPatch) -> set[tuple[str, str]]:
     monkeypatch.setenv("AWS_REGION", "us-east-1")
     monkeypatch.setattr(ministack.app, "AUTH", True)
     monkeypatch.setattr(iam_evaluator, "enforce", enforce)
+    monkeypatch.setattr(authorization, "is_known", lambda access_key: access_key != "nobody's")
     monkeypatch.setattr(authorization, "credentials_of", lambda role: {"AWS_ACCESS_KEY_ID": f"key of {role}"})
     return allowed
 
@@ -62,6 +63,14 @@ def test_nothing_is_refused_before_iam_is_enforced(
 ) -> None:
     monkeypatch.setattr(ministack.app, "AUTH", False)
     assert refusal(Permission("a:A", "*")) == ""
+
+
+@pytest.mark.parametrize("enforced", [True, False])
+def test_a_key_that_nobody_issued_is_refused_always(
+    allowed: set[tuple[str, str]], monkeypatch: pytest.MonkeyPatch, enforced: bool
+) -> None:
+    monkeypatch.setattr(ministack.app, "AUTH", enforced)
+    assert authorization.refusal([], access_key="nobody's") == UNKNOWN_KEY
 
 
 def test_who_calls_is_read_from_the_signature() -> None:
