@@ -14,10 +14,12 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from lambda_src import aws, settings
-from lambda_src.errors import StorageUnavailableError
+from lambda_src.errors import ManifestExistsError, StorageUnavailableError
 from lambda_src.json_reader import parse_json, read_json
 
 EXAMPLES = 20
+# Of a state's 262,144 bytes, and of as many of the message that quotes them. A list may have rows of any length as keys
+MAX_EXAMPLE_BYTES = 100_000
 OUTCOMES = ("ACCEPTED", "REJECTED", "FAILED")
 
 
@@ -29,6 +31,7 @@ class Summary:
     labels: dict[str, Counter[str]] = field(default_factory=lambda: {outcome: Counter() for outcome in OUTCOMES})
     errors: Counter[str] = field(default_factory=Counter)
     examples: list[dict[str, Any]] = field(default_factory=list)
+    example_bytes: int = 0
 
     def add(self, outcome: dict[str, Any]) -> None:
         name = outcome["outcome"]
@@ -39,20 +42,27 @@ class Summary:
             return
         self.errors[outcome.get("error", "unknown")] += 1
         if len(self.examples) < EXAMPLES:
-            self.examples.append({**outcome, "cause": str(outcome.get("cause", ""))[:120]})
+            example = {**outcome, "cause": str(outcome.get("cause", ""))[:120]}
+            size = len(json.dumps(example))  # with escapes, so never less than it takes as UTF-8
+            if self.example_bytes + size <= MAX_EXAMPLE_BYTES:
+                self.examples.append(example)
+                self.example_bytes += size
 
     def add_batch(self, execution: dict[str, Any]) -> None:
         """Count every image of a batch whose child execution failed, timed out or was never started."""
         error = execution.get("Error") or f"Batch{str(execution.get('Status', 'Pending')).title().replace('_', '')}"
         for item in parse_json(execution["Input"])["Items"]:
-            self.add({**item, "outcome": "FAILED", "error": error, "cause": execution.get("Cause", "")})
+            image = {name: item[name] for name in ("s3_bucket", "s3_key", "s3_version_id") if name in item}
+            self.add({**image, "outcome": "FAILED", "error": error, "cause": execution.get("Cause", "")})
 
 
 def handler(event: dict[str, str], _context: object) -> dict[str, Any]:
-    """`{"execution", "started_at"}` in; the manifest's members, without the files of outcomes, out."""
+    """`{"execution", "started_at", "results"}` in; the manifest's members, without the files of outcomes, out.
+
+    results: the prefix that ResultWriter wrote below. Raises ManifestExistsError or StorageUnavailableError.
+    """
     name = event["execution"]
-    prefix = f"manifests/{name}"
-    files = result_files(f"{prefix}/")
+    files = result_files(f"{event['results']}/")
     summary = summarize(files)
     result = {
         "execution": name,
@@ -64,16 +74,32 @@ def handler(event: dict[str, str], _context: object) -> dict[str, Any]:
     }
     bucket = settings.predictions().bucket_name
     uris = {status: [f"s3://{bucket}/{key}" for key in keys] for status, keys in files.items()}
-    try:
-        aws.s3().put_object(
-            Bucket=bucket,
-            Key=f"{prefix}.json",
-            Body=json.dumps({**result, "outcomes": uris}, ensure_ascii=False, indent=2).encode(),
-            ContentType="application/json",
-        )
-    except (BotoCoreError, ClientError) as error:
-        raise StorageUnavailableError(f"could not be stored ({error}): {prefix}.json") from error
+    store_manifest(f"manifests/{name}.json", {**result, "outcomes": uris})
     return result
+
+
+def store_manifest(key: str, manifest: dict[str, Any]) -> None:
+    """Write the manifest once; to find the same one there is what another attempt of this step does."""
+    bucket = settings.predictions().bucket_name
+    body = json.dumps(manifest, ensure_ascii=False, indent=2).encode()
+    try:
+        aws.s3().put_object(Bucket=bucket, Key=key, Body=body, ContentType="application/json", IfNoneMatch="*")
+    except (BotoCoreError, ClientError) as error:
+        if isinstance(error, ClientError) and error.response["Error"]["Code"] == "PreconditionFailed":
+            if stored(key) == body:
+                return
+            raise ManifestExistsError(
+                f"{key} is never overwritten, and another execution with this name wrote it: start this one again "
+                "under another name"
+            ) from error
+        raise StorageUnavailableError(f"could not be stored ({error}): {key}") from error
+
+
+def stored(key: str) -> bytes:
+    try:
+        return aws.s3().get_object(Bucket=settings.predictions().bucket_name, Key=key)["Body"].read()
+    except (BotoCoreError, ClientError) as error:
+        raise StorageUnavailableError(f"could not be read ({error}): {key}") from error
 
 
 def summarize(files: dict[str, list[str]]) -> Summary:

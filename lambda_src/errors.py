@@ -63,5 +63,9 @@ class StorageUnavailableError(ImageError):
     """When S3 is slow, throttled or unreachable; a later attempt can succeed."""
 
 
+class ManifestExistsError(ImageError):
+    """When another execution has written the manifest that a run is about to write: names may be chosen, and reused."""
+
+
 class NotTransformedError(ImageError):
     """When a Batch Transform job ended without an answer for the image."""

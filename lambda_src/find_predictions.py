@@ -31,6 +31,8 @@ def stored_outcome(item: object) -> dict[str, Any] | None:
     """
     try:
         image = ImageRef.of(item)
+        if image.bucket != settings.predictions().bucket_name:
+            return None  # a prediction's key has no bucket: it is of this bucket's image
         version_id = image.version_id or current_version(image)
         image = ImageRef(image.bucket, image.key, version_id)
         stored = aws.s3().get_object(Bucket=settings.predictions().bucket_name, Key=image.prediction_key)

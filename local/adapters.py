@@ -9,6 +9,7 @@ import functools
 import json
 import os
 import re
+import secrets
 import signal
 import threading
 import time
@@ -21,6 +22,7 @@ import boto3
 import ministack.app
 from botocore import xform_name
 from botocore.exceptions import ClientError, ParamValidationError
+from botocore.model import OperationModel
 from jsonata.functions import Functions
 from ministack.core import iam_evaluator, lambda_runtime
 from ministack.services import cloudwatch, eventbridge, lambda_svc, stepfunctions
@@ -105,7 +107,8 @@ def report_errors_by_class_name() -> None:
     lambda_svc._execute_function_warm = execute_and_name_error
 
 
-_RAISED = "__raised__"
+# A result holds what users have sent, so no name that they could know
+_RAISED = f"raised-{secrets.token_hex(16)}"
 
 
 def share_workers() -> None:
@@ -400,15 +403,21 @@ def check_request(integration: str, arguments: Any) -> None:
 def _call_sdk(role_arn: str, service: str, action: str, arguments: Any) -> Any:
     """One call with a session of the role; its errors have the names that Retry and Catch know."""
     client: Any = client_of_role(role_arn, service)
-    _, request = strict.task_request(f"{service}:{action}", arguments)
+    operation, request = strict.task_request(f"{service}:{action}", arguments)
     try:
         answer = getattr(client, xform_name(action))(**request)
     except ClientError as error:
-        code = error.response["Error"]["Code"].removesuffix("Exception")
-        name = f"{_SDK_ERROR_PREFIXES[service]}.{code}Exception"
-        raise stepfunctions._ExecutionError(name, str(error)) from error
+        raise stepfunctions._ExecutionError(error_name(service, operation, error), str(error)) from error
     del answer["ResponseMetadata"]
     return json.loads(json.dumps(answer, default=_as_json))
+
+
+def error_name(service: str, operation: OperationModel, error: ClientError) -> str:
+    """How Retry and Catch know an error: most of S3's, such as PreconditionFailed, are in no model."""
+    code = error.response["Error"]["Code"].removesuffix("Exception")
+    if service == "s3" and code not in {shape.name for shape in operation.service_model.error_shapes}:
+        return _REFUSALS["aws-sdk:s3"]
+    return f"{_SDK_ERROR_PREFIXES[service]}.{code}Exception"
 
 
 def _as_json(value: Any) -> str:

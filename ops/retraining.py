@@ -30,7 +30,9 @@ def retrain(
 
 def rollback(
     env: Env,
-    to: Annotated[str, typer.Option(help="Training job to go to, of those released. Default: the one served before.")] = "",
+    to: Annotated[
+        str, typer.Option(help="Training job to go to, of those released. Default: the one served before.")
+    ] = "",
 ) -> None:
     """Serve an earlier model again, at once; the next deployment keeps it."""
     _run(env, {"trigger": "manual", "rollback": True, **({"job": to} if to else {})})

@@ -45,7 +45,10 @@ TOLERATED_FAILURE_PERCENTAGE = 10
 
 _ITEM = "$states.context.Map.Item.Value"
 _TOTAL = "$sum($states.input.counts.*)"
-_RESULTS = jsonata(f"'{prefixes.MANIFESTS}' & $states.context.Execution.Name")
+# Whoever starts an execution may name it as another one is named, of this or another state machine; results stay apart
+_RUN = """$states.context.Execution.Name & '/'
+  & $substring($hash($states.context.Execution.Id & $states.context.Execution.StartTime, 'SHA-256'), 0, 16)"""
+_RESULTS = f"'{prefixes.MANIFESTS}' & {_RUN}"
 _IMAGE_PREFIXES = "|".join(p.rstrip("/") for p in (prefixes.INCOMING, prefixes.SCHEDULED, prefixes.TEST))
 
 
@@ -197,7 +200,7 @@ def transformed(bucket: s3.IBucket) -> list[Source]:
     def answer(input_prefix: str) -> str:
         """Below which prefix the answers lie, which prefix the images have, and why the job may have left none."""
         return f""",
-          'transform_output': '{prefixes.TRANSFORMS}' & $states.context.Execution.Name & '/',
+          'transform_output': '{prefixes.TRANSFORMS}' & {_RUN} & '/',
           'input_prefix': {input_prefix},
           'job_failure': $states.input.job_failure"""
 
@@ -342,9 +345,7 @@ def _transform_job(scope: Construct, *, config: EnvironmentConfig, bucket: s3.IB
                 source_uri=jsonata(
                     f"'s3://{bucket.bucket_name}/' & ({is_list} ? $states.input.manifest_key : $states.input.s3_prefix)"
                 ),
-                output_uri=jsonata(
-                    f"'s3://{bucket.bucket_name}/{prefixes.TRANSFORMS}' & $states.context.Execution.Name"
-                ),
+                output_uri=jsonata(f"'s3://{bucket.bucket_name}/{prefixes.TRANSFORMS}' & {_RUN}"),
                 instance_count=config.bulk.transform_instance_count,
                 key_arn=bucket.encryption_key.key_arn if bucket.encryption_key else "",
             ),
@@ -418,7 +419,7 @@ def _distributed_map(
         tolerated_failure_percentage=TOLERATED_FAILURE_PERCENTAGE,
         result_writer_v2=sfn.ResultWriterV2(
             bucket=bucket,
-            prefix=_RESULTS,
+            prefix=jsonata(_RESULTS),
             writer_config=sfn.WriterConfig(output_type=sfn.OutputType.JSONL, transformation=sfn.Transformation.FLATTEN),
         ),
     )
@@ -451,9 +452,11 @@ def _report(
         scope,
         "Summarize",
         summarize,
-        payload=jsonata(
-            "{'execution': $states.context.Execution.Name, 'started_at': $states.context.Execution.StartTime}"
-        ),
+        payload=jsonata(f"""{{
+          'execution': $states.context.Execution.Name,
+          'started_at': $states.context.Execution.StartTime,
+          'results': {_RESULTS}
+        }}"""),
         outputs="{% $states.result.Payload %}",
         timeout=Duration.seconds(SUMMARY_TIMEOUT.to_seconds() + 5),
         retries=(*INVOCATION, RetryPolicy(errors=("StorageUnavailableError",))),

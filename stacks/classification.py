@@ -61,6 +61,14 @@ _MANIFEST = jsonata("""{
   'outcomes': $states.result
 }""")
 _TOTAL = "$count($states.input.outcomes)"
+# Whoever starts an execution may name it, and the name is free for other state machines, and again after 90 days
+_NOT_WRITTEN = jsonata(f"""
+  $contains($states.errorOutput.Cause, /[Pp]re-?condition/) ? {{
+    'Error': 'ManifestExistsError',
+    'Cause': '{prefixes.MANIFESTS}' & $states.context.Execution.Name & '.json is never overwritten: either this '
+      & 'execution wrote it and got no response, or another one had its name: then start again under another name'
+  }} : $states.errorOutput
+""")
 
 
 def longest_execution(map_concurrency: int) -> Duration:
@@ -98,6 +106,7 @@ def classification_workflow(
             "Key": jsonata(f"'{prefixes.MANIFESTS}' & $states.context.Execution.Name & '.json'"),
             "Body": "{% $states.input %}",
             "ContentType": "application/json",
+            "IfNoneMatch": "*",
         },
         iam_action="s3:PutObject",
         iam_resources=[bucket.arn_for_objects(f"{prefixes.MANIFESTS}*")],
@@ -131,7 +140,7 @@ def classification_workflow(
     for state in (list_images, write_manifest):
         retry(state, ANY_FAILURE)
     for catching in (list_images, classify_images, write_manifest):
-        catching.add_catch(broken, outputs="{% $states.errorOutput %}")
+        catching.add_catch(broken, outputs=_NOT_WRITTEN if catching is write_manifest else "{% $states.errorOutput %}")
 
     notify_operators = publish_digest(
         scope,

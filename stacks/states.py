@@ -32,7 +32,9 @@ _ACCEPTED = jsonata("""$states.result.Payload.{
 }""")
 
 
-def _caught(outcome: str) -> str:
+def _caught(outcome: str, *, is_classified: bool) -> str:
+    # Before there is a prediction, `label` and `confidence` are whatever the start input has under these names
+    prediction = "'label': $states.input.label, 'confidence': $states.input.confidence," if is_classified else ""
     # Members whose value is missing are left out, so this also takes an item that is no object.
     # A function's Cause is JSON; that of a time-out or a service error is text.
     return jsonata(f"""{{
@@ -40,8 +42,7 @@ def _caught(outcome: str) -> str:
       's3_bucket': $states.input.s3_bucket,
       's3_key': $states.input.s3_key,
       's3_version_id': $states.input.s3_version_id,
-      'label': $states.input.label,
-      'confidence': $states.input.confidence,
+      {prediction}
       'error': $states.errorOutput.Error,
       'cause': $substring(
         $contains($states.errorOutput.Cause, /^\\{{[\\s\\S]*\\}}$/)
@@ -75,12 +76,12 @@ def outcome_of_image(
         )
         for name, function in steps.items()
     ]
-    invocations[-1].add_catch(rejected, errors=["LowConfidenceError"], outputs=_caught("REJECTED"))
+    invocations[-1].add_catch(rejected, errors=["LowConfidenceError"], outputs=_caught("REJECTED", is_classified=True))
     chain = sfn.Chain.start(invocations[0])
     for invocation in invocations[1:]:
         chain = chain.next(invocation)
     for invocation in invocations:
-        invocation.add_catch(failed, outputs=_caught("FAILED"))
+        invocation.add_catch(failed, outputs=_caught("FAILED", is_classified=invocation is invocations[-1]))
     return chain
 
 

@@ -65,7 +65,9 @@ def test_each_source_is_read_batched_bounded_and_written(
     assert state["MaxConcurrency"] * images["MaxConcurrency"] == config.bulk_concurrency
     assert state["ToleratedFailurePercentage"] == 10
     assert state["ResultWriter"]["WriterConfig"] == {"OutputType": "JSONL", "Transformation": "FLATTEN"}
-    assert state["ResultWriter"]["Arguments"]["Prefix"] == "{% 'manifests/' & $states.context.Execution.Name %}"
+    assert state["ResultWriter"]["Arguments"]["Prefix"].startswith(
+        "{% 'manifests/' & $states.context.Execution.Name & '/'"
+    )
     assert state["Next"] == "Summarize"
     assert [clause["Next"] for clause in state["Catch"]] == ["Summarize", "NotifyWorkflowBroken"]
 
@@ -167,9 +169,37 @@ def test_batch_transform_takes_the_model_that_the_endpoint_serves(
     assert [arn.rpartition(":")[2] for arn in described["sagemaker:DescribeEndpointConfig"]] == ["endpoint-config/*"]
 
 
-def evaluated(template: Any, execution_input: dict[str, Any], *, redrives: int = 0) -> Any:
+@pytest.mark.parametrize("name", ["DistributedMap", "BatchTransform"])
+def test_executions_of_one_name_have_their_results_apart(bulk: Template, name: str) -> None:
+    """A name is free for each state machine, and again after 90 days; a redrive goes on where it was."""
+    states = definition_of(bulk, name)["States"]
+    folders = [state["ResultWriter"]["Arguments"]["Prefix"] for state in states.values() if "ResultWriter" in state]
+    read = states["Summarize"]["Arguments"]["Payload"]
+    if name == "BatchTransform":
+        folders.append(states["TransformImages"]["Arguments"]["TransformOutput"]["S3OutputPath"])
+    for folder in folders:
+        found = {
+            evaluated(folder, {}, Id=f"arn:{machine}:run", StartTime=f"2026-01-0{day}T00:00:00Z", RedriveCount=redrives)
+            for machine in "ab"
+            for day in (1, 2)
+            for redrives in (0, 1)
+        }
+        assert len(found) == 4
+    assert all(
+        evaluated(read, {})["results"] == evaluated(folder, {}) for folder in folders if "transforms" not in folder
+    )
+
+
+def evaluated(template: Any, execution_input: dict[str, Any], *, redrives: int = 0, **context: Any) -> Any:
     """What a state makes of its input, in an execution that was redriven so often."""
-    execution = {"Name": "0b5ad2a8-53c5-4a53-a3c9-a4a0c45a0fbd", "RedriveCount": redrives, "Input": execution_input}
+    execution = {
+        "Id": "arn:run",
+        "Name": "0b5ad2a8-53c5-4a53-a3c9-a4a0c45a0fbd",
+        "StartTime": "2026-01-01T00:00:00Z",
+        "RedriveCount": redrives,
+        "Input": execution_input,
+        **context,
+    }
     return stepfunctions._apply_jsonata_template(template, execution_input, {"Execution": execution})
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ministack.services import stepfunctions
 
 from lambda_src import errors
 from stacks.config import PROJECT_ROOT, load_environment
@@ -163,6 +164,40 @@ def test_images_never_leave_the_map(definition: dict[str, Any], steps: dict[str,
     outcomes = [clause["Output"] for name in STEPS for clause in steps[name]["Catch"]]
     for outcome in [*outcomes, steps["FilterConfidence"]["Output"], definition["States"]["ClassifyImages"]["Output"]]:
         assert "image_data" not in outcome
+
+
+@pytest.mark.parametrize("name", STEPS)
+def test_an_outcome_takes_its_prediction_from_the_steps_and_never_from_the_start_input(
+    steps: dict[str, Any], name: str
+) -> None:
+    """What FilterConfidence gets, Classifier has made."""
+    item = {"s3_key": "test/a.png", "label": "motorcycle", "confidence": 1}
+    for clause in steps[name]["Catch"]:
+        error = {"Error": "CorruptImageError", "Cause": "text"}
+        outcome = stepfunctions._apply_jsonata_template(clause["Output"], item, {}, error_output=error)
+        assert outcome["s3_key"] == "test/a.png"
+        assert ("label" in outcome, "confidence" in outcome) == (name == STEPS[-1],) * 2
+
+
+def test_a_manifest_is_written_once_and_a_second_one_of_its_name_is_the_workflows_failure(
+    definition: dict[str, Any],
+) -> None:
+    write = definition["States"]["WriteManifest"]
+    assert write["Arguments"]["IfNoneMatch"] == "*"
+    (clause,) = write["Catch"]
+    assert clause["Next"] == "NotifyWorkflowBroken"
+    causes = {  # as S3 says it, and as boto3 does
+        "At least one of the pre-conditions you specified did not hold (Service: S3, Status Code: 412)": True,
+        "An error occurred (PreconditionFailed) when calling the PutObject operation": True,
+        "Please reduce your request rate. (Service: S3, Status Code: 503)": False,
+    }
+    for cause, is_duplicate in causes.items():
+        error = {"Error": "S3.S3Exception", "Cause": cause}
+        context = {"Execution": {"Name": "chosen"}}
+        found = stepfunctions._apply_jsonata_template(clause["Output"], {}, context, error_output=error)
+        assert (found["Error"] == "ManifestExistsError") == is_duplicate
+        assert ("manifests/chosen.json is never overwritten" in found["Cause"]) == is_duplicate
+        assert is_duplicate or found == error
 
 
 def test_the_map_fans_out_as_configured(definition: dict[str, Any], environment: str) -> None:

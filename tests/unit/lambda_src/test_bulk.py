@@ -16,6 +16,7 @@ from lambda_src.errors import (
     ImageNotFoundError,
     InvalidInputError,
     InvalidPredictionError,
+    ManifestExistsError,
     NotTransformedError,
     StorageUnavailableError,
 )
@@ -83,6 +84,14 @@ def test_a_prediction_that_cannot_be_read_is_none(bucket: "S3Client") -> None:
     assert find_predictions.handler({"items": [item("test/a.png")]}, None)["done"] == []
 
 
+def test_another_buckets_image_has_no_prediction_here(bucket: "S3Client") -> None:
+    bucket.create_bucket(Bucket="another-bucket")
+    put(bucket, "predictions/test/a.png/v.json", json.dumps({"label": "bicycle", "confidence": 1}))
+    another = {**item("test/a.png", s3_version_id="v"), "s3_bucket": "another-bucket"}
+    assert find_predictions.handler({"items": [another]}, None) == {"done": [], "pending": [another]}
+    assert find_predictions.handler({"items": [item("test/a.png", s3_version_id="v")]}, None)["pending"] == []
+
+
 # ReadTransformOutput
 
 OF_RUN = {"transform_output": "transforms/run/", "input_prefix": "test/"}
@@ -140,7 +149,7 @@ def outcome(name: str, number: int, **members: Any) -> dict[str, Any]:
 
 def results(s3: "S3Client", **files: list[dict[str, Any]]) -> None:
     """Write a run's results as ResultWriter does."""
-    folder = "manifests/run/8e1a"
+    folder = "manifests/run/0a1b/8e1a"
     listed: dict[str, list[dict[str, str]]] = {"SUCCEEDED": [], "FAILED": [], "PENDING": []}
     for status, lines in files.items():
         key = f"{folder}/{status}_0.jsonl"
@@ -149,8 +158,11 @@ def results(s3: "S3Client", **files: list[dict[str, Any]]) -> None:
     put(s3, f"{folder}/manifest.json", json.dumps({"DestinationBucket": BUCKET, "ResultFiles": listed}))
 
 
+EVENT = {"execution": "run", "started_at": "2024-12-22T10:00:00Z", "results": "manifests/run/0a1b"}
+
+
 def summary() -> dict[str, Any]:
-    return bulk_summary.handler({"execution": "run", "started_at": "2024-12-22T10:00:00Z"}, None)
+    return bulk_summary.handler(EVENT, None)
 
 
 def test_outcomes_are_counted_and_the_manifest_says_where_they_lie(bucket: "S3Client") -> None:
@@ -169,7 +181,11 @@ def test_outcomes_are_counted_and_the_manifest_says_where_they_lie(bucket: "S3Cl
     manifest = json.loads(bucket.get_object(Bucket=BUCKET, Key="manifests/run.json")["Body"].read())
     assert manifest == {
         **answer,
-        "outcomes": {"SUCCEEDED": [f"s3://{BUCKET}/manifests/run/8e1a/SUCCEEDED_0.jsonl"], "FAILED": [], "PENDING": []},
+        "outcomes": {
+            "SUCCEEDED": [f"s3://{BUCKET}/manifests/run/0a1b/8e1a/SUCCEEDED_0.jsonl"],
+            "FAILED": [],
+            "PENDING": [],
+        },
     }
 
 
@@ -184,6 +200,37 @@ def test_every_image_of_a_batch_that_broke_or_never_ran_has_failed(bucket: "S3Cl
     answer = summary()
     assert answer["counts"] == {"ACCEPTED": 1, "REJECTED": 0, "FAILED": 4}
     assert answer["errors"] == {"States.Timeout": 2, "BatchPending": 2}
+
+
+def test_a_step_that_is_done_again_finds_its_manifest(bucket: "S3Client") -> None:
+    results(bucket, SUCCEEDED=[outcome("ACCEPTED", 1, label="bicycle")])
+    assert summary() == summary()
+
+
+def test_no_run_overwrites_the_manifest_of_another_of_its_name(bucket: "S3Client") -> None:
+    """Of the inline workflow, the other bulk workflow, or of more than 90 days ago."""
+    put(bucket, "manifests/run.json", '{"execution": "run"}')
+    results(bucket, SUCCEEDED=[outcome("ACCEPTED", 1, label="bicycle")])
+    with pytest.raises(ManifestExistsError, match="another execution with this name wrote it"):
+        summary()
+    assert bucket.get_object(Bucket=BUCKET, Key="manifests/run.json")["Body"].read() == b'{"execution": "run"}'
+
+
+def test_the_results_of_another_run_of_this_name_are_not_counted(bucket: "S3Client") -> None:
+    results(bucket, SUCCEEDED=[outcome("ACCEPTED", 1, label="bicycle")])
+    assert bulk_summary.handler({**EVENT, "results": "manifests/run/2c3d"}, None)["counts"]["ACCEPTED"] == 0
+
+
+@pytest.mark.parametrize("key", ["k" * 1_000, "ü" * 500, "\n" * 1_000, "x" * 100_000, "x" * 300_000])
+def test_a_summary_fits_into_a_state_whatever_the_keys(bucket: "S3Client", key: str) -> None:
+    lines = [outcome("FAILED", 1, error="InvalidInputError", cause="c" * 500) | {"s3_key": key} for _ in range(30)]
+    broken = {"Status": "FAILED", "Input": json.dumps({"Items": [item(key, label=key, more=key)] * 2}), "Cause": key}
+    results(bucket, SUCCEEDED=[*lines, outcome("FAILED", 2, error="CorruptImageError")], FAILED=[broken])
+    answer = summary()
+    assert answer["counts"]["FAILED"] == 33
+    assert len(json.dumps(answer)) < 110_000
+    if len(key) > 100_000:
+        assert [example["s3_key"] for example in answer["examples"]] == ["test/2.png"], "what fits is still shown"
 
 
 def test_a_run_over_nothing_has_counted_nothing(bucket: "S3Client") -> None:

@@ -479,7 +479,7 @@ def test_a_rollback_goes_only_to_what_the_endpoint_has_served(job: object) -> No
     """B was on its way and came back; C is a job that the gate may have rejected."""
     history = [record("00:00:00", "A"), record("00:00:01", "B", "UPDATING"), record("00:00:02", "A")]
     prepare_rollback.check_released("A", history)
-    with pytest.raises(NotReleasedError, match="was never released.* Released: A. Anything else") as refused:
+    with pytest.raises(NotReleasedError, match=r"was never released.* Released: A\. Anything else") as refused:
         prepare_rollback.check_released(job, history)
     assert len(str(refused.value)) < 2_000
 

@@ -13,9 +13,11 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import botocore.session
 import jsonata
 import ministack.app
 import pytest
+from botocore.exceptions import ClientError
 from ministack.core import iam_evaluator, lambda_runtime
 from ministack.services import cloudwatch, eventbridge, lambda_svc, stepfunctions
 from ministack.services.cloudformation import provisioners, stacks
@@ -293,6 +295,40 @@ def test_a_state_machines_request_is_checked(integration: str, arguments: Any, e
         adapters.check_request(integration, arguments)
     assert caught.value.error == error
     assert rule in caught.value.cause
+
+
+@pytest.mark.parametrize(
+    ("code", "name"), [("NoSuchBucket", "S3.NoSuchBucketException"), ("PreconditionFailed", "S3.S3Exception")]
+)
+def test_an_error_that_s3s_model_does_not_have_goes_by_the_sdks_name(code: str, name: str) -> None:
+    operation = botocore.session.get_session().get_service_model("s3").operation_model("PutObject")
+    error = ClientError({"Error": {"Code": code, "Message": "m"}}, "PutObject")
+    assert adapters.error_name("s3", operation, error) == name
+
+
+def test_no_member_of_a_result_makes_it_an_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A function answers with what users have sent, and they know this code."""
+    (tmp_path / "function.py").write_text(
+        "def handler(event, context):\n    if event is None:\n        raise KeyError('k')\n    return event\n"
+    )
+    monkeypatch.setattr(lambda_runtime, "_PYTHON_WORKER_SCRIPT", lambda_runtime._PYTHON_WORKER_SCRIPT)
+    answers: list[Any] = []
+    monkeypatch.setattr(lambda_svc, "_execute_function_warm", lambda *_: {"body": answers.pop(0)})
+    adapters.report_errors_by_class_name()
+    item: dict[str, Any] = {name: {"stackTrace": []} for name in ("__raised__", "_RAISED", "raised", "errorType")}
+    init = {"code_dir": str(tmp_path), "module": "function", "handler": "handler"}
+    result = subprocess.run(
+        [sys.executable, "-c", lambda_runtime._PYTHON_WORKER_SCRIPT],
+        input="".join(f"{json.dumps(line)}\n" for line in (init, {"event": item}, {"event": None})),
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    answers += [json.loads(line)["result"] for line in result.stdout.splitlines()[1:]]
+    assert lambda_svc._execute_function_warm(None, None, "1") == {"body": item}
+    failed = lambda_svc._execute_function_warm(None, None, "2")
+    assert (failed["error"], failed["body"]["errorType"]) == (True, "KeyError")
 
 
 def test_what_is_no_service_of_the_project_is_left_to_the_emulator() -> None:
