@@ -1,4 +1,7 @@
-"""The CDK application: one stage per environment of cdk.json. Needs no account, credentials or network."""
+"""The CDK application: one stage per environment of cdk.json. Needs no account, credentials or network.
+
+The context `only` names the one environment to synthesize; all of them are checked even so.
+"""
 
 import sys
 
@@ -14,8 +17,12 @@ def main() -> None:
         environments = parse_environments(app.node.try_get_context("environments"))
     except ConfigError as error:
         sys.exit(str(error))
+    only = app.node.try_get_context("only")
+    if only not in {None, *(config.name for config in environments)}:
+        sys.exit(f"context only={only}: cdk.json has no such environment")
     for config in environments:
-        Environment(app, config=config)
+        if only in {None, config.name}:
+            Environment(app, config=config)
     app.synth()
 
 

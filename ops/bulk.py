@@ -11,7 +11,8 @@ import typer
 from ops import aws, counts, templates
 from ops.cost import Assumptions, Deployment, Way, load_prices, ways
 from ops.errors import OpsError
-from stacks.config import load_environment
+from ops.outputs import stack_outputs
+from stacks.config import EnvironmentConfig, load_environment
 
 # Outputs of the stacks by way, and what the workflow takes
 _STATE_MACHINES = {
@@ -71,9 +72,7 @@ def bulk(
         images = _count(bucket, prefix)
         if not images:
             raise OpsError(f"there is no image below s3://{bucket}/{prefix}")
-        rendered = templates.synthesize().templates
-        deployment = Deployment.of({stack: t for stack, t in rendered.items() if stack.startswith(f"{env}/")})
-        choices, prices = ways(deployment, config, counts.load(), Assumptions()), load_prices()["prices"]
+        choices, prices = ways(_deployment(config), config, counts.load(), Assumptions()), load_prices()["prices"]
         choice = choose(choices, images, prices, prefix=prefix)
         name = NAMES[way] if way else choice.way
         typer.echo(f"{images:,} images below s3://{bucket}/{prefix}")
@@ -88,6 +87,13 @@ def bulk(
     arn = aws.output(config, *_STATE_MACHINES[name])
     started = aws.stepfunctions().start_execution(stateMachineArn=arn, input=json.dumps(execution_input))
     typer.echo(started["executionArn"])
+
+
+def _deployment(config: EnvironmentConfig) -> Deployment:
+    """What the deployed templates say about cost; raises OpsError if a workflow is not deployed."""
+    for state_machine in _STATE_MACHINES.values():
+        aws.output(config, *state_machine)
+    return Deployment.of(templates.deployed({stack: f"{config.stage_name}-{stack}" for stack in stack_outputs(config)}))
 
 
 def _count(bucket: str, prefix: str) -> int:

@@ -332,8 +332,7 @@ def cost(
 ) -> None:
     """Show what each way of classifying images costs, at rest and by the month, before the first image."""
     config = load_environment(env)
-    rendered = templates.synthesize().templates
-    deployment = Deployment.of({name: t for name, t in rendered.items() if name.startswith(f"{env}/")})
+    deployment = Deployment.of(templates.synthesize(only=env).templates)
     content, assume = load_prices(), Assumptions()
     prices, choices = content["prices"], ways(deployment, config, counts.load(), Assumptions())
     console = Console(highlight=False)

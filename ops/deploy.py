@@ -43,7 +43,7 @@ def deploy(
         raise OpsError(f"fix first: {', '.join(failed)}")
 
     _step(f"cdk deploy {env}/Data")
-    run_cdk("synth", "--quiet", "--output", str(ASSEMBLY))
+    run_cdk("synth", "--quiet", "--output", str(ASSEMBLY), "--context", f"only={env}")
     _cdk_deploy(config, f"{env}/Data")
     _step("data_prep run")
     _prepare_model(config, archive, synthetic=synthetic)

@@ -71,7 +71,7 @@ def destroy(
         raise OpsError("nothing was destroyed")
     _wait_for_rest(config)
     retained = _retained(config, deployed, with_data=with_data)
-    run_cdk("synth", "--quiet", "--output", str(ASSEMBLY))
+    run_cdk("synth", "--quiet", "--output", str(ASSEMBLY), "--context", f"only={env}")
     known = templates.read_assembly(ASSEMBLY).templates
     for stack in deployed:
         if f"{env}/{stack}" not in known:

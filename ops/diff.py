@@ -160,8 +160,6 @@ def _deployed_and_synthesized(environment: str) -> tuple[Assembly, Assembly, str
     load_environment(environment)  # says which environments there are
     target = current_target()
     typer.echo(f"Comparing with environment {environment} in {target}", err=True)
-    assembly = templates.synthesize()
-    names = {stack: name for stack, name in assembly.stack_names.items() if stack.startswith(f"{environment}/")}
-    after = replace(assembly, templates={stack: assembly.templates[stack] for stack in names})
-    before = replace(after, templates=templates.deployed(names))
+    after = templates.synthesize(only=environment)
+    before = replace(after, templates=templates.deployed(after.stack_names))
     return before, after, f"environment {environment} in {target}"

@@ -27,15 +27,16 @@ class Assembly:
     stack_names: dict[str, str]
 
 
-def synthesize(source: Path = PROJECT_ROOT) -> Assembly:
-    """Render the templates of every environment of cdk.json in `source`; needs no account. Raises OpsError.
+def synthesize(source: Path = PROJECT_ROOT, *, only: str | None = None) -> Assembly:
+    """Render the templates of every environment of cdk.json in `source`, or of one; needs no account. Raises OpsError.
 
     Another commit's code runs with the tools that are installed here.
     """
     with tempfile.TemporaryDirectory() as output:
         # Not cdk.json's own app: a commit's files have no .venv beside them
         application = shlex.join([sys.executable, "app.py"])
-        run_cdk("synth", "--quiet", "--app", application, "--output", output, capture=True, folder=source)
+        chosen = ["--context", f"only={only}"] if only else []
+        run_cdk("synth", "--quiet", "--app", application, "--output", output, *chosen, capture=True, folder=source)
         return read_assembly(Path(output))
 
 

@@ -74,7 +74,7 @@ def text(value: Any, reference: Callable[[str], str] = "<{}>".format) -> str:
     return reference(str(value.get("Ref", value)))
 
 
-def synthesize(output: Path, environments: Any) -> "subprocess.CompletedProcess[str]":
+def synthesize(output: Path, environments: Any, **more_context: str) -> "subprocess.CompletedProcess[str]":
     context = json.loads((PROJECT_ROOT / "cdk.json").read_text())["context"]
     return subprocess.run(
         [sys.executable, "app.py"],
@@ -82,7 +82,7 @@ def synthesize(output: Path, environments: Any) -> "subprocess.CompletedProcess[
         env={
             **os.environ,
             "CDK_OUTDIR": str(output),
-            "CDK_CONTEXT_JSON": json.dumps({**context, "environments": environments}),
+            "CDK_CONTEXT_JSON": json.dumps({**context, "environments": environments, **more_context}),
         },
         capture_output=True,
         text=True,

@@ -36,6 +36,30 @@ def test_a_bad_configuration_stops_synthesis_with_one_line(tmp_path: Path) -> No
     assert result.stderr == "environment 'dev': confidence_threshold = 90: should be less than or equal to 1\n"
 
 
+def test_one_environment_is_synthesized_without_the_others(tmp_path: Path) -> None:
+    result = synthesize(tmp_path, {"first": {}, "second": {}}, only="second")
+    assert result.returncode == 0, result.stderr
+    assert [folder.name for folder in tmp_path.glob("assembly-*")] == ["assembly-second"]
+
+
+@pytest.mark.parametrize(
+    ("environments", "only", "message"),
+    [
+        ({"first": {}}, "second", "context only=second: cdk.json has no such environment\n"),
+        (
+            {"first": {"confidence_threshold": 90}, "second": {}},
+            "second",
+            "environment 'first': confidence_threshold = 90: should be less than or equal to 1\n",
+        ),
+    ],
+)
+def test_one_environment_alone_needs_a_configuration_without_mistakes(
+    tmp_path: Path, environments: dict[str, Any], only: str, message: str
+) -> None:
+    result = synthesize(tmp_path, environments, only=only)
+    assert (result.returncode, result.stderr) == (1, message)
+
+
 @pytest.fixture(scope="module")
 def scheduled(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     output = tmp_path_factory.mktemp("scheduled")
