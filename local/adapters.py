@@ -458,7 +458,7 @@ def client_of_role(role_arn: str, service: str) -> Any:
         return _client(service, **{name.lower(): value for name, value in credentials.items()})
 
 
-@functools.cache  # a client takes 0.2 s of a core and 10 MB, and a role's credentials stay the same
+@functools.cache  # a client takes 0.1 s of a core and 11 MB, and a role's credentials stay the same
 def _client(service: str, *, aws_access_key_id: str, aws_secret_access_key: str, aws_session_token: str) -> Any:
     session: Any = boto3.Session(
         aws_access_key_id=aws_access_key_id,
