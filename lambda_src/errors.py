@@ -63,6 +63,10 @@ class StorageUnavailableError(ImageError):
     """When S3 is slow, throttled or unreachable; a later attempt can succeed."""
 
 
+class ImageChangedError(ImageError):
+    """When the image was written after a Batch Transform run began, so that its answer may be of the one before."""
+
+
 class ManifestExistsError(ImageError):
     """When another execution has written the manifest that a run is about to write: names may be chosen, and reused."""
 

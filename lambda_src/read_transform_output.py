@@ -1,35 +1,48 @@
 """ReadTransformOutput: what Batch Transform answered for one image, in the form in which Classifier hands it on."""
 
+from dataclasses import replace
+from datetime import datetime
+
 from botocore.exceptions import BotoCoreError, ClientError
 
 from lambda_src import aws, metrics, settings
 from lambda_src.errors import (
-    ImageNotFoundError,
+    ImageChangedError,
     InvalidInputError,
     NotTransformedError,
     StorageUnavailableError,
 )
-from lambda_src.find_predictions import current_version
+from lambda_src.image_format import check_image
 from lambda_src.item import ImageRef, Item
+from lambda_src.serialize_image_data import StoredImage, read_image
 from lambda_src.transform_output import output_keys, parse_output, read_output
+
+MAX_IMAGE_BYTES = 6 << 20  # MaxPayloadInMB of the job: it refuses more
 
 
 @metrics.counting_errors
 def handler(event: Item, _context: object) -> Item:
-    """Takes an item with `transform_output` and `input_prefix`, which its image's key begins with, both of the job.
+    """Takes an item with `transform_output` and `input_prefix`, which its image's key begins with, both of the job, and
+    `started_at`, when the run started.
 
-    Answers it with `inferences`, `label` and `confidence`.
+    Answers it with `inferences`, `label` and `confidence`. Raises ImageChangedError, or an ImageError as
+    SerializeImageData does: Batch Transform reads any object, and whatever is current at that moment.
     """
     image = ImageRef.of(event)
-    output, input_prefix = (text_of(event, name, image) for name in ("transform_output", "input_prefix"))
-    version_id = image.version_id or version_of(image)
+    output, input_prefix, started_at = (
+        text_of(event, name, image) for name in ("transform_output", "input_prefix", "started_at")
+    )
+    # The job has read what was current then, whatever version an item may name
+    stored = read_image(replace(image, version_id=None), at_most=MAX_IMAGE_BYTES)
     keys = output_keys(output, image_key=image.key, input_prefix=input_prefix)
     body = stored_output(keys, image, job_failure=event.get("job_failure"))
+    check_is_what_was_read(stored, image, started_at=datetime.fromisoformat(started_at))
+    check_image(stored.data, name=image.uri)
     probabilities = parse_output(body, settings.classes())
     confidence = max(probabilities)
     return {
         **event,
-        "s3_version_id": version_id,
+        "s3_version_id": stored.version_id,
         "inferences": probabilities,
         "label": settings.classes()[probabilities.index(confidence)],
         "confidence": confidence,
@@ -43,15 +56,13 @@ def text_of(event: Item, name: str, image: ImageRef) -> str:
     return value
 
 
-def version_of(image: ImageRef) -> str:
-    try:
-        return current_version(image)
-    except ClientError as error:
-        if aws.is_transient(error):
-            raise StorageUnavailableError(f"could not be read ({error}): {image.uri}") from error
-        raise ImageNotFoundError(f"does not exist any more ({error}): {image.uri}") from error
-    except BotoCoreError as error:
-        raise StorageUnavailableError(f"could not be read ({error}): {image.uri}") from error
+def check_is_what_was_read(stored: StoredImage, image: ImageRef, *, started_at: datetime) -> None:
+    """Raise ImageChangedError if the image is newer than the run: the job may have read the version before."""
+    if stored.modified > started_at:
+        raise ImageChangedError(
+            f"changed at {stored.modified.isoformat()}, after the run started at {started_at.isoformat()}, so the "
+            f"prediction may be of the version before: {image.uri}"
+        )
 
 
 def stored_output(keys: list[str], image: ImageRef, *, job_failure: object) -> bytes:

@@ -2,6 +2,8 @@
 
 import base64
 import json
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError, ParamValidationError
@@ -32,10 +34,10 @@ def handler(event: Item, _context: object) -> Item:
     Raises InvalidInputError or an ImageError, which says what is wrong with the image.
     """
     image = ImageRef.of(event)
-    data, version_id = read_image(image)
-    check_image(data, name=image.uri)
-    image_data = base64.b64encode(data).decode("ascii")
-    item = {**event, "image_data": "", "s3_version_id": version_id}
+    stored = read_image(image, at_most=MAX_IMAGE_BYTES)
+    check_image(stored.data, name=image.uri)
+    image_data = base64.b64encode(stored.data).decode("ascii")
+    item = {**event, "image_data": "", "s3_version_id": stored.version_id}
     # As JSON, with escapes, so never less than it takes as UTF-8; base64 has nothing to escape
     size = len(json.dumps(item)) + len(image_data)
     if size > MAX_ITEM_BYTES:
@@ -45,8 +47,17 @@ def handler(event: Item, _context: object) -> Item:
     return {**item, "image_data": image_data}
 
 
-def read_image(image: ImageRef) -> tuple[bytes, str]:
-    """The object's bytes and its version (its ETag where the bucket keeps no versions).
+@dataclass(frozen=True)
+class StoredImage:
+    """An object as it was read; its version is its ETag where the bucket keeps no versions."""
+
+    data: bytes
+    version_id: str
+    modified: datetime
+
+
+def read_image(image: ImageRef, *, at_most: int) -> StoredImage:
+    """The object, of so many bytes at most; raises an ImageError.
 
     The size is checked before the body is read, so a huge object costs one request and no memory.
     """
@@ -56,9 +67,9 @@ def read_image(image: ImageRef) -> tuple[bytes, str]:
     try:
         response = aws.s3().get_object(**request)
         size = response["ContentLength"]
-        if size > MAX_IMAGE_BYTES:
+        if size > at_most:
             response["Body"].close()
-            raise ImageTooLargeError(f"{size:,} bytes, the workflow takes at most {MAX_IMAGE_BYTES:,}: {image.uri}")
+            raise ImageTooLargeError(f"{size:,} bytes, the workflow takes at most {at_most:,}: {image.uri}")
         data = response["Body"].read()
     except ClientError as error:
         raise _explained(error, image) from error
@@ -68,7 +79,7 @@ def read_image(image: ImageRef) -> tuple[bytes, str]:
         raise StorageUnavailableError(f"could not be read ({error}): {image.uri}") from error
     if len(data) != size:
         raise CorruptImageError(f"ended after {len(data)} of {size} bytes: {image.uri}")
-    return data, response.get("VersionId") or response["ETag"].strip('"')
+    return StoredImage(data, response.get("VersionId") or response["ETag"].strip('"'), response["LastModified"])
 
 
 def _explained(error: ClientError, image: ImageRef) -> Exception:

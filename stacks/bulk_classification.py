@@ -198,10 +198,13 @@ def transformed(bucket: s3.IBucket) -> list[Source]:
     """What a transform job has answered: all objects below a prefix, or those of its manifest file."""
 
     def answer(input_prefix: str) -> str:
-        """Below which prefix the answers lie, which prefix the images have, and why the job may have left none."""
+        """Below which prefix the answers lie, which prefix the images have, when the run started, and why the job may
+        have left no answers.
+        """
         return f""",
           'transform_output': '{prefixes.TRANSFORMS}' & {_RUN} & '/',
           'input_prefix': {input_prefix},
+          'started_at': $states.context.Execution.StartTime,
           'job_failure': $states.input.job_failure"""
 
     below = listing(bucket, name="CollectPredictions", more=answer("$states.input.s3_prefix"))

@@ -3,6 +3,7 @@
 import json
 import tracemalloc
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 
@@ -13,13 +14,17 @@ from moto import mock_aws
 
 from lambda_src import aws, bulk_summary, filter_confidence, find_predictions, read_transform_output
 from lambda_src.errors import (
+    CorruptImageError,
+    ImageChangedError,
     ImageNotFoundError,
+    ImageTooLargeError,
     InvalidInputError,
     InvalidPredictionError,
     ManifestExistsError,
     NotTransformedError,
     StorageUnavailableError,
 )
+from tests.unit.lambda_src.retraining import png
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -37,8 +42,8 @@ def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator["S3Client"]:
         yield client
 
 
-def put(s3: "S3Client", key: str, body: str = "x") -> str:
-    return s3.put_object(Bucket=BUCKET, Key=key, Body=body.encode())["VersionId"]
+def put(s3: "S3Client", key: str, body: str | bytes = "x") -> str:
+    return s3.put_object(Bucket=BUCKET, Key=key, Body=body.encode() if isinstance(body, str) else body)["VersionId"]
 
 
 def item(key: str, **members: Any) -> dict[str, Any]:
@@ -94,11 +99,13 @@ def test_another_buckets_image_has_no_prediction_here(bucket: "S3Client") -> Non
 
 # ReadTransformOutput
 
-OF_RUN = {"transform_output": "transforms/run/", "input_prefix": "test/"}
+LATER = (datetime.now(UTC) + timedelta(hours=1)).isoformat()  # moto stores at the present time
+OF_RUN = {"transform_output": "transforms/run/", "input_prefix": "test/", "started_at": LATER}
+IMAGE = png(1)
 
 
 def test_an_output_becomes_what_classifier_hands_on(bucket: "S3Client") -> None:
-    version = put(bucket, "test/a.png")
+    version = put(bucket, "test/a.png", IMAGE)
     put(bucket, "transforms/run/a.png.out", '{"prediction": [0.03, 0.97]}\n')
     answer = read_transform_output.handler(item("test/a.png", **OF_RUN), None)
     assert answer["s3_version_id"] == version
@@ -107,7 +114,7 @@ def test_an_output_becomes_what_classifier_hands_on(bucket: "S3Client") -> None:
 
 
 def test_an_output_is_also_found_where_it_keeps_the_inputs_prefix(bucket: "S3Client") -> None:
-    put(bucket, "test/a.png")
+    put(bucket, "test/a.png", IMAGE)
     put(bucket, "transforms/run/test/a.png.out", "[0.03, 0.97]")
     assert read_transform_output.handler(item("test/a.png", **OF_RUN), None)["label"] == "motorcycle"
 
@@ -128,16 +135,43 @@ def test_an_output_is_also_found_where_it_keeps_the_inputs_prefix(bucket: "S3Cli
             "the job failed: out of memory",
         ),
         ({"transform_output": "transforms/text/"}, InvalidPredictionError, "Batch Transform must answer one"),
-        ({"s3_key": "test/none"}, ImageNotFoundError, "does not exist any more"),
+        ({"s3_key": "test/none"}, ImageNotFoundError, "does not exist"),
     ],
 )
 def test_what_is_no_answer_is_named(
     bucket: "S3Client", members: dict[str, Any], error: type[Exception], message: str
 ) -> None:
-    put(bucket, "test/a.png")
+    put(bucket, "test/a.png", IMAGE)
     put(bucket, "transforms/text/a.png.out", "none")
     with pytest.raises(error, match=message):
         read_transform_output.handler(item("test/a.png") | OF_RUN | members, None)
+
+
+@pytest.mark.parametrize(
+    ("image", "error"),
+    [
+        (b"no image", CorruptImageError),
+        (IMAGE[:-1], CorruptImageError),
+        (IMAGE + bytes(6 << 20), ImageTooLargeError),
+    ],
+)
+def test_what_the_inline_workflow_would_refuse_gets_no_prediction(
+    bucket: "S3Client", image: bytes, error: type[Exception]
+) -> None:
+    """Batch Transform checks nothing, and a decoder may have made something of it."""
+    put(bucket, "test/a.png", image)
+    put(bucket, "transforms/run/a.png.out", "[0.03, 0.97]")
+    with pytest.raises(error):
+        read_transform_output.handler(item("test/a.png", **OF_RUN), None)
+
+
+def test_an_answer_is_never_stored_for_a_version_that_the_job_may_not_have_read(bucket: "S3Client") -> None:
+    """The image was replaced while the job ran, so its answer may be of the version before."""
+    put(bucket, "test/a.png", IMAGE)
+    put(bucket, "transforms/run/a.png.out", "[0.03, 0.97]")
+    started = (datetime.now(UTC) - timedelta(hours=1)).isoformat()
+    with pytest.raises(ImageChangedError, match="after the run started"):
+        read_transform_output.handler(item("test/a.png", **OF_RUN) | {"started_at": started}, None)
 
 
 # BulkSummary

@@ -1,6 +1,7 @@
 import base64
 import io
 import json
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -18,7 +19,8 @@ EVENT = {"image_data": "", "s3_bucket": "b", "s3_key": "test/bike é.png"}
 
 def answer(data: bytes, **more: Any) -> dict[str, Any]:
     body = StreamingBody(io.BytesIO(data), len(data))
-    return {"Body": body, "ContentLength": len(data), "ETag": '"e"', "VersionId": "v1", **more}
+    fixed = {"ETag": '"e"', "VersionId": "v1", "LastModified": datetime(2026, 1, 1, tzinfo=UTC)}
+    return {"Body": body, "ContentLength": len(data), **fixed, **more}
 
 
 def test_puts_the_image_and_its_version_into_the_event(s3: Stubber) -> None:
