@@ -40,8 +40,11 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def opened(page: Path, *options: str) -> tuple[str, list[str]]:
-    """The document after its scripts ran, and what they wrote to the console."""
+def opened(page: Path, *options: str, url: str = "") -> tuple[str, list[str]]:
+    """The document after its scripts ran, and what they wrote to the console.
+
+    url: where the page is if not in its file, beside which the browser keeps its profile.
+    """
     assert BROWSER
     root = ["--no-sandbox"] if os.geteuid() == 0 else []  # Chromium refuses a sandbox to root
     ended = subprocess.run(
@@ -59,7 +62,7 @@ def opened(page: Path, *options: str) -> tuple[str, list[str]]:
             "--window-size=1280,1000",
             *options,
             "--dump-dom",
-            page.as_uri(),
+            url or page.as_uri(),
         ],
         capture_output=True,
         text=True,

@@ -1,0 +1,154 @@
+"""A page in a real browser against the local cloud's two servers: even one that knew the access key starts nothing."""
+
+import asyncio
+import json
+import threading
+import urllib.request
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import hypercorn.asyncio
+import hypercorn.config
+import ministack.app
+import pytest
+from ministack.core import lambda_runtime
+from ministack.services import lambda_svc
+
+from local import authorization
+from local.cloud import Process, _free_ports
+from local.sagemaker.control_plane import ControlPlane
+from local.sagemaker.server import Server
+from tests.integration.test_report_in_browser import BROWSER, opened
+
+pytestmark = pytest.mark.skipif(BROWSER is None, reason="no Chromium, Chrome or Edge is installed")
+
+KEY = "LOCAL0123"
+CREDENTIAL = f"X-Amz-Credential={KEY}%2F20261125%2Fus-east-1%2Flambda%2Faws4_request"  # where a page can put it
+
+# Sends what it is told to, tells when all is sent, and goes on whether or not there is an answer
+PAGE = """<!doctype html><meta charset="utf-8"><title>A page</title><body><output id="sent"></output><script>
+  const send = ([url, body]) => fetch(url, {method: "POST", mode: "no-cors", body}).catch(() => null);
+  Promise.all(%s.map(send)).then(() => { document.getElementById("sent").textContent = "all sent"; });
+</script>"""
+
+
+class Site(ThreadingHTTPServer):
+    """The page's own origin, and another one that takes whatever a page sends."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.page = ""
+        self.posts: list[bytes] = []
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_port}/"
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: Site
+
+    def do_GET(self) -> None:
+        self._answer(self.server.page.encode())
+
+    def do_POST(self) -> None:
+        self.server.posts.append(self.rfile.read(int(self.headers["Content-Length"])))
+        self._answer(b"")
+
+    def log_message(self, *_: object) -> None:
+        """Stay silent."""
+
+    def _answer(self, body: bytes) -> None:
+        self.send_response(200)
+        self.send_header("Content-Type", "text/html")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+
+@pytest.fixture
+def sites() -> Iterator[tuple[Site, Site]]:
+    with Site() as page, Site() as control:
+        for site in (page, control):
+            threading.Thread(target=site.serve_forever, daemon=True).start()
+        yield page, control
+        page.shutdown()
+        control.shutdown()
+
+
+@pytest.fixture
+def sagemaker(tmp_path: Path) -> Iterator[Server]:
+    with Server(0, ControlPlane(cache=tmp_path), is_known=lambda _: True) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server
+        server.shutdown()
+
+
+@pytest.fixture
+def emulator(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Process, list[str]]]:
+    """The emulator's server and guard, and the paths of what comes through to its dispatcher."""
+    dispatched: list[str] = []
+
+    async def dispatcher(scope: Any, _: Any, send: Any) -> None:
+        if scope["type"] == "http":
+            dispatched.append(scope["path"])
+            await send({"type": "http.response.start", "status": 201, "headers": []})
+            await send({"type": "http.response.body", "body": b""})
+
+    (port,) = _free_ports(1)
+    monkeypatch.setenv("GATEWAY_PORT", str(port))
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", KEY)
+    monkeypatch.setattr(ministack.app, "app", dispatcher)
+    for module in (lambda_runtime, lambda_svc):
+        monkeypatch.setattr(module, "execution_credentials", lambda_runtime.execution_credentials)
+    authorization.register()
+    config = hypercorn.config.Config()
+    config.bind = [f"127.0.0.1:{port}"]
+    loop, ended = asyncio.new_event_loop(), asyncio.Event()
+
+    def serve() -> None:
+        serving: Any = hypercorn.asyncio.serve(ministack.app.app, config, shutdown_trigger=ended.wait)
+        loop.run_until_complete(serving)
+        loop.close()
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    yield Process("emulator", 0, port, KEY), dispatched
+    loop.call_soon_threadsafe(ended.set)
+    thread.join()
+
+
+def test_a_page_starts_nothing_though_it_knows_the_key(
+    emulator: tuple[Process, list[str]], sagemaker: Server, sites: tuple[Site, Site], tmp_path: Path
+) -> None:
+    process, dispatched = emulator
+    page, control = sites
+    create_function = f"{process.url}/2015-03-31/functions?{CREDENTIAL}"
+    withhold = f"http://127.0.0.1:{sagemaker.server_port}/withheld"
+    page.page = PAGE % json.dumps(
+        [(create_function, "{}"), (withhold, '{"ml.m5.large": "quota"}'), (control.url, "seen")]
+    )
+    document, _ = opened(tmp_path / "page", "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1", url=page.url)
+    assert ">all sent</output>" in document
+    assert control.posts == [b"seen"]
+    assert (dispatched, sagemaker.control_plane.withheld) == ([], {})
+    # The very requests, but for the browser's headers
+    for url, body in ((create_function, b"{}"), (withhold, b'{"ml.m5.large": "quota"}')):
+        with urllib.request.urlopen(url, body, timeout=10):  # noqa: S310 - our own address
+            pass
+    assert (dispatched, sagemaker.control_plane.withheld) == (["/2015-03-31/functions"], {"ml.m5.large": "quota"})
+
+
+def test_a_name_that_leads_to_the_local_cloud_opens_nothing(
+    emulator: tuple[Process, list[str]], sagemaker: Server, tmp_path: Path
+) -> None:
+    process, dispatched = emulator
+    for port in (process.port, sagemaker.server_port):
+        url = f"http://rebound.example:{port}/ping?{CREDENTIAL}"
+        document, _ = opened(tmp_path / "page", "--host-resolver-rules=MAP rebound.example 127.0.0.1", url=url)
+        assert f"takes requests for http://127.0.0.1:{port} only" in document
+    assert dispatched == []
