@@ -25,8 +25,13 @@ def record(path: Path) -> None:
     def evaluate_and_record(
         expression: str, raw_input: Any, ctx: Any = None, result: Any = None, error_output: Any = None
     ) -> Any:
-        bound = {"input": raw_input, "result": result, "errorOutput": error_output, "context": _documented(ctx or {})}
-        states = {name: value for name, value in bound.items() if value is not None}
+        states = {
+            "input": raw_input,
+            "context": _documented(ctx or {}),
+            # Where they are not there the emulator has None
+            **({} if result is None else {"result": result}),
+            **({} if error_output is None else {"errorOutput": error_output}),
+        }
         variables = (ctx or {}).get("variables", {})
         try:
             value = evaluate(expression, raw_input, ctx, result, error_output)

@@ -64,7 +64,7 @@ def task_request(integration: str, arguments: Request) -> tuple[OperationModel, 
     shapes = operation.input_shape.members if operation.input_shape else {}
     request = dict(arguments)
     for name, value in arguments.items():
-        if isinstance(value, dict | list) and name in shapes and shapes[name].type_name == "blob":
+        if not isinstance(value, str | bytes) and name in shapes and shapes[name].type_name == "blob":
             request[name] = json.dumps(value, ensure_ascii=False).encode(errors="replace")
     return operation, request
 

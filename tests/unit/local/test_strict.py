@@ -213,6 +213,12 @@ def test_a_task_calls_an_operation(resource: str, service: str, operation: str) 
     assert request == {"Any": "thing"}
 
 
+@pytest.mark.parametrize("payload", [42, None, True, [], {"a": 1}, "text"])
+def test_the_payload_of_an_invocation_is_any_json(payload: Any) -> None:
+    model, request = strict.task_request("arn:aws:states:::lambda:invoke", {"FunctionName": "f", "Payload": payload})
+    strict.check(model, request)
+
+
 def test_a_task_sends_json_where_the_service_takes_bytes() -> None:
     _, request = strict.task_request("arn:aws:states:::aws-sdk:s3:putObject", {**OBJECT, "Body": {"half": "\ud83d"}})
     assert request["Body"] == b'{"half": "?"}'
