@@ -82,7 +82,7 @@ def summary(found: Review) -> Table:
 def _lines(*parts: RenderableType) -> list[str]:
     file = StringIO()
     Console(file=file, width=WIDTH, color_system=None).print(*parts, sep="\n")
-    return file.getvalue().splitlines()
+    return [line.rstrip() for line in file.getvalue().splitlines()]
 
 
 def details(found: Review) -> Iterator[str]:
@@ -129,10 +129,11 @@ def diff(
         before, after, against = _deployed_and_synthesized(env) if env else _both_synthesized(base)
     found = review(before, after)
     status = ENDANGERED if found.lost else CHANGED if found.changes else 0
+    hint = ". Every value: --details, or make diff DETAILS=1" if found.changes else ""
     head = Group(
         Text(visible(f"Compared with {against}") + "\n", "dim"),
-        summary(found),
-        Text(f"\n{verdict(found)}. Every value: --details, or make diff DETAILS=1", "bold"),
+        *([summary(found), ""] if found.rows else []),
+        Text(f"{verdict(found)}{hint}", "bold"),
         Text(f"Exit status with --exit-code: {status} ({STATUS})", "dim"),
     )
     body = [Text("\n".join(details(found)) + "\n")] if detailed else []
