@@ -27,7 +27,7 @@ FEW_ROWS = 4  # of a section in the summary
 # GitHub refuses a comment of more than 65,536 characters
 MARKDOWN_LIMIT = 60_000
 
-_STYLES = {"Lost": "bold red", "Security": "yellow", "Resources": "magenta", "Behaviour": "", "Price": "cyan"}
+_STYLES = {"Lost": "bold red", "Security": "yellow", "Price": "cyan", "Resources": "magenta", "Behaviour": ""}
 _SIGNS = {"create": "+", "delete": "-", "orphan": "-"}
 
 
@@ -132,8 +132,8 @@ def diff(
     hint = ". Every value: --details, or make diff DETAILS=1" if found.changes else ""
     head = Group(
         Text(visible(f"Compared with {against}") + "\n", "dim"),
-        *([summary(found), ""] if found.rows else []),
-        Text(f"{verdict(found)}{hint}", "bold"),
+        *([summary(found)] if found.rows else []),
+        Text(f"\n{verdict(found)}{hint}" if found.rows else verdict(found), "bold"),
         Text(f"Exit status with --exit-code: {status} ({STATUS})", "dim"),
     )
     body = [Text("\n".join(details(found)) + "\n")] if detailed else []

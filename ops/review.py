@@ -14,7 +14,7 @@ from ops.grants import Grant, grants
 from ops.specification import resource_types
 from ops.templates import Assembly
 
-Section = Literal["Lost", "Security", "Resources", "Behaviour", "Price"]
+Section = Literal["Lost", "Security", "Price", "Resources", "Behaviour"]
 
 # By type: its name, and what is lost with a resource that holds state
 STATEFUL = {
@@ -82,9 +82,9 @@ def _sentences(
         yield "Security", text, is_detail
     rest: list[tuple[Section, Iterable[str]]] = [
         ("Security", _values(mine, exposing=True)),
+        ("Price", _price(environment, before, after)),
         ("Resources", _made_and_gone(mine)),
         ("Behaviour", [*_code(mine), *_states(mine), *_values(mine, exposing=False)]),
-        ("Price", _price(environment, before, after)),
     ]
     for section, texts in rest:
         yield from ((section, text, False) for text in texts)

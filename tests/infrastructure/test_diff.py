@@ -51,14 +51,12 @@ def test_a_commit_is_synthesized_and_compared_with_the_working_tree(
     monkeypatch.setattr(templates, "synthesize", partial(_synthesized_once, synthesized, templates.synthesize))
     result = CliRunner().invoke(app, ["diff", "--base", "HEAD"], catch_exceptions=False)
     text = " ".join(result.output.split())
-    assert text.startswith(
-        "Compared with HEAD Resources dev replaces Model/EndpointConfig (ProductionVariants) Behaviour"
-    )
+    assert text.startswith("Compared with HEAD Price dev -83.95 USD a month while idle")
     for sentence in (
         r"Behaviour dev, prod code of \d+ functions?: ",
         r"dev CONFIDENCE_THRESHOLD 0\.8 → 0\.9 \(.*Workflow/FilterConfidence\)",
         r"dev ProductionVariants\.0\.InstanceType ml\.m5\.xlarge → ml\.m5\.large",
-        r"Price dev -83\.95 USD a month while idle",
+        r"Resources dev replaces Model/EndpointConfig \(ProductionVariants\)",
     ):
         assert re.search(sentence, text), sentence
     assert "Lost" not in text
