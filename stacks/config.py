@@ -436,7 +436,19 @@ def parse_environments(context: object) -> tuple[EnvironmentConfig, ...]:
     """Check the context's `environments`, a JSON object from name to settings; raises ConfigError."""
     if not isinstance(context, Mapping) or not context:
         raise ConfigError('cdk.json: context "environments" must be an object with at least one environment')
+    _check_names([str(name) for name in context])
     return tuple(parse_environment(str(name), values) for name, values in context.items())
+
+
+def _check_names(names: list[str]) -> None:
+    """Raise ConfigError where the names and the grants of one environment, `scones-NAME-*`, would be another's, too."""
+    for name in names:
+        for other in names:
+            if other.startswith(f"{name}-"):
+                raise ConfigError(
+                    f"environments {name!r} and {other!r}: the roles of {name!r} may use all of scones-{name}-*, "
+                    f"which is {other!r}'s, too; rename one of them"
+                )
 
 
 def load_environment(name: str, cdk_json: Path = PROJECT_ROOT / "cdk.json") -> EnvironmentConfig:
@@ -449,4 +461,5 @@ def load_environment(name: str, cdk_json: Path = PROJECT_ROOT / "cdk.json") -> E
     if not isinstance(environments, Mapping) or name not in environments:
         known = ", ".join(map(str, environments)) if isinstance(environments, Mapping) and environments else "none"
         raise ConfigError(f"environment {name!r} is not in {cdk_json.name}; it has {known}")
+    _check_names(list(map(str, environments)))
     return parse_environment(name, environments[name])

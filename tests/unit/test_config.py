@@ -239,3 +239,14 @@ def test_a_bulk_run_takes_what_the_endpoint_can_take_and_batches_that_end_in_tim
     config = parse_environment("dev", values)
     assert (config.bulk_concurrency, config.bulk_images_at_once) == (concurrency, of_a_batch)
     assert config.bulk_batch_size == batch_size
+
+
+def test_no_environment_s_name_begins_with_another_s(tmp_path: Path) -> None:
+    """The roles of `dev` may use `scones-dev-*`, which would be `dev-prod`'s as well."""
+    with pytest.raises(ConfigError, match=r"environments 'dev' and 'dev-prod': .* rename one of them"):
+        parse_environments({"dev-prod": {}, "dev": {}})
+    cdk_json = tmp_path / "cdk.json"
+    cdk_json.write_text(json.dumps({"context": {"environments": {"dev": {}, "dev-prod": {}}}}))
+    with pytest.raises(ConfigError, match="rename one of them"):
+        load_environment("dev", cdk_json)
+    assert len(parse_environments({"dev": {}, "devprod": {}, "prod-dev": {}})) == 3
