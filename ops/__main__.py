@@ -23,6 +23,7 @@ from ops.outputs import outputs
 from ops.replay import replay
 from ops.retraining import retrain, rollback
 from ops.smoke import smoke
+from ops.terminal import visible
 from ops.threshold import threshold
 from stacks.config import ConfigError
 
@@ -61,7 +62,8 @@ def main(arguments: list[str] | None = None) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(141)
     except (OpsError, DataPrepError, ConfigError, DocumentError, OSError) as error:
-        typer.echo(f"Error: {error}", err=True)
+        # Lines of its own are the error's, what else moves a cursor came with a name or a cause
+        typer.echo("\n".join(map(visible, f"Error: {error}".split("\n"))), err=True)
         sys.exit(1)
 
 

@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from lambda_src.captures import Capture, Damage
 from lambda_src.drift import Baseline
@@ -21,6 +22,7 @@ from ops.baseline_source import baseline_in, baseline_of
 from ops.capture_report import capture_page
 from ops.capture_source import captures_of
 from ops.summary import Summary
+from ops.terminal import visible
 from ops.truth_source import truth_of
 from ops.window import Since, Until, Window
 from stacks.config import EnvironmentConfig, load_environment
@@ -100,7 +102,7 @@ def report_damage(damage: Damage) -> None:
     if damage.count:
         typer.echo(f"Warning: {damage.count:,} damaged lines were skipped, such as", err=True)
         for example in damage.examples:
-            typer.echo(f"  {example}", err=True)
+            typer.echo(f"  {visible(example)}", err=True)
 
 
 def write_json(found: Iterable[Capture], threshold: float) -> None:
@@ -161,7 +163,7 @@ def show_table(found: Iterable[Capture], threshold: float, *, title: str) -> Non
         is_accepted = capture.confidence >= threshold
         table.add_row(
             f"{capture.time:%Y-%m-%d %H:%M:%S}",
-            capture.event_id,
+            Text(visible(capture.event_id)),
             capture.label,
             f"{capture.confidence:.3f}",
             "[green]accepted[/]" if is_accepted else f"[yellow]under {threshold}[/]",

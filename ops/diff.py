@@ -18,6 +18,7 @@ from ops import templates
 from ops.errors import OpsError
 from ops.review import Review, excerpt, is_code, review
 from ops.templates import Assembly
+from ops.terminal import visible
 from stacks.config import load_environment
 
 CHANGED, ENDANGERED = 2, 3
@@ -29,14 +30,6 @@ MARKDOWN_LIMIT = 60_000
 
 _STYLES = {"Lost": "bold red", "Security": "yellow", "Price": "cyan", "Resources": "magenta", "Behaviour": ""}
 _SIGNS = {"create": "+", "delete": "-", "orphan": "-"}
-
-
-def visible(text: str) -> str:
-    """One line that hides nothing: line breaks, control, bidirectional and invisible characters as their codes.
-
-    All that comes from templates passes here on its way to a terminal, and `markdown` on its way to GitHub.
-    """
-    return "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in text)
 
 
 def markdown(found: Review, *, against: str) -> str:

@@ -12,6 +12,7 @@ from rich.console import Console
 from data_prep.progress import progress_bars
 from ops import aws
 from ops.pictures import Drift
+from ops.terminal import visible
 from ops.traffic import carry_out
 from ops.traffic.plan import Plan, Run, Via, choose, item, test_images
 from ops.traffic.tally import Tally
@@ -121,11 +122,11 @@ def _show(name: str, plan: Plan, tally: Tally) -> None:
     if tally.unfinished:
         console.print(f"[yellow]no outcome yet: {tally.unfinished:,}[/]")
         for request, known in islice(tally.unfinished_requests.items(), LISTED_UNFINISHED):
-            console.print(f"  {request}  {known}", markup=False, soft_wrap=True)
+            console.print(visible(f"  {request}  {known}"), markup=False, soft_wrap=True)
         if (more := len(tally.unfinished_requests) - LISTED_UNFINISHED) > 0:
             console.print(f"  and {more:,} more: --json names each")
     if tally.finished:
         shown = ", ".join(f"p{percent} {tally.latencies.percentile(percent):.2f} s" for percent in (50, 90, 99))
         console.print(f"duration of an execution: {shown}, longest {tally.latencies.longest:.2f} s", soft_wrap=True)
     for error, count in tally.errors.most_common(8):
-        console.print(f"  {count:,} {error}", markup=False, soft_wrap=True)
+        console.print(visible(f"  {count:,} {error}"), markup=False, soft_wrap=True)

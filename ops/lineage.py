@@ -11,6 +11,7 @@ import typer
 from botocore.exceptions import ClientError
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from data_prep import aws as data_aws
 from lambda_src.json_reader import read_json
@@ -19,6 +20,7 @@ from lambda_src.release_log import Record, read_records
 from lambda_src.trained_model import document_key, training_accuracy
 from ops import aws
 from ops.errors import OpsError
+from ops.terminal import visible
 from stacks import prefixes
 from stacks.config import PROJECT_ROOT, EnvironmentConfig, load_environment
 
@@ -65,7 +67,7 @@ def lineage(
     table.add_column(style="bold")
     table.add_column(overflow="fold")
     for name, value in rows(found):
-        table.add_row(name, value)
+        table.add_row(name, Text(visible(value)))
     Console(highlight=False).print(table)
 
 

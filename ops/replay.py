@@ -8,6 +8,7 @@ import typer
 
 from ops import aws
 from ops.errors import OpsError
+from ops.terminal import visible
 from stacks.config import load_environment
 from stacks.upload_event import execution_input
 
@@ -24,12 +25,12 @@ def replay(env: Annotated[str, typer.Option(help="An environment of cdk.json.")]
             image = execution_input(event)
         except (ValueError, KeyError, TypeError):
             kept += 1
-            typer.echo(f"kept, as it is no upload: {message['Body'][:200]}")
+            typer.echo(f"kept, as it is no upload: {visible(message['Body'][:200])}")
             continue
         _start(state_machine_arn, name=str(event["id"]), image=image)
         aws.sqs().delete_message(QueueUrl=queue_url, ReceiptHandle=message["ReceiptHandle"])
         started += 1
-        typer.echo(f"started: s3://{image['s3_bucket']}/{image['s3_key']}")
+        typer.echo(visible(f"started: s3://{image['s3_bucket']}/{image['s3_key']}"))
     typer.echo(f"{started} started, {kept} kept")
     if kept:
         raise OpsError(

@@ -1,0 +1,50 @@
+"""Keys, causes and captures are what others wrote; in a terminal they are text and nothing else."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from ops import lineage
+from ops.lineage import Lineage, Model
+from ops.terminal import visible
+from tests.unit.ops.conftest import Writer, capture_line, run
+
+# Clears the screen, writes over the line, turns its order around, and looks like rich's markup
+HOSTILE = "\x1b[2J\r\x9b31m\u202eevil\u2066\u200b\n[red]all clear[/red]"
+SHOWN = "\\u001b[2J\\u000d\\u009b31m\\u202eevil\\u2066\\u200b\\u000a[red]all clear[/red]"
+Output = pytest.CaptureFixture[str]
+
+
+def without_wraps(text: str) -> str:
+    return "".join(line.strip() for line in text.splitlines())
+
+
+def test_nothing_that_moves_hides_or_turns_text_is_left() -> None:
+    assert visible(HOSTILE) == SHOWN
+    assert visible("Fahrrad-ä 自転車.png") == "Fahrrad-ä 自転車.png"
+
+
+def test_a_hostile_capture_is_shown_and_not_obeyed(write_captures: Writer, capsys: Output) -> None:
+    hostile = json.loads(capture_line(0, 0.95))
+    hostile["eventMetadata"]["eventId"] = HOSTILE
+    damaged = json.dumps({"captureData": 1, "eventMetadata": {HOSTILE: 1}}).encode() + b"\x1b[2J"
+    folder = write_captures(json.dumps(hostile).encode(), damaged)
+    assert run("captures", "--folder", folder, "--since", "2026-11-25T08:00", "--until", "2026-11-25T12:00") == 0
+    said = capsys.readouterr()
+    assert "\x1b" not in said.out + said.err
+    assert "\u202e" not in said.out + said.err
+
+
+def test_a_hostile_lineage_is_shown_and_not_obeyed(monkeypatch: pytest.MonkeyPatch, capsys: Output) -> None:
+    found = Lineage("predictions/x.json", f"s3://b/{HOSTILE}", "bicycle", 0.95, "2031", (Model("s3://b/a", "2030"),))
+    monkeypatch.setattr(lineage, "trace", lambda *_: found)
+    lineage.lineage("predictions/x.json")
+    assert SHOWN in without_wraps(capsys.readouterr().out)
+
+
+def test_a_hostile_name_in_an_error_is_shown_and_not_obeyed(tmp_path: Path, capsys: Output) -> None:
+    run("captures", "--folder", tmp_path / "\x1b[2J")
+    said = capsys.readouterr()
+    assert "\x1b" not in said.out + said.err
+    assert "\\u001b[2J" in without_wraps(said.err + said.out)
