@@ -12,6 +12,8 @@ from pathlib import Path
 import boto3
 import pytest
 
+from data_prep import aws
+from data_prep.target import current_target
 from local import deployment, expressions
 from local.cloud import LocalCloud
 from local.demonstration import Environment, Inbox, labelled_images
@@ -84,6 +86,16 @@ def use(cloud: LocalCloud, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in cloud.environment.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)  # it remembers the credentials that it saw first
+
+
+@pytest.fixture(autouse=True)
+def _forget_clients() -> Iterator[None]:
+    """A cached client keeps the address, the credentials and the mocks that it was made with."""
+    yield
+    for client in vars(aws).values():
+        if hasattr(client, "cache_clear"):
+            client.cache_clear()
+    current_target.cache_clear()
 
 
 @pytest.fixture(autouse=True)
