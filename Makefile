@@ -90,7 +90,7 @@ sbom: setup .venv-scan/.installed ## List every pinned package in build/, as Cyc
 	.venv-scan/bin/python -m scanners.bill_of_materials requirements.lock > build/python.cdx.json
 	npm sbom --package-lock-only --sbom-format cyclonedx > build/npm.cdx.json
 
-lock: setup ## Pin the whole dependency tree of requirements-dev.txt anew
+lock: setup ## Pin the whole dependency tree of requirements-dev.txt again
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header requirements-dev.txt -o requirements.lock
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header requirements-scan.txt -o requirements-scan.lock
 	npm install --package-lock-only --silent

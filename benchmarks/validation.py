@@ -65,7 +65,7 @@ def sizes(images: int) -> dict[str, int]:
 
 
 def settings() -> dict[str, Any]:
-    """Of an environment; the validation heeds the bucket and the classes."""
+    """Of an environment; the validation depends on the bucket and the classes."""
     return {
         **dict.fromkeys((field.name for field in fields(RetrainingSettings)), 0),
         "bucket_name": BUCKET,

@@ -2,7 +2,7 @@
 
     python -m benchmarks.workflow [--sizes 1,10,100,500] [--bulk 1000,10000]
 
-Deploys the dev environment into a local cloud of its own. Also measures ops/counts.json anew.
+Deploys the dev environment into a local cloud of its own. Also measures ops/counts.json again.
 """
 
 import argparse

@@ -71,7 +71,7 @@ def _stored_size(bucket: str, job: str) -> int | None:
         baseline = Baseline.from_json(aws.s3().get_object(Bucket=bucket, Key=key)["Body"].read())
         aws.s3().head_object(Bucket=bucket, Key=document_key(job, "predictions"))
     except BaselineError as error:
-        raise TrainingError(f"s3://{bucket}/{key}: {error}; `--force` computes it anew") from None
+        raise TrainingError(f"s3://{bucket}/{key}: {error}; `--force` computes it again") from None
     except ClientError as error:
         if error.response["Error"]["Code"] not in {"NoSuchKey", "404"}:
             raise

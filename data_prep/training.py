@@ -80,7 +80,7 @@ def start_training(
     if manifest.classes != config.classes:
         raise DataSetError(
             f"{folder}: holds the classes {', '.join(manifest.classes)}, but environment {config.name!r} has "
-            f"{', '.join(config.classes)}; order counts; `python -m data_prep build --env {config.name}` builds it anew"
+            f"{', '.join(config.classes)}; order counts; `python -m data_prep build --env {config.name}` builds it"
         )
     parameters = hyperparameters(config)
     samples = manifest.splits["train"].total

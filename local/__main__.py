@@ -181,7 +181,7 @@ def all_(
     try:
         cloud = _everything_deployed(config, archive)
         _classify(cloud, config)
-        _say(f"\nEverything happened as it is meant to, in {time.monotonic() - started:.0f} s.")
+        _say(f"\nAll checks passed in {time.monotonic() - started:.0f} s.")
     finally:
         if not keep:
             LocalCloud.stop_running()

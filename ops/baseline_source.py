@@ -28,7 +28,7 @@ def _parsed(content: bytes, name: str, config: EnvironmentConfig) -> Baseline:
     try:
         baseline = Baseline.from_json(content)
     except BaselineError as error:
-        raise OpsError(f"{name}: {error}; compute it anew with `python -m data_prep baseline --force`") from None
+        raise OpsError(f"{name}: {error}; compute it again with `python -m data_prep baseline --force`") from None
     if baseline.classes != config.classes:
         raise OpsError(f"{name} is of the classes {', '.join(baseline.classes)}, not {', '.join(config.classes)}")
     return baseline

@@ -1,6 +1,6 @@
 """What an execution did, counted in its own history: the input of the cost model.
 
-`ops/counts.json` holds counts of executions in the local cloud; `python -m benchmarks.workflow` measures them anew, and
+`ops/counts.json` holds counts of executions in the local cloud; `python -m benchmarks.workflow` measures them, and
 a test of the local cloud compares.
 """
 

@@ -21,7 +21,7 @@ Env = Annotated[str, typer.Option("--env", help="Environment of cdk.json.")]
 
 def retrain(
     env: Env,
-    force: Annotated[bool, typer.Option(help="Heed neither the cool-down nor the runs per day.")] = False,
+    force: Annotated[bool, typer.Option(help="Ignore the cool-down and the runs per day.")] = False,
     approval: Annotated[bool, typer.Option(help="Wait for a person's approval, as prod always does.")] = False,
 ) -> None:
     """Train on the data set in the bucket; release the model if it is good enough."""

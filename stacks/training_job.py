@@ -55,7 +55,7 @@ _SCRATCH: Mapping[str, str] = {
     "lr_scheduler_factor": "0.1",
     "augmentation_type": "crop",  # with mirror images; colours and angles carry little in 32x32
 }
-# Only the last layer starts anew; the others were trained on ImageNet's 224x224
+# Only the last layer starts untrained; the others were trained on ImageNet's 224x224
 _TRANSFER: Mapping[str, str] = {
     "use_pretrained_model": "1",
     "num_layers": "18",  # the smallest that comes pretrained

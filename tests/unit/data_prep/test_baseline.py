@@ -123,7 +123,7 @@ def test_a_damaged_baseline_is_told_and_can_be_computed_anew(
     config: EnvironmentConfig, model: str, transforms: list[Transform]
 ) -> None:
     aws.s3().put_object(Bucket=model, Key=KEY, Body=b"{}")
-    with pytest.raises(TrainingError, match=r"not a baseline .*`--force` computes it anew"):
+    with pytest.raises(TrainingError, match=r"not a baseline .*`--force` computes it again"):
         store_baseline(config)
     assert store_baseline(config, force=True).size == 60
 
