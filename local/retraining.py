@@ -73,7 +73,7 @@ def tell_story(environment: Environment, cloud: LocalCloud, dataset: Path, tell:
         tell(f"  {traffic.sent - before} requests meanwhile, {len(traffic.failures)} failed")
         _expect(retraining.served_artifact() == first, "a release that is rolled back leaves what was served")
 
-        tell("\nThe instance is mended, and the same run asked for again")
+        tell("\nThe instance is repaired, and the same run is started again")
         calm_down(environment)
         before = traffic.sent
         released = _tell_of(retraining.run(force=True), "Released", tell)

@@ -330,7 +330,7 @@ def cost(
     env: Annotated[str, typer.Option(help="An environment of cdk.json.")] = "dev",
     plot: Annotated[Path, typer.Option(help="Where the plot goes, as a web page.")] = Path("build/cost.html"),
 ) -> None:
-    """Show what each way of classifying images costs, at rest and by the month, before the first image."""
+    """Show what each way of classifying images costs, while idle and by the month, before the first image."""
     config = load_environment(env)
     deployment = Deployment.of(templates.synthesize(only=env).templates)
     content, assume = load_prices(), Assumptions()
@@ -354,7 +354,7 @@ def cost(
 
 
 def _show_resting(console: Console, deployment: Deployment, prices: Mapping[str, float], env: str) -> None:
-    table = Table("at rest, a month", env, box=None, header_style="bold", pad_edge=False)
+    table = Table("idle, a month", env, box=None, header_style="bold", pad_edge=False)
     table.columns[1].justify = "right"
     parts = {name.split(".")[1].removesuffix("_month"): {name: n} for name, n in resting(deployment).items()}
     if deployment.endpoint:

@@ -81,7 +81,7 @@ def alarm_rules(metrics: Metrics, *, config: EnvironmentConfig) -> list[AlarmRul
                 meaning=f"{_UNDELIVERED[name]}; the events wait in a dead-letter queue.",
                 metric=metric,
                 threshold=0,
-                # A queue at rest stops publishing, but what is in it stays there
+                # An idle queue stops publishing, but what is in it stays there
                 missing_data=_NO_DATA_IS_NO_NEWS,
             )
             for name, metric in metrics.undelivered.items()

@@ -431,7 +431,7 @@ class ControlPlane:
 
     @staticmethod
     def _summaries(records: dict[str, Record], request: Record, *fields: str) -> list[Record]:
-        """What a list operation tells of those whose name, the first field, contains what the request asks for."""
+        """A list operation's summaries of the records whose name, the first field, contains what is asked for."""
         return [
             {field: record[field] for field in (*fields, "CreationTime")}
             for name, record in records.items()
