@@ -36,6 +36,7 @@ INHERITED = {"HOME", "PATH", "TERM", "TZ", "USER", "VIRTUAL_ENV", "LANG", "LANGU
 INHERITED |= {"NODE_EXTRA_CA_CERTS", "NODE_OPTIONS", "NODE_PATH"}
 # `data_prep fetch` reaches the archive as this process would
 INHERITED |= {"SSL_CERT_DIR", "SSL_CERT_FILE", "HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"}
+INHERITED |= {"RECORD_EXPRESSIONS"}  # names a file: local/expressions.py
 INHERITED_PREFIXES = ("LC_", "PYTHON", "JSII_")
 START_TIMEOUT_SECONDS = 60
 STOP_TIMEOUT_SECONDS = 10
