@@ -17,6 +17,7 @@ from ops import page
 from ops.page import BLUE, CLASS_COLOURS, GREEN, GREY, ORANGE, Chart, Fact, Gallery, Page, Picture, Remark, Table, Tone
 from ops.shares import wilson_interval
 from ops.summary import Bucket, DriftWindow, Summary, UnsureAnswer
+from ops.terminal import confidence_text
 from ops.window import Window
 from stacks.config import EnvironmentConfig
 
@@ -25,7 +26,6 @@ _SYMBOLS = ("circle", "diamond", "square", "triangle-up", "cross", "x")
 _LABELS_PER_POINT = 30
 _TIME_AXIS = {"type": "date", "tickangle": 0}
 _THUMBNAIL_PIXELS = 160
-_HISTOGRAM_EDGES = tuple(round(0.05 * step, 2) for step in range(1, 20))
 
 Section = Chart | Remark | Gallery
 
@@ -36,9 +36,10 @@ def capture_page(config: EnvironmentConfig, window: Window, summary: Summary, da
     if damage.count:
         notes.append(f"{damage.count:,} damaged lines were skipped, such as {'; '.join(damage.examples)}")
     title = f"Scones Unlimited {config.name}: what the endpoint answered"
-    if not summary.requests:
+    if not summary.first or not summary.last:
         nothing = Remark("No captures", f"Data capture kept no request from {window}.")
         return Page(title, str(window), [Fact("Requests", "0")], [nothing], notes)
+    window = window.within(summary.first, summary.last)
     try:
         windows, problem = summary.drift_windows(), None
     except BaselineError as error:
@@ -59,7 +60,9 @@ def _facts(summary: Summary, windows: list[DriftWindow], damage: Damage) -> list
     total = summary.total
     facts = [
         Fact("Requests", f"{summary.requests:,}", f"within {_age(summary)}"),
-        Fact("Median confidence", f"{total.quantile(0.5):.2f}", f"mean {total.mean_confidence:.3f}"),
+        Fact(
+            "Median confidence", confidence_text(total.quantile(0.5)), f"mean {confidence_text(total.mean_confidence)}"
+        ),
         Fact(
             f"Under {summary.threshold:g}",
             _percent(total.under_threshold, summary.requests),
@@ -94,7 +97,7 @@ def _confidence_over_time(summary: Summary) -> Chart:
                 mode="markers",
                 name=name,
                 marker={"size": 6, "opacity": 0.75, "color": colour, "symbol": symbol},
-                hovertemplate="%{x|%Y-%m-%d %H:%M:%S}<br>%{y:.3f}<extra>" + name + "</extra>",
+                hovertemplate="%{x|%Y-%m-%d %H:%M:%S}<br>%{y:.7~f}<extra>" + name + "</extra>",
             )
         )
     if len(buckets) > 2:
@@ -105,7 +108,7 @@ def _confidence_over_time(summary: Summary) -> Chart:
                 mode="lines",
                 name=f"median of {_duration(summary.bucket_seconds)}",
                 line={"color": GREY, "width": 2.5},
-                hovertemplate="%{x|%Y-%m-%d %H:%M:%S}<br>median %{y:.2f}<extra></extra>",
+                hovertemplate="%{x|%Y-%m-%d %H:%M:%S}<br>median %{y:.5~f}<extra></extra>",
             )
         )
     lowest = min(point.confidence for point in points)
@@ -122,8 +125,9 @@ def _confidence_over_time(summary: Summary) -> Chart:
             **page.bounds((summary.threshold, f"threshold {summary.threshold:g}", ORANGE)),
         ),
         alt=(
-            f"Confidence of {summary.requests:,} answers over {_span(summary)}: median {total.quantile(0.5):.2f}, "
-            f"lowest tenth under {total.quantile(0.1):.2f}, "
+            f"Confidence of {summary.requests:,} answers over {_span(summary)}: "
+            f"median {confidence_text(total.quantile(0.5))}, "
+            f"lowest tenth under {confidence_text(total.quantile(0.1))}, "
             f"{_percent(total.under_threshold, summary.requests)} under the threshold of {summary.threshold:g}"
         ),
         table=Table(
@@ -132,9 +136,9 @@ def _confidence_over_time(summary: Summary) -> Chart:
                 [
                     _time(time),
                     f"{bucket.requests:,}",
-                    f"{bucket.quantile(0.1):.2f}",
-                    f"{bucket.quantile(0.5):.2f}",
-                    f"{bucket.mean_confidence:.3f}",
+                    confidence_text(bucket.quantile(0.1)),
+                    confidence_text(bucket.quantile(0.5)),
+                    confidence_text(bucket.mean_confidence),
                 ]
                 for time, bucket in buckets
             ],
@@ -145,17 +149,12 @@ def _confidence_over_time(summary: Summary) -> Chart:
 
 def _confidence_distribution(summary: Summary) -> Chart:
     total, baseline = summary.total, summary.baseline
-    if baseline:
-        names = _bin_names(baseline.confidence_edges)
-        observed = [count / summary.requests for count in total.tally.confidence_counts]
-        expected = [count / baseline.size for count in baseline.confidence_counts]
-    else:
-        names = _bin_names(_HISTOGRAM_EDGES)
-        fine = len(total.histogram) // len(names)
-        sums = [sum(total.histogram[fine * index : fine * (index + 1)]) for index in range(len(names))]
-        first = next(index for index, count in enumerate(sums) if count)
-        names, expected = names[first:], []
-        observed = [count / summary.requests for count in sums[first:]]
+    names = _bin_names(summary.edges)
+    observed = [count / summary.requests for count in total.tally.confidence_counts]
+    expected = [count / baseline.size for count in baseline.confidence_counts] if baseline else []
+    if not baseline:  # below the lowest answer, every bin is empty
+        first = next(index for index, share in enumerate(observed) if share)
+        names, observed = names[first:], observed[first:]
     traces: list[go.Scatter | go.Bar] = []
     if baseline:
         traces.append(
@@ -423,30 +422,36 @@ def _accuracy(summary: Summary) -> Section:
 
 def _least_confident(summary: Summary) -> Section:
     unsure = summary.unsure
+    years = {answer.time.year for answer in unsure}
+    time_format = "%m-%d %H:%M:%S" if len(years) == 1 else "%Y-%m-%d %H:%M:%S"
     return Gallery(
         "Least confident answers",
         "The images that the model was least sure of, as the endpoint received them.",
-        [_picture(answer) for answer in unsure],
+        [_picture(answer, time_format) for answer in unsure],
         Table(
             ["time", "event id", "answer", "confidence", "true class"],
-            [[_time(a.time), a.event_id, a.label, f"{a.confidence:.4f}", a.true_label or "not known"] for a in unsure],
+            [
+                [_time(a.time), a.event_id, a.label, confidence_text(a.confidence), a.true_label or "not known"]
+                for a in unsure
+            ],
         ),
     )
 
 
-def _picture(answer: UnsureAnswer) -> Picture:
+def _picture(answer: UnsureAnswer, time_format: str) -> Picture:
     truth: list[str] = []
     tone: Tone = ""
     if answer.true_label is not None:
         is_right = answer.true_label == answer.label
         truth, tone = (["right"], "good") if is_right else ([f"is a {answer.true_label}"], "bad")
+    confidence = confidence_text(answer.confidence)
     return Picture(
         thumbnail(answer.image),
-        alt=f"Captured image, answered {answer.label} with confidence {answer.confidence:.3f} at {_time(answer.time)}",
+        alt=f"Captured image, answered {answer.label} with confidence {confidence} at {_time(answer.time)}",
         caption=[
-            f"{answer.label} {answer.confidence:.3f}",
+            f"{answer.label} {confidence}",
             *truth,
-            f"{answer.time:%m-%d %H:%M:%S}",
+            f"{answer.time:{time_format}}",
         ],
         tone=tone,
     )

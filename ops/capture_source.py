@@ -1,13 +1,18 @@
-"""Captures from an environment's bucket or from a folder that was copied from it."""
+"""Captures from an environment's bucket, or from a file or folder that was copied from it."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import BinaryIO
+
+import typer
 
 from lambda_src.capture_store import read_bucket
 from lambda_src.captures import Capture, Damage, read_captures, split_lines
 from ops import aws
 from ops.errors import OpsError
+from ops.terminal import visible
 from ops.window import Window
 from stacks import prefixes
 from stacks.config import EnvironmentConfig
@@ -15,34 +20,81 @@ from stacks.config import EnvironmentConfig
 _CHUNK_BYTES = 2**18
 
 
-def captures_of(config: EnvironmentConfig, window: Window, damage: Damage, folder: Path | None) -> Iterator[Capture]:
-    """Every capture of the window; raises OpsError if there is no such folder or environment."""
-    if folder is not None:
-        return read_folder(folder, classes=config.classes, window=window, damage=damage)
-    return read_bucket(
-        aws.s3(),
-        aws.bucket(config),
-        f"{prefixes.DATA_CAPTURE}{config.endpoint_name}/",
-        classes=config.classes,
-        damage=damage,
-        since=window.since,
-        until=window.until,
-    )
+@dataclass
+class Outside:
+    """The captures of a folder that do not lie in the window."""
+
+    count: int = 0
+    first: datetime | None = None
+    last: datetime | None = None
+
+    def add(self, time: datetime) -> None:
+        self.count += 1
+        self.first = min(self.first or time, time)
+        self.last = max(self.last or time, time)
 
 
-def read_folder(folder: Path, *, classes: tuple[str, ...], window: Window, damage: Damage) -> Iterator[Capture]:
-    """Every capture of the window in the .jsonl files below a folder, in order of their paths."""
-    if not folder.is_dir():
-        raise OpsError(f"{folder}: no such folder; copy one with `aws s3 sync s3://BUCKET/{prefixes.DATA_CAPTURE} ...`")
-    for path in sorted(folder.rglob("*.jsonl")):
-        with path.open("rb") as file:
+@dataclass
+class CaptureSource:
+    """Iterate over it once for every capture of the window; what was skipped is known afterwards.
+
+    Iterating raises OpsError if there is no such file, folder or environment.
+    """
+
+    config: EnvironmentConfig
+    window: Window
+    folder: Path | None = None
+    damage: Damage = field(default_factory=Damage)
+    outside: Outside = field(default_factory=Outside)
+
+    @property
+    def name(self) -> str:
+        return self.config.endpoint_name if self.folder is None else str(self.folder)
+
+    def __iter__(self) -> Iterator[Capture]:
+        if self.folder is not None:
+            return self._in_window(read_files(self.folder, classes=self.config.classes, damage=self.damage))
+        return read_bucket(
+            aws.s3(),
+            aws.bucket(self.config),
+            f"{prefixes.DATA_CAPTURE}{self.config.endpoint_name}/",
+            classes=self.config.classes,
+            damage=self.damage,
+            since=self.window.since,
+            until=self.window.until,
+        )
+
+    def _in_window(self, captures: Iterator[Capture]) -> Iterator[Capture]:
+        for capture in captures:
+            if self.window.since <= capture.time < self.window.until:
+                yield capture
+            else:
+                self.outside.add(capture.time)
+
+    def report_skipped(self) -> None:
+        """Print on stderr what was not taken: damaged lines, and captures outside the window."""
+        if self.damage.count:
+            typer.echo(f"Warning: {self.damage.count:,} damaged lines were skipped, such as", err=True)
+            for example in self.damage.examples:
+                typer.echo(f"  {visible(example)}", err=True)
+        if self.outside.count:
+            span = f"{self.outside.first:%Y-%m-%d %H:%M:%S} to {self.outside.last:%Y-%m-%d %H:%M:%S} UTC"
+            typer.echo(f"Outside the window: {self.outside.count:,} captures from {span}", err=True)
+
+
+def read_files(path: Path, *, classes: tuple[str, ...], damage: Damage) -> Iterator[Capture]:
+    """Every capture of a file, or of the .jsonl files below a folder in order of their paths."""
+    if not path.exists():
+        raise OpsError(
+            f"{path}: no such file or folder; copy one with `aws s3 sync s3://BUCKET/{prefixes.DATA_CAPTURE} ...`"
+        )
+    for file in [path] if path.is_file() else sorted(path.rglob("*.jsonl")):
+        with file.open("rb") as content:
             yield from read_captures(
-                split_lines(_chunks(file)),
+                split_lines(_chunks(content)),
                 classes=classes,
                 damage=damage,
-                name=str(path.relative_to(folder)),
-                since=window.since,
-                until=window.until,
+                name=str(file.relative_to(path)) if file != path else file.name,
             )
 
 

@@ -1,11 +1,13 @@
 """`python -m ops captures`: what the endpoint was asked, and what it answered."""
 
 import csv
+import heapq
 import json
 import sys
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -14,29 +16,30 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from lambda_src.captures import Capture, Damage
+from lambda_src.captures import Capture
 from lambda_src.drift import Baseline
 from lambda_src.ground_truth import GroundTruth
 from ops import page
 from ops.baseline_source import baseline_in, baseline_of
 from ops.capture_report import capture_page
-from ops.capture_source import captures_of
+from ops.capture_source import CaptureSource
 from ops.summary import Summary
-from ops.terminal import visible
+from ops.terminal import confidence_text, print_whole, visible
 from ops.truth_source import truth_of
-from ops.window import Since, Until, Window
-from stacks.config import EnvironmentConfig, load_environment
+from ops.window import Until, Window, since_option
+from stacks.config import load_environment
 
 _ROWS = 20
+_RECENT = "24h"
 
 
 def captures(
     *,
     env: Annotated[str, typer.Option("--env", help="Environment of cdk.json.")] = "dev",
     folder: Annotated[
-        Path | None, typer.Option(help="Read .jsonl files below a folder instead of the environment's bucket.")
+        Path | None, typer.Option(help="Read a .jsonl file, or those below a folder, instead of the bucket's.")
     ] = None,
-    since: Since = "24h",
+    since: Annotated[str | None, since_option(_RECENT)] = None,
     until: Until = "now",
     threshold: Annotated[
         float | None, typer.Option(min=0, max=1, help="Confidence threshold; default is the environment's.")
@@ -54,55 +57,36 @@ def captures(
     """Show what data capture kept of the endpoint's requests and answers."""
     config = load_environment(env)
     bound = config.confidence_threshold if threshold is None else threshold
-    window = Window.parse(since, until)
-    damage = Damage()
-    found = captures_of(config, window, damage, folder)
+    # Of captures in a folder the environment may know nothing
+    is_offline = folder is not None
+    window = Window.parse(since, until, default=None if is_offline else _RECENT)
+    source = CaptureSource(config, window, folder)
     if html:
-        # Of captures in a folder the environment may know nothing
-        is_offline = folder is not None
         write_report(
-            found,
+            source,
             html,
-            config=config,
-            window=window,
             threshold=bound,
             baseline=baseline_in(baseline, config) if baseline else None if is_offline else baseline_of(config),
-            truth=truth_of(config, window, damage, ground_truth) if ground_truth or not is_offline else None,
-            damage=damage,
+            truth=truth_of(config, window, source.damage, ground_truth) if ground_truth or not is_offline else None,
         )
     elif as_json:
-        write_json(found, bound)
+        write_json(source, bound)
     elif as_csv:
-        write_csv(found, bound, config.classes)
+        write_csv(source, bound, config.classes)
     else:
-        show_table(found, bound, title=f"{config.endpoint_name}, {window}")
-    report_damage(damage)
+        show_table(source, bound)
+    source.report_skipped()
 
 
 def write_report(
-    found: Iterable[Capture],
-    target: Path,
-    *,
-    config: EnvironmentConfig,
-    window: Window,
-    threshold: float,
-    baseline: Baseline | None,
-    truth: GroundTruth | None,
-    damage: Damage,
+    source: CaptureSource, target: Path, *, threshold: float, baseline: Baseline | None, truth: GroundTruth | None
 ) -> None:
     """Write the HTML report."""
+    config = source.config
     summary = Summary(classes=config.classes, threshold=threshold, baseline=baseline, truth=truth)
-    summary.add(found)
-    page.write(capture_page(config, window, summary, damage), target)
+    summary.add(source)
+    page.write(capture_page(config, source.window, summary, source.damage), target)
     typer.echo(f"Report of {summary.requests:,} requests: {target}")
-
-
-def report_damage(damage: Damage) -> None:
-    """Say on stderr what could not be read."""
-    if damage.count:
-        typer.echo(f"Warning: {damage.count:,} damaged lines were skipped, such as", err=True)
-        for example in damage.examples:
-            typer.echo(f"  {visible(example)}", err=True)
 
 
 def write_json(found: Iterable[Capture], threshold: float) -> None:
@@ -141,37 +125,41 @@ class _Totals:
     labels: Counter[str] = field(default_factory=Counter)
     confidence: float = 0.0
     accepted: int = 0
+    first: datetime | None = None
 
 
-def show_table(found: Iterable[Capture], threshold: float, *, title: str) -> None:
+def show_table(source: CaptureSource, threshold: float) -> None:
     """The last captures in a table, and the sums of all."""
-    last: deque[Capture] = deque(maxlen=_ROWS)
+    last: list[tuple[datetime, int, Capture]] = []  # a heap: those of the last times, wherever they lie
     totals = _Totals()
-    for capture in found:
-        last.append(capture)
+    for number, capture in enumerate(source):
+        (heapq.heappush if number < _ROWS else heapq.heappushpop)(last, (capture.time, number, capture))
         totals.labels[capture.label] += 1
         totals.confidence += capture.confidence
         totals.accepted += capture.confidence >= threshold
+        totals.first = min(totals.first or capture.time, capture.time)
     console = Console(highlight=False)
     count = totals.labels.total()
-    if not count:
-        console.print(f"{title}: no captures")
+    if not totals.first:
+        title = source.name if source.window == Window() else f"{source.name}, {source.window}"
+        console.print(f"{title}: no captures", soft_wrap=True)
         return
     table = Table("time (UTC)", "event id", "label", "confidence", "", box=None, header_style="bold", pad_edge=False)
     table.columns[3].justify = "right"
-    for capture in last:
+    for time, _, capture in sorted(last):
         is_accepted = capture.confidence >= threshold
         table.add_row(
-            f"{capture.time:%Y-%m-%d %H:%M:%S}",
+            f"{time:%Y-%m-%d %H:%M:%S}",
             Text(visible(capture.event_id)),
             capture.label,
-            f"{capture.confidence:.3f}",
+            confidence_text(capture.confidence),
             "[green]accepted[/]" if is_accepted else f"[yellow]under {threshold}[/]",
         )
     if count > len(last):
         console.print(f"The last {len(last)} of {count:,} captures:\n")
-    console.print(table)
+    print_whole(console, table)
     mix = ", ".join(f"{label} {number / count:.1%}" for label, number in totals.labels.most_common())
-    console.print(f"\n{title}: {count:,} captures", soft_wrap=True)
-    console.print(f"{mix}; mean confidence {totals.confidence / count:.3f}", soft_wrap=True)
+    window = source.window.within(totals.first, max(last)[0])
+    console.print(f"\n{source.name}, {window}: {count:,} captures", soft_wrap=True)
+    console.print(f"{mix}; mean confidence {confidence_text(totals.confidence / count)}", soft_wrap=True)
     console.print(f"under {threshold}: {count - totals.accepted:,} ({1 - totals.accepted / count:.1%})", soft_wrap=True)

@@ -2,6 +2,7 @@
 
 import heapq
 import random
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -20,18 +21,19 @@ FEW_BUCKETS = 12
 MAX_POINTS = 1500
 MAX_UNSURE = 24
 MAX_IMAGE_BYTES = 2**20  # of one that is kept to be shown
-HISTOGRAM_BINS = 100
+# Bins of confidence where there is no baseline to give them: finer towards 1, where most answers lie
+CONFIDENCE_EDGES = (*(round(0.05 * step, 2) for step in range(1, 20)), 0.99, 0.999)
 
 
 @dataclass
 class Bucket:
     """The captures of one stretch of time."""
 
-    tally: Tally  # in the baseline's bins
+    tally: Tally  # in the baseline's bins, or those of CONFIDENCE_EDGES
     under_threshold: int = 0
     confidence_sum: float = 0.0
-    # Of the confidence from 0 to 1, for quantiles
-    histogram: list[int] = field(default_factory=lambda: [0] * HISTOGRAM_BINS)
+    # How many answers lack so much to certainty, to three digits: for quantiles that tell 0.99997 from 0.9995
+    missing: Counter[float] = field(default_factory=Counter)
     labelled: int = 0
     correct: int = 0
 
@@ -43,13 +45,19 @@ class Bucket:
     def mean_confidence(self) -> float:
         return self.confidence_sum / self.requests
 
+    def add(self, label: int, confidence: float) -> None:
+        """Count one answer by the index of its class and by its confidence."""
+        self.tally.add(label, confidence)
+        self.confidence_sum += confidence
+        self.missing[float(f"{1 - confidence:.3g}")] += 1
+
     def quantile(self, share: float) -> float:
-        """The confidence that a `share` of the answers stays under, to the nearest hundredth."""
+        """The confidence that a `share` of the answers stays under, to three digits of what it lacks to 1."""
         rank, seen = share * self.requests, 0
-        for index, count in enumerate(self.histogram):
-            seen += count
-            if seen >= rank and count:
-                return (index + 0.5) / HISTOGRAM_BINS
+        for missing in sorted(self.missing, reverse=True):
+            seen += self.missing[missing]
+            if seen >= rank:
+                return 1 - missing
         return 1.0
 
     def join(self, other: "Bucket") -> None:
@@ -57,7 +65,7 @@ class Bucket:
         mine, others = self.tally, other.tally
         mine.confidence_counts = [a + b for a, b in zip(mine.confidence_counts, others.confidence_counts, strict=True)]
         mine.class_counts = [a + b for a, b in zip(mine.class_counts, others.class_counts, strict=True)]
-        self.histogram = [a + b for a, b in zip(self.histogram, other.histogram, strict=True)]
+        self.missing.update(other.missing)
         self.under_threshold += other.under_threshold
         self.confidence_sum += other.confidence_sum
         self.labelled += other.labelled
@@ -108,7 +116,7 @@ class Summary:
         self.classes = classes
         self.threshold = threshold
         self.baseline = baseline
-        self._edges = baseline.confidence_edges if baseline else ()
+        self.edges = baseline.confidence_edges if baseline else CONFIDENCE_EDGES
         self._truth = truth
         self._width = 0  # index into WIDTHS_SECONDS
         self._buckets: dict[int, Bucket] = {}
@@ -205,7 +213,7 @@ class Summary:
         return windows
 
     def _new_bucket(self) -> Bucket:
-        return Bucket(Tally(self._edges, len(self.classes)))
+        return Bucket(Tally(self.edges, len(self.classes)))
 
     def _add(self, capture: Capture) -> None:
         self.requests += 1
@@ -213,9 +221,7 @@ class Summary:
         self.last = max(self.last or capture.time, capture.time)
         index = self._indices[capture.label]
         bucket = self._bucket_of(capture.time)
-        bucket.tally.add(index, capture.confidence)
-        bucket.confidence_sum += capture.confidence
-        bucket.histogram[min(int(capture.confidence * HISTOGRAM_BINS), HISTOGRAM_BINS - 1)] += 1
+        bucket.add(index, capture.confidence)
         bucket.under_threshold += capture.confidence < self.threshold
         true = self._truth.label_of(capture) if self._truth else None
         if true is not None:

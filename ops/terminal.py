@@ -1,5 +1,12 @@
 """Text that others wrote, such as keys, causes and captured ids, on its way to a terminal."""
 
+import math
+
+from rich.console import Console
+from rich.table import Table
+
+_WIDEST = 10_000
+
 
 def visible(text: str) -> str:
     """One line that hides nothing: line breaks, control, bidirectional and invisible characters as their codes.
@@ -8,3 +15,16 @@ def visible(text: str) -> str:
     which a line is read. rich's own markup stays: give rich a `Text`, or `markup=False`.
     """
     return "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in text)
+
+
+def print_whole(console: Console, table: Table) -> None:
+    """Print a table without cutting or folding a cell: an id or a key is there to be copied. A terminal wraps lines."""
+    unbounded = console.options.update(max_width=_WIDEST)
+    console.width = max(console.width, console.measure(table, options=unbounded).maximum)
+    console.print(table)
+
+
+def confidence_text(confidence: float) -> str:
+    """With three decimals, or as many more as it takes to tell it from 1."""
+    missing = 1 - confidence
+    return f"{confidence:.{max(3, min(9, math.ceil(-math.log10(missing)))) if missing > 0 else 3}f}"

@@ -11,24 +11,24 @@ from botocore.exceptions import ClientError
 from rich.console import Console
 from rich.table import Table
 
-from lambda_src.captures import Damage
 from lambda_src.ground_truth import GroundTruth
 from lambda_src.json_reader import read_json
 from lambda_src.trained_model import Prediction, document_key
 from ops import aws, page
 from ops.calibration import Calibration, OperatingPoint
-from ops.capture_source import captures_of
-from ops.captures import report_damage
+from ops.capture_source import CaptureSource
 from ops.errors import OpsError
 from ops.page import BLUE, GREEN, GREY, ORANGE, Chart, Fact, Page, Remark
 from ops.page import Table as PageTable
 from ops.shares import wilson_interval
 from ops.truth_source import truth_of
-from ops.window import Since, Until, Window
+from ops.window import Until, Window, since_option
 from stacks import prefixes
 from stacks.config import EnvironmentConfig, load_environment
 
 _SHOWN = (0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.93, 0.95, 0.97, 0.99)
+
+_RECENT = "7d"
 
 Source = Literal["validation", "captures"]
 
@@ -43,26 +43,29 @@ def threshold(
     accuracy: Annotated[
         float, typer.Option(min=0, max=1, help="Wanted share of right answers among the accepted.")
     ] = 0.98,
-    since: Since = "7d",
+    since: Annotated[str | None, since_option(_RECENT)] = None,
     until: Until = "now",
-    folder: Annotated[Path | None, typer.Option(help="Captures below a folder instead of the bucket's.")] = None,
+    folder: Annotated[
+        Path | None, typer.Option(help="Captures in a file or below a folder instead of the bucket's.")
+    ] = None,
     ground_truth: Annotated[Path | None, typer.Option(help="Labels below a folder instead of the bucket's.")] = None,
     html: Annotated[Path | None, typer.Option(help="Write a report with plots to this file.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="The result as JSON on standard output.")] = False,
 ) -> None:
     """Show accuracy and coverage of every confidence threshold, and the one that a wanted accuracy needs."""
     config = load_environment(env)
-    calibration, damage = Calibration(), Damage()
+    calibration = Calibration()
     if source == "validation":
         calibration.add(validation_predictions(config))
         origin = "The model's predictions for the validation images"
     else:
-        window = Window.parse(since, until)
-        truth = truth_of(config, window, damage, ground_truth)
-        calibration.add(labelled_captures(config, window, damage, folder, truth))
+        window = Window.parse(since, until, default=None if folder else _RECENT)
+        captures = CaptureSource(config, window, folder)
+        truth = truth_of(config, window, captures.damage, ground_truth)
+        calibration.add(labelled_captures(captures, truth))
         truth.close()
-        origin = f"Captures with ground truth, {window}"
-    report_damage(damage)
+        captures.report_skipped()
+        origin = f"Captures with ground truth of {captures.name}, {window}"
     if not calibration.total:
         raise OpsError(f"{origin}: there are none; put labels below {prefixes.GROUND_TRUTH} in the bucket")
     if html:
@@ -74,14 +77,12 @@ def threshold(
         _show(config, calibration, accuracy=accuracy, origin=origin)
 
 
-def labelled_captures(
-    config: EnvironmentConfig, window: Window, damage: Damage, folder: Path | None, truth: GroundTruth
-) -> Iterator[tuple[float, bool]]:
+def labelled_captures(captures: CaptureSource, truth: GroundTruth) -> Iterator[tuple[float, bool]]:
     """Confidence and rightness of every capture whose truth is known."""
-    for capture in captures_of(config, window, damage, folder):
+    for capture in captures:
         true = truth.label_of(capture)
         if true is not None:
-            yield capture.confidence, config.classes[true] == capture.label
+            yield capture.confidence, captures.config.classes[true] == capture.label
 
 
 def validation_predictions(config: EnvironmentConfig) -> Iterator[tuple[float, bool]]:

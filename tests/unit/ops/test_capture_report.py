@@ -2,7 +2,7 @@ import io
 import json
 import random
 import re
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -115,6 +115,22 @@ def test_the_plots_hold_the_numbers(html: str) -> None:
     assert max(plots["drift"]["data"][0]["y"]) > 0.25
     assert sum(plots["confidence-distribution"]["data"][0]["x"]) == pytest.approx(1)
     assert "213 of 267" in html  # every fifth label differs from the answer
+
+
+def test_times_carry_the_year_where_there_is_more_than_one() -> None:
+    new_year = datetime(2026, 1, 1, tzinfo=UTC)
+    shown = report(*[capture_line(n, 0.6, time=new_year + timedelta(hours=n - 1)) for n in range(3)])
+    captions = re.findall(r"<figcaption>(.*?)</figcaption>", shown)
+    assert len(captions) == 3
+    assert any("2025-12-31 23:00:00" in caption for caption in captions)
+    assert any("2026-01-01 00:00:00" in caption for caption in captions)
+
+
+def test_answers_near_certainty_are_told_apart() -> None:
+    shown = report(*[capture_line(n, 0.99997) for n in range(30)])
+    assert '<dd class="value">0.99997</dd>' in shown
+    assert "mean 0.99997" in shown
+    assert "Most lie at from 0.999" in shown
 
 
 def test_damage_is_told(html: str) -> None:

@@ -1,6 +1,8 @@
 import csv
 import io
 import json
+import re
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -62,15 +64,76 @@ def test_only_the_window_is_shown(write_captures: Writer, capsys: Output) -> Non
     assert records == ["event-3", "event-4"]
 
 
+def test_a_folder_is_read_whole_unless_a_window_is_given(write_captures: Writer, capsys: Output) -> None:
+    last_year = datetime(2025, 3, 1, tzinfo=UTC)
+    folder = write_captures(*[capture_line(n, 0.95, time=last_year + timedelta(days=n)) for n in range(3)])
+    assert run("captures", "--folder", folder) == 0
+    output = capsys.readouterr()
+    assert f"{folder}, 2025-03-01 00:00 to 2025-03-03 00:00 UTC: 3 captures" in output.out
+    assert output.err == ""
+
+
+def test_what_lies_outside_the_window_is_counted_and_named(write_captures: Writer, capsys: Output) -> None:
+    last_year = datetime(2025, 3, 1, tzinfo=UTC)
+    folder = write_captures(*[capture_line(n, 0.95, time=last_year + timedelta(days=n)) for n in range(3)])
+    assert run("captures", "--folder", folder, "--since", "24h") == 0
+    output = capsys.readouterr()
+    assert output.out.endswith("UTC: no captures\n")
+    assert "Outside the window: 3 captures from 2025-03-01 00:00:00 to 2025-03-03 00:00:00 UTC" in output.err
+    assert run("captures", "--folder", folder, "--until", "2025-03-02", "--json") == 0
+    output = capsys.readouterr()
+    assert len(output.out.splitlines()) == 1
+    assert "Outside the window: 2 captures" in output.err
+
+
+def test_the_last_captures_are_those_of_the_last_times_whatever_their_files_are_called(
+    write_captures: Writer, capsys: Output
+) -> None:
+    # SageMaker's names begin with minutes and seconds, which say nothing of the hour
+    write_captures(*[capture_line(number, 0.95) for number in range(30, 60)], name="00-a")
+    folder = write_captures(*[capture_line(number, 0.95) for number in range(30)], name="59-b")
+    assert run("captures", "--folder", folder) == 0
+    shown = re.findall(r"event-(\d+)", capsys.readouterr().out)
+    assert shown == [str(number) for number in range(40, 60)]
+
+
+def test_one_file_is_read_as_well_as_a_folder(write_captures: Writer, capsys: Output) -> None:
+    write_captures(capture_line(0, 0.95), name="a")
+    folder = write_captures(capture_line(1, 0.95), name="b")
+    assert run("captures", "--folder", next(folder.rglob("b.jsonl")), "--json") == 0
+    assert [json.loads(line)["event_id"] for line in capsys.readouterr().out.splitlines()] == ["event-1"]
+
+
+def test_ids_are_whole_however_narrow_the_output_is(
+    write_captures: Writer, capsys: Output, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    event_id = "0b6a2cf3-5d80-4d0e-9a43-6a2f5c1f7c11"
+    line = json.loads(capture_line(0, 0.95))
+    line["eventMetadata"]["eventId"] = event_id
+    folder = write_captures(json.dumps(line).encode())
+    assert run("captures", "--folder", folder) == 0
+    assert event_id in capsys.readouterr().out
+
+
+def test_a_confidence_is_never_rounded_up_to_certainty(write_captures: Writer, capsys: Output) -> None:
+    folder = write_captures(*[capture_line(number, 0.99997) for number in range(30)])
+    assert run("captures", "--folder", folder) == 0
+    shown = capsys.readouterr().out
+    assert "mean confidence 0.99997" in shown
+    assert shown.count("0.99997") == 21
+    assert "1.000" not in shown
+
+
 def test_nothing_captured_is_said(write_captures: Writer, capsys: Output) -> None:
     folder = write_captures()
     assert run("captures", "--folder", folder) == 0
-    assert capsys.readouterr().out.endswith("UTC: no captures\n")
+    assert capsys.readouterr().out == f"{folder}: no captures\n"
 
 
 def test_a_folder_that_is_not_there(capsys: Output) -> None:
     assert run("captures", "--folder", "nowhere") == 1
-    assert capsys.readouterr().err.startswith("Error: nowhere: no such folder")
+    assert capsys.readouterr().err.startswith("Error: nowhere: no such file or folder")
 
 
 @pytest.mark.parametrize(

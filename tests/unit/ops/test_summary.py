@@ -54,6 +54,19 @@ def test_counts_are_those_of_the_captures() -> None:
     assert (summary.first, summary.last) == (START, START + timedelta(seconds=998))
 
 
+@pytest.mark.parametrize("confidence", [0.5, 0.874, 0.95, 0.9912, 0.99997, 0.9999995, 1.0])
+def test_a_quantile_is_a_confidence_that_was_given(confidence: float) -> None:
+    total = summary_of([capture(number, confidence) for number in range(50)]).total
+    assert total.quantile(0.5) == total.quantile(0.1) == pytest.approx(confidence, abs=(1 - confidence) / 100)
+    assert total.quantile(0.5) == pytest.approx(total.mean_confidence, abs=(1 - confidence) / 100)
+
+
+def test_a_quantile_tells_confidences_apart_at_the_top() -> None:
+    total = summary_of([capture(number, 1 - 10 ** -(1 + number / 20)) for number in range(100)]).total
+    assert total.quantile(0.5) == pytest.approx(1 - 10**-3.5, abs=1e-4)
+    assert total.quantile(0.9) == pytest.approx(1 - 10**-5.5, abs=1e-6)
+
+
 @pytest.mark.parametrize("seconds", [1, 60, 3600, 86_400, 30 * 86_400])
 def test_buckets_widen_with_the_time_that_they_span_and_lose_nothing(seconds: int) -> None:
     numbers = list(range(500))

@@ -119,6 +119,5 @@ def test_captures_with_ground_truth(write_captures: Writer, tmp_path: Path, caps
     }
     (truth / "a.jsonl").unlink()
     assert run(*common, *window, "--ground-truth", tmp_path / "truth") == 1
-    assert "Captures with ground truth, 2026-11-25 08:00 to 2026-11-25 12:00 UTC: there are none" in (
-        capsys.readouterr().err
-    )
+    origin = f"Captures with ground truth of {folder}, 2026-11-25 08:00 to 2026-11-25 12:00 UTC"
+    assert f"{origin}: there are none" in capsys.readouterr().err
