@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any
 
 import typer
@@ -50,11 +50,32 @@ def _run(env: str, execution_input: dict[str, Any]) -> None:
     for last in entered_states(client, arn):
         console.print(f"  {last}")
     described = client.describe_execution(executionArn=arn)
+    output = json.loads(described.get("output", "{}"))
+    for line in _evaluation(output, last):
+        console.print(line, soft_wrap=True)
     if last in _DONE:
-        model = json.loads(described["output"])["models"]["candidate"]["job"]
+        if last == "NothingNew":
+            console.print("NothingNew: the data and parameters are those of the model in service")
+        model = output["models"]["candidate"]["job"]
         console.print(f"[green]{config.endpoint_name} serves {model}[/]", soft_wrap=True)
         return
-    raise OpsError(f"{last}: {_reason(described)}")
+    raise OpsError(f"{last}: {_reason(described, output)}")
+
+
+def _evaluation(output: Mapping[str, Any], ending: str) -> Iterator[str]:
+    """Both models' results on the validation images, if they were compared, and why the candidate was released."""
+    found = output.get("evaluation")
+    if not found:
+        return
+    for role in ("candidate", "incumbent"):
+        result = found[role]
+        yield (
+            f"{role} {output['models'][role]['job']}: accuracy {result['accuracy']:.4f}, "
+            f"calibration error {result['calibration_error']:.4f}"
+        )
+    yield f"Both on the same {found['candidate']['images']:,} validation images."
+    if ending == "Released":
+        yield "Released: the candidate is within every bound"
 
 
 def entered_states(client: Any, arn: str) -> Iterator[str]:
@@ -76,11 +97,10 @@ def entered_states(client: Any, arn: str) -> Iterator[str]:
         time.sleep(POLL_SECONDS)
 
 
-def _reason(described: Any) -> str:
+def _reason(described: Mapping[str, Any], output: Mapping[str, Any]) -> str:
     if described["status"] != "SUCCEEDED":
         return f"{described.get('cause') or described['status']}"
-    output = json.loads(described["output"])
     if output.get("refusal"):
         return str(output["refusal"])
-    reasons = output.get("evaluation", {}).get("reasons") or [output.get("approval", {}).get("status", "")]
-    return "; ".join(reasons)
+    reasons = output.get("evaluation", {}).get("reasons")
+    return "; ".join(reasons) if reasons else f"approval {output.get('approval', {}).get('status', 'unknown')}"
