@@ -14,9 +14,24 @@ CHUNK = 1 << 20
 def only_one(target: Path) -> Iterator[None]:
     """Wait until no other process makes `target`. The lock ends with the process, however that ends."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    with (target.parent / f".{target.name}.lock").open("wb") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
+    path = target.parent / f".{target.name}.lock"
+    while True:
+        with path.open("wb") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not _is_open_file(path, lock.fileno()):
+                continue  # whoever held it has removed it: another process may have made a new one
+            try:
+                yield
+            finally:
+                path.unlink()
+            return
+
+
+def _is_open_file(path: Path, descriptor: int) -> bool:
+    try:
+        return os.path.samestat(path.stat(), os.fstat(descriptor))
+    except FileNotFoundError:
+        return False
 
 
 @contextmanager

@@ -92,7 +92,7 @@ def cache(tmp_path: Path) -> Path:
 
 
 def files(cache: Path) -> set[str]:
-    return {path.name for path in cache.iterdir() if not path.name.endswith(".lock")}
+    return {path.name for path in cache.iterdir()}
 
 
 def test_the_archive_is_downloaded_once(server: Server, cache: Path) -> None:

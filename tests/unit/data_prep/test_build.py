@@ -135,7 +135,7 @@ def test_colliding_and_unsafe_names_become_safe_and_unique(tmp_path: Path) -> No
         "motorcycle.png",
     ]
     assert validate_dataset(folder).is_valid
-    assert {path.name for path in tmp_path.iterdir()} == {"archive", "data", ".data.lock"}
+    assert {path.name for path in tmp_path.iterdir()} == {"archive", "data"}
 
 
 @pytest.mark.parametrize("interruption", [KeyboardInterrupt, OSError(28, "No space left on device")])
@@ -156,7 +156,7 @@ def test_an_interrupted_build_keeps_the_previous_one(
     with pytest.raises((KeyboardInterrupt, OSError)):
         build_dataset(archive, folder, classes=CLASSES, progress=interrupt)
     assert contents(folder) == before
-    assert {path.name for path in tmp_path.iterdir()} == {"archive.tar.gz", "data", ".data.lock"}
+    assert {path.name for path in tmp_path.iterdir()} == {"archive.tar.gz", "data"}
 
 
 def test_a_build_that_was_killed_between_its_last_steps_is_recovered(archive: Path, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from tests.unit.ops.conftest import run
 
 Output = pytest.CaptureFixture[str]
 
-EVALUATED = {
+EVALUATED: dict[str, Any] = {
     "models": {"candidate": {"job": "scones-dev-new"}, "incumbent": {"job": "scones-dev-old"}},
     "evaluation": {
         "candidate": {"images": 200, "accuracy": 0.915, "calibration_error": 0.0312},

@@ -1,0 +1,37 @@
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+
+import pytest
+
+from data_prep.files import only_one
+
+
+def count_up(target: Path, times: int) -> None:
+    """Read, add one, write: which loses counts where two do it at once."""
+    for _ in range(times):
+        with only_one(target):
+            target.write_text(str(int(target.read_text()) + 1))
+
+
+def test_processes_take_turns_and_leave_no_lock_behind(tmp_path: Path) -> None:
+    target = tmp_path / "count"
+    target.write_text("0")
+    with ProcessPoolExecutor(4, mp_context=get_context("spawn")) as processes:
+        for ended in [processes.submit(count_up, target, 200) for _ in range(4)]:
+            ended.result()
+    assert target.read_text() == "800"
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_a_failure_leaves_no_lock_behind(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="disk"), only_one(tmp_path / "target"):
+        raise OSError("the disk is full")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_lock_of_a_killed_process_does_not_stop_the_next(tmp_path: Path) -> None:
+    (tmp_path / ".target.lock").touch()
+    with only_one(tmp_path / "target"):
+        assert (tmp_path / ".target.lock").exists()
+    assert list(tmp_path.iterdir()) == []
