@@ -80,14 +80,13 @@ _FAILURE = _adding(
     )""",
 )
 
-_RESULT_LINES = rf"""[
+_RESULTS = rf"""([
   'Candidate ' & {_CANDIDATE} & ': accuracy ' & $formatNumber($states.input.evaluation.candidate.accuracy, '0.0000')
     & ', calibration error ' & $formatNumber($states.input.evaluation.candidate.calibration_error, '0.0000'),
   'Incumbent ' & {_SERVED} & ': accuracy ' & $formatNumber($states.input.evaluation.incumbent.accuracy, '0.0000')
     & ', calibration error ' & $formatNumber($states.input.evaluation.incumbent.calibration_error, '0.0000'),
   'Both on the same ' & $states.input.evaluation.candidate.images & ' validation images.'
-]"""
-_RESULTS = rf"$join({_RESULT_LINES}, '\n')"
+])"""
 
 # Nothing where the first instance type was as good as any
 _REFUSED = "$states.input.refused.('Could not train on ' & $)"
@@ -354,7 +353,7 @@ class RetrainingWorkflow:
                 "ModelApprovalStatus": "PendingManualApproval",
                 # SageMaker takes a token of at most 36 characters, and a description without line breaks
                 "ClientToken": "{% $substring($states.input.run & '-' & $states.input.data.data_digest, 0, 36) %}",
-                "ModelPackageDescription": jsonata(f"$join({_RESULT_LINES}, '; ')"),
+                "ModelPackageDescription": jsonata(f"$join({_RESULTS}, '; ')"),
                 "InferenceSpecification": {
                     "Containers": [
                         {
@@ -588,8 +587,8 @@ class RetrainingWorkflow:
             self._scope,
             name,
             self._topic,
-            subject=jsonata(f"$substring('Scones Unlimited {self._config.name}: ' & {subject}, 0, 99)"),
-            message=jsonata(f"$join([{', '.join([*lines, _REFUSED, _EXECUTION])}], '\\n')"),
+            subject=f"'Scones Unlimited {self._config.name}: ' & {subject}",
+            lines=[*lines, _REFUSED, _EXECUTION],
         )
 
     def _end(self, ending: _Ending) -> tasks.SnsPublish:

@@ -14,6 +14,13 @@ from stacks import prefixes
 from stacks.retry_policy import ANY_FAILURE, INVOCATION, STEP_TIMEOUT_SECONDS, RetryPolicy
 
 _DIGEST_LINES = 20
+_LONGEST_LINE = 2_500  # characters of a message, which keeps it within SNS's 262,144 bytes
+# What is not printable (as Python's `str.isprintable` has it, of the 65,536 characters that a regular expression of
+# JSONata can name): line breaks, controls, what changes the direction of reading, spaces that look like none
+_HIDDEN = (
+    r"[\u0000-\u001f\u007f-\u00a0\u00ad\u0600-\u0605\u061c\u06dd\u070f\u0890\u0891\u08e2\u1680\u180e"
+    r"\u2000-\u200f\u2028-\u202f\u205f-\u2064\u2066-\u206f\u3000\ufeff\ufff9-\ufffb]"
+)
 
 
 def jsonata(expression: str) -> str:
@@ -122,14 +129,30 @@ def retry(state: sfn.TaskStateBase, policy: RetryPolicy) -> None:
     )
 
 
-def publish(scope: Construct, name: str, topic: sns.ITopic, *, subject: str, message: str) -> tasks.SnsPublish:
-    """One message; the state's input passes through."""
+def _visible(text: str, *, longest: int) -> str:
+    """JSONata: the text on one line that hides nothing: a replacement character stands for what is not printable.
+
+    Keys, causes and errors may hold anything, and so make a mail say what this project does not. The manifest has them
+    as they are.
+    """
+    return f"$substring($replace({text}, /{_HIDDEN}/, '\\ufffd'), 0, {longest})"
+
+
+def publish(scope: Construct, name: str, topic: sns.ITopic, *, subject: str, lines: Sequence[str]) -> tasks.SnsPublish:
+    """One message; the state's input passes through.
+
+    subject, lines: JSONata, of a string; of a line also of several, or of none. What they quote may come from anybody.
+    """
     task = tasks.SnsPublish.jsonata(
         scope,
         name,
         topic=topic,
-        subject=subject,
-        message=sfn.TaskInput.from_text(message),
+        subject=jsonata(_visible(subject, longest=99)),
+        message=sfn.TaskInput.from_text(
+            jsonata(f"""$join(
+              $map([{", ".join(lines)}], function($line) {{ {_visible("$line", longest=_LONGEST_LINE)} }}), '\\n'
+            )""")
+        ),
         task_timeout=sfn.Timeout.duration(Duration.seconds(60)),
         outputs="{% $states.input %}",
     )
@@ -155,20 +178,20 @@ def publish_digest(
         scope,
         "NotifyOperators",
         alert_topic,
-        subject=jsonata(f"""
+        subject=f"""
           'Scones Unlimited {environment}: ' & ($states.input.counts.REJECTED + $states.input.counts.FAILED)
           & ' of ' & {total} & ' images not accepted'
-        """),
-        message=jsonata(rf"""$join([
-          $states.input.counts.REJECTED & ' rejected, ' & $states.input.counts.FAILED & ' failed, '
-            & $states.input.counts.ACCEPTED & ' accepted.',
-          'Outcome of every image: s3://{bucket.bucket_name}/{prefixes.MANIFESTS}'
-            & $states.context.Execution.Name & '.json',
-          'Execution: ' & $states.context.Execution.Id,
-          $map({not_accepted}[[0..{_DIGEST_LINES - 1}]], function($image) {{
-            $image.outcome & ' ' & $image.s3_key & ' - ' & $image.error & ': ' & $image.cause
-          }})
-        ], '\n')"""),
+        """,
+        lines=[
+            """$states.input.counts.REJECTED & ' rejected, ' & $states.input.counts.FAILED & ' failed, '
+              & $states.input.counts.ACCEPTED & ' accepted.'""",
+            f"""'Outcome of every image: s3://{bucket.bucket_name}/{prefixes.MANIFESTS}'
+              & $states.context.Execution.Name & '.json'""",
+            "'Execution: ' & $states.context.Execution.Id",
+            f"""$map({not_accepted}[[0..{_DIGEST_LINES - 1}]], function($image) {{
+              $image.outcome & ' ' & $image.s3_key & ' - ' & $image.error & ': ' & $image.cause
+            }})""",
+        ],
     )
 
 
@@ -215,8 +238,8 @@ def workflow_broken(scope: Construct, *, environment: str, alert_topic: sns.ITop
         scope,
         "NotifyWorkflowBroken",
         alert_topic,
-        subject=f"Scones Unlimited {environment}: workflow broken",
-        message=jsonata(r"$states.context.Execution.Id & '\n' & $states.input.Error & ': ' & $states.input.Cause"),
+        subject=f"'Scones Unlimited {environment}: workflow broken'",
+        lines=["$states.context.Execution.Id", "$states.input.Error & ': ' & $states.input.Cause"],
     )
     broken = sfn.Fail.jsonata(
         scope, "WorkflowBroken", error="{% $states.input.Error %}", cause="{% $states.input.Cause %}"

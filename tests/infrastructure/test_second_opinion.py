@@ -58,7 +58,7 @@ INPUT = {
     "restoring": True,
     "failure": {"error": "States.Timeout", "cause": TEXT},
 }
-STATES = {
+STATES: dict[str, Any] = {
     "input": INPUT,
     "result": {
         "Payload": {**INPUT, "prediction_key": f"predictions/{TEXT}/v1.json"},
@@ -83,7 +83,23 @@ STATES = {
     },
 }
 MISSING = object()
-CHANGES = [MISSING, None, "", "text", TEXT, "\ud83d", '{"errorMessage": 7}', "{no json}", 0, 1.5, True, [], [TEXT], {}]
+CHANGES = [
+    MISSING,
+    None,
+    "",
+    "text",
+    TEXT,
+    "\ud83d",
+    "a\n\u202eb",
+    '{"errorMessage": 7}',
+    "{no json}",
+    0,
+    1.5,
+    True,
+    [],
+    [TEXT],
+    {},
+]
 # jsonata-python takes JSON's null for nothing in some places, which only what users write can hold
 NULLABLE = {"s3_bucket", "s3_key", "s3_version_id", "s3_prefix", "manifest_key", "images", "label", "confidence"}
 
