@@ -21,7 +21,8 @@ from rich.table import Table
 from local.sagemaker.model import StandInModel
 from stacks.config import PROJECT_ROOT
 
-ORIGINAL, BEST_PUBLIC = 0.844, 0.880  # of the built-in algorithm: the notebook's run, the best of 21 public runs
+# Of the built-in algorithm, from scratch: what the notebook claims; the last epochs of 189 public logs
+ORIGINAL, MEDIAN_PUBLIC, BEST_PUBLIC = 0.844, 0.833, 0.917
 FOLDS = 5
 
 Images = NDArray[np.uint8]
@@ -43,6 +44,7 @@ def main() -> None:
     seconds = time.perf_counter() - started
     table = Table("model", "images", "accuracy", "s", box=None, pad_edge=False)
     table.add_row("original notebook (built-in algorithm)", "200", f"{ORIGINAL:.3f}", "")
+    table.add_row("median public run (built-in algorithm)", "200", f"{MEDIAN_PUBLIC:.3f}", "")
     table.add_row("best public run (built-in algorithm)", "200", f"{BEST_PUBLIC:.3f}", "")
     table.add_row("stand-in, test images", str(len(test[0])), f"{accuracy(model, *test):.3f}", f"{seconds:.1f}")
     table.add_row(f"stand-in, {FOLDS}-fold on the training images", str(len(train[0])), f"{folds(*train):.3f}", "")

@@ -13,18 +13,21 @@ from data_prep import aws
 from data_prep.artifact import Artifact, current_artifact
 from data_prep.aws_errors import one_line_errors
 from data_prep.baseline import store_baseline
-from data_prep.build import MAX_REJECTED_SHARE, build_dataset
-from data_prep.dataset import Manifest, default_folder
+from data_prep.build import build_dataset
+from data_prep.dataset import MANIFEST, Manifest, default_folder
 from data_prep.errors import DataPrepError, DataSetError, InstanceRefusedError
 from data_prep.fetch import CIFAR_100, DEFAULT_CACHE, fetch_archive, file_sha256
 from data_prep.instances import InstanceTypes
 from data_prep.job_view import job_view
+from data_prep.original import import_dataset
 from data_prep.progress import progress_bars
 from data_prep.sample import generate_archive
 from data_prep.target import is_local
 from data_prep.training import JobState, publish_model, start_training, wait_for_job
 from data_prep.upload import upload_dataset
 from data_prep.validate import validate_dataset
+from data_prep.writer import MAX_REJECTED_SHARE
+from lambda_src.data_set_rules import ProblemGroups
 from stacks.config import ConfigError, EnvironmentConfig, load_environment
 
 app = typer.Typer(
@@ -49,6 +52,10 @@ Synthetic = Annotated[
 ]
 DataSet = Annotated[
     Path | None, typer.Option("--dataset", help="Data set folder; default is data/ENV.", show_default=False)
+]
+Output = Annotated[Path | None, typer.Option(help="Data set folder; default is data/ENV.", show_default=False)]
+MaxRejectedShare = Annotated[
+    float, typer.Option(min=0, max=1, help="Share of bad images in a split above which to stop.")
 ]
 
 
@@ -100,10 +107,8 @@ def build(
     env: Environment = "dev",
     archive: ArchivePath = None,
     synthetic: Synthetic = False,
-    output: Annotated[Path | None, typer.Option(help="Data set folder; default is data/ENV.")] = None,
-    max_rejected_share: Annotated[
-        float, typer.Option(min=0, max=1, help="Share of bad images in a split above which to stop.")
-    ] = MAX_REJECTED_SHARE,
+    output: Output = None,
+    max_rejected_share: MaxRejectedShare = MAX_REJECTED_SHARE,
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
@@ -116,6 +121,29 @@ def build(
             source, folder, classes=config.classes, max_rejected_share=max_rejected_share, progress=progress
         )
     show(manifest.as_dict(), f"{folder}\n{_summary(manifest)}", as_json=as_json)
+
+
+@app.command("import", epilog="Example: python -m data_prep import --env dev scones-unlimited")
+def import_folder(
+    folder: Annotated[Path, typer.Argument(help="With train/ and test/, and train.lst and test.lst beside them.")],
+    *,
+    env: Environment = "dev",
+    output: Output = None,
+    max_rejected_share: MaxRejectedShare = MAX_REJECTED_SHARE,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> None:
+    """Turn the folder of the original's notebook into a data set: its images checked, its labels those of cdk.json."""
+    target = output or default_folder(env)
+    with progress_bars(quiet=quiet) as progress:
+        manifest = import_dataset(
+            folder,
+            target,
+            classes=load_environment(env).classes,
+            max_rejected_share=max_rejected_share,
+            progress=progress,
+        )
+    show(manifest.as_dict(), f"{target}\n{_summary(manifest)}", as_json=as_json)
 
 
 def _summary(manifest: Manifest) -> str:
@@ -138,14 +166,23 @@ def validate(
     as_json: AsJson = False,
 ) -> None:
     """Check a data set folder, whoever made it; exit code 1 if anything in it should not be trained on."""
-    folder = folder or default_folder(load_environment(env).name)
+    folder = folder or default_folder(env)
     with progress_bars(quiet=quiet) as progress:
-        report = validate_dataset(folder, image_size=image_size, progress=progress)
+        report = validate_dataset(
+            folder, classes=load_environment(env).classes, image_size=image_size, progress=progress
+        )
     found = ", ".join(f"{count:,} {split}" for split, count in report.images.items())
-    lines = [f"{problem.file}: {problem.reason}" for problem in report.problems]
-    lines.append(f"{folder}: {found} images are good, {report.labels} labels, {len(report.problems)} problems")
-    show(report.as_dict(), "\n".join(lines), as_json=as_json)
+    groups = ProblemGroups()
+    for problem in report.problems:
+        groups.add(problem.file, problem.reason)
+    summary = f"{folder}: {found} images are good, {report.labels} labels, {groups.total:,} problems"
+    show(report.as_dict(), "\n".join([*groups.lines(), summary]), as_json=as_json)
     if not report.is_valid:
+        if not (folder / MANIFEST).exists():
+            note(
+                f"`python -m data_prep import {folder}` makes a data set of it: it leaves bad images out, and takes "
+                "lists in the root and CIFAR-100's own labels"
+            )
         raise typer.Exit(1)
 
 

@@ -16,12 +16,13 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from data_prep.errors import DataSetError
+from lambda_src.data_set_rules import MANIFEST_KEY
 from lambda_src.lst_file import ListLine, parse_lines
 from stacks import prefixes
 from stacks.config import PROJECT_ROOT
 
 FORMAT_VERSION = 2
-MANIFEST = "manifest.json"
+MANIFEST = MANIFEST_KEY
 REJECTED = "rejected"
 
 # Where the images and the .lst file of each split lie, as in the bucket
@@ -33,6 +34,17 @@ _STRICT = ConfigDict(extra="forbid", strict=True)
 
 def default_folder(environment: str) -> Path:
     return PROJECT_ROOT / "data" / environment
+
+
+def find_list(folder: Path, split: str) -> Path:
+    """The `.lst` file of a split, which the original keeps in the root; raises DataSetError if there is none."""
+    for name in (LISTS[split], f"{split}.lst"):
+        if (folder / name).is_file():
+            return folder / name
+    raise DataSetError(
+        f"{folder}: has neither {LISTS[split]} nor {split}.lst; a data set has images in train/ and test/, and "
+        "a list of each with a line of index, label and path for each image; `python -m data_prep build` makes one"
+    )
 
 
 def write_list(file: Path, lines: Iterable[ListLine]) -> None:

@@ -98,7 +98,7 @@ def start_training(
     if attempt.status != "New":
         return name, False
 
-    report = validate_dataset(folder, progress=progress)
+    report = validate_dataset(folder, classes=config.classes, progress=progress)
     if not report.is_valid:
         first = report.problems[0]
         raise DataSetError(

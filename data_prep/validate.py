@@ -1,18 +1,17 @@
 """Is a data set folder fit to train on? Also one that somebody else made, of PNG or JPEG, nested, without manifest."""
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from data_prep.dataset import IMAGES, LISTS, MANIFEST, Manifest, read_list
+from data_prep.dataset import IMAGES, LISTS, MANIFEST, Manifest, find_list, read_list
 from data_prep.errors import DataSetError
-from data_prep.images import BadImageError, PixelChecks, decode
+from data_prep.images import BadImageError, decode, fingerprint
 from data_prep.progress import Progress, silent
-from lambda_src.lst_file import DataDigest
-
-MAX_IMAGE_BYTES = 32 << 20
+from lambda_src.data_set_rules import CheckedImage, DataSetRules, size_problem
+from lambda_src.lst_file import ListLine
 
 
 @dataclass(frozen=True)
@@ -40,85 +39,51 @@ class Report:
         return asdict(self)
 
 
-def validate_dataset(folder: Path, *, image_size: int | None = None, progress: Progress = silent) -> Report:
+def validate_dataset(
+    folder: Path, *, classes: Sequence[str], image_size: int | None = None, progress: Progress = silent
+) -> Report:
     """Check every line of the `.lst` files and every image they name, one image in memory at a time.
 
-    Images must be `image_size` pixels wide and high; without it, what the manifest says, or any size if there is no
-    manifest. With a manifest, the data must be what it was when that was written. Raises DataSetError if there is
-    no `.lst` file to read or the manifest cannot be read.
+    Labels are places in `classes`, or in the manifest's if there is one. Images must be `image_size` pixels wide and
+    high; without it, what the manifest says, or any size if there is no manifest. With a manifest, the data must be
+    what it was when that was written. Raises DataSetError if there is no `.lst` file to read or the manifest cannot
+    be read.
     """
     if not folder.is_dir():
         raise DataSetError(f"{folder}: no such folder; `python -m data_prep build` makes one")
     manifest = Manifest.load(folder) if (folder / MANIFEST).exists() else None
     if image_size is None and manifest:
         image_size = int(manifest.parameters["image_size"])
-    validation = _Validation(folder, image_size)
+    lists = {split: find_list(folder, split) for split in LISTS}
+    names = {split: str(file.relative_to(folder)) for split, file in lists.items()}
     problems: list[Problem] = []
-    for split in LISTS:
-        total = _line_count(folder / LISTS[split])
-        for done, found in enumerate(validation.problems_of(split), 1):
-            problems.extend(found)
+    rules = DataSetRules(
+        manifest.classes if manifest else classes, lambda file, reason: problems.append(Problem(file, reason))
+    )
+    for split, file in lists.items():
+        total = sum(1 for _ in read_list(file))
+        for done, line in enumerate(rules.lines(names[split], read_list(file)), 1):
+            rules.add(split, _checked(folder / IMAGES[split] / line.path, line, image_size))
             progress(f"Checking the {split} images", done, total)
-    report = Report(validation.images, len(validation.labels), validation.digest.hexdigest(), ())
-    problems.extend(_problems_of_whole(validation, report, manifest))
-    return Report(report.images, report.labels, report.data_digest, tuple(problems))
+    rules.finish(names, manifest.as_dict() if manifest else {})
+    return Report(rules.images, rules.label_count, rules.data_digest, tuple(problems))
 
 
-class _Validation:
-    """What is known while lines go by: small values for each image, never the image."""
-
-    def __init__(self, folder: Path, image_size: int | None) -> None:
-        self._folder = folder
-        self._image_size = image_size
-        self._checks = PixelChecks()
-        self.digest = DataDigest()
-        self.images = dict.fromkeys(LISTS, 0)
-        self.labels: set[int] = set()
-
-    def problems_of(self, split: str) -> Iterator[list[Problem]]:
-        """The problems of each line."""
-        indexes: set[int] = set()
-        for number, line in read_list(self._folder / LISTS[split]):
-            where = f"{LISTS[split]}:{number}"
-            if isinstance(line, ValueError):
-                yield [Problem(where, str(line))]
-                continue
-            problems = []
-            if line.index in indexes:
-                problems.append(Problem(where, f"index {line.index} is not unique"))
-            indexes.add(line.index)
-            self.labels.add(line.label)
-            try:
-                data = _read(self._folder / IMAGES[split] / line.path)
-                self.digest.add(split, line, sha256(data).hexdigest())
-                self._checks.check(decode(data, size=self._image_size), split, line.path)
-                self.images[split] += 1
-            except BadImageError as error:
-                problems.append(Problem(f"{IMAGES[split]}{line.path}", str(error)))
-            yield problems
+def _checked(file: Path, line: ListLine, image_size: int | None) -> CheckedImage:
+    try:
+        data = read_image(file)
+        return CheckedImage(line, sha256(data).hexdigest(), fingerprint(decode(data, size=image_size)))
+    except BadImageError as error:
+        return CheckedImage(line, reason=str(error))
 
 
-def _problems_of_whole(validation: _Validation, report: Report, manifest: Manifest | None) -> Iterator[Problem]:
-    for split, images in report.images.items():
-        if not images:
-            yield Problem(LISTS[split], "has no good image")
-    if missing := set(range(max(validation.labels, default=0))) - validation.labels:
-        first = min(missing)
-        yield Problem(LISTS["train"], f"labels are not contiguous from 0: there is no {first}")
-    if manifest and manifest.data_digest != report.data_digest:
-        yield Problem(MANIFEST, "images or .lst files are not those that were built: the data digest differs")
-
-
-def _line_count(file: Path) -> int:
-    return sum(1 for _ in read_list(file))
-
-
-def _read(file: Path) -> bytes:
+def read_image(file: Path) -> bytes:
+    """A file's content; raises BadImageError if it cannot be read or is too large to be."""
     try:
         if not file.is_file():
             raise BadImageError("no such file")
-        if (size := file.stat().st_size) > MAX_IMAGE_BYTES:
-            raise BadImageError(f"has {size:,} bytes, more than {MAX_IMAGE_BYTES:,}")
+        if reason := size_problem(file.stat().st_size):
+            raise BadImageError(reason)
         return file.read_bytes()
     except OSError as error:
         raise BadImageError(f"cannot be read: {error.strerror}") from None

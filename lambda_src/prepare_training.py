@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from lambda_src import aws, release, settings
+from lambda_src.data_set_rules import MANIFEST_KEY
 from lambda_src.trained_model import document_key
 from lambda_src.training_attempts import base_name, find_attempt
-from lambda_src.validate_data_set import MANIFEST_KEY
 
 
 def handler(event: Mapping[str, Any], _context: object) -> dict[str, str]:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from data_prep import build
+from data_prep import writer
 from data_prep.build import build_dataset
 from data_prep.dataset import Manifest, read_list
 from data_prep.errors import ArchiveError, DataSetError
@@ -49,7 +49,7 @@ def test_lists_and_manifest_say_what_is_there(archive: Path, tmp_path: Path) -> 
     assert (manifest.archive.source, manifest.archive.is_synthetic) == ("custom archive", False)
     assert manifest.splits["train"].counts == {"motorcycle": 5, "bicycle": 5}
     assert (manifest.splits["train"].total, manifest.splits["test"].total) == (10, 4)
-    assert validate_dataset(folder).is_valid
+    assert validate_dataset(folder, classes=CLASSES).is_valid
 
 
 def test_building_twice_gives_identical_bytes_and_removes_what_is_no_longer_there(
@@ -72,25 +72,25 @@ def test_a_bad_image_is_rejected_with_its_reason(tmp_path: Path) -> None:
     folder = tmp_path / "data"
     manifest = build_dataset(archive, folder, classes=CLASSES, max_rejected_share=0.5)
     assert [(r.file, r.class_name, r.reason) for split in manifest.splits.values() for r in split.rejected] == [
-        ("train/copy.png", "bicycle", "same pixels as train/a.png"),
+        ("train/copy.png", "bicycle", "same image as train/a.png"),
         ("train/blank.png", "bicycle", "blank: every pixel is (7, 7, 7)"),
-        ("test/leak.png", "bicycle", "same pixels as train/b.png, in the other split"),
+        ("test/leak.png", "bicycle", "same image as train/b.png, in the other split"),
     ]
     assert manifest.splits["train"].counts == {"bicycle": 2, "motorcycle": 1}
     rejected = {str(path.relative_to(folder)) for path in (folder / "rejected").rglob("*.png")}
     assert rejected == {"rejected/train/copy.png", "rejected/train/blank.png", "rejected/test/leak.png"}
     assert not (folder / "train/copy.png").exists()
     assert [line.index for _, line in read_list(folder / "train_lst/train.lst")] == [0, 1, 2]  # type: ignore[union-attr]
-    assert validate_dataset(folder).is_valid
+    assert validate_dataset(folder, classes=CLASSES).is_valid
 
 
 def test_an_image_that_the_encoder_spoils_is_rejected(
     archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(build, "encode_png", lambda pixels: encode_png(255 - pixels))
+    monkeypatch.setattr(writer, "encode_png", lambda pixels: encode_png(255 - pixels))
     manifest = build_dataset(archive, tmp_path / "data", classes=CLASSES, max_rejected_share=1)
     assert {r.reason for r in manifest.splits["train"].rejected} == {"the encoded image has other pixels"}
-    monkeypatch.setattr(build, "encode_png", lambda pixels: encode_png(pixels)[:-20])
+    monkeypatch.setattr(writer, "encode_png", lambda pixels: encode_png(pixels)[:-20])
     manifest = build_dataset(archive, tmp_path / "data", classes=CLASSES, max_rejected_share=1)
     assert "truncated PNG" in manifest.splits["train"].rejected[0].reason
 
@@ -134,7 +134,7 @@ def test_colliding_and_unsafe_names_become_safe_and_unique(tmp_path: Path) -> No
         "x" * 100 + ".png",
         "motorcycle.png",
     ]
-    assert validate_dataset(folder).is_valid
+    assert validate_dataset(folder, classes=CLASSES).is_valid
     assert {path.name for path in tmp_path.iterdir()} == {"archive", "data"}
 
 
@@ -205,4 +205,4 @@ def test_the_real_archive_is_built(tmp_path: Path) -> None:
     archive = Path(os.environ["SCONES_CIFAR_ARCHIVE"])
     manifest = build_dataset(archive, tmp_path / "data", classes=CLASSES)
     assert manifest.splits["train"].counts == {"bicycle": 500, "motorcycle": 500}
-    assert validate_dataset(tmp_path / "data").is_valid
+    assert validate_dataset(tmp_path / "data", classes=CLASSES).is_valid

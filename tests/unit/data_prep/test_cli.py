@@ -1,5 +1,6 @@
 import json
 import shlex
+import shutil
 from pathlib import Path
 
 import pytest
@@ -27,11 +28,12 @@ def run(*arguments: str) -> int:
     return int(ended.value.code or 0)
 
 
-@pytest.mark.parametrize("command", ["fetch", "build", "sample", "validate"])
-def test_the_example_of_each_help_runs(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("command", ["fetch", "build", "import", "sample", "validate"])
+def test_the_example_of_each_help_runs(command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(command, "--help") == 0
     (example,) = [line for line in capsys.readouterr().out.splitlines() if "Example: " in line]
     assert run("build", "--quiet") == 0  # what validate checks
+    shutil.copytree(tmp_path / "data/dev", tmp_path / "scones-unlimited")  # what import takes
     arguments = shlex.split(example.partition("python -m data_prep ")[2])
     assert arguments[0] == command
     assert run(*arguments) == 0
@@ -51,6 +53,37 @@ def test_validate_ends_with_1_if_there_is_a_problem(tmp_path: Path, capsys: pyte
     next((tmp_path / "data/dev/train").iterdir()).write_bytes(b"")
     assert run("validate") == 1
     assert "neither PNG nor JPEG, but empty" in capsys.readouterr().out
+
+
+def test_validate_counts_equal_problems(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run("build")
+    for image in (tmp_path / "data/dev/train").iterdir():
+        image.write_bytes(b"")
+    capsys.readouterr()
+    assert run("validate") == 1
+    found = capsys.readouterr().out.splitlines()
+    assert found[0].startswith("4 files, train/")
+    assert found[1:] == [
+        "train_lst/train.lst: has no good image",
+        f"{tmp_path / 'data/dev'}: 0 train, 2 test images are good, 2 labels, 5 problems",
+    ]
+
+
+def test_validate_knows_what_to_do_with_the_folder_of_the_original(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run("build")
+    folder = tmp_path / "data/dev"
+    (folder / "manifest.json").unlink()
+    for split in ("train", "test"):
+        text = (folder / f"{split}_lst/{split}.lst").read_text()
+        (folder / f"{split}.lst").write_text(text.replace("\t1\t", "\t48\t").replace("\t0\t", "\t8\t"))
+        shutil.rmtree(folder / f"{split}_lst")
+    capsys.readouterr()
+    assert run("validate") == 1
+    said = capsys.readouterr()
+    assert "train.lst: has the labels 8, 48, but bicycle, motorcycle need each of 0 to 1" in said.out
+    assert f"`python -m data_prep import {folder}` makes a data set of it" in said.err
 
 
 def test_another_archive_is_taken_with_a_warning_that_names_its_digest(

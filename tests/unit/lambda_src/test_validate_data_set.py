@@ -65,12 +65,12 @@ def _list(text: str) -> Callable[[DataSet], None]:
     ("spoil", "problem"),
     [
         (lambda data: data.objects.pop("train_lst/train.lst"), "train_lst/train.lst does not exist"),
-        (lambda data: data.objects.pop("train/train_3.png"), "train/train_3.png: no such object"),
+        (lambda data: data.objects.pop("train/train_3.png"), "train/train_3.png: no such file"),
         (_replaced("train/train_3.png", b""), "train/train_3.png: neither PNG nor JPEG, but empty"),
         (_replaced("test/test_1.png", png(1)[:-20]), "test/test_1.png: truncated PNG"),
         (_replaced("test/test_1.png", png(1, size=31)), "test/test_1.png: is 31x31, not 32x32 pixels"),
         (lambda data: data.objects.update({"test/test_1.png": data.objects["train/train_1.png"]}),
-         "test/test_1.png: same bytes as train/train_1.png, in the other split"),
+         "test/test_1.png: same image as train/train_1.png, in the other split"),
         (_list("0\t0\ttrain_0.png\n1\t1\ttrain_0.png\n"), "train/train_0.png: listed twice"),
         (_list("0\t0\ttrain_0.png\n0\t1\ttrain_1.png\n"), "train_lst/train.lst:2: index 0 is not unique"),
         (_list("0 0 train_0.png\n"), "train_lst/train.lst:1: 1 fields instead of"),
@@ -89,11 +89,28 @@ def test_what_is_wrong_is_named(bucket: Any, spoil: Callable[[DataSet], None], p
     assert problem in str(caught.value)
 
 
-def test_a_spoilt_data_set_does_not_flood_the_message(bucket: Any) -> None:
+def test_equal_problems_are_one_line_with_their_number(bucket: Any) -> None:
     data = DataSet.of(train=40)
     for index in range(30):
         data.objects[f"train/train_{index}.png"] = b""
+    for index in range(30, 35):
+        data.objects[f"train/train_{index}.png"] = png(index)[: -20 - index]
     data.store(bucket)
-    with pytest.raises(InvalidDataSetError, match="30 problems, the first are") as caught:
+    with pytest.raises(InvalidDataSetError, match="35 problems, the first are") as caught:
         handler({"run": "r"}, None)
-    assert len(str(caught.value).splitlines()) == 11
+    empty, truncated = str(caught.value).splitlines()[1:]
+    assert empty == (
+        "30 files, train/train_0.png, train/train_1.png, train/train_2.png, ...: neither PNG nor JPEG, but empty"
+    )
+    assert truncated.startswith("5 files, train/train_30.png, ")
+    assert "truncated PNG" in truncated
+
+
+def test_many_kinds_of_problems_do_not_flood_the_message(bucket: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(validate_data_set, "SHOWN", 2)
+    data = DataSet.of()
+    data.objects["train_lst/train.lst"] = b"0\t0\ttrain_0.png\n0\t1\ttrain_0.png\nhello\n"
+    data.store(bucket)
+    with pytest.raises(InvalidDataSetError, match="3 problems, the first are") as caught:
+        handler({"run": "r"}, None)
+    assert len(str(caught.value).splitlines()) == 3
