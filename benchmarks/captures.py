@@ -18,8 +18,8 @@ import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 
-from lambda_src.captures import Capture, Damage, read_captures, split_lines
-from lambda_src.drift import Baseline
+from lambda_src.monitoring.captures import Capture, Damage, read_captures, split_lines
+from lambda_src.shared.baseline import Baseline
 from ops.summary import Summary
 
 COUNTS = (10_000, 100_000, 1_000_000)

@@ -24,8 +24,8 @@ import typer
 from data_prep.build import build_dataset
 from data_prep.cifar import write_archive
 from data_prep.images import encode_png
-from stacks.cifar_100 import CLASS_NAMES
 from stacks.config import PROJECT_ROOT
+from stacks.shared.cifar_100 import CLASS_NAMES
 
 ROWS = {"train": 50_000, "test": 10_000}
 GENERATED = PROJECT_ROOT / "build" / "benchmarks" / "official-size.tar.gz"

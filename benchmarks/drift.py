@@ -19,8 +19,9 @@ from types import SimpleNamespace
 from urllib.parse import SplitResult, parse_qs
 
 from benchmarks._s3_server import s3_server
-from lambda_src import aws, drift_monitor
-from lambda_src.drift import Baseline
+from lambda_src.monitoring import drift_monitor
+from lambda_src.shared import aws
+from lambda_src.shared.baseline import Baseline
 
 END = datetime(2026, 1, 2, 6, tzinfo=UTC)
 HOURS = 6

@@ -80,7 +80,9 @@ def seconds_of(code: str) -> float:
 
 def warm_handlers() -> list[tuple[str, list[float], float]]:
     """Seconds of each handler with AWS answering at once, by the image's side; and microseconds per kB of image."""
-    from lambda_src import aws, classifier, filter_confidence, serialize_image_data  # noqa: PLC0415 - after the settings
+    # After the settings
+    from lambda_src.classification import classifier, filter_confidence, serialize_image_data  # noqa: PLC0415
+    from lambda_src.shared import aws  # noqa: PLC0415
 
     sys.stdout.flush()
     rows = []

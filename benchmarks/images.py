@@ -1,7 +1,7 @@
 """The most work that an accepted image can make a decoder: `python -m benchmarks.images`.
 
-Each image passes lambda_src/image_format.py, fits the workflow's size limit and is the largest of its kind; Pillow
-decodes it to RGB in a process of its own. The baseline is a flat JPEG of 12 megapixels, as a phone would send it.
+Each image passes lambda_src/shared/image_format.py, fits the workflow's size limit and is the largest of its kind;
+Pillow decodes it to RGB in a process of its own. The baseline is a flat JPEG of 12 megapixels, as a phone would send.
 """
 
 import io
@@ -16,8 +16,8 @@ from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
-from lambda_src.image_format import MAX_PIXELS, MAX_SCANNED_PIXELS, MAX_SIDE, check_image
-from lambda_src.serialize_image_data import MAX_IMAGE_BYTES
+from lambda_src.classification.serialize_image_data import MAX_IMAGE_BYTES
+from lambda_src.shared.image_format import MAX_PIXELS, MAX_SCANNED_PIXELS, MAX_SIDE, check_image
 
 _SIDE = 5000
 _COLOUR = (200, 30, 90)

@@ -18,7 +18,7 @@ import boto3
 from data_prep import aws
 from data_prep.dataset import FORMAT_VERSION, IMAGES, LISTS, ArchiveInfo, Manifest, Split, write_list
 from data_prep.upload import upload_dataset
-from lambda_src.lst_file import ListLine
+from lambda_src.retraining.lst_file import ListLine
 from local.cloud import LocalCloud
 
 COUNTS = {"train": 1000, "test": 200}  # as the bicycles and motorcycles of CIFAR-100

@@ -21,8 +21,9 @@ from urllib.parse import SplitResult
 
 from benchmarks._s3_server import s3_server
 from benchmarks.functions import random_png
-from lambda_src import aws, validate_data_set
-from lambda_src.settings import RetrainingSettings
+from lambda_src.retraining import validate_data_set
+from lambda_src.shared import aws
+from lambda_src.shared.settings import RetrainingSettings
 
 BUCKET = "bucket"
 CLASSES = ["bicycle", "motorcycle"]

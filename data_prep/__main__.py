@@ -27,7 +27,7 @@ from data_prep.training import JobState, publish_model, start_training, wait_for
 from data_prep.upload import upload_dataset
 from data_prep.validate import validate_dataset
 from data_prep.writer import MAX_REJECTED_SHARE
-from lambda_src.data_set_rules import ProblemGroups
+from lambda_src.retraining.data_set_rules import ProblemGroups
 from stacks.config import ConfigError, EnvironmentConfig, load_environment
 
 app = typer.Typer(

@@ -8,17 +8,17 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from data_prep import aws
-from lambda_src.trained_model import document_key
-from stacks import prefixes
+from lambda_src.shared.model_documents import document_key
 from stacks.config import EnvironmentConfig
-from stacks.training_job import hyperparameters
+from stacks.retraining.training_job import hyperparameters
+from stacks.shared import prefixes
 
 
 @dataclass(frozen=True)
 class Artifact:
     """What training handed over last. `flaw` is empty if it can be served as configured.
 
-    metadata: what the environment's parameter says of the model (lambda_src/trained_model.py).
+    metadata: what the environment's parameter says of the model (lambda_src/retraining/trained_model.py).
     manifest: what lies beside the artifact of the data that it was trained on: data_prep's manifest, or what retraining
     knows of data that somebody has changed; empty if there is nothing.
     """

@@ -2,7 +2,7 @@
 
 Training tells no predictions by image, so a Batch Transform job asks the trained model, before it serves anyone. The
 job needs no endpoint, and its requests are in no data capture. What retraining keeps of a model that it evaluates is
-kept here, too (lambda_src/trained_model.py).
+kept here, too (lambda_src/retraining/trained_model.py).
 """
 
 import json
@@ -15,14 +15,15 @@ from data_prep import aws
 from data_prep.dataset import LISTS
 from data_prep.errors import TrainingError
 from data_prep.training import POLL_SECONDS, put_parameter
-from lambda_src.drift import MIN_BASELINE, Baseline, BaselineError
-from lambda_src.errors import InvalidPredictionError
-from lambda_src.lst_file import ListLine, parse_lines
-from lambda_src.retraining_errors import TransformOutputError
-from lambda_src.trained_model import document_key, documents_of, read_predictions
-from stacks import prefixes
+from lambda_src.retraining.errors import TransformOutputError
+from lambda_src.retraining.lst_file import ListLine, parse_lines
+from lambda_src.retraining.trained_model import documents_of, read_predictions
+from lambda_src.shared.baseline import MIN_BASELINE, Baseline, BaselineError
+from lambda_src.shared.errors import InvalidPredictionError
+from lambda_src.shared.model_documents import document_key
 from stacks.config import EnvironmentConfig
-from stacks.transform_job import transform_job_request
+from stacks.shared import prefixes
+from stacks.shared.transform_job import transform_job_request
 
 _MAX_POLLS = 3600
 

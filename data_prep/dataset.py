@@ -16,10 +16,10 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from data_prep.errors import DataSetError
-from lambda_src.data_set_rules import MANIFEST_KEY
-from lambda_src.lst_file import ListLine, parse_lines
-from stacks import prefixes
+from lambda_src.retraining.data_set_rules import MANIFEST_KEY
+from lambda_src.retraining.lst_file import ListLine, parse_lines
 from stacks.config import PROJECT_ROOT
+from stacks.shared import prefixes
 
 FORMAT_VERSION = 2
 MANIFEST = MANIFEST_KEY

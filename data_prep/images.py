@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from data_prep.errors import DataPrepError
-from lambda_src.data_set_rules import image_problem
+from lambda_src.retraining.data_set_rules import image_problem
 
 # Pillow's default of 6 gains one per cent and costs a quarter more time on 32x32 images
 PNG_COMPRESS_LEVEL = 1

@@ -15,8 +15,8 @@ from data_prep.images import BadImageError, decode
 from data_prep.progress import Progress, silent
 from data_prep.validate import read_image
 from data_prep.writer import MAX_REJECTED_SHARE, SourceImage, written_dataset
-from lambda_src.lst_file import DataDigest, ListLine
-from stacks.cifar_100 import CLASS_NAMES
+from lambda_src.retraining.lst_file import DataDigest, ListLine
+from stacks.shared.cifar_100 import CLASS_NAMES
 
 SOURCE = "imported folder"
 

@@ -18,7 +18,7 @@ from data_prep.cifar import IMAGE_SIZE, SPLITS, SYNTHETIC_MARK, write_archive
 from data_prep.errors import DataSetError
 from data_prep.files import only_one, replaced_file
 from data_prep.progress import Progress, silent
-from stacks.cifar_100 import CLASS_NAMES
+from stacks.shared.cifar_100 import CLASS_NAMES
 
 TRAIN_PER_CLASS, TEST_PER_CLASS = 500, 100  # as in CIFAR-100
 SEED = 100

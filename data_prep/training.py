@@ -22,19 +22,19 @@ from data_prep.progress import Progress, silent
 from data_prep.target import current_target
 from data_prep.upload import compare
 from data_prep.validate import validate_dataset
-from lambda_src.release import is_missing
-from lambda_src.trained_model import TrainedModel, document_key, training_accuracy
-from lambda_src.training_attempts import base_name, find_attempt
-from stacks import prefixes
-from stacks.code_version import code_version
+from lambda_src.retraining.release import is_missing
+from lambda_src.retraining.trained_model import TrainedModel, training_accuracy
+from lambda_src.retraining.training_attempts import base_name, find_attempt
+from lambda_src.shared.model_documents import document_key
 from stacks.config import EnvironmentConfig
-from stacks.training_job import (
+from stacks.retraining.training_job import (
     INSTANCE_REFUSED,
     hyperparameters,
     parameters_digest,
     training_job_request,
     training_resources,
 )
+from stacks.shared import prefixes
 
 if TYPE_CHECKING:
     from mypy_boto3_sagemaker.type_defs import DescribeTrainingJobResponseTypeDef
@@ -123,7 +123,7 @@ def start_training(
         resources=training_resources(instances.current, stack.key_arn),
         # A spot job that ran out of time is continued by the next attempt; a forced one starts from nothing
         checkpoint_uri=f"s3://{stack.bucket}/{prefixes.MODELS}{name if force else base}/checkpoints/",
-        tags={"data-digest": manifest.data_digest, "code-version": code_version()},
+        tags={"data-digest": manifest.data_digest},
         key_arn=stack.key_arn,
     )
     while True:

@@ -14,7 +14,7 @@ from data_prep import aws
 from data_prep.dataset import IMAGES, LISTS, MANIFEST, Manifest, read_list
 from data_prep.errors import DataSetError, UploadError
 from data_prep.progress import Progress, silent
-from stacks import prefixes
+from stacks.shared import prefixes
 
 _T = TypeVar("_T")
 

@@ -10,8 +10,8 @@ from data_prep.dataset import IMAGES, LISTS, MANIFEST, Manifest, find_list, read
 from data_prep.errors import DataSetError
 from data_prep.images import BadImageError, decode, fingerprint
 from data_prep.progress import Progress, silent
-from lambda_src.data_set_rules import CheckedImage, DataSetRules, size_problem
-from lambda_src.lst_file import ListLine
+from lambda_src.retraining.data_set_rules import CheckedImage, DataSetRules, size_problem
+from lambda_src.retraining.lst_file import ListLine
 
 
 @dataclass(frozen=True)

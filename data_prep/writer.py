@@ -28,8 +28,8 @@ from data_prep.dataset import (
 from data_prep.errors import DataSetError
 from data_prep.files import only_one, replaced_folder
 from data_prep.images import PNG_COMPRESS_LEVEL, BadImageError, decode, encode_png, fingerprint
-from lambda_src.data_set_rules import SeenImages
-from lambda_src.lst_file import DataDigest, ListLine
+from lambda_src.retraining.data_set_rules import SeenImages
+from lambda_src.retraining.lst_file import DataDigest, ListLine
 
 MAX_REJECTED_SHARE = 0.01
 _LONGEST_STEM = 100

@@ -34,8 +34,8 @@ from local.demonstration import (
     wait_for,
 )
 from local.drift import Chapter
-from stacks import prefixes
 from stacks.config import PROJECT_ROOT, ConfigError, EnvironmentConfig, load_environment
+from stacks.shared import prefixes
 
 DATASET = DIRECTORY / "dataset"
 LISTED_IMAGES = 60

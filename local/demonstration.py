@@ -15,10 +15,10 @@ from typing import Any, TypeVar
 
 import boto3
 
-from lambda_src.ground_truth import label_line
-from lambda_src.item import ImageRef
-from stacks import prefixes
+from lambda_src.monitoring.ground_truth import label_line
+from lambda_src.shared.item import ImageRef
 from stacks.config import EnvironmentConfig
+from stacks.shared import prefixes
 
 TIMEOUT_SECONDS = 120
 _POLL_SECONDS = 0.2

@@ -18,10 +18,10 @@ import boto3
 import numpy as np
 from PIL import Image, ImageEnhance, ImageOps
 
-from lambda_src import drift
-from lambda_src.drift import Baseline, Tally
+from lambda_src.monitoring import drift
+from lambda_src.shared.baseline import Baseline, Tally
 from local.demonstration import Environment, Inbox, UnexpectedError, labelled_images, wait_for
-from stacks import prefixes
+from stacks.shared import prefixes
 
 Picture = Image.Image
 Change = Callable[[Picture, np.random.Generator], Picture]

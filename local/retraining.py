@@ -19,12 +19,12 @@ import numpy as np
 from botocore.config import Config
 from PIL import Image
 
-from lambda_src.lst_file import ListLine, parse_lines
+from lambda_src.retraining.lst_file import ListLine, parse_lines
 from local import drift
 from local.cloud import LocalCloud
 from local.demonstration import Environment, Inbox, UnexpectedError, labelled_images, wait_for
 from local.sagemaker.fault import Fault
-from stacks import prefixes
+from stacks.shared import prefixes
 
 RUN_TIMEOUT_SECONDS = 600  # a training takes minutes on a busy machine
 TRAIN_LIST = f"{prefixes.TRAIN_LST}train.lst"

@@ -7,7 +7,7 @@ import typer
 
 from data_prep.aws_errors import one_line_errors
 from data_prep.errors import DataPrepError
-from lambda_src.json_reader import DocumentError
+from lambda_src.shared.json_reader import DocumentError
 from ops.acceptance import acceptance
 from ops.bulk import bulk
 from ops.captures import captures

@@ -24,13 +24,13 @@ from rich.table import Table
 
 from data_prep.errors import DataPrepError
 from data_prep.target import Target, current_target
-from lambda_src.json_reader import read_json
+from lambda_src.shared.json_reader import read_json
 from ops import aws, deploy, destroy, retraining
 from ops.cost import load_prices
 from ops.errors import OpsError
 from ops.outputs import stack_outputs
-from stacks import prefixes
 from stacks.config import PROJECT_ROOT, EnvironmentConfig, load_environment
+from stacks.shared import prefixes
 
 FIDELITY = PROJECT_ROOT / "docs" / "fidelity.md"
 IMAGES = 20

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from lambda_src.drift import Baseline, BaselineError
+from lambda_src.shared.baseline import Baseline, BaselineError
 from ops import aws
 from ops.errors import OpsError
 from stacks.config import EnvironmentConfig

@@ -9,10 +9,11 @@ from itertools import pairwise
 import plotly.graph_objects as go
 from PIL import Image
 
-from lambda_src.captures import Damage
-from lambda_src.drift import PSI_BOUND, PSI_WATCH, BaselineError
-from lambda_src.errors import ImageError
-from lambda_src.image_format import check_image
+from lambda_src.monitoring.captures import Damage
+from lambda_src.monitoring.drift import PSI_BOUND, PSI_WATCH
+from lambda_src.shared.baseline import BaselineError
+from lambda_src.shared.errors import ImageError
+from lambda_src.shared.image_format import check_image
 from ops import page
 from ops.page import BLUE, CLASS_COLOURS, GREEN, GREY, ORANGE, Chart, Fact, Gallery, Page, Picture, Remark, Table, Tone
 from ops.shares import wilson_interval

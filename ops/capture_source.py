@@ -8,14 +8,14 @@ from typing import BinaryIO
 
 import typer
 
-from lambda_src.capture_store import read_bucket
-from lambda_src.captures import Capture, Damage, read_captures, split_lines
+from lambda_src.monitoring.capture_store import read_bucket
+from lambda_src.monitoring.captures import Capture, Damage, read_captures, split_lines
 from ops import aws
 from ops.errors import OpsError
 from ops.terminal import visible
 from ops.window import Window
-from stacks import prefixes
 from stacks.config import EnvironmentConfig
+from stacks.shared import prefixes
 
 _CHUNK_BYTES = 2**18
 

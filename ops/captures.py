@@ -16,9 +16,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from lambda_src.captures import Capture
-from lambda_src.drift import Baseline
-from lambda_src.ground_truth import GroundTruth
+from lambda_src.monitoring.captures import Capture
+from lambda_src.monitoring.ground_truth import GroundTruth
+from lambda_src.shared.baseline import Baseline
 from ops import page
 from ops.baseline_source import baseline_in, baseline_of
 from ops.capture_report import capture_page

@@ -110,11 +110,7 @@ def _replacement(before: Resource, after: Resource, cause: str, found: tuple[Dif
 
 
 def _update(before: Resource, after: Resource) -> Change | None:
-    found = tuple(
-        each
-        for each in differences(before.content, after.content)
-        if each.path[-2:] != ("Tags", "code-version")  # it follows the functions' code
-    )
+    found = tuple(differences(before.content, after.content))
     if before.type != after.type:
         return _replacement(before, after, f"was {before.type}", found)
     impact, cause = _impact(before.type, {each.path[1] for each in found if len(each.path) > 1})

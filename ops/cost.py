@@ -26,7 +26,7 @@ from stacks.config import EnvironmentConfig, load_environment
 
 PRICES = Path(__file__).with_name("prices.json")
 HOURS_A_MONTH = 730
-# Ten of lambda_src/metrics.py, with two names of errors, and three of stacks/metrics.py
+# Ten of lambda_src/shared/metrics.py, with two names of errors, and three of stacks/monitoring/metrics.py
 CUSTOM_METRICS = 13
 SCALES = [10**exponent for exponent in range(3, 9)]
 

@@ -1,7 +1,6 @@
-"""Where a prediction comes from: the model that made it, and what that was trained on, with which code."""
+"""Where a prediction comes from: the model that made it, and what that was trained on."""
 
 import json
-import subprocess
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -14,15 +13,16 @@ from rich.table import Table
 from rich.text import Text
 
 from data_prep import aws as data_aws
-from lambda_src.json_reader import read_json
-from lambda_src.release import is_missing, job_of
-from lambda_src.release_log import Record, read_records
-from lambda_src.trained_model import document_key, training_accuracy
+from lambda_src.retraining.release import is_missing, job_of
+from lambda_src.retraining.trained_model import training_accuracy
+from lambda_src.shared.json_reader import read_json
+from lambda_src.shared.model_documents import document_key
+from lambda_src.shared.release_history import Record, read_records
 from ops import aws
 from ops.errors import OpsError
 from ops.terminal import visible
-from stacks import prefixes
-from stacks.config import PROJECT_ROOT, EnvironmentConfig, load_environment
+from stacks.config import EnvironmentConfig, load_environment
+from stacks.shared import prefixes
 
 Env = Annotated[str, typer.Option("--env", help="Environment of cdk.json.")]
 
@@ -35,8 +35,6 @@ class Model:
     served_since: str
     training_job: str = ""
     data_digest: str = ""
-    code_version: str = ""
-    commit: str = ""
     accuracy: float | None = None
     calibration_error: float | None = None
 
@@ -58,7 +56,7 @@ def lineage(
     env: Env = "dev",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Print where a prediction comes from: artifact, training job, data, code and accuracy."""
+    """Print where a prediction comes from: artifact, training job, data and accuracy."""
     found = trace(load_environment(env), key)
     if as_json:
         typer.echo(json.dumps(asdict(found), indent=2))
@@ -90,7 +88,6 @@ def rows(found: Lineage) -> list[tuple[str, str]]:
             ("served since", model.served_since),
             ("training job", model.training_job or "unknown"),
             ("data digest", model.data_digest or "unknown"),
-            ("code version", f"{model.code_version or 'unknown'}{f' (commit {model.commit})' if model.commit else ''}"),
             ("accuracy", accuracy),
         ]
     return lines
@@ -152,14 +149,11 @@ def _model(bucket: str, record: Record) -> Model:
     tags = {tag["Key"]: tag["Value"] for tag in listed}
     manifest = _json(bucket, document_key(job, "manifest"))
     evaluation = _json(bucket, document_key(job, "evaluation"))
-    code_version = tags.get("code-version", "")
     return Model(
         artifact_uri=record.artifact_uri,
         served_since=record.time,
         training_job=job,
         data_digest=manifest.get("data_digest", tags.get("data-digest", "")),
-        code_version=code_version,
-        commit=commit_of(code_version),
         accuracy=evaluation.get("accuracy", training_accuracy(described)),
         calibration_error=evaluation.get("calibration_error"),
     )
@@ -171,17 +165,3 @@ def _json(bucket: str, key: str) -> dict[str, Any]:
     except aws.s3().exceptions.NoSuchKey:
         return {}
     return content
-
-
-def commit_of(code_version: str) -> str:
-    """The oldest commit of this checkout whose lambda_src has this tree id; empty without git, or if there is none."""
-    try:
-        commits = _git("log", "--reverse", "--format=%H", "--", "lambda_src").split()
-        trees = _git("rev-parse", *(f"{commit}:lambda_src" for commit in commits)).split() if commits else []
-    except (OSError, subprocess.CalledProcessError):
-        return ""
-    return next((commit for commit, tree in zip(commits, trees, strict=True) if tree == code_version), "")
-
-
-def _git(*arguments: str) -> str:
-    return subprocess.run(["git", *arguments], cwd=PROJECT_ROOT, check=True, capture_output=True, text=True).stdout

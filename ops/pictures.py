@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from data_prep.sample import draw_image
-from stacks.cifar_100 import CLASS_NAMES
+from stacks.shared.cifar_100 import CLASS_NAMES
 
 Drift = Literal["darker", "noisier", "other"]
 

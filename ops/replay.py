@@ -9,8 +9,8 @@ import typer
 from ops import aws
 from ops.errors import OpsError
 from ops.terminal import visible
+from stacks.classification.upload_event import execution_input
 from stacks.config import load_environment
-from stacks.upload_event import execution_input
 
 
 def replay(env: Annotated[str, typer.Option(help="An environment of cdk.json.")] = "dev") -> None:

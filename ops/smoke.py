@@ -12,13 +12,13 @@ from rich.console import Console
 
 from data_prep import aws
 from data_prep.target import current_target
-from lambda_src.errors import InvalidPredictionError
-from lambda_src.probabilities import parse_probabilities
+from lambda_src.shared.errors import InvalidPredictionError
+from lambda_src.shared.probabilities import parse_probabilities
 from ops.errors import OpsError
 from ops.outputs import stack_outputs
-from stacks import prefixes
 from stacks.config import EnvironmentConfig, load_environment
-from stacks.training_job import CONTENT_TYPE
+from stacks.shared import prefixes
+from stacks.shared.algorithm import CONTENT_TYPE
 
 IMAGES = 10
 _POLL_SECONDS = 0.5

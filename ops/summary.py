@@ -7,10 +7,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
-from lambda_src import drift
-from lambda_src.captures import Capture
-from lambda_src.drift import Baseline, Tally
-from lambda_src.ground_truth import GroundTruth
+from lambda_src.monitoring import drift
+from lambda_src.monitoring.captures import Capture
+from lambda_src.monitoring.ground_truth import GroundTruth
+from lambda_src.shared.baseline import Baseline, Tally
 
 # Each is a multiple of the one before, so that buckets can be joined when the time they span grows: 1 s to 4 weeks
 WIDTHS_SECONDS = (1, 5, 15, 60, 300, 900, 3600, 10_800, 21_600, 43_200, 86_400, 604_800, 2_419_200)

@@ -11,9 +11,10 @@ from botocore.exceptions import ClientError
 from rich.console import Console
 from rich.table import Table
 
-from lambda_src.ground_truth import GroundTruth
-from lambda_src.json_reader import read_json
-from lambda_src.trained_model import Prediction, document_key
+from lambda_src.monitoring.ground_truth import GroundTruth
+from lambda_src.retraining.trained_model import Prediction
+from lambda_src.shared.json_reader import read_json
+from lambda_src.shared.model_documents import document_key
 from ops import aws, page
 from ops.calibration import Calibration, OperatingPoint
 from ops.capture_source import CaptureSource
@@ -23,8 +24,8 @@ from ops.page import Table as PageTable
 from ops.shares import wilson_interval
 from ops.truth_source import truth_of
 from ops.window import Until, Window, since_option
-from stacks import prefixes
 from stacks.config import EnvironmentConfig, load_environment
+from stacks.shared import prefixes
 
 _SHOWN = (0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.93, 0.95, 0.97, 0.99)
 

@@ -4,8 +4,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from lambda_src.captures import Damage, split_lines
-from lambda_src.ground_truth import PREFIX, GroundTruth, Label, read_bucket_labels, read_labels
+from lambda_src.monitoring.captures import Damage, split_lines
+from lambda_src.monitoring.ground_truth import PREFIX, GroundTruth, Label, read_bucket_labels, read_labels
 from ops import aws
 from ops.errors import OpsError
 from ops.window import Window

@@ -22,9 +22,9 @@ from pydantic import (
     field_validator,
 )
 
-from stacks.cifar_100 import check_class_name
-from stacks.instance_types import check_instance_type
-from stacks.retry_policy import EXPRESS_SECONDS, START_WITHIN_SECONDS, USUAL_IMAGE_SECONDS
+from stacks.shared.cifar_100 import check_class_name
+from stacks.shared.instance_types import check_instance_type
+from stacks.shared.retry_policy import EXPRESS_SECONDS, START_WITHIN_SECONDS, USUAL_IMAGE_SECONDS
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
 
@@ -60,6 +60,7 @@ MAX_RESERVED_CONCURRENCY = 900
 # A batch and its outcomes must fit into 262,144 bytes of a state
 MAX_BATCH_SIZE = 100
 
+VARIANT_NAME = "AllTraffic"  # of the endpoint: it has one
 # Parameter of the model stack, where the endpoint scales
 ENDPOINT_EXISTS = "EndpointExists"
 
@@ -86,7 +87,7 @@ def _each_once(value: tuple[str, ...]) -> tuple[str, ...]:
 class EndpointConfig(_Section):
     """The endpoint that Classifier asks."""
 
-    # What a serverless endpoint loses is said by stacks/model_stack.py
+    # What a serverless endpoint loses is said by stacks/model/model_stack.py
     kind: Literal["realtime", "serverless"] = "realtime"
     instance_type: EndpointInstanceType = "ml.m5.large"
     instance_count: Annotated[int, Field(ge=1, le=100)] = 1
@@ -151,7 +152,7 @@ class TrainingConfig(_Section):
         "ml.g5.xlarge",
     )
     preset: Literal["scratch", "transfer"] = "scratch"
-    # Overrides of the preset in stacks/training_job.py, by the algorithm's own names
+    # Overrides of the preset in stacks/retraining/training_job.py, by the algorithm's own names
     hyperparameters: dict[str, str | int | float] = {}
     spot: bool = False
     max_runtime_minutes: Annotated[int, Field(ge=5, le=5 * 24 * 60)] = 60

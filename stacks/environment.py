@@ -3,16 +3,16 @@
 from aws_cdk import Stage, Tags
 from constructs import Construct
 
-from stacks.bulk_stack import BulkStack
+from stacks.bulk.bulk_stack import BulkStack
+from stacks.classification.workflow_stack import WorkflowStack
 from stacks.config import EnvironmentConfig
-from stacks.data_stack import DataStack
-from stacks.deploy_role_stack import DeployRoleStack
-from stacks.encryption import encrypt
-from stacks.findings import accept
-from stacks.model_stack import ModelStack
-from stacks.monitoring_stack import MonitoringStack
-from stacks.retraining_stack import RetrainingStack
-from stacks.workflow_stack import WorkflowStack
+from stacks.data.data_stack import DataStack
+from stacks.delivery.deploy_role_stack import DeployRoleStack
+from stacks.model.model_stack import ModelStack
+from stacks.monitoring.monitoring_stack import MonitoringStack
+from stacks.retraining.retraining_stack import RetrainingStack
+from stacks.shared.encryption import encrypt
+from stacks.shared.findings import accept
 
 
 class Environment(Stage):

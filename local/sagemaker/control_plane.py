@@ -24,7 +24,7 @@ from local.sagemaker.authorization import Authorize, allow_all
 from local.sagemaker.deployment import AT_ONCE, Deployment
 from local.sagemaker.endpoint import Endpoint, Variant
 from local.sagemaker.errors import ApiError, JobFailedError, validation_error
-from stacks.local_storage import has_local_storage
+from stacks.shared.local_storage import has_local_storage
 
 Record = dict[str, Any]
 

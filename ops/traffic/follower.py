@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING, Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from data_prep.progress import Progress, silent
-from lambda_src.json_reader import read_json
+from lambda_src.shared.json_reader import read_json
 from ops import aws
 from ops.traffic.plan import Run
 from ops.traffic.tally import Tally
-from stacks import prefixes
+from stacks.shared import prefixes
 
 if TYPE_CHECKING:
     from mypy_boto3_stepfunctions.type_defs import ExecutionListItemTypeDef

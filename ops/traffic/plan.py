@@ -13,7 +13,7 @@ from ops import aws
 from ops.aws import Deployment
 from ops.errors import OpsError
 from ops.pictures import Drift
-from stacks import prefixes
+from stacks.shared import prefixes
 
 Via = Literal["executions", "uploads"]
 

@@ -15,13 +15,13 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from data_prep.progress import Progress, silent
-from lambda_src.ground_truth import label_line
-from lambda_src.item import ImageRef
+from lambda_src.monitoring.ground_truth import label_line
+from lambda_src.shared.item import ImageRef
 from ops import aws
 from ops.pictures import broken, drifted
 from ops.traffic.plan import Run, item, test_images, true_classes
 from ops.traffic.tally import Tally
-from stacks import prefixes
+from stacks.shared import prefixes
 
 _SENDERS = 16
 _IN_FLIGHT = 64  # requests that wait to be sent; if the service is slower than the rate, the rate gives way

@@ -1,6 +1,7 @@
 """What an environment asks of SageMaker, by the role that asks, with the requests that follow from its templates.
 
-local/permissions.py tells which permissions that takes. The functions' requests are those of lambda_src/release.py.
+local/permissions.py tells which permissions that takes. The functions' requests are those of
+lambda_src/retraining/release.py.
 """
 
 import json

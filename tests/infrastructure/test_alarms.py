@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from ministack.services import cloudwatch
 
-from lambda_src import drift
+from lambda_src.monitoring import drift
 from local import alarms
 from stacks.config import PROJECT_ROOT, load_environment
 from tests.infrastructure.conftest import Template, text

@@ -2,7 +2,7 @@ import re
 
 from sagemaker.core import image_uris
 
-from stacks.builtin_image import REGISTRY_ACCOUNTS, REPOSITORY, TAG
+from stacks.shared.builtin_image import REGISTRY_ACCOUNTS, REPOSITORY, TAG
 from tests.infrastructure.conftest import Template, text
 
 

@@ -16,8 +16,8 @@ from botocore import xform_name
 from local.permissions import CALLER, EXECUTION_ROLE, Call, needed, own_action
 from scanners.policies import ACCOUNT, REGION, Environment
 from stacks.config import PROJECT_ROOT, parse_environment
-from stacks.training_job import training_job_request, training_resources
-from stacks.transform_job import transform_job_request
+from stacks.retraining.training_job import training_job_request, training_resources
+from stacks.shared.transform_job import transform_job_request
 from tests.infrastructure.conftest import Template, synthesize, text
 from tests.infrastructure.test_least_privilege import allows
 
@@ -101,7 +101,7 @@ IAM_ACTIONS = {"s3:HeadObject": "s3:GetObject", "s3:ListObjectsV2": "s3:ListBuck
 # Calls of these modules are those of `make deploy`
 MODULES = (
     *(f"data_prep/{name}.py" for name in ("artifact", "aws", "baseline", "target", "training", "upload")),
-    "lambda_src/training_attempts.py",
+    "lambda_src/retraining/training_attempts.py",
     *(f"ops/{name}.py" for name in ("deploy", "doctor", "outputs", "quotas", "smoke", "templates")),
 )
 # Allowed to everybody; asked for by an option that `make deploy` does not set; a regular expression's `search`

@@ -8,8 +8,8 @@ import pytest
 
 from scanners.policies import Environment
 from stacks.config import EnvironmentConfig, parse_environment
-from stacks.local_storage import has_local_storage
-from stacks.training_job import training_job_request, training_resources
+from stacks.retraining.training_job import training_job_request, training_resources
+from stacks.shared.local_storage import has_local_storage
 from tests.infrastructure.conftest import Template, text
 
 

@@ -9,8 +9,8 @@ from scanners import cdk_nag, templates
 from scanners.finding import Finding
 from scanners.policies import Environment
 from scanners.verdict import is_configured
-from stacks import findings
 from stacks.config import load_environment
+from stacks.shared import findings
 
 
 @pytest.fixture(scope="module")

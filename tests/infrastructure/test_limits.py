@@ -11,7 +11,7 @@ import pytest
 from ministack.services import stepfunctions
 
 from scanners.policies import ACCOUNT, Environment
-from stacks.classification import MAX_IMAGES
+from stacks.classification.workflow import MAX_IMAGES
 from stacks.config import (
     FUNCTIONS_UNDER_LOAD,
     MAX_RESERVED_CONCURRENCY,
@@ -19,7 +19,7 @@ from stacks.config import (
     load_environment,
     parse_environment,
 )
-from stacks.training_job import longest_job_minutes
+from stacks.retraining.training_job import longest_job_minutes
 from tests.infrastructure.conftest import Template, synthesize, text
 
 STEPS = ("SerializeImageData", "Classifier", "FilterConfidence")

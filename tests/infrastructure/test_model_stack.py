@@ -6,7 +6,7 @@ import pytest
 
 from local.sagemaker.deployment import Deployment
 from stacks.config import ENDPOINT_EXISTS, load_environment, parse_environment
-from stacks.guardrails import deployment_config
+from stacks.shared.guardrails import deployment_config
 from tests.infrastructure.conftest import Template, synthesize, text
 from tests.infrastructure.test_app import of_type
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from lambda_src import metrics as published
+from lambda_src.shared import metrics as published
 from stacks.config import load_environment
 from tests.infrastructure.conftest import Template, text
 

@@ -13,14 +13,14 @@ import regex
 from botocore.model import StringShape, StructureShape
 
 from data_prep.baseline import transform_job_name
-from lambda_src import training_attempts
-from lambda_src.item import MAX_KEY_BYTES, ImageRef
-from lambda_src.release import endpoint_config_name
-from lambda_src.retraining_guard import Request
-from lambda_src.trained_model import document_key
-from stacks import prefixes
+from lambda_src.retraining import training_attempts
+from lambda_src.retraining.release import endpoint_config_name
+from lambda_src.retraining.retraining_guard import Request
+from lambda_src.shared.item import MAX_KEY_BYTES, ImageRef
+from lambda_src.shared.model_documents import document_key
 from stacks.config import parse_environment
-from stacks.training_job import parameters_digest
+from stacks.retraining.training_job import parameters_digest
+from stacks.shared import prefixes
 from tests.conftest import LONGEST_NAME
 from tests.infrastructure.conftest import text
 from tests.infrastructure.test_references import templates

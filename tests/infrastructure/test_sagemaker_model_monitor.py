@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 from sagemaker.core import image_uris
 
-from lambda_src.record_preprocessor import preprocess_handler
+from lambda_src.monitoring.record_preprocessor import preprocess_handler
 from stacks.config import PROJECT_ROOT
-from stacks.sagemaker_model_monitor import REGISTRY_ACCOUNTS, REPOSITORY
+from stacks.monitoring.sagemaker_model_monitor import REGISTRY_ACCOUNTS, REPOSITORY
 from tests.infrastructure.conftest import Template, synthesize, text
-from tests.unit.lambda_src.test_record_preprocessor import image, record
+from tests.unit.lambda_src.monitoring.test_record_preprocessor import image, record
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +72,7 @@ def test_both_run_the_script_of_this_project(monitored: Template) -> None:
     staged = monitored.path.parent / f"asset.{name}"
     if not staged.exists():
         staged = monitored.path.parent.parent / f"asset.{name}"
-    assert staged.read_text() == (PROJECT_ROOT / "lambda_src" / "record_preprocessor.py").read_text()
+    assert staged.read_text() == (PROJECT_ROOT / "lambda_src" / "monitoring" / "record_preprocessor.py").read_text()
 
 
 def test_its_role_reads_captures_and_labels_and_writes_below_its_own_prefix(monitored: Template) -> None:

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from ministack.services import stepfunctions
 
-from lambda_src import errors
+from lambda_src.shared import errors
+from stacks.classification.upload_event import execution_input
 from stacks.config import PROJECT_ROOT, load_environment
-from stacks.upload_event import execution_input
 from tests.infrastructure.conftest import Template, text
 from tests.unit.ops.conftest import upload_event
 
@@ -33,16 +33,6 @@ def test_a_function_is_small_traced_and_logs_json(workflow: Template, environmen
     assert function["LoggingConfig"]["LogFormat"] == "JSON"
     logs = workflow.named("AWS::Logs::LogGroup", f"{name}Logs")
     assert logs["RetentionInDays"] == load_environment(environment).log_retention_days
-
-
-def test_the_package_holds_the_functions_and_nothing_else(workflow: Template, assembly: Path) -> None:
-    (key,) = {function["Code"]["S3Key"] for function in workflow.resources("AWS::Lambda::Function").values()}
-    package = assembly / f"asset.{key.removesuffix('.zip')}"
-    packaged = {path.relative_to(package) for path in package.rglob("*") if path.is_file()}
-    assert packaged == {path.relative_to(PROJECT_ROOT) for path in (PROJECT_ROOT / "lambda_src").rglob("*.py")}
-    for function in workflow.resources("AWS::Lambda::Function").values():
-        module, _, name = function["Handler"].rpartition(".")
-        assert f"def {name}(" in (package / f"{module.replace('.', '/')}.py").read_text()
 
 
 def grants(workflow: Template, role: str) -> list[tuple[list[str], list[str]]]:

@@ -8,8 +8,8 @@ from typing import Any
 
 import boto3
 
-from lambda_src.item import ImageRef
-from lambda_src.serialize_image_data import MAX_IMAGE_BYTES
+from lambda_src.classification.serialize_image_data import MAX_IMAGE_BYTES
+from lambda_src.shared.item import ImageRef
 from local.cloud import LocalCloud
 from local.demonstration import Environment
 from local.sagemaker.fault import Fault

@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 
 from local.cloud import LocalCloud
 from local.demonstration import Environment, Execution, Inbox, wait_for
-from stacks import prefixes
-from stacks.classification import MAX_OUTCOME_BYTES
+from stacks.classification.workflow import MAX_OUTCOME_BYTES
 from stacks.config import load_environment
+from stacks.shared import prefixes
 from tests.local.conftest import use
 from tests.local.image_cases import (
     ANSWERS,

@@ -12,8 +12,8 @@ import pytest
 
 from local.cloud import LocalCloud, Process
 from local.demonstration import Environment
-from stacks import prefixes
 from stacks.config import PROJECT_ROOT
+from stacks.shared import prefixes
 
 # Runs `data_prep upload` and kills itself, as kill -9 would, with the 30th object
 _KILLED_UPLOAD = """

@@ -20,8 +20,8 @@ import pytest
 from local.cloud import LocalCloud
 from local.demonstration import Environment, Inbox, wait_for
 from local.drift import check_for_drift
-from stacks import prefixes
 from stacks.config import PROJECT_ROOT
+from stacks.shared import prefixes
 from tests.local.mutation import assert_each_grant_is_needed
 
 pytestmark = pytest.mark.slow

@@ -16,8 +16,8 @@ import boto3
 from local.cloud import LocalCloud
 from local.demonstration import Environment
 from ops import aws
-from stacks import prefixes
 from stacks.config import PROJECT_ROOT
+from stacks.shared import prefixes
 from tests.unit.ops.conftest import upload_event
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import boto3
 import pytest
 
-from lambda_src.item import ImageRef
+from lambda_src.shared.item import ImageRef
 from local.cloud import LocalCloud
 from local.demonstration import Environment, Execution, Inbox, check_execution, labelled_images, wait_for
 from local.sagemaker.fault import Fault

@@ -12,7 +12,7 @@ from stacks.config import (
     parse_environment,
     parse_environments,
 )
-from stacks.instance_types import check_instance_type, instance_types
+from stacks.shared.instance_types import check_instance_type, instance_types
 
 
 def test_defaults_are_the_original_workflow() -> None:

@@ -5,7 +5,7 @@ import pytest
 from botocore.validate import ParamValidator
 
 from stacks.config import ConfigError, EnvironmentConfig, parse_environment
-from stacks.training_job import PRESETS, hyperparameters, training_job_request, training_resources
+from stacks.retraining.training_job import PRESETS, hyperparameters, training_job_request, training_resources
 
 
 def _request(config: EnvironmentConfig, **changed: Any) -> dict[str, Any]:

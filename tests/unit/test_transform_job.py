@@ -7,7 +7,7 @@ import pytest
 
 from local import strict
 from stacks.config import EnvironmentConfig, parse_environment
-from stacks.transform_job import transform_job_request
+from stacks.shared.transform_job import transform_job_request
 
 
 def request(config: EnvironmentConfig, **changes: Any) -> dict[str, Any]:

@@ -15,8 +15,8 @@ import pytest
 from local.cloud import LocalCloud
 from local.demonstration import Environment, Inbox, UnexpectedError
 from local.retraining import DataSet, Retraining
-from stacks import prefixes
 from stacks.config import load_environment
+from stacks.shared import prefixes
 from tests.local.conftest import use
 from tests.local.mutation import assert_each_grant_is_needed
 

@@ -13,8 +13,8 @@ from local.cloud import LocalCloud
 from local.demonstration import Environment, labelled_images
 from local.drift import check_for_drift
 from local.retraining import DataSet, Retraining, tell_story
-from stacks import prefixes
 from stacks.config import PROJECT_ROOT
+from stacks.shared import prefixes
 
 
 def test_drift_leads_to_a_release_and_no_request_fails(

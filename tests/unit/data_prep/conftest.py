@@ -26,7 +26,7 @@ from data_prep.dataset import (
     Split,
     write_list,
 )
-from lambda_src.lst_file import DataDigest, ListLine
+from lambda_src.retraining.lst_file import DataDigest, ListLine
 from local.sagemaker import storage, training
 from local.sagemaker.control_plane import ControlPlane
 from stacks.config import EnvironmentConfig, parse_environment

@@ -10,8 +10,9 @@ from data_prep import aws
 from data_prep import baseline as baseline_module
 from data_prep.baseline import store_baseline
 from data_prep.errors import TrainingError
-from lambda_src.drift import Baseline
-from lambda_src.trained_model import Document, Prediction, document_key, documents_of
+from lambda_src.retraining.trained_model import Prediction, documents_of
+from lambda_src.shared.baseline import Baseline
+from lambda_src.shared.model_documents import Document, document_key
 from stacks.config import EnvironmentConfig
 
 JOB = "scones-dev-11111111-22222222-1"

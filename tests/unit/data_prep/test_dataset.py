@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from data_prep.build import build_dataset
 from data_prep.dataset import Manifest, read_list, write_list
 from data_prep.errors import DataSetError
-from lambda_src.lst_file import DataDigest, ListLine, parse_line
+from lambda_src.retraining.lst_file import DataDigest, ListLine, parse_line
 from tests.unit.data_prep.conftest import CLASSES
 
 names = st.text(st.characters(exclude_categories=["C", "Z"], exclude_characters="/\\"), min_size=1).filter(

@@ -6,7 +6,7 @@ import pytest
 from data_prep.cifar import read_archive
 from data_prep.errors import DataSetError
 from data_prep.sample import draw_image, generate_archive, synthetic_archive
-from stacks.cifar_100 import CLASS_NAMES
+from stacks.shared.cifar_100 import CLASS_NAMES
 
 
 def test_the_synthetic_archive_is_in_the_format_of_cifar_100(tmp_path: Path) -> None:

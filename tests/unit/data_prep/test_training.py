@@ -18,12 +18,12 @@ from data_prep.instances import InstanceTypes
 from data_prep.job_view import accuracy_bars, job_table
 from data_prep.training import JobState, image_uri, job_state, publish_model, start_training, wait_for_job
 from data_prep.upload import upload_dataset
-from lambda_src.trained_model import TrainedModel
-from lambda_src.training_attempts import Attempt
+from lambda_src.retraining.trained_model import TrainedModel
+from lambda_src.retraining.training_attempts import Attempt
 from local.sagemaker.control_plane import ControlPlane
 from local.sagemaker.errors import ApiError
-from stacks.builtin_image import REGISTRY_ACCOUNTS
 from stacks.config import EnvironmentConfig, parse_environment
+from stacks.shared.builtin_image import REGISTRY_ACCOUNTS
 from tests.unit.data_prep.conftest import ROLE_ARN, picture, write_dataset
 
 JOB = "scones-dev-01234567-89abcdef-1"

@@ -11,7 +11,7 @@ from data_prep import aws, upload
 from data_prep.dataset import LISTS, write_list
 from data_prep.errors import DataSetError, UploadError
 from data_prep.upload import compare, upload_dataset
-from lambda_src.lst_file import ListLine
+from lambda_src.retraining.lst_file import ListLine
 from tests.unit.data_prep.conftest import write_dataset
 
 FILES = 1203  # 1,100 + 100 images, two lists and the manifest: more than one page of a listing

@@ -7,7 +7,7 @@ from PIL import Image
 from data_prep.build import build_dataset
 from data_prep.errors import DataSetError
 from data_prep.validate import validate_dataset
-from lambda_src import data_set_rules
+from lambda_src.retraining import data_set_rules
 from tests.unit.data_prep.conftest import CLASSES, noise
 
 

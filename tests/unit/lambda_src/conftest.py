@@ -7,8 +7,8 @@ import boto3
 import pytest
 from botocore.stub import Stubber
 
-from lambda_src import aws, settings
-from tests.unit.lambda_src.retraining import SETTINGS
+from lambda_src.shared import aws, settings
+from tests.unit.lambda_src.retraining.data_set import SETTINGS
 
 
 @pytest.fixture(autouse=True)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from ops import __main__ as command_line
-from tests.unit.lambda_src.capture_records import record
+from tests.unit.lambda_src.monitoring.capture_records import record
 
 START = datetime(2026, 11, 25, 8, tzinfo=UTC)
 

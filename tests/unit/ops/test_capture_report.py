@@ -10,15 +10,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lambda_src.captures import Damage, read_captures
-from lambda_src.drift import Baseline
-from lambda_src.ground_truth import GroundTruth, Label
+from lambda_src.monitoring.captures import Damage, read_captures
+from lambda_src.monitoring.ground_truth import GroundTruth, Label
+from lambda_src.shared.baseline import Baseline
 from ops.capture_report import capture_page, thumbnail
 from ops.page import render
 from ops.summary import Summary
 from ops.window import Window
-from stacks.cifar_100 import CLASS_NAMES
 from stacks.config import EnvironmentConfig
+from stacks.shared.cifar_100 import CLASS_NAMES
 from tests.unit.ops.conftest import START, Writer, capture_line, run
 
 CONFIG = EnvironmentConfig(name="dev")

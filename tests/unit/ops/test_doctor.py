@@ -13,7 +13,7 @@ from data_prep.artifact import current_artifact
 from ops import doctor, quotas
 from ops.check import Check
 from stacks.config import EnvironmentConfig, parse_environment
-from stacks.training_job import hyperparameters
+from stacks.retraining.training_job import hyperparameters
 from tests.unit.ops.conftest import Pages, deployed_stacks, run
 
 CONFIG = parse_environment("dev", {"endpoint": {"instance_count": 2}})

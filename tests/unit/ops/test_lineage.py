@@ -2,8 +2,8 @@ from datetime import datetime
 
 import pytest
 
-from lambda_src.release_log import Record
-from ops.lineage import Lineage, Model, commit_of, rows, serving_at
+from lambda_src.shared.release_history import Record
+from ops.lineage import Lineage, Model, rows, serving_at
 
 
 def record(minute: int, artifact: str, status: str = "IN_SERVICE") -> Record:
@@ -39,9 +39,5 @@ def test_an_update_that_is_still_under_way_has_no_other_model_yet() -> None:
 def test_what_is_not_known_is_said_so() -> None:
     model = Model(artifact_uri="s3://b/a", served_since="2030")
     shown = dict(rows(Lineage("predictions/x.json", "s3://b/x", "bicycle", 0.95, "2031", (model,))))
-    assert shown["training job"] == shown["data digest"] == shown["code version"] == shown["accuracy"] == "unknown"
+    assert shown["training job"] == shown["data digest"] == shown["accuracy"] == "unknown"
     assert shown["label"] == "bicycle, confidence 0.9500"
-
-
-def test_no_commit_has_a_code_that_never_was() -> None:
-    assert commit_of("0" * 40) == ""

@@ -6,8 +6,8 @@ import pytest
 from PIL import Image
 
 from data_prep.sample import draw_image
-from lambda_src.errors import CorruptImageError
-from lambda_src.image_format import check_image
+from lambda_src.shared.errors import CorruptImageError
+from lambda_src.shared.image_format import check_image
 from ops.pictures import broken, drifted
 
 CLASSES = ("bicycle", "motorcycle")

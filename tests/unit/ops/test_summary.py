@@ -5,9 +5,9 @@ from statistics import fmean, median
 
 import pytest
 
-from lambda_src.captures import Capture
-from lambda_src.drift import Baseline, BaselineError
-from lambda_src.ground_truth import GroundTruth, Label
+from lambda_src.monitoring.captures import Capture
+from lambda_src.monitoring.ground_truth import GroundTruth, Label
+from lambda_src.shared.baseline import Baseline, BaselineError
 from ops import summary as module
 from ops.summary import Summary
 

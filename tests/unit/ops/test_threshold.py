@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from moto import mock_aws
 
-from lambda_src.trained_model import Prediction, document_key, documents_of
+from lambda_src.retraining.trained_model import Prediction, documents_of
+from lambda_src.shared.model_documents import document_key
 from ops import aws
 from tests.unit.ops.conftest import Writer, capture_line, run
 

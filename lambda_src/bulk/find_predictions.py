@@ -1,0 +1,56 @@
+"""FindPredictions: which images of a batch have a prediction already, so that a second run does only what is left."""
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from lambda_src.shared import aws, settings
+from lambda_src.shared.errors import InvalidInputError
+from lambda_src.shared.item import ImageRef, Item
+from lambda_src.shared.json_reader import read_json
+
+_LOOK_UPS = 8
+
+
+def handler(event: dict[str, list[Item]], _context: object) -> dict[str, list[Item]]:
+    """`{"items": [...]}` in, `{"done": [outcomes], "pending": [items]}` out, each in the order of the items."""
+    items = event["items"]
+    with ThreadPoolExecutor(_LOOK_UPS) as pool:
+        outcomes = list(pool.map(stored_outcome, items))
+    return {
+        "done": [outcome for outcome in outcomes if outcome],
+        "pending": [item for item, outcome in zip(items, outcomes, strict=True) if not outcome],
+    }
+
+
+def stored_outcome(item: object) -> dict[str, Any] | None:
+    """The outcome that an earlier run stored for the image as it is now.
+
+    None if there is none, or if it cannot be told: the steps to come say what is wrong with the image.
+    """
+    try:
+        image = ImageRef.of(item)
+        if image.bucket != settings.predictions().bucket_name:
+            return None  # a prediction's key has no bucket: it is of this bucket's image
+        version_id = image.version_id or current_version(image)
+        image = ImageRef(image.bucket, image.key, version_id)
+        stored = aws.s3().get_object(Bucket=settings.predictions().bucket_name, Key=image.prediction_key)
+        prediction = read_json(stored["Body"], name=image.prediction_key)
+        return {
+            "outcome": "ACCEPTED",
+            "s3_bucket": image.bucket,
+            "s3_key": image.key,
+            "s3_version_id": image.version_id,
+            "label": prediction["label"],
+            "confidence": prediction["confidence"],
+            "prediction_key": image.prediction_key,
+        }
+    except (InvalidInputError, BotoCoreError, ClientError, ValueError, KeyError):
+        return None
+
+
+def current_version(image: ImageRef) -> str:
+    """As SerializeImageData names it: the version, or the ETag where the bucket keeps no versions."""
+    head = aws.s3().head_object(Bucket=image.bucket, Key=image.key)
+    return head.get("VersionId") or head["ETag"].strip('"')

@@ -1,0 +1,88 @@
+"""FilterConfidence: store a confident prediction, fail loudly on an unsure one."""
+
+import json
+import math
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from lambda_src.shared import aws, metrics, settings
+from lambda_src.shared.errors import (
+    InvalidInputError,
+    LowConfidenceError,
+    PredictionNotStoredError,
+    StorageUnavailableError,
+)
+from lambda_src.shared.item import ImageRef, Item
+
+
+@metrics.counting_errors
+def handler(event: Item, _context: object) -> Item:
+    """Takes a classified item; answers it with `prediction_key`, where the prediction is stored.
+
+    Raises LowConfidenceError under the threshold, or PredictionNotStoredError.
+    """
+    image = ImageRef.of(event)
+    confidence = confidence_of(event)
+    threshold = settings.filter_confidence().confidence_threshold
+    if confidence < threshold:
+        count_outcome(confidence, accepted=False)
+        raise LowConfidenceError(
+            f"{event.get('label')} with confidence {confidence:.4f}, under {threshold}: {image.uri}"
+        )
+    store_prediction(event, image, settings.filter_confidence().bucket_name)
+    count_outcome(confidence, accepted=True)
+    return {**event, "prediction_key": image.prediction_key}
+
+
+def count_outcome(confidence: float, *, accepted: bool) -> None:
+    metrics.publish(
+        {
+            metrics.IMAGES_ACCEPTED: int(accepted),
+            metrics.IMAGES_REJECTED: int(not accepted),
+            metrics.CONFIDENCE: confidence,
+        }
+    )
+
+
+def confidence_of(item: Item) -> float:
+    """The confidence that Classifier put into the item; raises InvalidInputError."""
+    confidence = item.get("confidence")
+    if isinstance(confidence, bool) or not isinstance(confidence, int | float) or not math.isfinite(confidence):
+        raise InvalidInputError(f"confidence must be a number, not {confidence!r}: Classifier has not run on this item")
+    if not item.get("s3_version_id"):
+        raise InvalidInputError("s3_version_id is missing: SerializeImageData has not run on this item")
+    return float(confidence)
+
+
+def store_prediction(item: Item, image: ImageRef, bucket_name: str) -> None:
+    """Write the prediction under a key that depends on the image's version only.
+
+    The write is conditional on the key being new, so a second delivery of the same image changes nothing.
+    """
+    prediction = {
+        "s3_bucket": image.bucket,
+        "s3_key": image.key,
+        "s3_version_id": image.version_id,
+        "inference_id": image.inference_id,
+        "label": item["label"],
+        "confidence": item["confidence"],
+        "inferences": item["inferences"],
+    }
+    try:
+        aws.s3().put_object(
+            Bucket=bucket_name,
+            Key=image.prediction_key,
+            Body=json.dumps(prediction, ensure_ascii=False, indent=2).encode(),
+            ContentType="application/json",
+            IfNoneMatch="*",
+        )
+    except ClientError as error:
+        code = error.response["Error"]["Code"]
+        if code == "PreconditionFailed":
+            return
+        # ConditionalRequestConflict: the other delivery is writing at this very moment
+        if code == "ConditionalRequestConflict" or aws.is_transient(error):
+            raise StorageUnavailableError(f"could not be stored ({error}): {image.prediction_key}") from error
+        raise PredictionNotStoredError(f"may not be stored ({code}): {image.prediction_key}") from error
+    except BotoCoreError as error:
+        raise StorageUnavailableError(f"could not be stored ({error}): {image.prediction_key}") from error

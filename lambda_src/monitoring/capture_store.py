@@ -1,0 +1,107 @@
+"""Where data capture lies in the bucket: `<prefix><endpoint>/<variant>/YYYY/MM/DD/HH/<name>.jsonl`."""
+
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+from botocore.exceptions import BotoCoreError
+
+from lambda_src.monitoring.captures import Capture, Damage, read_captures, split_lines
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+PREFIX = "data-capture/"  # the bucket's; below it one folder per endpoint
+_HOUR = "%Y/%m/%d/%H"
+# SageMaker writes a file when it is full, so what happened before the hour struck can lie in the next hour's folder
+_LATE = timedelta(hours=1)
+_CHUNK_BYTES = 2**18
+# Files up to this size are fetched ahead, whole; at most _AHEAD of them are held at a time
+_SMALL_BYTES = 4 * 2**20
+_AHEAD = 8
+_ATTEMPTS = 3
+
+
+def read_bucket(
+    s3: "S3Client",
+    bucket: str,
+    prefix: str,
+    *,
+    classes: tuple[str, ...],
+    damage: Damage,
+    since: datetime,
+    until: datetime,
+) -> Iterator[Capture]:
+    """Every capture of an endpoint's `prefix` (`data-capture/<endpoint>/`) with since <= time < until, by file.
+
+    Raises ClientError or BotoCoreError if the bucket cannot be read.
+    """
+    with ThreadPoolExecutor(_AHEAD) as pool:
+        ahead: deque[tuple[str, Future[list[bytes]] | None]] = deque()
+        files = capture_files(s3, bucket, prefix, since=since, until=until)
+        try:
+            while True:
+                for key, size in files:
+                    future = pool.submit(list, read_chunks(s3, bucket, key)) if size <= _SMALL_BYTES else None
+                    ahead.append((key, future))
+                    if len(ahead) == _AHEAD:
+                        break
+                if not ahead:
+                    return
+                key, future = ahead.popleft()
+                chunks = read_chunks(s3, bucket, key) if future is None else iter(future.result())
+                yield from read_captures(
+                    split_lines(chunks), classes=classes, damage=damage, name=key, since=since, until=until
+                )
+        finally:  # also when the caller has seen enough
+            pool.shutdown(cancel_futures=True)
+
+
+def capture_files(
+    s3: "S3Client", bucket: str, prefix: str, *, since: datetime, until: datetime
+) -> Iterator[tuple[str, int]]:
+    """Key and size of the files that can hold captures of the window, each variant's in order of time.
+
+    One listing per variant, which starts at the window's first hour and ends after its last.
+    """
+    paginator = s3.get_paginator("list_objects_v2")
+    variants = [
+        common["Prefix"]
+        for page in paginator.paginate(Bucket=bucket, Prefix=prefix, Delimiter="/")
+        for common in page.get("CommonPrefixes", [])
+    ]
+    for variant in variants:
+        end = f"{variant}{until + _LATE:{_HOUR}}0"  # "0" sorts after the "/" that follows the hour
+        for page in paginator.paginate(Bucket=bucket, Prefix=variant, StartAfter=f"{variant}{since:{_HOUR}}"):
+            for entry in page.get("Contents", []):
+                if entry["Key"] > end:
+                    break
+                if entry["Key"].endswith(".jsonl") and entry["Size"]:  # S3 refuses a range of nothing
+                    yield entry["Key"], entry["Size"]
+            else:
+                continue
+            break
+
+
+def read_chunks(s3: "S3Client", bucket: str, key: str) -> Iterator[bytes]:
+    """An object's bytes. A connection that breaks is taken up again where it broke."""
+    position = 0
+    for attempt in range(1, _ATTEMPTS + 1):
+        try:
+            for chunk in s3.get_object(Bucket=bucket, Key=key, Range=f"bytes={position}-")["Body"].iter_chunks(
+                _CHUNK_BYTES
+            ):
+                position += len(chunk)
+                yield chunk
+            return
+        except BotoCoreError:
+            if attempt == _ATTEMPTS:
+                raise
+
+
+def parse_time(text: str) -> datetime:
+    """ISO 8601 as UTC; without a zone it is UTC already."""
+    time = datetime.fromisoformat(text)
+    return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)

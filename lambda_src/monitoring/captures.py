@@ -1,0 +1,159 @@
+"""Data capture, read back: lines of JSON in, one record of each request out.
+
+Format: https://docs.aws.amazon.com/sagemaker/latest/dg/model-monitor-data-capture-endpoint.html. Every line of every
+file is one request:
+
+    {"captureData": {"endpointInput": {"observedContentType": "application/x-image", "encoding": "BASE64", "data": ...},
+                     "endpointOutput": {"observedContentType": "application/json", "encoding": "JSON", "data": ...}},
+     "eventMetadata": {"eventId": ..., "inferenceId": ..., "inferenceTime": "2026-11-25T01:54:00Z"}, ...}
+
+Reading is streaming: one line is held at a time, whatever the number and the size of the files.
+"""
+
+import base64
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+
+from lambda_src.shared.errors import InvalidPredictionError
+from lambda_src.shared.json_reader import parse_json
+from lambda_src.shared.probabilities import parse_probabilities
+
+# A real-time request has at most 25 MB, which base64 makes 34 MB. A longer line is a damaged file, not a request.
+MAX_LINE_BYTES = 40 * 2**20
+
+
+class Capture(NamedTuple):
+    """One captured request and its answer."""
+
+    time: datetime  # in UTC, of the inference
+    event_id: str
+    inference_id: str | None  # ImageRef.inference_id, where the caller was the workflow
+    label: str
+    confidence: float
+    probabilities: list[float]  # in label order
+    captured_input: dict[str, Any] | None
+
+    def image(self) -> bytes | None:
+        """The image that was sent, if the input was captured and can be decoded; nothing is decoded before."""
+        if self.captured_input is None:
+            return None
+        try:
+            return _decoded(self.captured_input)
+        except ValueError:
+            return None
+
+
+@dataclass
+class Damage:
+    """Lines that are no capture: how many, and what is wrong with the first few."""
+
+    count: int = 0
+    examples: list[str] = field(default_factory=list)
+
+    def add(self, where: str, reason: object) -> None:
+        self.count += 1
+        if len(self.examples) < 5:
+            self.examples.append(f"{where}: {reason}")
+
+
+def read_captures(
+    lines: Iterable[bytes],
+    *,
+    classes: tuple[str, ...],
+    damage: Damage,
+    name: str,
+    since: datetime | None = None,
+    until: datetime | None = None,
+) -> Iterator[Capture]:
+    """The captures among the lines of the file `name` with since <= time < until.
+
+    A damaged line is counted in `damage` and skipped. `classes` is in label order.
+    """
+    for number, line in enumerate(lines, 1):
+        if not line or line.isspace():
+            continue
+        try:
+            capture = parse_capture(line, classes)
+        except (ValueError, OverflowError, InvalidPredictionError) as error:
+            damage.add(f"{name}, line {number}", error)
+            continue
+        if (since is None or since <= capture.time) and (until is None or capture.time < until):
+            yield capture
+
+
+def parse_capture(line: bytes, classes: tuple[str, ...]) -> Capture:
+    """One line's capture.
+
+    Raises ValueError, OverflowError (a time no calendar has) or InvalidPredictionError for a line that is no capture
+    of an answer with these classes.
+    """
+    if len(line) > MAX_LINE_BYTES:
+        raise ValueError("longer than any request can be")
+    record = parse_json(line)
+    try:
+        data, metadata = record["captureData"], record["eventMetadata"]
+        output, event_id = data["endpointOutput"], metadata["eventId"]
+        time = datetime.fromisoformat(metadata["inferenceTime"])
+        captured_input, inference_id = data.get("endpointInput"), metadata.get("inferenceId")
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"not a capture: {error!r}") from None
+    probabilities = parse_probabilities(_answer(output), classes)
+    confidence = max(probabilities)
+    return Capture(
+        time if time.tzinfo is UTC else _in_utc(time),
+        str(event_id),
+        None if inference_id is None else str(inference_id),
+        classes[probabilities.index(confidence)],
+        confidence,
+        probabilities,
+        captured_input if isinstance(captured_input, dict) else None,
+    )
+
+
+def split_lines(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    """The lines of a byte stream, without their ends. Of a line over MAX_LINE_BYTES only its beginning is held."""
+    pending: list[bytes] = []
+    held = 0
+    for chunk in chunks:
+        first, *others = chunk.split(b"\n")
+        if held <= MAX_LINE_BYTES:  # one piece too many, so that the line shows that it was longer
+            pending.append(first)
+            held += len(first)
+        if others:
+            yield b"".join(pending)
+            yield from others[:-1]
+            pending, held = [others[-1]], len(others[-1])
+    if held:
+        yield b"".join(pending)
+
+
+def _in_utc(time: datetime) -> datetime:
+    # SageMaker writes "Z"; a time without a zone can only mean the same
+    return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
+
+
+def _answer(output: Any) -> bytes | str:
+    """The answer's text, as JSON; raises ValueError."""
+    if not isinstance(output, dict):
+        raise ValueError(f"endpointOutput is {type(output).__name__}, not an object")
+    if output.get("encoding") == "JSON" and isinstance(output.get("data"), str):
+        return str(output["data"])
+    data = _decoded(output)
+    is_csv = output.get("encoding") == "CSV" or str(output.get("observedContentType")).startswith("text/csv")
+    return b"[" + data.strip() + b"]" if is_csv else data
+
+
+def _decoded(payload: dict[str, Any]) -> bytes:
+    """The payload's bytes by its `encoding`; raises ValueError."""
+    encoding, data = payload.get("encoding"), payload.get("data")
+    if not isinstance(data, str):
+        raise ValueError(f"data is {type(data).__name__}, not text")
+    match encoding:
+        case "BASE64":
+            return base64.b64decode(data, validate=True)
+        case "JSON" | "CSV":
+            return data.encode()
+        case _:
+            raise ValueError(f"encoding is {encoding!r}, not BASE64, JSON or CSV")

@@ -1,0 +1,149 @@
+"""DriftMonitor: compare the last window of captures with the baseline, publish the score, write a report.
+
+Event: `{"time": "2026-01-02T03:00:00Z"}` is the end of the window, as the schedule gives it; now if it is missing.
+`"start"` makes the window another than the configured one, to look at a time of one's own.
+"""
+
+import json
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from lambda_src.monitoring import drift
+from lambda_src.monitoring.capture_store import PREFIX, parse_time, read_bucket
+from lambda_src.monitoring.captures import Damage
+from lambda_src.monitoring.drift import Drift
+from lambda_src.shared import aws, metrics, settings
+from lambda_src.shared.baseline import Baseline, BaselineError, Tally
+
+Report = dict[str, Any]
+
+
+class BaselineMissingError(Exception):
+    """When no baseline was stored for the current model: there is nothing to compare with."""
+
+
+@dataclass
+class Window:
+    """What was counted of the captures from `start` until before `end`."""
+
+    start: datetime
+    end: datetime
+    tally: Tally
+    last_hour: int = 0
+    under_threshold: int = 0
+    damaged: int = 0
+
+    @property
+    def requests(self) -> int:
+        return self.tally.size
+
+
+def handler(event: dict[str, Any], _context: object) -> Report:
+    end = parse_time(event["time"]) if event.get("time") else datetime.now(UTC)
+    hours = settings.drift_monitor().window_hours
+    start = parse_time(event["start"]) if event.get("start") else end - timedelta(hours=hours)
+    baseline, problem = None, None
+    try:
+        baseline = load_baseline()
+    except (BaselineMissingError, BaselineError) as error:
+        problem = error  # the captures are counted all the same: whether there are any is an alarm of its own
+    window = count_captures(start, end, baseline)
+    values: dict[metrics.Metric, float] = {metrics.CAPTURED_REQUESTS: window.last_hour}
+    if window.requests:
+        values[metrics.UNDER_THRESHOLD] = _percent(window)
+    if baseline is None:
+        metrics.publish(values)
+        assert problem  # noqa: S101 - narrows the type
+        raise problem
+    found = drift.compare(baseline, window.tally)
+    if found.is_large_enough:
+        values[metrics.DRIFT_SCORE] = found.score
+    report = report_of(window, baseline, found)
+    store_report(report, end)
+    metrics.publish(values)
+    return report
+
+
+def load_baseline() -> Baseline:
+    """The baseline of the current model; raises BaselineMissingError or BaselineError."""
+    parameter = settings.drift_monitor().baseline_parameter
+    bucket = settings.drift_monitor().bucket_name
+    try:
+        key = aws.ssm().get_parameter(Name=parameter)["Parameter"]["Value"]
+        baseline = Baseline.from_json(aws.s3().get_object(Bucket=bucket, Key=key)["Body"].read())
+    except ClientError as error:
+        # S3 answers 403 instead of 404 for a key below which the function may not list
+        if error.response["Error"]["Code"] in {"ParameterNotFound", "NoSuchKey", "AccessDenied"}:
+            raise BaselineMissingError(f"SSM parameter {parameter} names no readable baseline: {error}") from error
+        raise
+    classes = settings.drift_monitor().classes
+    if baseline.classes != classes:
+        raise BaselineError(f"{key} is of the classes {', '.join(baseline.classes)}, not {', '.join(classes)}")
+    return baseline
+
+
+def count_captures(start: datetime, end: datetime, baseline: Baseline | None) -> Window:
+    """Read the window's captures once, in bounded memory."""
+    wanted = settings.drift_monitor()
+    window = Window(start, end, Tally(baseline.confidence_edges if baseline else (), len(wanted.classes)))
+    damage = Damage()
+    last_hour = end - timedelta(hours=1)
+    for capture in read_bucket(
+        aws.s3(),
+        wanted.bucket_name,
+        f"{PREFIX}{wanted.endpoint_name}/",
+        classes=wanted.classes,
+        damage=damage,
+        since=start,
+        until=end,
+    ):
+        window.tally.add(capture.probabilities.index(capture.confidence), capture.confidence)
+        window.last_hour += capture.time >= last_hour
+        window.under_threshold += capture.confidence < wanted.confidence_threshold
+    window.damaged = damage.count
+    return window
+
+
+def report_of(window: Window, baseline: Baseline, found: Drift) -> Report:
+    """The window as a JSON object: what was found, and the numbers that say so."""
+    return {
+        "start": window.start.isoformat(),
+        "end": window.end.isoformat(),
+        "verdict": found.verdict,
+        "score": round(found.score, 4),
+        "bound": drift.PSI_BOUND,
+        "requests": window.requests,
+        "minimum_requests": found.minimum,
+        "damaged_captures": window.damaged,
+        "under_threshold_percent": round(_percent(window), 2) if window.requests else None,
+        "baseline": {"artifact_uri": baseline.artifact_uri, "answers": baseline.size},
+        "confidence": {
+            **asdict(found.confidence),
+            "edges": baseline.confidence_edges,
+            "baseline_counts": baseline.confidence_counts,
+            "counts": window.tally.confidence_counts,
+        },
+        "classes": {
+            **asdict(found.classes),
+            "names": baseline.classes,
+            "baseline_counts": baseline.class_counts,
+            "counts": window.tally.class_counts,
+        },
+    }
+
+
+def store_report(report: Report, end: datetime) -> None:
+    """Below `monitoring/drift/`, one object for each end of a window."""
+    aws.s3().put_object(
+        Bucket=settings.drift_monitor().bucket_name,
+        Key=f"monitoring/drift/{end:%Y/%m/%d/%H%M%S}.json",
+        Body=json.dumps(report, indent=2).encode(),
+        ContentType="application/json",
+    )
+
+
+def _percent(window: Window) -> float:
+    return 100 * window.under_threshold / window.requests

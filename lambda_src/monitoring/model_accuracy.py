@@ -1,0 +1,99 @@
+"""ModelAccuracy: how many answers of a past window were right, for those whose truth has become known since.
+
+Event: `{"time": "2026-01-02T06:00:00Z"}`, as the schedule gives it. The window ends as long before that as labels have
+to arrive, and windows follow each other without a gap. `{"start": ..., "end": ...}` is a window of one's own, for
+labels that came later still. The metrics carry the time of the window's end, not of the run.
+"""
+
+import json
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from lambda_src.monitoring.capture_store import PREFIX, parse_time, read_bucket
+from lambda_src.monitoring.captures import Damage
+from lambda_src.monitoring.ground_truth import GroundTruth, read_bucket_labels
+from lambda_src.shared import aws, metrics, settings
+
+Report = dict[str, Any]
+
+
+@dataclass
+class Score:
+    """Answers counted by true class and answered class, both in label order."""
+
+    num_classes: int
+    confusion: list[list[int]] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.confusion = [[0] * self.num_classes for _ in range(self.num_classes)]
+
+    def add(self, *, true: int, answered: int) -> None:
+        self.confusion[true][answered] += 1
+
+    @property
+    def labelled(self) -> int:
+        return sum(map(sum, self.confusion))
+
+    @property
+    def correct(self) -> int:
+        return sum(self.confusion[index][index] for index in range(self.num_classes))
+
+
+def handler(event: dict[str, Any], _context: object) -> Report:
+    wanted = settings.model_accuracy()
+    if "start" in event:
+        start, end = parse_time(event["start"]), parse_time(event["end"])
+    else:
+        end = parse_time(event["time"]) - timedelta(hours=wanted.label_delay_hours)
+        start = end - timedelta(hours=wanted.window_hours)
+    report = score_window(start, end)
+    if report["labelled"]:
+        aws.s3().put_object(
+            Bucket=wanted.bucket_name,
+            Key=f"monitoring/accuracy/{end:%Y/%m/%d/%H%M%S}.json",
+            Body=json.dumps(report, indent=2).encode(),
+            ContentType="application/json",
+        )
+        metrics.publish(
+            {metrics.LABELLED_ANSWERS: report["labelled"], metrics.CORRECT_ANSWERS: report["correct"]}, timestamp=end
+        )
+    return report
+
+
+def score_window(start: datetime, end: datetime) -> Report:
+    """Join the window's captures with every label that is there now."""
+    wanted = settings.model_accuracy()
+    damaged_labels, damaged_captures = Damage(), Damage()
+    score = Score(len(wanted.classes))
+    truth = GroundTruth()
+    try:
+        truth.add(
+            read_bucket_labels(aws.s3(), wanted.bucket_name, classes=wanted.classes, damage=damaged_labels, since=start)
+        )
+        if truth.size:  # without labels there is nothing to read gigabytes for
+            for capture in read_bucket(
+                aws.s3(),
+                wanted.bucket_name,
+                f"{PREFIX}{wanted.endpoint_name}/",
+                classes=wanted.classes,
+                damage=damaged_captures,
+                since=start,
+                until=end,
+            ):
+                true = truth.label_of(capture)
+                if true is not None:
+                    score.add(true=true, answered=wanted.classes.index(capture.label))
+    finally:
+        truth.close()
+    return {
+        "start": start.isoformat(),
+        "end": end.isoformat(),
+        "labelled": score.labelled,
+        "correct": score.correct,
+        "accuracy": round(score.correct / score.labelled, 4) if score.labelled else None,
+        "classes": wanted.classes,
+        "confusion": score.confusion,
+        "damaged_labels": damaged_labels.count,
+        "damaged_captures": damaged_captures.count,
+    }

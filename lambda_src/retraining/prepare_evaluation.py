@@ -1,0 +1,11 @@
+"""PrepareEvaluation: the candidate as a model beside the one that is served."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from lambda_src.retraining import release
+
+
+def handler(event: Mapping[str, Any], _context: object) -> dict[str, Any]:
+    """Takes `{"job"}`; returns `candidate` and `incumbent`, as `release.candidate_and_incumbent` does."""
+    return release.candidate_and_incumbent(event["job"])

@@ -1,0 +1,241 @@
+"""What the endpoint serves, and how another model takes its place. Everything goes by names that follow from the
+training job and the run, so that a step which is done again finds what it made before.
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from lambda_src.retraining.errors import EndpointBusyError, EndpointNotServingError, TrainingJobMissingError
+from lambda_src.retraining.trained_model import TrainedModel, training_accuracy
+from lambda_src.shared import aws, settings
+from lambda_src.shared.json_reader import read_json
+from lambda_src.shared.model_documents import document_key
+
+_BUSY = {"Creating", "Updating", "SystemUpdating", "RollingBack"}
+_ARTIFACT = re.compile(r"s3://[^/]+/models/(?P<job>[^/]+)/output/model\.tar\.gz")
+# Everything but the artifact comes from what is served now, so a release changes nothing else
+MODEL_SETTINGS = ("EnableNetworkIsolation", "ExecutionRoleArn", "VpcConfig")
+CONFIG_SETTINGS = (
+    "AsyncInferenceConfig",
+    "DataCaptureConfig",
+    "ExplainerConfig",
+    "KmsKeyId",
+    "MetricsConfig",
+    "ShadowProductionVariants",
+)
+
+
+@dataclass(frozen=True)
+class Served:
+    """The model behind the endpoint."""
+
+    endpoint_config: dict[str, Any]
+    model: dict[str, Any]
+
+    @property
+    def artifact_uri(self) -> str:
+        return str(self.model["PrimaryContainer"]["ModelDataUrl"])
+
+    @property
+    def job(self) -> str:
+        return job_of(self.artifact_uri)
+
+    def as_dict(self) -> dict[str, str]:
+        return {
+            "job": self.job,
+            "artifact_uri": self.artifact_uri,
+            "model": self.model["ModelName"],
+            "endpoint_config": self.endpoint_config["EndpointConfigName"],
+        }
+
+
+def job_of(artifact_uri: str) -> str:
+    """The training job that wrote an artifact; its URI where it lies elsewhere."""
+    match = _ARTIFACT.fullmatch(artifact_uri)
+    return match["job"] if match else artifact_uri
+
+
+def served() -> Served:
+    """What the endpoint serves now; raises EndpointBusyError while that is changing, or EndpointNotServingError."""
+    name = settings.retraining().endpoint_name
+    sagemaker = aws.sagemaker()
+    try:
+        endpoint = sagemaker.describe_endpoint(EndpointName=name)
+    except ClientError as error:
+        if not is_missing(error):
+            raise
+        raise EndpointNotServingError(f"endpoint {name} does not exist: deploy the model stack first") from None
+    if endpoint["EndpointStatus"] in _BUSY:
+        raise EndpointBusyError(f"endpoint {name} is {endpoint['EndpointStatus']}")
+    if endpoint["EndpointStatus"] != "InService":
+        raise EndpointNotServingError(
+            f"endpoint {name} is {endpoint['EndpointStatus']}: {endpoint.get('FailureReason', 'no reason given')}"
+        )
+    config: Any = sagemaker.describe_endpoint_config(EndpointConfigName=endpoint["EndpointConfigName"])
+    model: Any = sagemaker.describe_model(ModelName=config["ProductionVariants"][0]["ModelName"])
+    return Served(config, model)
+
+
+def training_job(name: str) -> dict[str, Any]:
+    """A completed training job's description; raises TrainingJobMissingError."""
+    try:
+        job: Any = aws.sagemaker().describe_training_job(TrainingJobName=name)
+    except ClientError as error:
+        if not is_missing(error):
+            raise
+        raise TrainingJobMissingError(f"there is no training job {name}") from None
+    if job["TrainingJobStatus"] != "Completed":
+        raise TrainingJobMissingError(f"training job {name} is {job['TrainingJobStatus']}: it has no model")
+    return dict(job)
+
+
+def ensure_model(job: Mapping[str, Any], like: Served) -> str:
+    """The model of a training job, created unless it is there; its settings are those of the served one."""
+    name = str(job["TrainingJobName"])
+    container: Any = {
+        key: value
+        for key, value in like.model["PrimaryContainer"].items()
+        if key in {"ContainerHostname", "ImageConfig", "Environment"}
+    }
+    container["Image"] = job["AlgorithmSpecification"]["TrainingImage"]
+    container["ModelDataUrl"] = job["ModelArtifacts"]["S3ModelArtifacts"]
+    request: Any = {key: like.model[key] for key in MODEL_SETTINGS if key in like.model}
+    try:
+        aws.sagemaker().create_model(ModelName=name, PrimaryContainer=container, Tags=_tags(), **request)
+    except ClientError as error:
+        if not is_existing(error):
+            raise
+    return name
+
+
+def endpoint_config_name(model: str, run: str) -> str:
+    return f"{model}-{run}"
+
+
+def ensure_endpoint_config(name: str, model: str, like: Served) -> None:
+    """An endpoint config that differs from the served one in its model only: the same instances, the same capture."""
+    variants: Any = [
+        {**{key: value for key, value in variant.items() if value is not None}, "ModelName": model}
+        for variant in like.endpoint_config["ProductionVariants"]
+    ]
+    request: Any = {key: like.endpoint_config[key] for key in CONFIG_SETTINGS if key in like.endpoint_config}
+    try:
+        aws.sagemaker().create_endpoint_config(
+            EndpointConfigName=name, ProductionVariants=variants, Tags=_tags(), **request
+        )
+    except ClientError as error:
+        if not is_existing(error):
+            raise
+
+
+def update_endpoint(endpoint_config: str, *, guarded: bool) -> None:
+    """Let the endpoint move on. Its instance count stays where autoscaling put it.
+
+    guarded: with the environment's canary and alarms. A serverless endpoint has none either way.
+    """
+    deployment = settings.retraining().deployment_config
+    request: Any = {"DeploymentConfig": deployment if guarded else AT_ONCE} if deployment else {}
+    try:
+        aws.sagemaker().update_endpoint(
+            EndpointName=settings.retraining().endpoint_name,
+            EndpointConfigName=endpoint_config,
+            RetainAllVariantProperties=True,
+            **request,
+        )
+    except ClientError as error:
+        if "Cannot update in-progress endpoint" in str(error):
+            raise EndpointBusyError(str(error)) from error
+        raise
+
+
+# No canary and no alarms: what goes back to a model that is known to work must not be held up by the very alarms
+# that the present model has set off
+AT_ONCE: Mapping[str, Any] = {
+    "BlueGreenUpdatePolicy": {
+        "TrafficRoutingConfiguration": {"Type": "ALL_AT_ONCE", "WaitIntervalInSeconds": 0},
+        "TerminationWaitInSeconds": 0,
+    }
+}
+
+
+def trained_model(job: Mapping[str, Any]) -> TrainedModel:
+    """Where a job's model comes from; its accuracy is that of the latest evaluation, or else the training job's own."""
+    name = job["TrainingJobName"]
+    manifest = stored_json(document_key(name, "manifest")) or {}
+    evaluation = stored_json(document_key(name, "evaluation")) or {}
+    return TrainedModel.of(
+        job,
+        classes=manifest.get("classes", settings.retraining().classes),
+        data_digest=manifest.get("data_digest", ""),
+        accuracy=evaluation.get("accuracy", training_accuracy(job)),
+    )
+
+
+def stored_json(key: str) -> dict[str, Any] | None:
+    """A JSON object of the bucket, or None."""
+    try:
+        body = aws.s3().get_object(Bucket=settings.retraining().bucket_name, Key=key)["Body"]
+    except aws.s3().exceptions.NoSuchKey:
+        return None
+    return read_json(body, name=key)
+
+
+def store_json(key: str, content: Any) -> None:
+    aws.s3().put_object(
+        Bucket=settings.retraining().bucket_name,
+        Key=key,
+        Body=json.dumps(content, indent=2).encode(),
+        ContentType="application/json",
+    )
+
+
+def parameter(name: str) -> str | None:
+    """The value of an SSM parameter, or None."""
+    try:
+        return aws.ssm().get_parameter(Name=name)["Parameter"]["Value"]
+    except aws.ssm().exceptions.ParameterNotFound:
+        return None
+
+
+def is_missing(error: ClientError) -> bool:
+    """SageMaker has no error of its own for a resource that does not exist."""
+    message = error.response["Error"]["Message"].lower()
+    return "could not find" in message or "not found" in message
+
+
+def is_existing(error: ClientError) -> bool:
+    return "already exist" in error.response["Error"]["Message"].lower()
+
+
+def _tags() -> list[Any]:
+    return [
+        {"Key": "application", "Value": "scones-unlimited"},
+        {"Key": "environment", "Value": settings.retraining().stage_name.removeprefix("scones-")},
+    ]
+
+
+def candidate_and_incumbent(job_name: str) -> dict[str, Any]:
+    """The job's model as a `candidate` beside the `incumbent` that is served; and whether it is served, or released.
+
+    It is served but not released when an earlier run was interrupted between the two. Raises EndpointBusyError,
+    EndpointNotServingError or TrainingJobMissingError.
+    """
+    job = training_job(job_name)
+    incumbent = served()
+    artifact_uri = job["ModelArtifacts"]["S3ModelArtifacts"]
+    return {
+        "candidate": {
+            "job": job["TrainingJobName"],
+            "artifact_uri": artifact_uri,
+            "model": ensure_model(job, incumbent),
+            "image": job["AlgorithmSpecification"]["TrainingImage"],
+        },
+        "incumbent": incumbent.as_dict(),
+        "is_served": incumbent.artifact_uri == artifact_uri,
+        "is_released": parameter(settings.retraining().artifact_parameter) == artifact_uri,
+    }

@@ -1,0 +1,20 @@
+"""ReleaseModel: let the endpoint move to a model, with a canary and the guardrail alarms watching."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from lambda_src.retraining import release
+
+
+def handler(event: Mapping[str, Any], _context: object) -> dict[str, str]:
+    """Takes `{"run", "model", "rollback"}`; answers the endpoint config to wait for, and the one before it.
+
+    Raises EndpointBusyError.
+    """
+    before = release.served()
+    name = release.endpoint_config_name(event["model"], event["run"])
+    previous = before.endpoint_config["EndpointConfigName"]
+    if previous != name:
+        release.ensure_endpoint_config(name, event["model"], before)
+        release.update_endpoint(name, guarded=not event["rollback"])
+    return {"endpoint_config": name, "previous": previous}

@@ -1,0 +1,124 @@
+"""ValidateDataSet: is what lies in the bucket fit to train on? The rules of `data_prep validate`, in the cloud.
+
+One pass, in the order of the `.lst` files, with a bounded number of images in memory: each costs one GET, and its name
+and digest afterwards. What takes a decoder is left to data_prep: blank images, the same pixels in two encodings and
+pixels that do not unpack.
+"""
+
+import json
+from collections import deque
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from hashlib import blake2b, sha256
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from lambda_src.retraining.data_set import SPLITS, text_lines, validation_lines
+from lambda_src.retraining.data_set_rules import (
+    MANIFEST_KEY,
+    CheckedImage,
+    DataSetRules,
+    ProblemGroups,
+    image_problem,
+    size_problem,
+)
+from lambda_src.retraining.errors import InvalidDataSetError
+from lambda_src.retraining.lst_file import ListLine, parse_lines
+from lambda_src.shared import aws, settings
+from lambda_src.shared.json_reader import read_json
+
+MAX_IMAGES = 200_000  # of both splits; benchmarks/validation.py: a quarter of the function's 15 minutes
+SHOWN = 10
+_IN_MEMORY = 2 * aws.MAX_CONNECTIONS
+
+
+class BucketValidation:
+    """Reads the images that a `.lst` file of the bucket names, and hands them to the rules in its order."""
+
+    def __init__(self, bucket: str, rules: DataSetRules, *, size: int | None) -> None:
+        self._bucket = bucket
+        self._rules = rules
+        self._size = size
+
+    def check_split(self, split: str) -> None:
+        prefix, list_key = SPLITS[split]
+        with ThreadPoolExecutor(aws.MAX_CONNECTIONS) as pool:
+            for image in _in_order(pool, lambda line: self._check(prefix, line), self._lines(list_key)):
+                self._rules.add(split, image)
+
+    def _lines(self, list_key: str) -> Iterator[ListLine]:
+        lines = self._rules.lines(list_key, parse_lines(text_lines(self._bucket, list_key)))
+        for count, line in enumerate(lines):
+            if count >= MAX_IMAGES:
+                raise InvalidDataSetError(f"{list_key} names more than {MAX_IMAGES:,} images; validate it in slices")
+            yield line
+
+    def _check(self, prefix: str, line: ListLine) -> CheckedImage:
+        try:
+            answer = aws.s3().get_object(Bucket=self._bucket, Key=f"{prefix}{line.path}")
+        except ClientError as error:
+            if error.response["Error"]["Code"] not in {"NoSuchKey", "AccessDenied"}:
+                raise
+            return CheckedImage(line, reason="no such file")
+        if reason := size_problem(answer["ContentLength"]):
+            answer["Body"].close()
+            return CheckedImage(line, reason=reason)
+        data = answer["Body"].read()
+        if reason := image_problem(data, size=self._size):
+            return CheckedImage(line, reason=reason)
+        return CheckedImage(line, sha256(data).hexdigest(), blake2b(data, digest_size=16).digest())
+
+
+def handler(event: Mapping[str, Any], _context: object) -> dict[str, Any]:
+    """Takes `{"run"}`; answers the data's digest and sizes, and the key of the list of validation images.
+
+    Raises InvalidDataSetError with the first problems.
+    """
+    bucket = settings.retraining().bucket_name
+    manifest, problems = _manifest(bucket), ProblemGroups()
+    rules = DataSetRules(settings.retraining().classes, problems.add)
+    validation = BucketValidation(bucket, rules, size=manifest.get("parameters", {}).get("image_size"))
+    for split in SPLITS:
+        validation.check_split(split)
+    rules.finish({split: list_key for split, (_, list_key) in SPLITS.items()}, manifest)
+    if problems.total:
+        shown = "\n".join(problems.lines()[:SHOWN])
+        raise InvalidDataSetError(f"s3://{bucket}: {problems.total:,} problems, the first are\n{shown}")
+    return {
+        "data_digest": rules.data_digest,
+        "train": rules.images["train"],
+        "validation": rules.images["test"],
+        "validation_manifest": _write_transform_manifest(bucket, event["run"]),
+    }
+
+
+def _manifest(bucket: str) -> dict[str, Any]:
+    """What data_prep wrote about the data set; empty for one that somebody else made."""
+    try:
+        return read_json(aws.s3().get_object(Bucket=bucket, Key=MANIFEST_KEY)["Body"], name=MANIFEST_KEY)
+    except aws.s3().exceptions.NoSuchKey:
+        return {}
+
+
+def _write_transform_manifest(bucket: str, run: str) -> str:
+    """Batch Transform is given exactly the images of the list, whatever else lies below the prefix.
+
+    Format: https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_TransformS3DataSource.html
+    """
+    key = f"retraining/{run}/validation.manifest"
+    prefix = f"s3://{bucket}/{SPLITS['test'][0]}"
+    content = [{"prefix": prefix}, *(line.path for line in validation_lines(bucket))]
+    aws.s3().put_object(Bucket=bucket, Key=key, Body=json.dumps(content).encode(), ContentType="application/json")
+    return key
+
+
+def _in_order(pool: ThreadPoolExecutor, check: Any, lines: Iterator[ListLine]) -> Iterator[CheckedImage]:
+    """The results in the lines' order, with a bounded number under way."""
+    under_way: deque[Future[CheckedImage]] = deque()
+    for line in lines:
+        under_way.append(pool.submit(check, line))
+        if len(under_way) >= _IN_MEMORY:
+            yield under_way.popleft().result()
+    while under_way:
+        yield under_way.popleft().result()

@@ -1,0 +1,84 @@
+"""Custom metrics in CloudWatch's embedded metric format: a JSON line of the log becomes data points.
+
+It needs no call to CloudWatch, no permission and no library; a line that is lost costs a data point, not an image.
+Format: https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html
+"""
+
+import functools
+import json
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from lambda_src.shared import settings
+from lambda_src.shared.errors import LowConfidenceError
+from lambda_src.shared.item import Item
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A metric's name and unit, in the environment's namespace."""
+
+    name: str
+    unit: str
+
+
+# FilterConfidence: one of both is 1 and the other 0, so that a share can be computed of any period
+IMAGES_ACCEPTED = Metric("ImagesAccepted", "Count")
+IMAGES_REJECTED = Metric("ImagesRejected", "Count")
+CONFIDENCE = Metric("Confidence", "None")
+# Every function: attempts that ended in an error, by its class name; a later attempt may have succeeded
+IMAGE_ERRORS = Metric("ImageErrors", "Count")
+ERROR_DIMENSION = "Error"
+# The drift monitor: of the last hour, so that hours add up
+CAPTURED_REQUESTS = Metric("CapturedRequests", "Count")
+# The drift monitor: of its whole window; no score without enough requests
+DRIFT_SCORE = Metric("DriftScore", "None")
+UNDER_THRESHOLD = Metric("UnderThreshold", "Percent")
+# Answers whose truth became known later, at the time of the answer
+LABELLED_ANSWERS = Metric("LabelledAnswers", "Count")
+CORRECT_ANSWERS = Metric("CorrectAnswers", "Count")
+
+
+def publish(
+    values: Mapping[Metric, float],
+    *,
+    dimensions: Mapping[str, str] | None = None,
+    timestamp: datetime | None = None,
+) -> None:
+    """Write one line that gives each metric one value. `timestamp` is now unless given, at most two weeks back."""
+    dimensions = dimensions or {}
+    line = {
+        "_aws": {
+            "Timestamp": round((timestamp or datetime.now(UTC)).timestamp() * 1000),
+            "CloudWatchMetrics": [
+                {
+                    "Namespace": settings.metrics().namespace,
+                    "Dimensions": [list(dimensions)],
+                    "Metrics": [{"Name": metric.name, "Unit": metric.unit} for metric in values],
+                }
+            ],
+        },
+        **dimensions,
+        **{metric.name: value for metric, value in values.items()},
+    }
+    # Not through logging: the line must reach CloudWatch as it is, not wrapped into a log record
+    sys.stdout.write(json.dumps(line) + "\n")
+    sys.stdout.flush()
+
+
+def counting_errors(handler: Callable[[Item, object], Item]) -> Callable[[Item, object], Item]:
+    """A handler whose errors are counted by class name. A rejection is an outcome, not an error."""
+
+    @functools.wraps(handler)
+    def counted(event: Item, context: object) -> Item:
+        try:
+            return handler(event, context)
+        except LowConfidenceError:
+            raise
+        except Exception as error:
+            publish({IMAGE_ERRORS: 1}, dimensions={ERROR_DIMENSION: type(error).__name__})
+            raise
+
+    return counted

@@ -1,0 +1,65 @@
+"""One image of the bucket as it is stored: its bytes, its version, and what went wrong on the way."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from botocore.exceptions import BotoCoreError, ClientError, ParamValidationError
+
+from lambda_src.shared import aws
+from lambda_src.shared.errors import (
+    CorruptImageError,
+    ImageAccessDeniedError,
+    ImageNotFoundError,
+    ImageTooLargeError,
+    InvalidInputError,
+    StorageUnavailableError,
+)
+from lambda_src.shared.item import ImageRef
+
+
+@dataclass(frozen=True)
+class StoredImage:
+    """An object as it was read; its version is its ETag where the bucket keeps no versions."""
+
+    data: bytes
+    version_id: str
+    modified: datetime
+
+
+def read_image(image: ImageRef, *, at_most: int) -> StoredImage:
+    """The object, of so many bytes at most; raises an ImageError.
+
+    The size is checked before the body is read, so a huge object costs one request and no memory.
+    """
+    request: dict[str, Any] = {"Bucket": image.bucket, "Key": image.key}
+    if image.version_id:
+        request["VersionId"] = image.version_id
+    try:
+        response = aws.s3().get_object(**request)
+        size = response["ContentLength"]
+        if size > at_most:
+            response["Body"].close()
+            raise ImageTooLargeError(f"{size:,} bytes, the workflow takes at most {at_most:,}: {image.uri}")
+        data = response["Body"].read()
+    except ClientError as error:
+        raise _explained(error, image) from error
+    except ParamValidationError as error:
+        raise InvalidInputError(f"no valid bucket and key ({error}): {image.uri}") from error
+    except BotoCoreError as error:
+        raise StorageUnavailableError(f"could not be read ({error}): {image.uri}") from error
+    if len(data) != size:
+        raise CorruptImageError(f"ended after {len(data)} of {size} bytes: {image.uri}")
+    return StoredImage(data, response.get("VersionId") or response["ETag"].strip('"'), response["LastModified"])
+
+
+def _explained(error: ClientError, image: ImageRef) -> Exception:
+    code = error.response["Error"]["Code"]
+    version = f" in version {image.version_id}" if image.version_id else ""
+    if code in {"NoSuchKey", "NoSuchBucket", "NoSuchVersion", "MethodNotAllowed", "404"}:
+        return ImageNotFoundError(f"does not exist{version}: {image.uri}")
+    if code in {"AccessDenied", "403", "InvalidObjectState"}:
+        return ImageAccessDeniedError(f"may not be read ({code}): {image.uri}")
+    if aws.is_transient(error):
+        return StorageUnavailableError(f"could not be read ({error}): {image.uri}")
+    return InvalidInputError(f"could not be read ({error}): {image.uri}")

@@ -1,0 +1,51 @@
+"""What a Batch Transform job leaves for an image: where it lies, and what it says. AWS documents both in two ways.
+
+The place is S3OutputPath, a path and `.out`. The path is the image's below the input's prefix, by the older edition
+https://docs.aws.amazon.com/sagemaker/latest/dg/API_TransformOutput.html and SageMaker's SDK in local mode; or it keeps
+that prefix, by https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_TransformOutput.html.
+
+The content is `{"prediction": [...]}` for application/jsonlines, and for application/json the list alone, by
+https://docs.aws.amazon.com/sagemaker/latest/dg/image-classification.html#IC-inputoutput.
+"""
+
+import json
+from collections.abc import Iterable
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from lambda_src.shared.errors import InvalidPredictionError
+from lambda_src.shared.json_reader import parse_json
+from lambda_src.shared.probabilities import parse_probabilities
+
+
+def output_keys(output: str, *, image_key: str, input_prefix: str) -> list[str]:
+    """Where a job with these prefixes of output and input may have put an image's output, the likeliest first."""
+    paths = (image_key.removeprefix(input_prefix), image_key)
+    return [f"{output}{path}.out" for path in dict.fromkeys(paths)]
+
+
+def read_output(s3: Any, bucket: str, keys: Iterable[str]) -> bytes | None:
+    """The first of the objects that is there, with any S3 client; None if none is. Raises ClientError."""
+    for key in keys:
+        try:
+            body: bytes = s3.get_object(Bucket=bucket, Key=key)["Body"].read()
+        except ClientError as error:
+            if error.response["Error"]["Code"] != "NoSuchKey":
+                raise
+        else:
+            return body
+    return None
+
+
+def parse_output(body: bytes, classes: tuple[str, ...]) -> list[float]:
+    """The probabilities for one image, in label order; raises InvalidPredictionError."""
+    try:
+        content = parse_json(body)
+    except ValueError as error:
+        raise InvalidPredictionError(
+            f'Batch Transform must answer one {{"prediction": [...]}} for an image, not {body[:60]!r}'
+        ) from error
+    if isinstance(content, dict):
+        content = content.get("prediction")
+    return parse_probabilities(json.dumps(content), classes)

@@ -1,0 +1,237 @@
+"""The workflows for many images: Distributed Map over the endpoint, and Batch Transform without one."""
+
+from collections.abc import Mapping
+
+from aws_cdk import ArnFormat, CfnOutput, Duration, Stack
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_lambda as lambda_
+from aws_cdk import aws_s3 as s3
+from aws_cdk import aws_scheduler as scheduler
+from aws_cdk import aws_scheduler_targets as scheduler_targets
+from aws_cdk import aws_sns as sns
+from aws_cdk import aws_stepfunctions as sfn
+from constructs import Construct
+
+from stacks.bulk.workflows import (
+    SUMMARY_TIMEOUT,
+    batch_transform_workflow,
+    distributed_map_workflow,
+    sagemaker_arn,
+)
+from stacks.config import EnvironmentConfig
+from stacks.shared import prefixes
+from stacks.shared.dead_letter_queue import DeadLetterQueue
+from stacks.shared.findings import accept
+from stacks.shared.function import Function
+from stacks.shared.log_group import LogGroup
+
+_IMAGES = (prefixes.INCOMING, prefixes.SCHEDULED, prefixes.TEST)
+
+
+class BulkStack(Stack):
+    """Costs nothing while it is not used. Every grant is made here."""
+
+    def __init__(
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        config: EnvironmentConfig,
+        bucket: s3.IBucket,
+        alert_topic: sns.ITopic,
+        steps: Mapping[str, lambda_.IFunction],
+    ) -> None:
+        super().__init__(scope, construct_id, description=f"Scones Unlimited {config.name}: bulk workflows")
+        self._config, self._bucket, self._alert_topic = config, bucket, alert_topic
+        where = {"BUCKET_NAME": bucket.bucket_name}
+
+        find_predictions = Function(self, "FindPredictions", config=config, environment=where)
+        find_predictions.allow(["s3:GetObject"], self._objects(*_IMAGES, prefixes.PREDICTIONS))
+        read_transform_output = Function(
+            self,
+            "ReadTransformOutput",
+            config=config,
+            environment={**where, "CLASSES": self.to_json_string(list(config.classes))},
+        )
+        read_transform_output.allow(["s3:GetObject"], self._objects(*_IMAGES, prefixes.TRANSFORMS))
+        summarize = Function(self, "BulkSummary", config=config, environment=where, timeout=SUMMARY_TIMEOUT)
+        summarize.allow(["s3:GetObject", "s3:PutObject"], self._objects(prefixes.MANIFESTS))
+        for function in (find_predictions, read_transform_output, summarize):
+            # To list, and to be told 404 of an object that does not exist, not 403
+            function.allow(["s3:ListBucket"], [bucket.bucket_arn])
+
+        distributed_map = self._state_machine(
+            "DistributedMap",
+            distributed_map_workflow(
+                Construct(self, "DistributedMapStates"),
+                config=config,
+                find_predictions=find_predictions,
+                steps=steps,
+                summarize=summarize,
+                bucket=bucket,
+                alert_topic=alert_topic,
+            ),
+            functions=[find_predictions, *steps.values(), summarize],
+            statements=[iam.PolicyStatement(actions=["s3:GetObject"], resources=self._objects(prefixes.BULK))],
+        )
+        jobs = sagemaker_arn("transform-job", f"{config.stage_name}-*")
+        finished = self.format_arn(
+            service="events", resource="rule", resource_name="StepFunctionsGetEventsForSageMakerTransformJobsRule"
+        )
+        batch_transform = self._state_machine(
+            "BatchTransform",
+            batch_transform_workflow(
+                Construct(self, "BatchTransformStates"),
+                config=config,
+                read_transform_output=read_transform_output,
+                filter_confidence=steps["FilterConfidence"],
+                summarize=summarize,
+                bucket=bucket,
+                alert_topic=alert_topic,
+            ),
+            functions=[read_transform_output, steps["FilterConfidence"], summarize],
+            statements=[
+                iam.PolicyStatement(
+                    actions=["sagemaker:DescribeEndpoint"], resources=[sagemaker_arn("endpoint", config.endpoint_name)]
+                ),
+                # CloudFormation and the releases name their endpoint configs
+                iam.PolicyStatement(
+                    actions=["sagemaker:DescribeEndpointConfig"], resources=[sagemaker_arn("endpoint-config", "*")]
+                ),
+                iam.PolicyStatement(
+                    actions=["s3:GetObject"], resources=[bucket.arn_for_objects(f"{prefixes.BULK}*.manifest")]
+                ),
+                # https://docs.aws.amazon.com/step-functions/latest/dg/sagemaker-iam.html
+                iam.PolicyStatement(actions=["sagemaker:CreateTransformJob"], resources=[jobs]),
+                iam.PolicyStatement(
+                    actions=[
+                        "sagemaker:AddTags",
+                        "sagemaker:DescribeTransformJob",
+                        "sagemaker:ListTags",
+                        "sagemaker:StopTransformJob",
+                    ],
+                    resources=[jobs],
+                ),
+                iam.PolicyStatement(
+                    actions=["events:PutTargets", "events:PutRule", "events:DescribeRule"], resources=[finished]
+                ),
+            ],
+        )
+        workflows = {"distributed-map": distributed_map, "batch-transform": batch_transform}
+        self.state_machines = list(workflows.values())
+        # Scheduled or not: CloudFormation takes away no queue and no export that the monitoring stack still imports
+        self.dead_letters = DeadLetterQueue(self, "UndeliveredSchedules")
+        self.export_value(self.dead_letters.queue_name)
+        schedule = config.schedule if config.schedule and config.schedule.workflow in workflows else None
+        self.is_scheduled = schedule is not None
+        if schedule:
+            scheduler.Schedule(
+                self,
+                "Schedule",
+                schedule=scheduler.ScheduleExpression.expression(schedule.expression),
+                target=scheduler_targets.StepFunctionsStartExecution(
+                    workflows[schedule.workflow],
+                    input=scheduler.ScheduleTargetInput.from_object({"s3_prefix": schedule.prefix}),
+                    dead_letter_queue=self.dead_letters,
+                ),
+            )
+        CfnOutput(self, "DistributedMapArn", value=distributed_map.state_machine_arn)
+        CfnOutput(self, "BatchTransformArn", value=batch_transform.state_machine_arn)
+
+    def _objects(self, *names: str) -> list[str]:
+        return [self._bucket.arn_for_objects(f"{name}*") for name in names]
+
+    def _state_machine(
+        self,
+        name: str,
+        definition: sfn.IChainable,
+        *,
+        functions: list[lambda_.IFunction],
+        statements: list[iam.PolicyStatement],
+    ) -> sfn.StateMachine:
+        """A state machine with exactly these rights: CDK would let a Distributed Map write the whole bucket."""
+        role = iam.Role(self, f"{name}Role", assumed_by=iam.ServicePrincipal("states.amazonaws.com"))
+        bucket = self._bucket
+        for statement in [
+            *statements,
+            iam.PolicyStatement(
+                actions=["lambda:InvokeFunction"], resources=[function.function_arn for function in functions]
+            ),
+            iam.PolicyStatement(actions=["s3:ListBucket"], resources=[bucket.bucket_arn]),
+            iam.PolicyStatement(
+                sid="WriteResults",
+                actions=[
+                    "s3:PutObject",
+                    "s3:GetObject",
+                    "s3:ListMultipartUploadParts",
+                    "s3:AbortMultipartUpload",
+                ],
+                resources=self._objects(prefixes.MANIFESTS),
+            ),
+            iam.PolicyStatement(actions=["sns:Publish"], resources=[self._alert_topic.topic_arn]),
+            # None of these supports resource-level permissions
+            iam.PolicyStatement(
+                actions=[
+                    "logs:CreateLogDelivery",
+                    "logs:DeleteLogDelivery",
+                    "logs:DescribeLogGroups",
+                    "logs:DescribeResourcePolicies",
+                    "logs:GetLogDelivery",
+                    "logs:ListLogDeliveries",
+                    "logs:PutResourcePolicy",
+                    "logs:UpdateLogDelivery",
+                    "xray:GetSamplingRules",
+                    "xray:GetSamplingTargets",
+                    "xray:PutTelemetryRecords",
+                    "xray:PutTraceSegments",
+                ],
+                resources=["*"],
+            ),
+        ]:
+            role.add_to_policy(statement)
+        state_machine = sfn.StateMachine(
+            self,
+            name,
+            query_language=sfn.QueryLanguage.JSONATA,
+            definition_body=sfn.DefinitionBody.from_chainable(definition),
+            role=role.without_policy_updates(),
+            timeout=Duration.days(7),
+            tracing_enabled=True,
+            logs=sfn.LogOptions(
+                destination=LogGroup(
+                    self,
+                    f"{name}Logs",
+                    config=self._config,
+                    state_machine=f"{self._config.stage_name}-{name}",
+                ),
+                # ALL would cost more than the executions: the outcome of every image is in S3
+                level=sfn.LogLevel.ERROR,
+                include_execution_data=False,
+            ),
+        )
+        accept(
+            state_machine,
+            "Logs errors only: to log every step of a million images would cost more than to classify them",
+            "AwsSolutions-SF1",
+        )
+        state_machine.node.add_dependency(role)
+        # A policy of its own, as it names the state machine, which needs the role's policy to be made
+        executions = self.format_arn(
+            service="states",
+            resource="execution",
+            resource_name=f"{state_machine.state_machine_name}*",
+            arn_format=ArnFormat.COLON_RESOURCE_NAME,
+        )
+        iam.Policy(
+            self,
+            f"{name}ChildrenPolicy",
+            roles=[role],
+            statements=[
+                iam.PolicyStatement(actions=["states:StartExecution"], resources=[state_machine.state_machine_arn]),
+                iam.PolicyStatement(
+                    actions=["states:DescribeExecution", "states:StopExecution", "states:RedriveExecution"],
+                    resources=[executions],
+                ),
+            ],
+        )
+        return state_machine

@@ -1,0 +1,156 @@
+"""The three functions, the state machine that chains them, and what starts it. Every grant is made here."""
+
+from aws_cdk import CfnOutput, Duration, Stack
+from aws_cdk import aws_events as events
+from aws_cdk import aws_events_targets as targets
+from aws_cdk import aws_s3 as s3
+from aws_cdk import aws_scheduler as scheduler
+from aws_cdk import aws_scheduler_targets as scheduler_targets
+from aws_cdk import aws_sns as sns
+from aws_cdk import aws_sqs as sqs
+from aws_cdk import aws_stepfunctions as sfn
+from constructs import Construct
+
+from stacks.classification.upload_event import FIELDS
+from stacks.classification.workflow import classification_workflow, longest_execution
+from stacks.config import EnvironmentConfig
+from stacks.shared import prefixes
+from stacks.shared.dead_letter_queue import DeadLetterQueue
+from stacks.shared.function import Function
+from stacks.shared.log_group import LogGroup
+
+
+class WorkflowStack(Stack):
+    """Classifies images on request, on upload and on a schedule."""
+
+    def __init__(
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        config: EnvironmentConfig,
+        bucket: s3.IBucket,
+        alert_topic: sns.ITopic,
+    ) -> None:
+        super().__init__(scope, construct_id, description=f"Scones Unlimited {config.name}: workflow")
+
+        serialize_image_data = Function(self, "SerializeImageData", config=config)
+        serialize_image_data.allow(
+            ["s3:GetObject", "s3:GetObjectVersion"],
+            [bucket.arn_for_objects(f"{p}*") for p in (prefixes.INCOMING, prefixes.SCHEDULED, prefixes.TEST)],
+        )
+        # Without it S3 answers 403, not 404, for an object that does not exist
+        serialize_image_data.allow(["s3:ListBucket"], [bucket.bucket_arn])
+
+        classifier = Function(
+            self,
+            "Classifier",
+            config=config,
+            environment={
+                "ENDPOINT_NAME": config.endpoint_name,
+                "CLASSES": self.to_json_string(list(config.classes)),
+            },
+        )
+        classifier.allow(
+            ["sagemaker:InvokeEndpoint"],
+            [self.format_arn(service="sagemaker", resource="endpoint", resource_name=config.endpoint_name)],
+        )
+
+        filter_confidence = Function(
+            self,
+            "FilterConfidence",
+            config=config,
+            environment={
+                "CONFIDENCE_THRESHOLD": str(config.confidence_threshold),
+                "BUCKET_NAME": bucket.bucket_name,
+            },
+        )
+        filter_confidence.allow(["s3:PutObject"], [bucket.arn_for_objects(f"{prefixes.PREDICTIONS}*")])
+        # In the order of the steps; the bulk workflows call them too
+        self.steps = {
+            "SerializeImageData": serialize_image_data,
+            "Classifier": classifier,
+            "FilterConfidence": filter_confidence,
+        }
+
+        log_group = LogGroup(
+            self,
+            "ClassificationWorkflowLogs",
+            config=config,
+            # This prefix keeps the account's resource policy for log delivery from outgrowing its limit
+            state_machine=f"{config.stage_name}-classification",
+        )
+        state_machine = sfn.StateMachine(
+            self,
+            "ClassificationWorkflow",
+            query_language=sfn.QueryLanguage.JSONATA,
+            definition_body=sfn.DefinitionBody.from_chainable(
+                classification_workflow(
+                    Construct(self, "States"),
+                    environment=config.name,
+                    steps=self.steps,
+                    bucket=bucket,
+                    alert_topic=alert_topic,
+                    map_concurrency=config.map_concurrency,
+                )
+            ),
+            timeout=longest_execution(config.map_concurrency),
+            tracing_enabled=True,
+            logs=sfn.LogOptions(
+                destination=log_group,
+                level=sfn.LogLevel.ALL,
+                include_execution_data=False,  # it would hold the images
+            ),
+        )
+        dead_letters = DeadLetterQueue(self, "UndeliveredEvents")
+        self._start_on_upload(state_machine, bucket=bucket, dead_letters=dead_letters)
+        if config.schedule and config.schedule.workflow == "inline":
+            scheduler.Schedule(
+                self,
+                "Schedule",
+                schedule=scheduler.ScheduleExpression.expression(config.schedule.expression),
+                target=scheduler_targets.StepFunctionsStartExecution(
+                    state_machine,
+                    input=scheduler.ScheduleTargetInput.from_object(
+                        {"s3_bucket": bucket.bucket_name, "s3_prefix": config.schedule.prefix}
+                    ),
+                    dead_letter_queue=dead_letters,
+                ),
+            )
+        self.functions = list(self.steps.values())
+        self.state_machine = state_machine
+        self.state_machine_log_group = log_group
+        self.dead_letters = dead_letters
+        CfnOutput(self, "StateMachineArn", value=state_machine.state_machine_arn)
+        CfnOutput(self, "UndeliveredEventsUrl", value=dead_letters.queue_url)
+
+    def _start_on_upload(
+        self, state_machine: sfn.IStateMachine, *, bucket: s3.IBucket, dead_letters: sqs.IQueue
+    ) -> None:
+        events.Rule(
+            self,
+            "ImageUploaded",
+            description=f"An object below {prefixes.INCOMING} starts the classification workflow",
+            event_pattern=events.EventPattern(
+                source=["aws.s3"],
+                detail_type=["Object Created"],
+                detail={
+                    "bucket": {"name": [bucket.bucket_name]},
+                    "object": {"key": [{"prefix": prefixes.INCOMING}]},
+                },
+            ),
+            targets=[
+                targets.SfnStateMachine(
+                    state_machine,
+                    input=events.RuleTargetInput.from_object(
+                        {
+                            "image_data": "",
+                            **{name: events.EventField.from_path(f"$.{path}") for name, path in FIELDS.items()},
+                        }
+                    ),
+                    dead_letter_queue=dead_letters,
+                    retry_attempts=8,
+                    max_event_age=Duration.hours(2),
+                )
+            ],
+        )

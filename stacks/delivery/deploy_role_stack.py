@@ -1,0 +1,154 @@
+"""The role that a GitHub workflow deploys this environment with: no stored keys, no rights of its own to AWS at large.
+
+The account needs GitHub's identity provider once, whatever the number of environments:
+https://docs.aws.amazon.com/IAM/latest/UserGuide/id_roles_providers_create_oidc.html
+"""
+
+from aws_cdk import ArnFormat, Aws, CfnOutput, Duration, Stack
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_s3 as s3
+from aws_cdk import aws_sns as sns
+from aws_cdk import aws_stepfunctions as sfn
+from constructs import Construct
+
+from stacks.config import EnvironmentConfig
+from stacks.shared import prefixes
+
+ISSUER = "token.actions.githubusercontent.com"
+# What data_prep reads and writes
+DATA_SET_AND_MODELS = (
+    "manifest.json",
+    *(f"{p}*" for p in (prefixes.TRAIN, prefixes.TRAIN_LST, prefixes.TEST, prefixes.TEST_LST, prefixes.MODELS)),
+)
+
+
+class DeployRoleStack(Stack):
+    """What `make deploy` calls is allowed, for this environment, to the repository's environment of the same name."""
+
+    def __init__(
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        config: EnvironmentConfig,
+        repository: str,
+        bucket: s3.IBucket,
+        alert_topic: sns.ITopic,
+        sagemaker_role: iam.IRole,
+        state_machine: sfn.StateMachine,
+    ) -> None:
+        super().__init__(scope, construct_id, description=f"Scones Unlimited {config.name}: deployment from GitHub")
+        provider_arn = self.format_arn(service="iam", region="", resource="oidc-provider", resource_name=ISSUER)
+        role = iam.Role(
+            self,
+            "DeployRole",
+            # .github/workflows/deploy-environment.yml knows it by this name; IAM's names are the same in all regions
+            role_name=f"{config.stage_name}-deploy-{self.region}",
+            description=f"Deploys {config.name} from {repository}",
+            max_session_duration=Duration.hours(3),  # a training job may take one, an endpoint half of one
+            assumed_by=iam.WebIdentityPrincipal(
+                provider_arn,
+                conditions={
+                    "StringEquals": {
+                        f"{ISSUER}:aud": "sts.amazonaws.com",
+                        # GitHub lets a job say this only once the environment's approvals are given
+                        # https://docs.github.com/en/actions/reference/security/oidc
+                        f"{ISSUER}:sub": f"repo:{repository}:environment:{config.name}",
+                    }
+                },
+            ),
+        )
+
+        colon = ArnFormat.COLON_RESOURCE_NAME
+
+        def own(service: str, resource: str, name: str = f"{config.stage_name}-*") -> str:
+            return self.format_arn(service=service, resource=resource, resource_name=name)
+
+        statements: dict[str, tuple[list[str], list[str]]] = {
+            # `cdk deploy` does everything through the roles of `cdk bootstrap`
+            "UseTheRolesOfCdk": (
+                ["sts:AssumeRole"],
+                [
+                    f"arn:{Aws.PARTITION}:iam::{Aws.ACCOUNT_ID}:role/cdk-hnb659fds-{kind}-role-*"
+                    for kind in ("deploy", "file-publishing", "lookup")
+                ],
+            ),
+            # DescribeStacks without a name is asked of all stacks; the others know no resources
+            "LookAround": (
+                [
+                    "cloudformation:DescribeStacks",
+                    "lambda:GetAccountSettings",
+                    "sagemaker:ListTrainingJobs",
+                    "servicequotas:ListAWSDefaultServiceQuotas",
+                    "servicequotas:ListServiceQuotas",
+                ],
+                ["*"],
+            ),
+            "ReadDeployedTemplates": (
+                ["cloudformation:GetTemplate"],
+                [own("cloudformation", "stack", f"{config.stage_name}-*/*")],
+            ),
+            "ReadBootstrapVersion": (["ssm:GetParameter"], [own("ssm", "parameter", "cdk-bootstrap/*")]),
+            "HandOverTheModel": (
+                ["ssm:GetParameter", "ssm:PutParameter"],
+                [own("ssm", "parameter", f"scones/{config.name}/*")],
+            ),
+            "ListTheBucket": (["s3:ListBucket"], [bucket.bucket_arn]),
+            "UploadTheDataSet": (
+                ["s3:GetObject", "s3:PutObject"],
+                [bucket.arn_for_objects(key) for key in DATA_SET_AND_MODELS],
+            ),
+            "Train": (
+                [
+                    "sagemaker:AddTags",
+                    "sagemaker:CreateModel",
+                    "sagemaker:CreateTrainingJob",
+                    "sagemaker:CreateTransformJob",
+                    "sagemaker:DeleteModel",
+                    "sagemaker:DescribeTrainingJob",
+                    "sagemaker:DescribeTransformJob",
+                ],
+                [own("sagemaker", kind) for kind in ("model", "training-job", "transform-job")],
+            ),
+            "FollowTheTraining": (
+                ["logs:FilterLogEvents"],
+                [
+                    self.format_arn(
+                        service="logs",
+                        resource="log-group",
+                        resource_name=f"/aws/sagemaker/TrainingJobs{suffix}",
+                        arn_format=colon,
+                    )
+                    for suffix in ("", ":*")
+                ],
+            ),
+            "LookForSubscribers": (["sns:ListSubscriptionsByTopic"], [alert_topic.topic_arn]),
+            "TryTheEndpoint": (
+                ["sagemaker:DescribeEndpoint", "sagemaker:InvokeEndpoint"],
+                [own("sagemaker", "endpoint", config.endpoint_name)],
+            ),
+            "TryTheWorkflow": (["states:StartExecution"], [state_machine.state_machine_arn]),
+            "FollowTheWorkflow": (
+                ["states:DescribeExecution"],
+                [
+                    self.format_arn(
+                        service="states",
+                        resource="execution",
+                        # From its ARN, which is exported with and without this stack
+                        resource_name=f"{self.split_arn(state_machine.state_machine_arn, colon).resource_name}:*",
+                        arn_format=colon,
+                    )
+                ],
+            ),
+        }
+        for sid, (actions, resources) in statements.items():
+            role.add_to_policy(iam.PolicyStatement(sid=sid, actions=actions, resources=resources))
+        role.add_to_policy(
+            iam.PolicyStatement(
+                sid="HandSageMakerItsRole",
+                actions=["iam:PassRole"],
+                resources=[sagemaker_role.role_arn],
+                conditions={"StringEquals": {"iam:PassedToService": "sagemaker.amazonaws.com"}},
+            )
+        )
+        CfnOutput(self, "DeployRoleArn", value=role.role_arn)

@@ -1,0 +1,176 @@
+"""The trained model behind an endpoint that captures what it sees and answers."""
+
+from aws_cdk import Annotations, Aws, CfnCondition, CfnOutput, CfnParameter, Duration, Fn, Stack
+from aws_cdk import aws_events as events
+from aws_cdk import aws_events_targets as targets
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_s3 as s3
+from aws_cdk import aws_sagemaker as sagemaker
+from aws_cdk import aws_ssm as ssm
+from constructs import Construct
+
+from stacks.config import ENDPOINT_EXISTS, VARIANT_NAME, EndpointConfig, EnvironmentConfig
+from stacks.model.autoscaling import scale_endpoint
+from stacks.shared import prefixes
+from stacks.shared.builtin_image import BuiltinImage
+from stacks.shared.dead_letter_queue import DeadLetterQueue
+from stacks.shared.function import Function
+from stacks.shared.guardrails import deployment_config, guardrail_alarms
+from stacks.shared.local_storage import volume_key_of
+
+LOST_WITHOUT_INSTANCES = (
+    "A serverless endpoint captures no data: there is no drift to watch, and nothing for `ops captures` to read. "
+    "After a pause the first image waits for the model to load, and may be retried."
+)
+
+
+class ModelStack(Stack):
+    """Serves the artifact that the SSM parameter names at deploy time.
+
+    Model and endpoint config have no names of their own, so a new artifact replaces both while the endpoint,
+    whose name stays, moves from one to the other without a gap.
+    """
+
+    def __init__(
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        config: EnvironmentConfig,
+        bucket: s3.IBucket,
+        sagemaker_role: iam.IRole,
+    ) -> None:
+        super().__init__(scope, construct_id, description=f"Scones Unlimited {config.name}: model and endpoint")
+        key_arn = bucket.encryption_key.key_arn if bucket.encryption_key else None
+        model = sagemaker.CfnModel(
+            self,
+            "Model",
+            # SageMaker brings the artifact and takes the captures; the container needs no network
+            enable_network_isolation=True,
+            execution_role_arn=sagemaker_role.role_arn,
+            primary_container=sagemaker.CfnModel.ContainerDefinitionProperty(
+                image=BuiltinImage(self).uri,
+                model_data_url=ssm.StringParameter.value_for_string_parameter(self, config.artifact_parameter),
+            ),
+        )
+        endpoint_config = sagemaker.CfnEndpointConfig(
+            self,
+            "EndpointConfig",
+            production_variants=[production_variant(config.endpoint, model_name=model.attr_model_name)],
+            kms_key_id=volume_key_of(config.endpoint, key_arn),
+            data_capture_config=None
+            if config.endpoint.kind == "serverless"
+            else data_capture(config.endpoint, bucket, key_arn=key_arn),
+        )
+        if config.endpoint.kind == "serverless":
+            Annotations.of(self).add_warning_v2("scones:endpoint-serverless", LOST_WITHOUT_INSTANCES)
+        endpoint = sagemaker.CfnEndpoint(
+            self,
+            "Endpoint",
+            endpoint_name=config.endpoint_name,
+            endpoint_config_name=endpoint_config.attr_endpoint_config_name,
+        )
+        if deployment := deployment_config(config):
+            endpoint.add_property_override("DeploymentConfig", deployment)
+        self.dead_letters = DeadLetterQueue(self, "UndeliveredReleases")
+        # There before the endpoint, so that its first update finds its alarms and its first event a listener
+        alarms = guardrail_alarms(self, config=config, variant_name=VARIANT_NAME)
+        endpoint.node.add_dependency(*alarms, self._release_log(config, bucket))
+        if config.endpoint.max_instance_count:
+            self._keep_instances(endpoint)
+            scale_endpoint(self, endpoint=endpoint, config=config.endpoint, variant_name=VARIANT_NAME)
+        CfnOutput(self, "EndpointName", value=endpoint.attr_endpoint_name)
+
+    def _keep_instances(self, endpoint: sagemaker.CfnEndpoint) -> None:
+        """Let an update leave the instance count where autoscaling put it.
+
+        CloudFormation documents the property for updates only, and a template cannot see which it is deployed for:
+        `python -m ops deploy` says so, and CDK passes the last answer on.
+        """
+        exists = CfnParameter(
+            self,
+            ENDPOINT_EXISTS,
+            default="false",
+            allowed_values=["false", "true"],
+            description="Whether the endpoint is there already: its instance count is then left as it is",
+        )
+        is_update = CfnCondition(self, "IsUpdate", expression=Fn.condition_equals(exists, "true"))
+        endpoint.add_property_override(
+            "RetainAllVariantProperties", Fn.condition_if(is_update.logical_id, True, Aws.NO_VALUE)
+        )
+
+    def _release_log(self, config: EnvironmentConfig, bucket: s3.IBucket) -> events.Rule:
+        """Keep what the endpoint serves and since when, whoever changes it."""
+        function = Function(
+            self,
+            "ReleaseLog",
+            config=config,
+            environment={"BUCKET_NAME": bucket.bucket_name},
+            dead_letters=self.dead_letters,
+        )
+        function.allow(["s3:PutObject"], [bucket.arn_for_objects(f"{prefixes.RELEASES}*")])
+        function.allow(
+            ["sagemaker:DescribeEndpointConfig", "sagemaker:DescribeModel"],
+            [
+                self.format_arn(service="sagemaker", resource=resource, resource_name="*")
+                for resource in ("endpoint-config", "model")
+            ],
+        )
+        return events.Rule(
+            self,
+            "EndpointChanged",
+            description="The endpoint serves something else, or is about to",
+            event_pattern=events.EventPattern(
+                source=["aws.sagemaker"],
+                detail_type=["SageMaker Endpoint State Change"],
+                detail={"EndpointName": [config.endpoint_name]},
+            ),
+            targets=[
+                targets.LambdaFunction(
+                    function,
+                    retry_attempts=8,
+                    max_event_age=Duration.hours(2),
+                    dead_letter_queue=self.dead_letters,
+                )
+            ],
+        )
+
+
+def production_variant(
+    config: EndpointConfig, *, model_name: str
+) -> sagemaker.CfnEndpointConfig.ProductionVariantProperty:
+    """Everything goes to one variant, on instances or without."""
+    if config.kind == "serverless":
+        return sagemaker.CfnEndpointConfig.ProductionVariantProperty(
+            variant_name=VARIANT_NAME,
+            model_name=model_name,
+            initial_variant_weight=1,
+            serverless_config=sagemaker.CfnEndpointConfig.ServerlessConfigProperty(
+                max_concurrency=config.serverless_max_concurrency, memory_size_in_mb=config.serverless_memory_mb
+            ),
+        )
+    return sagemaker.CfnEndpointConfig.ProductionVariantProperty(
+        variant_name=VARIANT_NAME,
+        model_name=model_name,
+        instance_type=config.instance_type,
+        initial_instance_count=config.instance_count,
+        initial_variant_weight=1,
+    )
+
+
+def data_capture(
+    config: EndpointConfig, bucket: s3.IBucket, *, key_arn: str | None
+) -> sagemaker.CfnEndpointConfig.DataCaptureConfigProperty:
+    return sagemaker.CfnEndpointConfig.DataCaptureConfigProperty(
+        enable_capture=True,
+        kms_key_id=key_arn,
+        initial_sampling_percentage=config.capture_percentage,
+        destination_s3_uri=bucket.s3_url_for_object(prefixes.DATA_CAPTURE.rstrip("/")),
+        capture_options=[
+            sagemaker.CfnEndpointConfig.CaptureOptionProperty(capture_mode=mode) for mode in ("Input", "Output")
+        ],
+        # Declared as JSON, the answers are captured as text; images stay base64
+        capture_content_type_header=sagemaker.CfnEndpointConfig.CaptureContentTypeHeaderProperty(
+            json_content_types=["application/json"]
+        ),
+    )

@@ -1,0 +1,148 @@
+"""What a person must act on. docs/runbook.md has a section for each alarm, under the alarm's name."""
+
+from dataclasses import dataclass
+
+from aws_cdk import Duration
+from aws_cdk import aws_cloudwatch as cloudwatch
+from aws_cdk import aws_cloudwatch_actions as actions
+from aws_cdk import aws_sns as sns
+from constructs import Construct
+
+from lambda_src.monitoring.drift import PSI_BOUND
+from lambda_src.shared import metrics as published
+from stacks.config import EnvironmentConfig
+from stacks.monitoring.metrics import Metrics
+
+# A share or a silence says nothing about fewer images than these
+MIN_IMAGES = 20
+
+_HOUR = Duration.hours(1)
+_NO_DATA_IS_FINE = cloudwatch.TreatMissingData.NOT_BREACHING
+_NO_DATA_IS_NO_NEWS = cloudwatch.TreatMissingData.IGNORE
+
+_UNDELIVERED = {
+    "undelivered-releases": "The release log did not record what the endpoint serves: a rollback may choose wrongly",
+    "undelivered-events": "Uploads or schedules did not start the classification workflow",
+    "undelivered-retraining": "Drift, new data or the schedule did not start retraining",
+    "undelivered-bulk": "The schedule did not start a bulk run",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class AlarmRule:
+    """When an alarm goes off: its metric above the threshold in `datapoints` of the last `periods` periods."""
+
+    name: str
+    meaning: str
+    metric: cloudwatch.IMetric
+    threshold: float
+    periods: int = 1
+    datapoints: int = 1
+    comparison: cloudwatch.ComparisonOperator = cloudwatch.ComparisonOperator.GREATER_THAN_THRESHOLD
+    missing_data: cloudwatch.TreatMissingData = _NO_DATA_IS_FINE
+
+
+def alarm_rules(metrics: Metrics, *, config: EnvironmentConfig) -> list[AlarmRule]:
+    """One rule per alarm, in the order of the runbook."""
+    window_hours = config.monitoring.drift_window_hours
+    return [
+        AlarmRule(
+            name="failed-executions",
+            meaning="Executions of the classification workflow failed, and not because of unsure answers.",
+            metric=metrics.execution_failures,
+            threshold=0,
+        ),
+        AlarmRule(
+            name="endpoint-errors",
+            meaning="The endpoint answers 5xx, again and again.",
+            metric=metrics.endpoint("Invocation5XXErrors", statistic="Sum"),
+            threshold=0,
+            # One that the workflow's retry heals is nobody's business
+            periods=3,
+            datapoints=2,
+        ),
+        AlarmRule(
+            name="model-latency",
+            meaning=f"The model takes longer than {config.monitoring.p99_latency_ms} ms for 1 of 100 images.",
+            metric=metrics.endpoint("ModelLatency", statistic="p99"),
+            threshold=config.monitoring.p99_latency_ms * 1000,  # microseconds
+            periods=3,
+            datapoints=3,
+        ),
+        AlarmRule(
+            name="interrupted-executions",
+            meaning="A retraining or bulk execution was aborted or ran out of time, and could tell nobody.",
+            metric=metrics.interrupted_executions(),
+            threshold=0,
+        ),
+        *(
+            AlarmRule(
+                name=name,
+                meaning=f"{_UNDELIVERED[name]}; the events wait in a dead-letter queue.",
+                metric=metric,
+                threshold=0,
+                # An idle queue stops publishing, but what is in it stays there
+                missing_data=_NO_DATA_IS_NO_NEWS,
+            )
+            for name, metric in metrics.undelivered.items()
+        ),
+        AlarmRule(
+            name="rejected-share",
+            meaning=f"More than {config.monitoring.rejected_percent:g} % of the images of an hour were rejected.",
+            metric=metrics.rejected_percent(at_least=MIN_IMAGES, period=_HOUR),
+            threshold=config.monitoring.rejected_percent,
+        ),
+        AlarmRule(
+            name="drift",
+            meaning=f"The last {window_hours} h of answers differ from the baseline: PSI of {PSI_BOUND} or more.",
+            metric=metrics.published(published.DRIFT_SCORE, statistic="Maximum", period=_HOUR),
+            threshold=PSI_BOUND,
+            comparison=cloudwatch.ComparisonOperator.GREATER_THAN_OR_EQUAL_TO_THRESHOLD,
+            # Too few requests for a verdict do not undo the last one
+            missing_data=_NO_DATA_IS_NO_NEWS,
+        ),
+        *([_capture_silent(metrics)] if config.endpoint.kind == "realtime" else []),
+        AlarmRule(
+            name="drift-monitor-failing",
+            meaning="The drift monitor failed twice in a row: nobody is watching for drift.",
+            metric=metrics.drift_monitor_errors,
+            threshold=0,
+            periods=2,
+            datapoints=2,
+        ),
+    ]
+
+
+def _capture_silent(metrics: Metrics) -> AlarmRule:
+    return AlarmRule(
+        name="capture-silent",
+        meaning="For two hours the endpoint was asked, but nothing was captured.",
+        metric=metrics.capture_is_silent(at_least=MIN_IMAGES),
+        threshold=0,
+        # Captures are written some minutes after the request, maybe not within its hour
+        periods=2,
+        datapoints=2,
+    )
+
+
+def create_alarms(
+    scope: Construct, *, rules: list[AlarmRule], config: EnvironmentConfig, alert_topic: sns.ITopic
+) -> list[cloudwatch.Alarm]:
+    """Alarms called `<stage>-<name>` that go to the topic, each with a link to its section of the runbook."""
+    alarms = []
+    for rule in rules:
+        alarm = cloudwatch.Alarm(
+            scope,
+            "".join(word.capitalize() for word in rule.name.split("-")),
+            alarm_name=f"{config.stage_name}-{rule.name}",
+            alarm_description=f"{rule.meaning} What to do: {config.monitoring.runbook_url}#{rule.name}",
+            metric=rule.metric,
+            threshold=rule.threshold,
+            comparison_operator=rule.comparison,
+            evaluation_periods=rule.periods,
+            datapoints_to_alarm=rule.datapoints,
+            treat_missing_data=rule.missing_data,
+        )
+        alarm.add_alarm_action(actions.SnsAction(alert_topic))
+        alarms.append(alarm)
+    return alarms

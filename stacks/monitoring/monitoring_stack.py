@@ -1,0 +1,146 @@
+"""What watches the environment: the drift monitor, the alarms, the dashboard."""
+
+from collections.abc import Mapping, Sequence
+
+from aws_cdk import CfnOutput, Duration, Stack
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_lambda as lambda_
+from aws_cdk import aws_logs as logs
+from aws_cdk import aws_s3 as s3
+from aws_cdk import aws_scheduler as scheduler
+from aws_cdk import aws_scheduler_targets as scheduler_targets
+from aws_cdk import aws_sns as sns
+from aws_cdk import aws_sqs as sqs
+from aws_cdk import aws_stepfunctions as sfn
+from constructs import Construct
+
+from lambda_src.shared.model_documents import document_key
+from stacks.config import EnvironmentConfig
+from stacks.monitoring.alarms import alarm_rules, create_alarms
+from stacks.monitoring.dashboard import create_dashboard
+from stacks.monitoring.metrics import Metrics
+from stacks.monitoring.sagemaker_model_monitor import SageMakerModelMonitor
+from stacks.shared import prefixes
+from stacks.shared.function import Function
+
+
+class MonitoringStack(Stack):
+    """Looks at what the other stacks made, and tells the alert topic."""
+
+    def __init__(
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        config: EnvironmentConfig,
+        bucket: s3.IBucket,
+        alert_topic: sns.ITopic,
+        functions: Sequence[lambda_.IFunction],
+        state_machine: sfn.IStateMachine,
+        state_machine_log_group: logs.ILogGroup,
+        interruptible: Sequence[sfn.IStateMachine],
+        dead_letters: Mapping[str, sqs.IQueue],
+    ) -> None:
+        super().__init__(scope, construct_id, description=f"Scones Unlimited {config.name}: monitoring")
+        drift_monitor = self._drift_monitor(config, bucket)
+        model_accuracy = self._model_accuracy(config, bucket)
+        metrics = Metrics(
+            self,
+            config=config,
+            functions=[*functions, drift_monitor, model_accuracy],
+            drift_monitor=drift_monitor,
+            state_machine=state_machine,
+            state_machine_log_group=state_machine_log_group,
+            interruptible=interruptible,
+            dead_letters=dead_letters,
+        )
+        alarms = create_alarms(self, rules=alarm_rules(metrics, config=config), config=config, alert_topic=alert_topic)
+        create_dashboard(self, config=config, metrics=metrics, alarms=alarms)
+        if config.monitoring.sagemaker_model_monitor:
+            SageMakerModelMonitor(self, "ModelMonitor", config=config, bucket=bucket)
+        CfnOutput(self, "DriftMonitorName", value=drift_monitor.function_name)
+        CfnOutput(self, "ModelAccuracyName", value=model_accuracy.function_name)
+
+    def _drift_monitor(self, config: EnvironmentConfig, bucket: s3.IBucket) -> Function:
+        """Every hour, over the last window of captures."""
+        function = self._reader_of_captures(
+            "DriftMonitor",
+            config,
+            bucket,
+            environment={
+                "CONFIDENCE_THRESHOLD": str(config.confidence_threshold),
+                "DRIFT_WINDOW_HOURS": str(config.monitoring.drift_window_hours),
+                "BASELINE_PARAMETER": config.baseline_parameter,
+            },
+            every=Duration.hours(1),
+        )
+        function.allow(["s3:GetObject"], [bucket.arn_for_objects(document_key("*", "baseline"))])
+        function.allow(["s3:PutObject"], [bucket.arn_for_objects(f"{prefixes.MONITORING}drift/*")])
+        function.allow(
+            ["ssm:GetParameter"],
+            [
+                self.format_arn(
+                    service="ssm", resource="parameter", resource_name=config.baseline_parameter.removeprefix("/")
+                )
+            ],
+        )
+        return function
+
+    def _model_accuracy(self, config: EnvironmentConfig, bucket: s3.IBucket) -> Function:
+        """Window by window, over the captures whose labels had their time to arrive."""
+        hours = config.monitoring.drift_window_hours
+        function = self._reader_of_captures(
+            "ModelAccuracy",
+            config,
+            bucket,
+            environment={
+                "ACCURACY_WINDOW_HOURS": str(hours),
+                "LABEL_DELAY_HOURS": str(config.monitoring.label_delay_hours),
+            },
+            every=Duration.hours(hours),
+        )
+        _allow_reading(function, bucket, prefixes.GROUND_TRUTH)
+        function.allow(["s3:PutObject"], [bucket.arn_for_objects(f"{prefixes.MONITORING}accuracy/*")])
+        return function
+
+    def _reader_of_captures(
+        self, name: str, config: EnvironmentConfig, bucket: s3.IBucket, *, environment: dict[str, str], every: Duration
+    ) -> Function:
+        """A function that runs regularly and reads the endpoint's captures."""
+        function = Function(
+            self,
+            name,
+            config=config,
+            environment={
+                "BUCKET_NAME": bucket.bucket_name,
+                "ENDPOINT_NAME": config.endpoint_name,
+                "CLASSES": self.to_json_string(list(config.classes)),
+                **environment,
+            },
+            # A whole virtual CPU: benchmarks/drift.py shows what a million requests take
+            memory_mb=1769,
+            timeout=Duration.minutes(15),
+        )
+        _allow_reading(function, bucket, f"{prefixes.DATA_CAPTURE}{config.endpoint_name}/")
+        scheduler.Schedule(
+            self,
+            f"{name}Schedule",
+            schedule=scheduler.ScheduleExpression.rate(every),
+            target=scheduler_targets.LambdaInvoke(
+                function,
+                input=scheduler.ScheduleTargetInput.from_object({"time": scheduler.ContextAttribute.scheduled_time}),
+                retry_attempts=2,
+            ),
+        )
+        return function
+
+
+def _allow_reading(function: Function, bucket: s3.IBucket, prefix: str) -> None:
+    function.add_to_role_policy(
+        iam.PolicyStatement(
+            actions=["s3:ListBucket"],
+            resources=[bucket.bucket_arn],
+            conditions={"StringLike": {"s3:prefix": f"{prefix}*"}},
+        )
+    )
+    function.allow(["s3:GetObject"], [bucket.arn_for_objects(f"{prefix}*")])

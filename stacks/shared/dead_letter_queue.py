@@ -1,0 +1,26 @@
+"""Where events wait that could not be delivered."""
+
+from aws_cdk import Duration
+from aws_cdk import aws_sqs as sqs
+from constructs import Construct
+
+from stacks.shared.findings import accept
+
+
+class DeadLetterQueue(sqs.Queue):
+    """Keeps an event for two weeks; takes none over plain HTTP."""
+
+    def __init__(self, scope: Construct, construct_id: str) -> None:
+        super().__init__(
+            scope,
+            construct_id,
+            encryption=sqs.QueueEncryption.SQS_MANAGED,
+            enforce_ssl=True,
+            retention_period=Duration.days(14),
+        )
+        accept(self, "Is a dead-letter queue itself", "AwsSolutions-SQS3", "SQSRedrivePolicy")
+        accept(
+            self,
+            "Encrypted with SQS's own keys: it holds keys of objects, and EventBridge would need the use of any other",
+            "CKV_AWS_27",
+        )

@@ -1,0 +1,94 @@
+"""One Lambda function of this project: its code, a role that starts with its own log group only, its limits."""
+
+from collections.abc import Mapping, Sequence
+
+from aws_cdk import Duration, IgnoreMode
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_lambda as lambda_
+from aws_cdk import aws_sqs as sqs
+from constructs import Construct
+
+from stacks.config import FUNCTIONS_UNDER_LOAD, PROJECT_ROOT, EnvironmentConfig
+from stacks.shared.findings import accept
+from stacks.shared.log_group import LogGroup
+
+_SOURCES = PROJECT_ROOT / "lambda_src"
+
+
+class Function(lambda_.Function):
+    """Runs `lambda_src/CAPABILITY/<construct id in snake_case>.py`.
+
+    Its package holds that capability and `shared`, so what another capability changes does not change it.
+    """
+
+    def __init__(
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        config: EnvironmentConfig,
+        environment: Mapping[str, str] | None = None,
+        memory_mb: int = 256,  # most of the time a function waits, which is paid by the megabyte
+        # Above the bounded retries of lambda_src/shared/aws.py, under the state's time-out
+        timeout: Duration | None = None,
+        # Of one that events start, which have nobody else to keep them when it fails
+        dead_letters: sqs.IQueue | None = None,
+    ) -> None:
+        log_group = LogGroup(scope, f"{construct_id}Logs", config=config)
+        role = iam.Role(scope, f"{construct_id}Role", assumed_by=iam.ServicePrincipal("lambda.amazonaws.com"))
+        log_group.grant_write(role)
+        is_under_load = construct_id in FUNCTIONS_UNDER_LOAD
+        module = "".join(f"_{c.lower()}" if c.isupper() else c for c in construct_id).lstrip("_")
+        ((capability, _),) = (path.relative_to(_SOURCES).parts for path in _SOURCES.glob(f"*/{module}.py"))
+        super().__init__(
+            scope,
+            construct_id,
+            runtime=lambda_.Runtime.PYTHON_3_14,
+            architecture=lambda_.Architecture.ARM_64,
+            code=lambda_.Code.from_asset(
+                str(PROJECT_ROOT),
+                # With the folder above them: the modules import each other as lambda_src.*
+                exclude=[
+                    "/*",
+                    "!/lambda_src",
+                    "/lambda_src/*",
+                    *(f"!/lambda_src/{name}" for name in ("__init__.py", capability, "shared")),
+                    "__pycache__",
+                ],
+                ignore_mode=IgnoreMode.GIT,
+            ),
+            handler=f"lambda_src.{capability}.{module}.handler",
+            role=role,
+            environment={"METRIC_NAMESPACE": config.metric_namespace, **(environment or {})},
+            memory_size=memory_mb,
+            timeout=timeout or Duration.seconds(15),
+            logging_format=lambda_.LoggingFormat.JSON,
+            log_group=log_group,
+            tracing=lambda_.Tracing.ACTIVE,
+            dead_letter_queue=dead_letters,
+            reserved_concurrent_executions=config.function_concurrency if is_under_load else None,
+        )
+        if not is_under_load:
+            accept(
+                self,
+                "Runs once an execution, an hour or a release: a reservation would only take from the account's quota",
+                "LambdaConcurrency",
+                "CKV_AWS_115",
+            )
+        if not dead_letters:
+            accept(
+                self,
+                "A state machine that calls it keeps its errors; what a schedule starts is watched by an alarm",
+                "LambdaDLQ",
+                "CKV_AWS_116",
+            )
+        accept(
+            self,
+            "Calls nothing but AWS, and only what its role may; there is nothing in a VPC that it could reach",
+            "LambdaInsideVPC",
+            "CKV_AWS_117",
+        )
+        accept(self, "The variables hold names and numbers, no secret", "CKV_AWS_173")
+
+    def allow(self, actions: Sequence[str], resources: Sequence[str]) -> None:
+        self.add_to_role_policy(iam.PolicyStatement(actions=list(actions), resources=list(resources)))

@@ -1,0 +1,197 @@
+"""The arithmetic of drift, against scipy and against its own promises."""
+
+import json
+import random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
+from lambda_src.monitoring import drift
+from lambda_src.shared.baseline import MAX_BINS, Baseline, BaselineError, Tally, top
+
+CLASSES = ("bicycle", "motorcycle")
+counts = st.lists(st.integers(0, 10_000), min_size=2, max_size=10)
+
+
+def answers(generator: random.Random, size: int, *, sharpness: float = 8, share: float = 0.5) -> list[list[float]]:
+    """Probabilities of two classes as a network gives them: mostly sure, sometimes not."""
+    found = []
+    for _ in range(size):
+        confidence = 0.5 + 0.5 * generator.betavariate(sharpness, 1)
+        pair = [confidence, 1 - confidence]
+        found.append(pair if generator.random() < share else pair[::-1])
+    return found
+
+
+def baseline(size: int = 400, seed: int = 1) -> Baseline:
+    return Baseline.of(answers(random.Random(seed), size), classes=CLASSES, artifact_uri="s3://b/models/j/model.tar.gz")
+
+
+def tally(of: Baseline, probabilities: list[list[float]]) -> Tally:
+    window = Tally(of.confidence_edges, len(of.classes))
+    for each in probabilities:
+        window.add(*top(each))
+    return window
+
+
+# The formulae
+
+
+@given(st.floats(0, 500), st.integers(1, 99))
+def test_the_chi_squared_survival_function_is_scipys(statistic: float, dof: int) -> None:
+    assert drift.chi_squared_survival(statistic, dof) == pytest.approx(
+        stats.chi2.sf(statistic, dof), rel=1e-9, abs=1e-15
+    )
+
+
+@given(st.floats(1e-4, 0.5), st.integers(1, 99))
+def test_the_chi_squared_quantile_is_scipys(tail: float, dof: int) -> None:
+    assert drift.chi_squared_quantile(tail, dof) == pytest.approx(stats.chi2.isf(tail, dof), rel=1e-6)
+
+
+@given(st.lists(st.tuples(st.integers(0, 1000), st.integers(0, 1000)), min_size=2, max_size=10))
+def test_the_two_sample_test_is_scipys(cells: list[tuple[int, int]]) -> None:
+    first, second = [a for a, _ in cells], [b for _, b in cells]
+    used = [(a, b) for a, b in cells if a + b]
+    statistic, dof = drift.chi_squared(first, second)
+    if not sum(first) or not sum(second) or len(used) < 2:
+        assert statistic == 0
+    else:
+        expected = stats.chi2_contingency(list(zip(*used, strict=True)), correction=False)
+        assert statistic == pytest.approx(expected.statistic, rel=1e-9, abs=1e-9)
+        assert dof == expected.dof
+
+
+def test_psi_by_hand() -> None:
+    # Shares with half a count more in each bin: 0.5/0.5 and 0.75/0.25
+    assert drift.population_stability_index([1, 1], [4, 1]) == pytest.approx(2 * 0.25 * 0.5493061443, rel=1e-9)
+
+
+@given(counts)
+def test_psi_of_a_sample_with_itself_is_zero(sample: list[int]) -> None:
+    assert drift.population_stability_index(sample, sample) == 0
+
+
+@given(counts, st.randoms())
+def test_psi_is_symmetric_finite_and_not_negative(sample: list[int], generator: random.Random) -> None:
+    other = generator.sample(sample, len(sample))
+    psi = drift.population_stability_index(sample, other)
+    assert 0 <= psi < 100
+    assert psi == pytest.approx(drift.population_stability_index(other, sample))
+
+
+# The promise of the minimum sample
+
+
+@pytest.mark.parametrize("size", [60, 200, 2000])
+def test_chance_alone_reaches_the_bound_in_at_most_one_of_a_hundred_windows(size: int) -> None:
+    generator = random.Random(7)
+    windows, alarms = 400, 0
+    for seed in range(windows):
+        base = baseline(size, seed)
+        minimum = drift.compare(base, tally(base, answers(generator, 1))).minimum
+        found = drift.compare(base, tally(base, answers(generator, minimum)))
+        assert found.is_large_enough
+        alarms += found.verdict == "drift"
+    assert alarms <= 0.02 * windows  # 1 of 100, and what 400 windows may be off
+
+
+def test_a_window_below_the_minimum_has_no_verdict() -> None:
+    base = baseline()
+    generator = random.Random(3)
+    minimum = drift.compare(base, tally(base, [])).minimum
+    unsure = answers(generator, minimum, sharpness=1)
+    assert drift.compare(base, tally(base, unsure[:-1])).verdict == "too few requests"
+    assert drift.compare(base, tally(base, unsure)).verdict == "drift"
+
+
+def test_a_baseline_that_is_too_small_for_its_classes_is_refused() -> None:
+    with pytest.raises(BaselineError, match="it takes more than"):
+        drift.minimum_sample(100, bins=100)
+
+
+# The verdict
+
+
+@pytest.mark.parametrize(
+    ("sharpness", "share", "verdict"),
+    [(8, 0.5, "stable"), (4, 0.5, "drift"), (8, 0.75, "drift"), (8, 0.67, "watch")],
+)
+def test_what_counts_as_drift(sharpness: float, share: float, verdict: str) -> None:
+    base = baseline(5000)
+    window = tally(base, answers(random.Random(2), 20_000, sharpness=sharpness, share=share))
+    assert drift.compare(base, window).verdict == verdict
+
+
+def test_the_p_value_tells_chance_from_a_small_difference() -> None:
+    base = baseline(5000)
+    same = drift.compare(base, tally(base, answers(random.Random(5), 20_000)))
+    slight = drift.compare(base, tally(base, answers(random.Random(5), 20_000, sharpness=7)))
+    assert same.confidence.p_value > 0.01
+    assert slight.confidence.p_value < 1e-6
+    assert slight.verdict == "stable"
+
+
+# The baseline
+
+
+def test_a_baseline_has_bins_of_about_equal_size() -> None:
+    base = baseline(400)
+    assert len(base.confidence_counts) == MAX_BINS
+    assert all(abs(count - 40) <= 2 for count in base.confidence_counts)
+    assert base.size == 400
+
+
+def test_a_small_baseline_has_fewer_bins() -> None:
+    assert len(baseline(40).confidence_counts) == 2
+    with pytest.raises(BaselineError, match="at least 40 answers, not 39"):
+        baseline(39)
+
+
+def test_a_model_that_is_always_sure_has_a_bin_for_doubt() -> None:
+    base = Baseline.of([[1.0, 0.0]] * 100, classes=CLASSES, artifact_uri="s3://b/m")
+    assert base.confidence_edges == (1.0,)
+    assert base.confidence_counts == (0, 100)
+    window = tally(base, [[0.9, 0.1]] * 1000)
+    assert drift.compare(base, window).confidence.psi > drift.PSI_BOUND
+
+
+@given(st.lists(st.floats(0.5, 1), min_size=40, max_size=300))
+def test_every_answer_is_counted_once_and_in_its_bin(confidences: list[float]) -> None:
+    base = Baseline.of([[c, 1 - c] for c in confidences], classes=CLASSES, artifact_uri="s3://b/m")
+    assert sum(base.confidence_counts) == sum(base.class_counts) == len(confidences)
+    edges = [0.0, *base.confidence_edges, 2.0]
+    for index, count in enumerate(base.confidence_counts):
+        assert count == sum(edges[index] <= c < edges[index + 1] for c in confidences)
+
+
+def test_a_baseline_survives_its_file() -> None:
+    base = baseline()
+    assert Baseline.from_json(base.to_json()) == base
+    assert json.loads(base.to_json())["classes"] == ["bicycle", "motorcycle"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"confidence_edges": [0.9]},
+        {"confidence_edges": ["nan"] * len(baseline().confidence_edges)},
+        {"confidence_edges": [2.0] * len(baseline().confidence_edges)},
+        {"class_counts": [-1, baseline().size + 1]},
+        {"confidence_counts": [1, 2]},
+        {"class_counts": [1, 1]},
+        {"class_counts": None},
+        {"classes": ["bicycle"]},
+    ],
+)
+def test_a_damaged_baseline_is_refused(change: dict[str, object]) -> None:
+    with pytest.raises(BaselineError, match="not a baseline"):
+        Baseline.from_json(json.dumps({**json.loads(baseline().to_json()), **change}))
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", "null"])
+def test_what_is_no_baseline_is_refused(text: str) -> None:
+    with pytest.raises(BaselineError, match="not a baseline"):
+        Baseline.from_json(text)

@@ -1,0 +1,54 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lambda_src.retraining.gate import Bounds, Result, reasons_against, result_of
+
+BOUNDS = Bounds(minimum_accuracy=0.8, margin=0.02, max_calibration_error=0.1)
+GOOD = Result(images=200, accuracy=0.9, calibration_error=0.05)
+
+
+@pytest.mark.parametrize(
+    ("candidate", "incumbent", "reasons"),
+    [
+        (GOOD, GOOD, []),
+        (Result(200, 0.80, 0.10), Result(200, 0.80, 0.10), []),
+        (Result(200, 0.88, 0.05), GOOD, []),  # within the margin
+        (Result(200, 0.95, 0.05), GOOD, []),
+        (Result(200, 0.79, 0.05), Result(200, 0.70, 0.05), ["accuracy 0.7900 is under the minimum of 0.8"]),
+        (Result(200, 0.87, 0.05), GOOD, ["accuracy 0.8700 is more than 0.02 under the incumbent's 0.9000"]),
+        (Result(200, 0.95, 0.11), GOOD, ["calibration error 0.1100 is above the bound of 0.1"]),
+    ],
+)
+def test_each_bound_is_a_reason_of_its_own(candidate: Result, incumbent: Result, reasons: list[str]) -> None:
+    assert reasons_against(candidate, incumbent, BOUNDS) == reasons
+
+
+def test_a_candidate_can_fail_for_every_reason() -> None:
+    assert len(reasons_against(Result(200, 0.5, 0.5), GOOD, BOUNDS)) == 3
+
+
+def test_accuracy_and_calibration_of_known_answers() -> None:
+    answers = [[0.9, 0.1], [0.9, 0.1], [0.2, 0.8], [0.4, 0.6]]
+    result = result_of(answers, [0, 1, 1, 1])
+    assert result.images == 4
+    assert result.accuracy == 0.75
+    # Bins: 0.9 twice (once right), 0.8 right, 0.6 right
+    assert result.calibration_error == pytest.approx((abs(1 - 1.8) + 0.2 + 0.4) / 4)
+
+
+def test_an_answer_that_is_always_sure_and_always_right_is_calibrated() -> None:
+    assert result_of([[1.0, 0.0]] * 10, [0] * 10).calibration_error == 0
+
+
+@given(st.lists(st.tuples(st.floats(0.5, 1), st.integers(0, 1)), min_size=1))
+def test_both_figures_are_shares(cases: list[tuple[float, int]]) -> None:
+    result = result_of([[top, 1 - top] for top, _ in cases], [label for _, label in cases])
+    assert 0 <= result.accuracy <= 1
+    assert 0 <= result.calibration_error <= 1
+
+
+@pytest.mark.parametrize(("answers", "labels"), [([], []), ([[0.5, 0.5]], [0, 1])])
+def test_every_image_needs_an_answer_and_a_label(answers: list[list[float]], labels: list[int]) -> None:
+    with pytest.raises(ValueError, match="each image needs one of both"):
+        result_of(answers, labels)
