@@ -11,9 +11,9 @@ import pytest
 from ministack.services import stepfunctions
 
 from stacks.config import PROJECT_ROOT, load_environment
+from tests.infrastructure.classification.test_workflow_stack import STEPS, grants
 from tests.infrastructure.conftest import Template, synthesize, text
 from tests.infrastructure.test_app import of_type
-from tests.infrastructure.test_workflow_stack import STEPS, grants
 
 MAPS = {
     "ClassifyPrefix": ("listObjectsV2", None),
