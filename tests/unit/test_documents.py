@@ -121,7 +121,7 @@ def settings(section: type[BaseModel], prefix: str = "") -> dict[str, Any]:
 
 
 def test_the_configuration_table_is_complete_and_has_the_defaults() -> None:
-    readme = (PROJECT_ROOT / "README.md").read_text(encoding="utf-8")
-    rows = re.findall(r"^\| `([a-z0-9_.]+)` \| (none|`.+?`) \|", readme, flags=re.MULTILINE)
+    document = (PROJECT_ROOT / "docs" / "configuration.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `([a-z0-9_.]+)` \| (none|`.+?`) \|", document, flags=re.MULTILINE)
     table = {key: None if default == "none" else json.loads(default.strip("`")) for key, default in rows}
     assert table == json.loads(json.dumps(settings(EnvironmentConfig)))
