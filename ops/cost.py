@@ -18,16 +18,19 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from ops import counts, templates
+from ops import counts, page, templates
 from ops.counts import Counts
 from ops.errors import OpsError
+from ops.page import CLASS_COLOURS, Chart, Fact, Page
 from ops.templates import Template
+from ops.terminal import print_whole
 from stacks.config import EnvironmentConfig, load_environment
 
 PRICES = Path(__file__).with_name("prices.json")
 HOURS_A_MONTH = 730
 # Ten of lambda_src/shared/metrics.py, with two names of errors, and three of stacks/monitoring/metrics.py
 CUSTOM_METRICS = 13
+_DASHES = ("dot", "dash", "solid", "dashdot")
 SCALES = [10**exponent for exponent in range(3, 9)]
 
 
@@ -336,51 +339,80 @@ def cost(
     content, assume = load_prices(), Assumptions()
     prices, choices = content["prices"], ways(deployment, config, counts.load(), Assumptions())
     console = Console(highlight=False)
-    console.print(f"{content['currency']}, {content['region']}, list prices of {content['date']} (ops/{PRICES.name})\n")
+    origin = f"{content['currency']}, {content['region']}, list prices of {content['date']} (ops/{PRICES.name})"
+    console.print(f"{origin}\n", soft_wrap=True)
     _show_resting(console, deployment, prices, env)
     _show_images(console, choices, prices)
     _show_months(console, choices, prices, [images] if images else SCALES)
-    for found in ranges(choices, prices):
-        console.print(f"From {found.images:>13,} images a month on, {found.way.name} is the cheapest.")
+    remarks = [*_cheapest_lines(choices, prices), *_notes(choices, prices, assume)]
+    console.print("\n".join(remarks), soft_wrap=True)
+    page.write(cost_page(config, deployment, choices, prices, origin=origin, remarks=remarks), plot)
+    console.print(f"Plot: {plot}", soft_wrap=True)
+
+
+def _cheapest_lines(choices: Sequence[Way], prices: Mapping[str, float]) -> list[str]:
+    return [
+        f"From {found.images:>13,} images a month on, {found.way.name} is the cheapest."
+        for found in ranges(choices, prices)
+    ]
+
+
+def _notes(choices: Sequence[Way], prices: Mapping[str, float], assume: Assumptions) -> list[str]:
     first, last = choices[0].marginal(prices), choices[2].marginal(prices)
-    console.print(
-        f"\nAn image of a bulk run costs {last / first:.3f} of one of the original's design, endpoints aside.\n"
-        f"Assumed, as nothing of this has run on AWS: {assume.inference_seconds} s an inference (the original's own "
-        f"measurement), {assume.s3_seconds} s a call of S3."
-    )
-    plot.parent.mkdir(parents=True, exist_ok=True)
-    _plot(choices, prices).write_html(plot, include_plotlyjs=True)
-    console.print(f"Plot: {plot}")
+    return [
+        "",
+        f"An image of a bulk run costs {last / first:.3f} of one of the original's design, endpoints aside.",
+        "Assumed, as nothing of this has run on AWS:",
+        f"{assume.inference_seconds} s an inference (the original's own measurement), "
+        f"{assume.s3_seconds} s a call of S3.",
+    ]
+
+
+def _resting_dollars(deployment: Deployment, prices: Mapping[str, float]) -> dict[str, float]:
+    """Dollars a month by what is paid without an image."""
+    parts: dict[str, Quantities] = {
+        name.split(".")[1].removesuffix("_month"): {name: n} for name, n in resting(deployment).items()
+    }
+    if deployment.endpoint:
+        kind, number = deployment.endpoint
+        parts[f"{number} x {kind}"] = {f"sagemaker.instance_hour.{kind}": number * HOURS_A_MONTH}
+    return {name: dollars(quantities, prices) for name, quantities in parts.items()}
 
 
 def _show_resting(console: Console, deployment: Deployment, prices: Mapping[str, float], env: str) -> None:
     table = Table("idle, a month", env, box=None, header_style="bold", pad_edge=False)
     table.columns[1].justify = "right"
-    parts = {name.split(".")[1].removesuffix("_month"): {name: n} for name, n in resting(deployment).items()}
-    if deployment.endpoint:
-        kind, number = deployment.endpoint
-        parts[f"{number} x {kind}"] = {f"sagemaker.instance_hour.{kind}": number * HOURS_A_MONTH}
-    for name, quantities in parts.items():
-        table.add_row(name, f"{dollars(quantities, prices):.2f}")
-    table.add_row("[bold]total", f"[bold]{sum(dollars(q, prices) for q in parts.values()):.2f}")
+    parts = _resting_dollars(deployment, prices)
+    for name, value in parts.items():
+        table.add_row(name, f"{value:.2f}")
+    table.add_row("[bold]total", f"[bold]{sum(parts.values()):.2f}")
     console.print(table, "")
+
+
+_SERVICES = ("states", "lambda", "s3", "cloudwatch", "sagemaker")
+
+
+def _million(way: Way, prices: Mapping[str, float]) -> list[float]:
+    """Dollars of a million images by service, in a long run, without the instances of the endpoint."""
+    executions = 1 / (way.images_per_execution or math.inf)
+    quantities = _sum(way.per_image, {name: n * executions for name, n in way.per_execution.items()})
+    return [
+        1e6 * dollars({name: n for name, n in quantities.items() if name.startswith(f"{service}.")}, prices)
+        for service in _SERVICES
+    ]
 
 
 def _show_images(console: Console, choices: Sequence[Way], prices: Mapping[str, float]) -> None:
-    services = ("states", "lambda", "s3", "cloudwatch", "sagemaker")
-    table = Table("a million images, endpoint aside", *services, "total", box=None, header_style="bold", pad_edge=False)
+    table = Table(
+        "a million images, endpoint aside", *_SERVICES, "total", box=None, header_style="bold", pad_edge=False
+    )
     for column in table.columns[1:]:
         column.justify = "right"
     for way in choices:
-        quantities = _sum(
-            way.per_image, {n: q / (way.images_per_execution or math.inf) for n, q in way.per_execution.items()}
-        )
-        by_service = [
-            1e6 * dollars({n: q for n, q in quantities.items() if n.startswith(f"{service}.")}, prices)
-            for service in services
-        ]
-        table.add_row(way.name, *(f"{value:.2f}" for value in by_service), f"{1e6 * way.marginal(prices):.2f}")
-    console.print(table, "")
+        cells = [f"{value:.2f}" for value in _million(way, prices)]
+        table.add_row(way.name, *cells, f"{1e6 * way.marginal(prices):.2f}")
+    print_whole(console, table)
+    console.print()
 
 
 def _show_months(console: Console, choices: Sequence[Way], prices: Mapping[str, float], scales: Sequence[int]) -> None:
@@ -393,15 +425,93 @@ def _show_months(console: Console, choices: Sequence[Way], prices: Mapping[str, 
         table.add_row(
             f"{images:,}", *(f"[green]{total:,.2f}[/]" if way is best else f"{total:,.2f}" for way, total in totals)
         )
-    console.print(table, "")
+    print_whole(console, table)
+    console.print()
 
 
-def _plot(choices: Sequence[Way], prices: Mapping[str, float]) -> go.Figure:
-    scales = [round(10 ** (exponent / 8)) for exponent in range(16, 73)]
-    figure = go.Figure(
-        [go.Scatter(x=scales, y=[way.month(n, prices) for n in scales], name=way.name) for way in choices]
+def cost_page(
+    config: EnvironmentConfig,
+    deployment: Deployment,
+    choices: Sequence[Way],
+    prices: Mapping[str, float],
+    *,
+    origin: str,
+    remarks: Sequence[str],
+) -> Page:
+    """What each way costs by the month, and what a million images cost by service."""
+    idle = sum(_resting_dollars(deployment, prices).values())
+    facts = [Fact("Idle", f"{idle:,.2f}", "USD a month")]
+    facts += [Fact(way.name, f"{1e6 * way.marginal(prices):,.2f}", "USD a million images") for way in choices]
+    return Page(
+        f"Scones Unlimited {config.name}: what classifying images costs",
+        origin,
+        facts,
+        [_months_chart(choices, prices), _services_chart(choices, prices)],
+        [line for line in remarks if line],
     )
-    figure.update_xaxes(type="log", title="images a month")
-    figure.update_yaxes(type="log", title="USD a month, endpoint included")
-    figure.update_layout(title="What each way costs", template="plotly_white")
-    return figure
+
+
+def _months_chart(choices: Sequence[Way], prices: Mapping[str, float]) -> Chart:
+    scales = [round(10 ** (exponent / 8)) for exponent in range(16, 73)]
+    return Chart(
+        name="months",
+        heading="A month, endpoint included",
+        text="Dollars a month by images a month; both axes are logarithmic. The lowest line is the cheapest way.",
+        figure=page.figure(
+            [
+                go.Scatter(
+                    x=scales,
+                    y=[way.month(number, prices) for number in scales],
+                    name=way.name,
+                    mode="lines",
+                    line={"color": colour, "dash": dash, "width": 2.5},
+                    hovertemplate="%{x:,.0f} images<br>%{y:,.2f} USD<extra>" + way.name + "</extra>",
+                )
+                for way, colour, dash in zip(choices, CLASS_COLOURS, _DASHES, strict=False)
+            ],
+            xaxis={"type": "log", "title": {"text": "images a month"}, "dtick": 1},
+            yaxis={"type": "log", "title": {"text": "USD a month"}, "dtick": 1},
+        ),
+        alt=" ".join(" ".join(line.split()) for line in _cheapest_lines(choices, prices)),
+        table=page.Table(
+            ["images a month", *(way.name for way in choices)],
+            [[f"{number:,}", *(f"{way.month(number, prices):,.2f}" for way in choices)] for number in SCALES],
+        ),
+        is_wide=True,
+    )
+
+
+def _services_chart(choices: Sequence[Way], prices: Mapping[str, float]) -> Chart:
+    names = [way.name for way in choices]
+    millions = [_million(way, prices) for way in choices]
+    cheap = min(choices, key=lambda way: way.marginal(prices))
+    return Chart(
+        name="services",
+        heading="A million images by service, endpoint aside",
+        text="Dollars of a long run, without the instances of the endpoint.",
+        figure=page.figure(
+            [
+                go.Bar(
+                    x=[million[index] for million in millions],
+                    y=names,
+                    orientation="h",
+                    name=service,
+                    marker={"color": colour},
+                    hovertemplate="%{y}<br>%{x:,.2f} USD<extra>" + service + "</extra>",
+                )
+                for index, (service, colour) in enumerate(zip(_SERVICES, CLASS_COLOURS, strict=True))
+            ],
+            barmode="stack",
+            xaxis={"title": {"text": "USD"}},
+            yaxis={"type": "category", "autorange": "reversed"},
+        ),
+        alt=f"Stacked bars of the price of a million images by service. {cheap.name} costs the least",
+        table=page.Table(
+            ["", *_SERVICES, "total"],
+            [
+                [name, *(f"{value:,.2f}" for value in million), f"{sum(million):,.2f}"]
+                for name, million in zip(names, millions, strict=True)
+            ],
+        ),
+        is_wide=True,
+    )

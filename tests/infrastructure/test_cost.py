@@ -1,5 +1,6 @@
 """The cost model over the real templates: what it must come to, and how it answers to a change."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -7,12 +8,12 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from ops import bulk, counts
+from ops import bulk, counts, templates
 from ops.__main__ import app
 from ops.cost import Assumptions, Deployment, Way, cheapest, dollars, load_prices, ranges, ways
 from ops.errors import OpsError
-from ops.templates import read_assembly
-from stacks.config import load_environment
+from ops.templates import Assembly, read_assembly
+from stacks.config import PROJECT_ROOT, load_environment
 
 PRICES: dict[str, float] = load_prices()["prices"]
 
@@ -96,6 +97,40 @@ def test_every_price_has_a_source_page_and_a_date() -> None:
     assert content["region"] == "us-east-1"
     assert content["date"] >= "2026-11-25"
     assert dollars({"s3.put": 1000}, PRICES) == pytest.approx(0.005)
+
+
+@pytest.fixture
+def of_the_assembly(assembly: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The command takes the templates that are synthesized already."""
+
+    def synthesized(*, only: str) -> Assembly:
+        found = read_assembly(assembly)
+        return replace(found, templates={n: t for n, t in found.templates.items() if n.startswith(f"{only}/")})
+
+    monkeypatch.setattr(templates, "synthesize", synthesized)
+
+
+def test_the_document_shows_what_the_command_prints(
+    of_the_assembly: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    document = (PROJECT_ROOT / "docs/cost.md").read_text(encoding="utf-8")
+    shown = re.search(r"^```\n(USD.*?)^```", document, flags=re.MULTILINE | re.DOTALL)
+    assert shown
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "100")
+    result = CliRunner().invoke(app, ["cost"], catch_exceptions=False)
+    printed = "\n".join(line.rstrip() for line in result.stdout.splitlines())
+    assert printed == shown[1].rstrip("\n")
+
+
+def test_the_page_has_both_charts_with_their_tables_and_needs_no_network(of_the_assembly: None, tmp_path: Path) -> None:
+    target = tmp_path / "out/cost.html"
+    CliRunner().invoke(app, ["cost", "--plot", str(target)], catch_exceptions=False)
+    html = target.read_text(encoding="utf-8")
+    assert re.findall(r'data-plot="(.*?)"', html) == ["months", "services"]
+    assert html.count("<table>") == 2
+    assert "default-src 'none'" in html
+    assert "prefers-color-scheme: dark" in html
 
 
 # ops bulk
