@@ -25,7 +25,6 @@ from stacks.config import EnvironmentConfig
 _SHOWN_CLASSES = 5
 _SYMBOLS = ("circle", "diamond", "square", "triangle-up", "cross", "x")
 _LABELS_PER_POINT = 30
-_TIME_AXIS = {"type": "date", "tickangle": 0}
 _THUMBNAIL_PIXELS = 160
 
 Section = Chart | Remark | Gallery
@@ -104,7 +103,7 @@ def _confidence_over_time(summary: Summary) -> Chart:
     if len(buckets) > 2:
         traces.append(
             go.Scatter(
-                x=[_middle(time, summary) for time, _ in buckets],
+                x=_bucket_middles(summary),
                 y=[bucket.quantile(0.5) for _, bucket in buckets],
                 mode="lines",
                 name=f"median of {_duration(summary.bucket_seconds)}",
@@ -121,7 +120,7 @@ def _confidence_over_time(summary: Summary) -> Chart:
         text=f"Each point is one answer ({sample}{summary.requests:,}). Answers under the line are rejected.",
         figure=page.figure(
             traces,
-            xaxis=_TIME_AXIS,
+            xaxis=_time_axis(summary),
             yaxis={"title": {"text": "confidence"}, "range": [min(lowest, summary.threshold) - 0.03, 1.02]},
             **page.bounds((summary.threshold, f"threshold {summary.threshold:g}", ORANGE)),
         ),
@@ -217,7 +216,7 @@ def _drift(summary: Summary, windows: list[DriftWindow], problem: str | None) ->
         )
     if problem:
         return Remark(heading, f"The baseline cannot be compared with: {problem}.")
-    times = [window.start + (window.end - window.start) / 2 for window in windows]
+    times = [_middle(window.start, window.end) for window in windows]
     series = (
         ("confidence", [w.drift.confidence.psi for w in windows], BLUE, "circle"),
         ("class mix", [w.drift.classes.psi for w in windows], GREEN, "diamond"),
@@ -252,7 +251,7 @@ def _drift(summary: Summary, windows: list[DriftWindow], problem: str | None) ->
         ),
         figure=page.figure(
             traces,
-            xaxis=_TIME_AXIS,
+            xaxis=_time_axis(summary),
             yaxis={"title": {"text": "PSI"}, "range": [0, max(highest, PSI_BOUND) * 1.15]},
             **page.bounds(
                 (PSI_BOUND, f"drift {PSI_BOUND:g}", ORANGE),
@@ -290,7 +289,7 @@ def _class_mix(summary: Summary) -> Chart:
 
     traces: list[go.Scatter | go.Bar] = [
         go.Bar(
-            x=[_middle(time, summary) for time, _ in buckets],
+            x=_bucket_middles(summary),
             y=[share(bucket, members) for _, bucket in buckets],
             name=name,
             marker={"color": colour},
@@ -309,7 +308,7 @@ def _class_mix(summary: Summary) -> Chart:
             traces,
             barmode="stack",
             bargap=0,
-            xaxis=_TIME_AXIS,
+            xaxis=_time_axis(summary),
             yaxis={"title": {"text": "share of answers"}, "tickformat": ".0%", "range": [0, 1]},
         ),
         alt=f"Stacked bars of the share of each class over time. Of all answers: {mix}",
@@ -334,7 +333,7 @@ def _under_threshold(summary: Summary) -> Chart:
         figure=page.figure(
             [
                 go.Scatter(
-                    x=[_middle(time, summary) for time, _ in buckets],
+                    x=_bucket_middles(summary),
                     y=shares,
                     mode="lines+markers",
                     name="under the threshold",
@@ -344,7 +343,7 @@ def _under_threshold(summary: Summary) -> Chart:
                     hovertemplate="%{x|%Y-%m-%d %H:%M:%S}<br>%{y:.1%}<br>%{text}<extra></extra>",
                 )
             ],
-            xaxis=_TIME_AXIS,
+            xaxis=_time_axis(summary),
             yaxis={"title": {"text": "share of answers"}, "tickformat": ".0%", "range": [0, max(*shares, 0.1) * 1.15]},
             **page.bounds((overall, f"all {overall:.1%}", GREY)),
         ),
@@ -383,7 +382,7 @@ def _accuracy(summary: Summary) -> Section:
         figure=page.figure(
             [
                 go.Scatter(
-                    x=[start + (end - start) / 2 for start, end, _ in windows],
+                    x=[_middle(start, end) for start, end, _ in windows],
                     y=shares,
                     mode="lines+markers",
                     name="accuracy",
@@ -394,7 +393,7 @@ def _accuracy(summary: Summary) -> Section:
                     hovertemplate="%{x|%Y-%m-%d %H:%M:%S}<br>%{y:.1%}<br>%{text}<extra></extra>",
                 )
             ],
-            xaxis=_TIME_AXIS,
+            xaxis=_time_axis(summary),
             yaxis={
                 "title": {"text": "right answers"},
                 "tickformat": ".0%",
@@ -493,8 +492,21 @@ def _bin_names(edges: Sequence[float]) -> list[str]:
     return [f"under {shown[0]}", *(f"{a} to {b}" for a, b in pairwise(shown)), f"from {shown[-1]}"]
 
 
-def _middle(time: datetime, summary: Summary) -> datetime:
-    return time + timedelta(seconds=summary.bucket_seconds / 2)
+def _middle(start: datetime, end: datetime) -> datetime:
+    """Of the captures from `start` until before `end`: they are stamped with whole seconds."""
+    return start + (end - timedelta(seconds=1) - start) / 2
+
+
+def _bucket_middles(summary: Summary) -> list[datetime]:
+    width = timedelta(seconds=summary.bucket_seconds)
+    return [_middle(time, time + width) for time, _ in summary.buckets]
+
+
+def _time_axis(summary: Summary) -> dict[str, object]:
+    """The same for every plot of a report: all buckets, with a margin."""
+    first, last = summary.buckets[0][0], summary.buckets[-1][0] + timedelta(seconds=summary.bucket_seconds - 1)
+    margin = max(timedelta(seconds=0.6), (last - first) / 50)
+    return {"type": "date", "tickangle": 0, "range": [first - margin, last + margin]}
 
 
 def _bar_width(summary: Summary) -> float:

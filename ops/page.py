@@ -129,7 +129,7 @@ def figure(traces: Sequence[go.Scatter | go.Bar], **layout: object) -> go.Figure
             template=go.layout.Template(),
             margin={"l": 48, "r": 12, "t": 36 if len(traces) > 1 else 14, "b": 36},
             showlegend=len(traces) > 1,
-            legend={"orientation": "h", "x": 0, "y": 1.01, "yanchor": "bottom"},
+            legend={"orientation": "h", "x": 0, "y": 1.01, "yanchor": "bottom", "traceorder": "normal"},
             hovermode="closest",
             **layout,
         ),

@@ -4,11 +4,14 @@ import os
 import re
 import shutil
 import subprocess
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
+from tests.unit.ops.conftest import START, capture_line
 from tests.unit.ops.test_capture_report import PLOTS, full_report
+from tests.unit.ops.test_capture_report import report as report_of
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome", "microsoft-edge")
 BROWSER = next((path for path in map(shutil.which, NAMES) if path), None)
@@ -81,6 +84,18 @@ def test_every_plot_is_drawn_and_the_console_is_clean(report: Path) -> None:
         drawn = re.findall(r'<path class="point"|<g class="point">', part.partition("<details>")[0])
         assert len(drawn) >= 2, name
     assert document.count('<img src="data:image/png') == 24
+
+
+@pytest.mark.parametrize("seconds", [1, 2, 5, 20])
+def test_a_few_seconds_have_ticks_of_whole_seconds(tmp_path: Path, seconds: int) -> None:
+    lines = [capture_line(n, 0.95, time=START + timedelta(seconds=n % seconds)) for n in range(40)]
+    path = tmp_path / "report.html"
+    path.write_text(report_of(*lines), encoding="utf-8")
+    document, console = opened(path)
+    assert console == []
+    ticks = re.findall(r'data-unformatted="(\d\d:\d\d:[\d.]+)', document)
+    assert len(ticks) >= 3  # of three plots over time
+    assert all(re.fullmatch(r"08:00:\d\d", tick) for tick in ticks), ticks
 
 
 def test_a_script_that_fails_would_be_noticed(report: Path) -> None:

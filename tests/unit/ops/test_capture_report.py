@@ -5,6 +5,7 @@ import re
 from datetime import UTC, datetime, timedelta
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -102,11 +103,15 @@ def test_nothing_is_loaded_from_anywhere(html: str) -> None:
     assert html.count("plotly.js v") == 1
 
 
-def test_the_plots_hold_the_numbers(html: str) -> None:
-    plots = {
+def plots_of(html: str) -> dict[str, Any]:
+    return {
         name: json.loads(content.replace("<\\/", "</"))
         for name, content in re.findall(r'data-plot="([a-z-]+)">(.*?)</script>', html, flags=re.DOTALL)
     }
+
+
+def test_the_plots_hold_the_numbers(html: str) -> None:
+    plots = plots_of(html)
     over_time = plots["confidence-over-time"]["data"]
     assert [trace["name"] for trace in over_time] == ["bicycle", "motorcycle", "median of 5 min"]
     assert sum(len(trace["x"]) for trace in over_time[:2]) == 800
@@ -124,6 +129,16 @@ def test_times_carry_the_year_where_there_is_more_than_one() -> None:
     assert len(captions) == 3
     assert any("2025-12-31 23:00:00" in caption for caption in captions)
     assert any("2026-01-01 00:00:00" in caption for caption in captions)
+
+
+def test_the_median_of_a_second_lies_over_its_points_and_all_plots_span_the_same_time() -> None:
+    plots = plots_of(report(*[capture_line(n, 0.95, time=START + timedelta(seconds=n % 5)) for n in range(20)]))
+    bicycles, _, medians = plots["confidence-over-time"]["data"]
+    assert medians["x"] == sorted(set(bicycles["x"]))
+    ranges = [plots[name]["layout"]["xaxis"]["range"] for name in ("confidence-over-time", "class-mix")]
+    assert ranges[0] == ranges[1]
+    assert ranges[0][0] < medians["x"][0]
+    assert medians["x"][-1] < ranges[0][1]
 
 
 def test_answers_near_certainty_are_told_apart() -> None:
