@@ -40,7 +40,7 @@ node_modules/.installed: package-lock.json .venv/.installed
 	@touch $@
 
 local: setup ## Deploy into a local AWS and classify real images there (no account needed)
-	python -m local all $(if $(ARCHIVE),--archive "$(ARCHIVE)")
+	python -m local all $(if $(ARCHIVE),--archive "$(ARCHIVE)") $(if $(filter 0,$(KEEP)),--no-keep)
 
 test: setup lint ## Lint, type-check and run every test but the slow ones
 	python -m pytest
@@ -82,8 +82,7 @@ acceptance: setup $(LOCAL_CLOUD) ## Deploy environment ENV, use, retrain, roll b
 	$(AWS) python -m ops acceptance --env "$(ENV)" $(if $(ARCHIVE),--archive "$(ARCHIVE)") $(if $(SYNTHETIC),--synthetic) $(if $(YES),--yes)
 
 local-cloud: setup
-	python -m local env > /dev/null 2>&1 || python -m local up
-	python -m local exec cdk bootstrap --no-notices --ci > build/local/cdk-bootstrap.log 2>&1
+	@python -m local up --bootstrap $(if $(ARCHIVE),--archive "$(ARCHIVE)")
 
 sbom: setup .venv-scan/.installed ## List every pinned package in build/, as CycloneDX bills of materials
 	@mkdir -p build

@@ -59,7 +59,7 @@ def deployed() -> Iterator[tuple[LocalCloud, Environment, list[str]]]:
             data_prep("sample", str(directory / "sample.tar.gz"), "--train", "60", "--test", "40")
             archive = ["--archive", str(directory / "sample.tar.gz")]
             data_prep("build", "--env", "dev", "--output", str(dataset), *archive)
-            assembly = deployment.synthesize(cloud)
+            assembly = deployment.synthesize(cloud, "dev")
             deployment.bootstrap(cloud)
             deployment.deploy(cloud, assembly, "dev/Data")
             for command in ("upload", "train"):

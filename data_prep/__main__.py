@@ -16,7 +16,7 @@ from data_prep.baseline import store_baseline
 from data_prep.build import build_dataset
 from data_prep.dataset import MANIFEST, Manifest, default_folder
 from data_prep.errors import DataPrepError, DataSetError, InstanceRefusedError
-from data_prep.fetch import CIFAR_100, DEFAULT_CACHE, fetch_archive, file_sha256
+from data_prep.fetch import CIFAR_100, DEFAULT_CACHE, fetch_archive, file_sha256, named_archive
 from data_prep.instances import InstanceTypes
 from data_prep.job_view import job_view
 from data_prep.original import import_dataset
@@ -71,7 +71,8 @@ def show(result: dict[str, Any], text: str, *, as_json: bool) -> None:
 def archive_for(
     config: EnvironmentConfig, archive: Path | None, *, synthetic: bool, cache: Path = DEFAULT_CACHE, quiet: bool
 ) -> Path:
-    """The archive that was asked for, or else the official or a synthetic one."""
+    """The archive that was asked for, or else the one that the environment names, the official or a synthetic one."""
+    archive = archive or (None if synthetic else named_archive())
     if archive is None:
         with progress_bars(quiet=quiet) as progress:
             return fetch_archive(classes=config.classes, cache=cache, synthetic=synthetic, say=note, progress=progress)
@@ -376,6 +377,7 @@ def _data_set(
 ) -> Manifest:
     """The data set that was asked for, or any of the environment's classes: built in the folder, unless it is there."""
     tell = _nobody if quiet else note
+    archive = archive or (None if synthetic else named_archive())
     known = _manifest_of(folder, config)
     wished = archive is not None or synthetic
     if not known or wished or (known.archive.is_synthetic and not is_local()):

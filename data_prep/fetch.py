@@ -1,6 +1,7 @@
 """The CIFAR-100 archive: downloaded once, verified always; and synthetic data instead, where somebody asks for them."""
 
 import hashlib
+import os
 import ssl
 import time
 import urllib.request
@@ -25,6 +26,8 @@ from data_prep.sample import synthetic_archive
 from data_prep.target import is_local
 from stacks.config import PROJECT_ROOT
 
+# Names the archive to use where a command names none; the local cloud sets it to the one that it was given
+ARCHIVE_VARIABLE = "CIFAR_100_ARCHIVE"
 DEFAULT_CACHE = PROJECT_ROOT / "data" / "cache"
 TIMEOUT = urllib3.Timeout(connect=5, read=30)
 # How often a download that breaks off is taken up again, with pauses of 1, 2, 4 ... seconds
@@ -49,6 +52,17 @@ CIFAR_100 = RemoteArchive(
     md5="eb9058c3a382ffc7106e4002c42a8d85",
     sha256="85cd44d02ba6437773c5bbd22e183051d648de2e7d6b014e1ef29b855ba677a7",
 )
+
+
+def named_archive() -> Path | None:
+    """The archive that the environment variable names; raises DownloadError if it is not there."""
+    name = os.environ.get(ARCHIVE_VARIABLE)
+    if name and not Path(name).is_file():
+        raise DownloadError(
+            f"{name}, the archive that {ARCHIVE_VARIABLE} names, does not exist: give another with `--archive PATH` "
+            "(make: ARCHIVE=PATH)"
+        )
+    return Path(name) if name else None
 
 
 class HostUnreachableError(DownloadError):

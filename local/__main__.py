@@ -15,9 +15,10 @@ from typing import Annotated, Any
 import boto3
 import typer
 from rich.console import Console
-from rich.table import Table
+from rich.text import Text
 
 from data_prep.aws_errors import one_line_errors
+from data_prep.dataset import default_folder
 from data_prep.errors import DataPrepError
 from local import deployment
 from local import drift as drift_story
@@ -34,11 +35,14 @@ from local.demonstration import (
     wait_for,
 )
 from local.drift import Chapter
+from ops.terminal import print_columns, visible
 from stacks.config import PROJECT_ROOT, ConfigError, EnvironmentConfig, load_environment
 from stacks.shared import prefixes
 
 DATASET = DIRECTORY / "dataset"
 LISTED_IMAGES = 60
+MESSAGE_LINES = 8  # that are shown of a message of the topic
+_NAMES = {"local.emulator": "the AWS emulator", "local.sagemaker": "the SageMaker stand-in"}
 
 app = typer.Typer(
     help=__doc__,
@@ -52,15 +56,26 @@ console = Console(highlight=False)
 EnvironmentName = Annotated[str, typer.Option("--env", help="An environment of cdk.json.")]
 Archive = Annotated[
     Path | None,
-    typer.Option(help="A CIFAR-100 archive. Default: download the official one, or generate synthetic data."),
+    typer.Option(
+        help="A CIFAR-100 archive, which the local cloud remembers. Default: the one that it remembers, or else the "
+        "official one, or else synthetic data.",
+        show_default=False,
+    ),
 ]
+Keep = Annotated[bool, typer.Option("--keep/--no-keep", help="Leave the local cloud running at the end.")]
 
 
 @app.command()
-def up() -> None:
-    """Start the AWS emulator and the stand-in for SageMaker, on free ports of 127.0.0.1."""
-    with _stage("Emulator and SageMaker stand-in"):
-        cloud = LocalCloud.start()
+def up(
+    archive: Archive = None,
+    bootstrap: Annotated[bool, typer.Option("--bootstrap", help="Run `cdk bootstrap`, too.")] = False,
+) -> None:
+    """Start the AWS emulator and the stand-in for SageMaker, unless they run, on free ports of 127.0.0.1."""
+    _remember(archive)
+    cloud = LocalCloud.running() if LocalCloud.is_running() else _start()
+    if bootstrap:
+        with _stage("cdk bootstrap"):
+            deployment.bootstrap(cloud)
     _say(f"AWS at {cloud.emulator.url}, SageMaker at {cloud.sagemaker.url}; logs in {_short(cloud.directory)}")
 
 
@@ -104,7 +119,7 @@ def deploy(env: EnvironmentName = "dev") -> None:
     cloud, config = _running(env)
     with _stage("cdk synth and bootstrap"), ThreadPoolExecutor() as pool:
         bootstrapped = pool.submit(deployment.bootstrap, cloud)
-        assembly = deployment.synthesize(cloud)
+        assembly = deployment.synthesize(cloud, config.name)
         bootstrapped.result()
     _deploy(cloud, config, assembly)
 
@@ -113,8 +128,9 @@ def deploy(env: EnvironmentName = "dev") -> None:
 def train(env: EnvironmentName = "dev", archive: Archive = None) -> None:
     """Build the data set, upload it, train the stand-in model, and tell SSM of the artifact."""
     cloud, config = _running(env)
-    _build_dataset(cloud, config, archive)
-    _upload_and_train(cloud, config)
+    _remember(archive)
+    _build_dataset(cloud, config, is_new=archive is not None)
+    _upload_and_train(cloud, config, is_new=archive is not None)
 
 
 @app.command()
@@ -125,66 +141,57 @@ def run(env: EnvironmentName = "dev") -> None:
 
 
 @app.command()
-def drift(
-    env: EnvironmentName = "dev",
-    archive: Archive = None,
-    keep: Annotated[bool, typer.Option(help="Leave the local cloud running at the end.")] = False,
-) -> None:
+def drift(env: EnvironmentName = "dev", archive: Archive = None, keep: Keep = True) -> None:
     """Traffic as usual, then drifted traffic: the metric crosses the bound, the alarm fires, the message arrives.
 
     Uses the local cloud that runs, if there is one.
     """
     config = _environment(env)
-    if LocalCloud.is_running():
-        cloud, _ = _running(env)
+    with _deployed(config, archive, keep=keep) as cloud:
         _tell_of_drift(cloud, config)
-        return
-    try:
-        _tell_of_drift(_everything_deployed(config, archive), config)
-    finally:
-        if not keep:
-            LocalCloud.stop_running()
 
 
 @app.command()
-def retrain(
-    env: EnvironmentName = "dev",
-    archive: Archive = None,
-    keep: Annotated[bool, typer.Option(help="Leave the local cloud running at the end.")] = False,
-) -> None:
-    """Drift starts a run, one candidate is rejected, one fails its canary, one is released; no request fails."""
+def retrain(env: EnvironmentName = "dev", archive: Archive = None, keep: Keep = True) -> None:
+    """Drift starts a run, one candidate is rejected, one fails its canary, one is released; no request fails.
+
+    Uses the local cloud that runs, if there is one, and if the environment was never retrained in it.
+    """
     config = _environment(env)
-    try:
-        cloud = _everything_deployed(config, archive)
+    with _deployed(config, archive, keep=keep) as cloud:
+        environment = Environment.deployed(config)
+        if retraining_story.Retraining.deployed(environment).executions():
+            raise LocalCloudError(
+                f"environment {env!r} has been retrained in this local cloud, maybe by its drift alarm, and this "
+                "scenario begins before the first time: `python -m local down`, and run this again"
+            )
         cloud.enforce_iam()
-        retraining_story.tell_story(Environment.deployed(config), cloud, DATASET, _say)
-    finally:
-        if not keep:
-            LocalCloud.stop_running()
+        data_set = _data_set(environment)
+        with console.status("Retraining") as status:
+            retraining_story.tell_story(environment, cloud, data_set, _say, status.update)
 
 
 @app.command()
 def down() -> None:
-    """Stop what `up` started."""
-    LocalCloud.stop_running()
+    """Stop what `up` started, with all that was deployed in it."""
+    stopped = [_NAMES.get(process.program, "a command") for process in LocalCloud.stop_running()]
+    if stopped:
+        _say(f"Stopped {' and '.join(stopped)}; what was deployed is gone, the logs stay in {_short(DIRECTORY)}")
+    else:
+        _say("No local cloud was running")
 
 
 @app.command(name="all")
-def all_(
-    env: EnvironmentName = "dev",
-    archive: Archive = None,
-    keep: Annotated[bool, typer.Option(help="Leave the local cloud running at the end.")] = False,
-) -> None:
-    """All of it: start, build data, deploy, train, classify, stop."""
+def all_(env: EnvironmentName = "dev", archive: Archive = None, keep: Keep = True) -> None:
+    """All of it, in a new local cloud: start, build data, deploy, train, classify. It goes on running."""
     config = _environment(env)
     started = time.monotonic()
-    try:
+    with _kept_running(keep=keep):
         cloud = _everything_deployed(config, archive)
         _classify(cloud, config)
         _say(f"\nAll checks passed in {time.monotonic() - started:.0f} s.")
-    finally:
-        if not keep:
-            LocalCloud.stop_running()
+        if keep:
+            _show_what_next(config)
 
 
 def _environment(name: str) -> EnvironmentConfig:
@@ -198,16 +205,72 @@ def _environment(name: str) -> EnvironmentConfig:
     return config
 
 
-def _everything_deployed(config: EnvironmentConfig, archive: Path | None) -> LocalCloud:
+@contextlib.contextmanager
+def _deployed(config: EnvironmentConfig, archive: Path | None, *, keep: bool) -> Iterator[LocalCloud]:
+    """The local cloud that runs, which is left as it is, or else a new one with the environment in it."""
+    if LocalCloud.is_running():
+        if archive:
+            raise LocalCloudError(
+                "--archive is for a new local cloud, and one is running: leave it out, or `python -m local down` first"
+            )
+        cloud, _ = _running(config.name)
+        yield cloud
+    else:
+        with _kept_running(keep=keep):
+            yield _everything_deployed(config, archive)
+
+
+@contextlib.contextmanager
+def _kept_running(*, keep: bool) -> Iterator[None]:
+    """Stop the local cloud at the end unless it is to be kept; an interruption stops it in any case."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        keep = False
+        raise
+    finally:
+        if not keep:
+            LocalCloud.stop_running()
+        elif LocalCloud.is_running():
+            _say("\nThe local cloud goes on running; `python -m local down` stops it.")
+
+
+def _show_what_next(config: EnvironmentConfig) -> None:
+    activated = "" if "VIRTUAL_ENV" in os.environ else "; first `. .venv/bin/activate`"
+    _say(f"\nTry next, in this local cloud (docs/local.md{activated}):")
+    in_environment = "" if config.name == "dev" else f" --env {config.name}"
+    rows = [
+        (f"python -m local drift{in_environment}", "the same pictures at night: drift, an alarm, a retraining run"),
+        ("make deploy LOCAL=1 ENV=prod", "a second environment beside it"),
+        (f"make diff LOCAL=1 ENV={config.name}", "what an edit of stacks/ or lambda_src/ would change"),
+        ("python -m local exec aws s3 ls", "any AWS tool"),
+    ]
+    print_columns(console, [(f"  {command}", Text(what, style="dim")) for command, what in rows])
+
+
+def _start() -> LocalCloud:
+    if LocalCloud.stop_running():
+        _say("Stopped the local cloud that was running, with what was deployed in it")
     with _stage("Emulator and SageMaker stand-in"):
-        cloud = LocalCloud.start()
+        return LocalCloud.start()
+
+
+def _remember(archive: Path | None) -> None:
+    if archive:
+        LocalCloud.remember_archive(archive)
+
+
+def _everything_deployed(config: EnvironmentConfig, archive: Path | None) -> LocalCloud:
+    _remember(archive)
+    cloud = _start()
     cloud.use()
-    with _stage("cdk synth, cdk bootstrap, data set"), ThreadPoolExecutor() as pool:
+    with ThreadPoolExecutor() as pool:
         bootstrapped = pool.submit(deployment.bootstrap, cloud)
-        synthesized = pool.submit(deployment.synthesize, cloud)
-        _build_dataset(cloud, config, archive)
-        bootstrapped.result()
-        assembly = synthesized.result()
+        synthesized = pool.submit(deployment.synthesize, cloud, config.name)
+        _build_dataset(cloud, config, is_new=archive is not None)
+        with _stage("cdk synth, cdk bootstrap"):
+            bootstrapped.result()
+            assembly = synthesized.result()
     with _stage(f'cdk deploy "{config.name}/Data"'):
         deployment.deploy(cloud, assembly, f"{config.name}/Data")
     _upload_and_train(cloud, config)
@@ -215,10 +278,17 @@ def _everything_deployed(config: EnvironmentConfig, archive: Path | None) -> Loc
     return cloud
 
 
+def _data_set(environment: Environment) -> Path:
+    """The folder that the model in service was trained on, `train`'s or that of `make deploy LOCAL=1`."""
+    return environment.data_set([DATASET, default_folder(environment.config.name)])
+
+
 def _tell_of_drift(cloud: LocalCloud, config: EnvironmentConfig) -> None:
     cloud.enforce_iam()
+    environment = Environment.deployed(config)
+    data_set = _data_set(environment)
     with _stage("Drift: traffic as usual, then at night"):
-        drift_story.tell_story(Environment.deployed(config), DATASET, _show_chapter)
+        drift_story.tell_story(environment, data_set, _show_chapter)
 
 
 def _show_chapter(title: str, chapter: Chapter) -> None:
@@ -247,16 +317,20 @@ def _deploy(cloud: LocalCloud, config: EnvironmentConfig, assembly: Path) -> Non
         _say("No model is trained yet: run `python -m local train`, then `deploy` again for the rest.")
 
 
-def _build_dataset(cloud: LocalCloud, config: EnvironmentConfig, archive: Path | None) -> None:
-    source = ["--archive", str(archive)] if archive else []
-    _data_prep(cloud, "build", "--env", config.name, "--output", str(DATASET), *source)
+def _build_dataset(cloud: LocalCloud, config: EnvironmentConfig, *, is_new: bool) -> None:
+    remembered = LocalCloud.remembered_archive()
+    if remembered and not is_new:
+        _say(f"Data of {remembered}, which was given before; --archive (make: ARCHIVE) names another")
+    with _stage("data_prep build", is_silent=False):
+        _data_prep(cloud, "build", "--env", config.name, "--output", str(DATASET))
 
 
-def _upload_and_train(cloud: LocalCloud, config: EnvironmentConfig) -> None:
-    for command in ("upload", "train"):
-        with _stage(f"data_prep {command}"):
-            _data_prep(cloud, command, "--env", config.name, "--dataset", str(DATASET))
-    with _stage("data_prep baseline"):
+def _upload_and_train(cloud: LocalCloud, config: EnvironmentConfig, *, is_new: bool = False) -> None:
+    replace = ["--delete-extra"] if is_new else []  # whoever names the data wants no other
+    for command, options in (("upload", replace), ("train", [])):
+        with _stage(f"data_prep {command}", is_silent=False):
+            _data_prep(cloud, command, "--env", config.name, "--dataset", str(DATASET), *options)
+    with _stage("data_prep baseline", is_silent=False):
         _data_prep(cloud, "baseline", "--env", config.name)
 
 
@@ -269,8 +343,9 @@ def _data_prep(cloud: LocalCloud, *arguments: str) -> None:
 
 def _classify(cloud: LocalCloud, config: EnvironmentConfig) -> None:
     environment = Environment.deployed(config)
+    data_set = _data_set(environment)
     inbox = Inbox(environment.alert_topic_arn)
-    images = labelled_images(DATASET, config.classes, at_most=LISTED_IMAGES + 1)
+    images = labelled_images(data_set, config.classes, at_most=LISTED_IMAGES + 1)
     listed, uploaded = images[:-1], images[-1]
     data = boto3.client("s3").get_object(Bucket=environment.bucket, Key=uploaded.key)["Body"].read()
     cloud.enforce_iam()
@@ -298,20 +373,20 @@ def _classify(cloud: LocalCloud, config: EnvironmentConfig) -> None:
 
 def _show_outcomes(outcomes: list[dict[str, Any]], truth: dict[str, str]) -> None:
     colours = {"ACCEPTED": "green", "REJECTED": "yellow", "FAILED": "red"}
-    table = Table("image", "true", "predicted", "confidence", "outcome", box=None, header_style="bold", pad_edge=False)
-    table.columns[0].overflow = "fold"
-    table.columns[3].justify = "right"
+    rows = [[Text(name, style="bold") for name in ("image", "true", "predicted", "confidence", "outcome")]]
     for outcome in outcomes:
         label, true_class = outcome["label"], truth[outcome["s3_key"]]
-        table.add_row(
-            outcome["s3_key"],
-            true_class,
-            label if label == true_class else f"[red]{label}[/]",
-            f"{outcome['confidence']:.3f}",
-            f"[{colours[outcome['outcome']]}]{outcome['outcome']}[/]",
+        rows.append(
+            [
+                Text(visible(outcome["s3_key"])),
+                Text(true_class),
+                Text(label, style="" if label == true_class else "red"),
+                Text(f"{outcome['confidence']:.3f}"),
+                Text(outcome["outcome"], style=colours[outcome["outcome"]]),
+            ]
         )
     console.print()
-    console.print(table)
+    print_columns(console, rows, right=(3,))
 
 
 def _show_accuracy(outcomes: list[dict[str, Any]], truth: dict[str, str], config: EnvironmentConfig) -> None:
@@ -338,12 +413,19 @@ def _show_messages(inbox: Inbox, executions: list[Execution]) -> None:
         raise UnexpectedError(f"{len(messages)} messages of the alert topic instead of {expected}")
     for message in messages:
         _say(f"\nSNS message: {message['Subject']}")
-        for line in message["Message"].splitlines()[:8]:
+        lines = message["Message"].splitlines()
+        for line in lines[:MESSAGE_LINES]:
             _say(f"  {line}")
+        if len(lines) > MESSAGE_LINES:
+            _say(f"  … and {len(lines) - MESSAGE_LINES} more lines")
 
 
 def _show_places(environment: Environment, execution: Execution, by_upload: Execution) -> None:
-    _say("\nExecutions:   " + ", ".join(f"{e.status} in {e.seconds:.1f} s" for e in (execution, by_upload)))
+    _say("")
+    for title, one in (("Executions:", execution), ("", by_upload)):
+        # What check_execution has seen to
+        why = f", as it should: an image under the threshold is reported so ({one.error})" if one.error else ""
+        _say(f"{title:13} {one.status} in {one.seconds:.1f} s{why}")
     for name, prefix in (
         ("Predictions", prefixes.PREDICTIONS),
         ("Manifests", prefixes.MANIFESTS),
@@ -381,10 +463,10 @@ def _running(env: str) -> tuple[LocalCloud, EnvironmentConfig]:
 
 
 @contextlib.contextmanager
-def _stage(name: str) -> Iterator[None]:
-    """One line with the time that the stage took; a spinner meanwhile where somebody watches."""
+def _stage(name: str, *, is_silent: bool = True) -> Iterator[None]:
+    """One line with the time that the stage took; where somebody watches, a spinner while a silent one lasts."""
     started = time.monotonic()
-    with console.status(name):
+    with console.status(name) if is_silent else contextlib.nullcontext():
         yield
     _say(f"[green]✓[/] {name} [dim]{time.monotonic() - started:.1f} s[/]")
 

@@ -29,7 +29,8 @@ from stacks.config import PROJECT_ROOT
 DIRECTORY = PROJECT_ROOT / "build" / "local"
 ACCOUNT = "000000000000"
 REGION = "us-east-1"
-CLIENT_PREFIXES = ("AWS_", "CDK_", "NO_PROXY", "no_proxy")  # of the variables that AWS SDKs and tools read
+# Of the variables that AWS SDKs, tools and data_prep read
+CLIENT_PREFIXES = ("AWS_", "CDK_", "CIFAR_100_", "NO_PROXY", "no_proxy")
 NO_PROXY_VARIABLES = ("NO_PROXY", "no_proxy")  # tools read one or the other
 # What the children need of this process's own variables; any other may be a secret that no function should see
 INHERITED = {"HOME", "PATH", "TERM", "TZ", "USER", "VIRTUAL_ENV", "LANG", "LANGUAGE", "NO_COLOR", "COLUMNS"}
@@ -41,6 +42,7 @@ INHERITED_PREFIXES = ("LC_", "PYTHON", "JSII_")
 START_TIMEOUT_SECONDS = 60
 STOP_TIMEOUT_SECONDS = 10
 _PROCESSES = "processes"
+_ARCHIVE = "archive"  # holds the path of the archive that was given last
 _open = urllib.request.build_opener(urllib.request.ProxyHandler({})).open  # a proxy has no business with 127.0.0.1
 
 
@@ -100,8 +102,7 @@ class LocalCloud:
     def start(cls, directory: Path = DIRECTORY) -> "LocalCloud":
         """Start both processes on free ports; raises LocalCloudError. What a killed run left behind is ended first."""
         cls.stop_running(directory)
-        directory.mkdir(parents=True, exist_ok=True)
-        directory.chmod(0o700)  # also one that was there before
+        _make(directory)
         (directory / "tmp").mkdir(exist_ok=True)
         emulator_port, sagemaker_port = _free_ports(2)
         access_key = f"LOCAL{secrets.token_hex(16).upper()}"
@@ -153,12 +154,30 @@ class LocalCloud:
         return len(processes) == 2 and all(process.is_ours() for process in processes)
 
     @classmethod
-    def stop_running(cls, directory: Path = DIRECTORY) -> None:
-        """End the processes that `directory` knows of, the last one first. Nothing to end is no error."""
-        for process in reversed(_recorded(directory)):
+    def stop_running(cls, directory: Path = DIRECTORY) -> list[Process]:
+        """End the processes that `directory` knows of, the last one first; returns those that ran."""
+        stopped = [process for process in reversed(_recorded(directory)) if process.is_ours()]
+        for process in stopped:
             process.stop()
         for name in ("tmp", _PROCESSES):
             shutil.rmtree(directory / name, ignore_errors=True)
+        return stopped
+
+    @staticmethod
+    def remember_archive(archive: Path, directory: Path = DIRECTORY) -> None:
+        """Take the data of this archive from now on, after a restart too, wherever none is named."""
+        if not archive.is_file():
+            raise LocalCloudError(f"{archive}: no such file; give the path of an archive in CIFAR-100's format")
+        _make(directory)
+        (directory / _ARCHIVE).write_text(str(archive.resolve()), encoding="utf-8")
+
+    @staticmethod
+    def remembered_archive(directory: Path = DIRECTORY) -> Path | None:
+        """The archive that was given last."""
+        try:
+            return Path((directory / _ARCHIVE).read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return None
 
     @staticmethod
     def stop_commands(directory: Path = DIRECTORY) -> None:
@@ -229,9 +248,15 @@ class LocalCloud:
         os.environ.update(environment)
 
 
+def _make(directory: Path) -> None:
+    directory.mkdir(parents=True, exist_ok=True)
+    directory.chmod(0o700)  # also one that was there before
+
+
 def _environment(directory: Path, emulator_port: int, sagemaker_port: int, access_key: str) -> dict[str, str]:
     """The variables of a child process: of this process's own those that it needs."""
     emulator, sagemaker = (f"http://{request_guard.ADDRESS}:{port}" for port in (emulator_port, sagemaker_port))
+    archive = LocalCloud.remembered_archive(directory)
     return {
         **{
             name: value
@@ -254,6 +279,8 @@ def _environment(directory: Path, emulator_port: int, sagemaker_port: int, acces
         # Read by cdk, which would report to AWS, and ask npm for a newer version
         "CDK_DISABLE_CLI_TELEMETRY": "true",
         "CDK_DISABLE_VERSION_CHECK": "true",
+        # Read by data_prep, which would download the official archive or generate synthetic images (data_prep/fetch.py)
+        **({"CIFAR_100_ARCHIVE": str(archive)} if archive else {}),
         # Read by the emulator, which leaves the unpacked functions behind when it is killed
         "TMPDIR": str(directory / "tmp"),
         "STATE_DIR": str(directory / "tmp" / "state"),

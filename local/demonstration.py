@@ -7,16 +7,21 @@ import json
 import time
 import uuid
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 
 import boto3
+from botocore.exceptions import ClientError
 
+from data_prep.dataset import Manifest
+from data_prep.errors import DataSetError
 from lambda_src.monitoring.ground_truth import label_line
 from lambda_src.shared.item import ImageRef
+from lambda_src.shared.model_documents import document_key
+from local.cloud import LocalCloudError
 from stacks.config import EnvironmentConfig
 from stacks.shared import prefixes
 
@@ -66,13 +71,23 @@ class Environment:
 
     @classmethod
     def deployed(cls, config: EnvironmentConfig) -> "Environment":
-        outputs = {
-            output["OutputKey"]: output["OutputValue"]
-            for stack in ("Data", "Workflow", "Bulk")
-            for output in boto3.client("cloudformation").describe_stacks(StackName=f"{config.stage_name}-{stack}")[
-                "Stacks"
-            ][0]["Outputs"]
-        }
+        """Raises LocalCloudError if it is not there as a whole."""
+        cloudformation = boto3.client("cloudformation")
+        try:
+            outputs = {
+                output["OutputKey"]: output["OutputValue"]
+                for stack in ("Data", "Workflow", "Bulk")
+                for output in cloudformation.describe_stacks(StackName=f"{config.stage_name}-{stack}")["Stacks"][0][
+                    "Outputs"
+                ]
+            }
+        except ClientError as error:
+            if error.response["Error"]["Code"] != "ValidationError":
+                raise
+            raise LocalCloudError(
+                f"environment {config.name!r} is not deployed in this local cloud, or not all of it: "
+                f"`make deploy LOCAL=1 ENV={config.name}` deploys it"
+            ) from None
         names = ("BucketName", "StateMachineArn", "AlertTopicArn", "DistributedMapArn", "BatchTransformArn")
         return cls(config, *(outputs[name] for name in names))
 
@@ -143,6 +158,42 @@ class Environment:
     def keys(self, prefix: str) -> list[str]:
         pages = boto3.client("s3").get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=prefix)
         return [entry["Key"] for page in pages for entry in page.get("Contents", [])]
+
+    def served_artifact(self) -> str:
+        """The URI of the model artifact behind the endpoint."""
+        sagemaker = boto3.client("sagemaker")
+        endpoint = sagemaker.describe_endpoint(EndpointName=self.config.endpoint_name)
+        config = sagemaker.describe_endpoint_config(EndpointConfigName=endpoint["EndpointConfigName"])
+        model = sagemaker.describe_model(ModelName=config["ProductionVariants"][0].get("ModelName", ""))
+        return model["PrimaryContainer"]["ModelDataUrl"]
+
+    def data_set(self, folders: Sequence[Path]) -> Path:
+        """The folder with the data set that the model behind the endpoint was trained on.
+
+        Data that was changed in the bucket is in no folder: its classes are all that must agree then. Raises
+        LocalCloudError if no folder belongs to the model, whose predictions for another data set would say nothing.
+        """
+        job = PurePosixPath(self.served_artifact()).parts[-3]  # s3://BUCKET/models/JOB/output/model.tar.gz
+        key = document_key(job, "manifest")
+        served = json.loads(boto3.client("s3").get_object(Bucket=self.bucket, Key=key)["Body"].read())
+        found = []
+        for folder in folders:
+            try:
+                manifest = Manifest.load(folder)
+            except DataSetError as error:
+                found.append(str(error))
+                continue
+            if manifest.data_digest == served["data_digest"]:
+                return folder
+            if "archive" not in served and list(manifest.classes) == served["classes"]:
+                return folder
+            found.append(f"{folder} is of {manifest.archive.source}, data digest {manifest.data_digest[:12]}")
+        raise LocalCloudError(
+            f"the model behind {self.config.endpoint_name}, of {job}, was trained on other data than there is here "
+            f"(data digest {served['data_digest'][:12]}), so its predictions are not scored: {'; '.join(found)}. "
+            f"Train on the data that you mean with `python -m local train --env {self.config.name}`, then "
+            f"`python -m local deploy --env {self.config.name}`"
+        )
 
     def label(self, outcomes: list[dict[str, Any]], truth: dict[str, str]) -> None:
         """Put the true class of each image, by key, where ground truth is expected."""

@@ -11,17 +11,21 @@ _CDK = str(PROJECT_ROOT / "node_modules" / ".bin" / "cdk")
 _QUIET = ["--no-notices", "--no-color", "--ci"]
 
 
-def synthesize(cloud: LocalCloud) -> Path:
-    """Render the templates of every environment; returns the cloud assembly to deploy from."""
+def synthesize(cloud: LocalCloud, environment: str) -> Path:
+    """Render the templates of one environment; returns the cloud assembly to deploy from."""
     assembly = cloud.directory / "cdk.out"
-    _cdk(cloud, "synth", "--quiet", "--output", str(assembly))
+    _cdk(cloud, "synth", "--quiet", "--output", str(assembly), "--context", f"only={environment}")
     return assembly
 
 
 def bootstrap(cloud: LocalCloud) -> None:
-    """Make the bucket and the roles that `cdk deploy` publishes through."""
-    # Outside the project cdk finds no app, which it would synthesize first, into a directory that all clouds share
-    _cdk(cloud, "bootstrap", f"aws://{ACCOUNT}/{REGION}", directory=cloud.directory / "tmp")
+    """Make the bucket and the roles that `cdk deploy` publishes through, unless they are there."""
+    folder = cloud.directory / "tmp"  # it goes when the cloud is stopped
+    done = folder / "bootstrapped"
+    if not done.exists():
+        # Outside the project cdk finds no app, which it would synthesize first, into a directory that all clouds share
+        _cdk(cloud, "bootstrap", f"aws://{ACCOUNT}/{REGION}", directory=folder)
+        done.touch()
 
 
 def deploy(cloud: LocalCloud, assembly: Path, pattern: str) -> None:

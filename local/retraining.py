@@ -33,8 +33,17 @@ STORM = 3  # alarms while a run is under way
 SLOW = Fault(delay_seconds=1.2, model_answers=True, on_canary=True)
 
 
-def tell_story(environment: Environment, cloud: LocalCloud, dataset: Path, tell: Callable[[str], None]) -> None:
-    """Go through it on a fresh environment; raises UnexpectedError if something is not as it should be."""
+def tell_story(
+    environment: Environment,
+    cloud: LocalCloud,
+    dataset: Path,
+    tell: Callable[[str], None],
+    show: Callable[[str], None],
+) -> None:
+    """Go through it on a fresh environment; raises UnexpectedError if something is not as it should be.
+
+    tell: called with each line of what happened. show: called with what is under way.
+    """
     retraining = Retraining.deployed(environment)
     data = DataSet(environment.bucket, dataset)
     inbox = Inbox(environment.alert_topic_arn)
@@ -54,10 +63,11 @@ def tell_story(environment: Environment, cloud: LocalCloud, dataset: Path, tell:
             report = chapter.report
             tell(f"  drift monitor: PSI {report['score']:.3f}, {report['verdict']}, alarm {chapter.alarm_state}")
 
+        show("Traffic as usual, then at night")
         drift.tell_story(environment, dataset, tell_of_drift)
         wait_for(lambda: started(1), "a run that the drift alarm starts")
         _storm(environment)
-        runs = [retraining.follow(arn) for arn in wait_for(lambda: started(1 + STORM), "a run for each alarm")]
+        runs = [retraining.follow(arn, show) for arn in wait_for(lambda: started(1 + STORM), "a run for each alarm")]
         endings = Counter(run.ending for run in runs)
         tell(f"  {STORM} more alarms follow at once; the runs that they start: {dict(endings)}")
         _expect(endings == {"Rejected": 1, "AlarmIgnored": STORM}, "one run at a time")
@@ -69,14 +79,14 @@ def tell_story(environment: Environment, cloud: LocalCloud, dataset: Path, tell:
         data.add_night()
         cloud.order_faults(environment.config.endpoint_name, *[SLOW] * 500)
         before = traffic.sent
-        _tell_of(retraining.run(force=True), "RolledBack", tell)
+        _tell_of(retraining.follow(retraining.start(force=True), show), "RolledBack", tell)
         tell(f"  {traffic.sent - before} requests meanwhile, {len(traffic.failures)} failed")
         _expect(retraining.served_artifact() == first, "a release that is rolled back leaves what was served")
 
         tell("\nThe instance is repaired, and the same run is started again")
         calm_down(environment)
         before = traffic.sent
-        released = _tell_of(retraining.run(force=True), "Released", tell)
+        released = _tell_of(retraining.follow(retraining.start(force=True), show), "Released", tell)
         _expect("TrainCandidate" not in released.states, "a job that is paid for is not done again")
         tell(f"  {traffic.sent - before} requests meanwhile, {len(traffic.failures)} failed")
         _expect(retraining.served_artifact() == retraining.named_artifact() != first, "the candidate is served")
@@ -174,13 +184,15 @@ class Retraining:
     def run(self, **execution_input: Any) -> Run:
         return self.follow(self.start(**execution_input))
 
-    def follow(self, arn: str) -> Run:
-        """Wait for the end of a run."""
+    def follow(self, arn: str, show: Callable[[str], None] | None = None) -> Run:
+        """Wait for the end of a run. show: called with the state that it is in, each time that it is looked at."""
         client = boto3.client("stepfunctions")
 
         def ended() -> Run | None:
             described = client.describe_execution(executionArn=arn)
             if described["status"] == "RUNNING":
+                if show:
+                    show(f"The run is in {(self.states(arn) or ['its start'])[-1]}")
                 return None
             return Run(
                 arn=arn,
@@ -215,11 +227,7 @@ class Retraining:
 
     def served_artifact(self) -> str:
         """The artifact behind the endpoint."""
-        sagemaker = boto3.client("sagemaker")
-        endpoint = sagemaker.describe_endpoint(EndpointName=self.environment.config.endpoint_name)
-        config = sagemaker.describe_endpoint_config(EndpointConfigName=endpoint["EndpointConfigName"])
-        model = sagemaker.describe_model(ModelName=config["ProductionVariants"][0].get("ModelName", ""))
-        return model["PrimaryContainer"]["ModelDataUrl"]
+        return self.environment.served_artifact()
 
     def named_artifact(self) -> str:
         """The artifact that the next deployment would serve."""

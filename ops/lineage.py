@@ -9,7 +9,6 @@ from typing import Annotated, Any
 import typer
 from botocore.exceptions import ClientError
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from data_prep import aws as data_aws
@@ -20,7 +19,7 @@ from lambda_src.shared.model_documents import document_key
 from lambda_src.shared.release_history import Record, read_records
 from ops import aws
 from ops.errors import OpsError
-from ops.terminal import visible
+from ops.terminal import print_columns, visible
 from stacks.config import EnvironmentConfig, load_environment
 from stacks.shared import prefixes
 
@@ -61,12 +60,8 @@ def lineage(
     if as_json:
         typer.echo(json.dumps(asdict(found), indent=2))
         return
-    table = Table(show_header=False, box=None, pad_edge=False)
-    table.add_column(style="bold")
-    table.add_column(overflow="fold")
-    for name, value in rows(found):
-        table.add_row(name, Text(visible(value)))
-    Console(highlight=False).print(table)
+    lines = [(Text(name, style="bold"), Text(visible(value))) for name, value in rows(found)]
+    print_columns(Console(highlight=False), lines)
 
 
 def rows(found: Lineage) -> list[tuple[str, str]]:

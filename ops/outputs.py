@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
-from rich.table import Table
+from rich.text import Text
 
 from data_prep import aws
 from data_prep.target import current_target
 from ops.errors import OpsError
+from ops.terminal import print_columns
 from stacks.config import EnvironmentConfig, load_environment
 
 if TYPE_CHECKING:
@@ -43,12 +44,13 @@ def stack_outputs(config: EnvironmentConfig) -> dict[str, dict[str, str]]:
 
 def show_outputs(config: EnvironmentConfig) -> None:
     """Print the outputs as a table."""
-    table = Table("stack", "output", "value", box=None, header_style="bold", pad_edge=False)
-    table.columns[2].overflow = "fold"
-    for stack, outputs in stack_outputs(config).items():
-        for key, value in sorted(outputs.items()):
-            table.add_row(f"{config.name}/{stack}", key, value)
-    Console(highlight=False).print(table)
+    header = [Text(name, style="bold") for name in ("stack", "output", "value")]
+    rows = [
+        [f"{config.name}/{stack}", key, value]
+        for stack, outputs in stack_outputs(config).items()
+        for key, value in sorted(outputs.items())
+    ]
+    print_columns(Console(highlight=False), [header, *rows])
 
 
 def outputs(

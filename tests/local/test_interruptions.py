@@ -86,7 +86,7 @@ def project(tmp_path: Path) -> Path:
 
 @pytest.mark.slow  # some minutes: seven runs that end early, one that does not
 def test_a_local_run_that_was_killed_at_any_stage_is_done_again(project: Path, archive: Path) -> None:
-    command = [sys.executable, "-m", "local", "all", "--archive", str(archive)]
+    command = [sys.executable, "-m", "local", "all", "--no-keep", "--archive", str(archive)]
     recorded: list[Process] = []
     with (
         contextlib.ExitStack() as pipes

@@ -7,7 +7,6 @@ import pytest
 
 from stacks.config import PROJECT_ROOT
 
-
 COMMANDS = ["data_prep", "local", "ops"]
 
 

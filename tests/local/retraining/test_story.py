@@ -23,13 +23,15 @@ def test_drift_leads_to_a_release_and_no_request_fails(
     """The story itself raises when something is not as it should be; here is what a reader is told."""
     module(cloud, "data_prep", "baseline")
     told: list[str] = []
-    tell_story(environment, cloud, dataset, told.append)
+    shown: set[str] = set()
+    tell_story(environment, cloud, dataset, told.append, shown.add)
     text = "\n".join(told)
     assert "drift, alarm ALARM" in text
     assert "'AlarmIgnored': 3" in text
     for ending in ("NotifyRejected > Rejected", "NotifyRolledBack > RolledBack", "NotifyReleased > Released"):
         assert text.count(ending) == 1
     assert told[-1].endswith("requests to the endpoint in all, 0 failed")
+    assert {"The run is in TrainCandidate", "The run is in ReleaseModel"} <= shown
 
 
 def test_what_is_released_can_be_traced_judged_and_watched(

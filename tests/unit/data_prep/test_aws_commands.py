@@ -13,6 +13,7 @@ from data_prep import __main__ as command_line
 from data_prep import aws
 from data_prep.baseline import StoredBaseline
 from data_prep.errors import DataPrepError, DownloadError
+from data_prep.fetch import ARCHIVE_VARIABLE
 from data_prep.sample import generate_archive
 from data_prep.upload import upload_dataset
 from local.sagemaker.control_plane import ControlPlane
@@ -264,6 +265,26 @@ def test_synthetic_data_of_the_local_cloud_are_not_trained_on_in_an_account(
         _run("run")
     monkeypatch.setattr(command_line, "is_local", lambda: True)
     assert "Reusing" in _run("run").stderr
+
+
+def test_the_archive_that_the_environment_names_is_trained_on_instead_of_whatever_else_there_is(
+    archives: list[Path], cloud: str, monkeypatch: pytest.MonkeyPatch, baselines: list[EnvironmentConfig]
+) -> None:
+    """It is the local cloud's, which was given it before; a model that fits is kept even so."""
+    monkeypatch.setattr(command_line, "is_local", lambda: True)
+    monkeypatch.setattr(command_line, "fetch_archive", _not_called)
+    _run("build", "--archive", archives[1])
+    monkeypatch.setenv(ARCHIVE_VARIABLE, str(archives[0]))
+    model, _ = _prepared()
+    assert model["hyperparameters"]["num_training_samples"] == "40"
+    archives[0].unlink()
+    assert _prepared()[0] == model
+    with pytest.raises(DownloadError, match=r"0\.tar\.gz, the archive that CIFAR_100_ARCHIVE names, does not exist"):
+        _run("fetch")
+
+
+def _not_called(**_: object) -> Path:
+    raise AssertionError("the archive is there")
 
 
 def test_an_archive_and_synthetic_data_exclude_each_other(archives: list[Path], cloud: str) -> None:

@@ -1,13 +1,20 @@
 """`python -m local`, as far as it needs no local cloud."""
 
+import json
 import os
 from pathlib import Path
+from typing import Any
 
+import boto3
 import pytest
+from moto import mock_aws
 
+from data_prep.fetch import ARCHIVE_VARIABLE
 from local import __main__ as command_line
-from local.cloud import LocalCloud, LocalCloudError, Process
+from local.cloud import DIRECTORY, LocalCloud, LocalCloudError, Process
+from local.demonstration import Environment
 from stacks.config import parse_environment
+from tests.unit.data_prep.conftest import picture, write_dataset
 
 
 @pytest.mark.parametrize(
@@ -23,7 +30,7 @@ def test_an_endpoint_that_only_aws_can_run_is_refused_before_anything_starts(
         command(env="dev")
 
 
-CLOUD = LocalCloud(Process("local.emulator", 1, 4566), Process("local.sagemaker", 2, 4567), Path("build/local"))
+CLOUD = LocalCloud(Process("local.emulator", 1, 4566), Process("local.sagemaker", 2, 4567), DIRECTORY)
 
 
 def test_the_variables_take_precedence_over_whatever_credentials_the_shell_has(
@@ -67,3 +74,135 @@ def test_a_program_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(LocalCloud, "running", lambda: CLOUD)
     with pytest.raises(LocalCloudError, match="cannot run no-such-program: No such file"):
         command_line.exec_(["no-such-program"])
+
+
+# Whether it goes on running
+
+
+class Cloud:
+    """Stands for the local cloud of this project: whether it runs, and what was done to it."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *, runs: bool) -> None:
+        self.runs = runs
+        self.done: list[str] = []
+        monkeypatch.setattr(LocalCloud, "is_running", lambda: self.runs)
+        monkeypatch.setattr(LocalCloud, "running", lambda: CLOUD)
+        monkeypatch.setattr(LocalCloud, "start", self._start)
+        monkeypatch.setattr(LocalCloud, "stop_running", self._stop)
+        monkeypatch.setattr(LocalCloud, "use", lambda _: None)
+        monkeypatch.setattr(command_line, "_classify", lambda *_: self.done.append("classified"))
+        monkeypatch.setattr(command_line, "_everything_deployed", lambda *_: self._start())
+
+    def _start(self) -> LocalCloud:
+        self.done.append("started")
+        self.runs = True
+        return CLOUD
+
+    def _stop(self) -> list[Process]:
+        stopped = [CLOUD.sagemaker, CLOUD.emulator] if self.runs else []
+        self.runs = False
+        return stopped
+
+
+def test_all_of_it_leaves_the_cloud_running_and_says_what_to_try_and_how_to_stop_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cloud = Cloud(monkeypatch, runs=False)
+    command_line.all_(env="dev")
+    assert cloud.runs
+    said = capsys.readouterr().out
+    for command in ("python -m local drift", "make deploy LOCAL=1 ENV=prod", "python -m local down"):
+        assert command in said
+
+
+def test_a_script_can_have_it_stopped_at_the_end(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cloud = Cloud(monkeypatch, runs=False)
+    command_line.all_(env="dev", keep=False)
+    assert cloud.done == ["started", "classified"]
+    assert not cloud.runs
+    assert "goes on running" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("error", "runs"), [(LocalCloudError, True), (KeyboardInterrupt, False)])
+def test_what_failed_can_be_looked_at_and_what_was_interrupted_is_stopped(
+    monkeypatch: pytest.MonkeyPatch, error: type[BaseException], runs: bool
+) -> None:
+    cloud = Cloud(monkeypatch, runs=False)
+
+    def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(command_line, "_classify", fail)
+    with pytest.raises(error):
+        command_line.all_(env="dev")
+    assert cloud.runs is runs
+
+
+def test_a_cloud_that_runs_is_used_and_left_as_it_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Whatever is deployed in it is somebody's."""
+    cloud = Cloud(monkeypatch, runs=True)
+    monkeypatch.setattr(command_line, "_tell_of_drift", lambda *_: cloud.done.append("told of drift"))
+    command_line.up()
+    command_line.drift(env="dev", keep=False)
+    assert cloud.done == ["told of drift"]
+    assert cloud.runs
+    with pytest.raises(LocalCloudError, match="one is running"):
+        command_line.drift(env="dev", archive=tmp_path)
+
+
+def test_down_says_what_it_stopped(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    Cloud(monkeypatch, runs=True)
+    command_line.down()
+    command_line.down()
+    first, second = capsys.readouterr().out.splitlines()
+    assert first.startswith("Stopped the SageMaker stand-in and the AWS emulator; what was deployed is gone")
+    assert second == "No local cloud was running"
+
+
+# Which data
+
+
+def test_the_archive_is_remembered_by_the_directory(tmp_path: Path) -> None:
+    cloud = LocalCloud(CLOUD.emulator, CLOUD.sagemaker, tmp_path / "cloud")
+    assert ARCHIVE_VARIABLE not in cloud.environment
+    for name in ("first.tar.gz", "second.tar.gz"):
+        (tmp_path / name).touch()
+        LocalCloud.remember_archive(tmp_path / name, cloud.directory)
+        assert cloud.environment[ARCHIVE_VARIABLE] == str(tmp_path / name)
+    with pytest.raises(LocalCloudError, match=r"absent: no such file"):
+        LocalCloud.remember_archive(tmp_path / "absent", cloud.directory)
+
+
+@pytest.fixture
+def environment(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Its model was trained on what `trained_on` says."""
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)
+    monkeypatch.setattr(Environment, "served_artifact", lambda _: "s3://bucket/models/job-1/output/model.tar.gz")
+    with mock_aws():
+        boto3.client("s3").create_bucket(Bucket="bucket")
+        yield Environment(parse_environment("dev", {}), "bucket", "arn", "arn", "arn", "arn")
+
+
+def trained_on(**manifest: object) -> None:
+    boto3.client("s3").put_object(Bucket="bucket", Key="models/job-1/manifest.json", Body=json.dumps(manifest).encode())
+
+
+def test_a_data_set_that_the_model_was_not_trained_on_is_not_scored(environment: Environment, tmp_path: Path) -> None:
+    one, other = (write_dataset(tmp_path / f"{n}", n, 4, picture) for n in (10, 12))
+    manifest = json.loads((other / "manifest.json").read_bytes())
+    trained_on(**manifest)
+    assert environment.data_set([tmp_path / "absent", one, other]) == other
+    with pytest.raises(LocalCloudError, match=r"of job-1, was trained on other .* are not scored: .*absent.*made by"):
+        environment.data_set([tmp_path / "absent", one])
+
+
+def test_data_that_was_changed_in_the_bucket_must_have_the_classes(environment: Environment, tmp_path: Path) -> None:
+    folder = write_dataset(tmp_path / "dataset", 10, 4, picture)
+    trained_on(classes=["bicycle", "motorcycle"], data_digest="f" * 64)
+    assert environment.data_set([folder]) == folder
+    trained_on(classes=["bus", "tractor"], data_digest="f" * 64)
+    with pytest.raises(LocalCloudError, match="not scored"):
+        environment.data_set([folder])
