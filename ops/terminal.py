@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from rich.console import Console
 from rich.text import Text
 
+
 def visible(text: str) -> str:
     """One line that hides nothing: line breaks, control, bidirectional and invisible characters as their codes.
 
