@@ -15,6 +15,7 @@ from typing import Annotated, Any
 import boto3
 import typer
 from rich.console import Console
+from rich.table import Table
 from rich.text import Text
 
 from data_prep.aws_errors import one_line_errors
@@ -35,7 +36,7 @@ from local.demonstration import (
     wait_for,
 )
 from local.drift import Chapter
-from ops.terminal import print_columns, visible
+from ops.terminal import print_whole, visible
 from stacks.config import PROJECT_ROOT, ConfigError, EnvironmentConfig, load_environment
 from stacks.shared import prefixes
 
@@ -239,13 +240,15 @@ def _show_what_next(config: EnvironmentConfig) -> None:
     activated = "" if "VIRTUAL_ENV" in os.environ else "; first `. .venv/bin/activate`"
     _say(f"\nTry next, in this local cloud (docs/local.md{activated}):")
     in_environment = "" if config.name == "dev" else f" --env {config.name}"
-    rows = [
+    table = Table(show_header=False, box=None)
+    for command, what in (
         (f"python -m local drift{in_environment}", "the same pictures at night: drift, an alarm, a retraining run"),
         ("make deploy LOCAL=1 ENV=prod", "a second environment beside it"),
         (f"make diff LOCAL=1 ENV={config.name}", "what an edit of stacks/ or lambda_src/ would change"),
         ("python -m local exec aws s3 ls", "any AWS tool"),
-    ]
-    print_columns(console, [(f"  {command}", Text(what, style="dim")) for command, what in rows])
+    ):
+        table.add_row(command, f"[dim]{what}[/]")
+    print_whole(console, table)
 
 
 def _start() -> LocalCloud:
@@ -348,16 +351,17 @@ def _classify(cloud: LocalCloud, config: EnvironmentConfig) -> None:
     images = labelled_images(data_set, config.classes, at_most=LISTED_IMAGES + 1)
     listed, uploaded = images[:-1], images[-1]
     data = boto3.client("s3").get_object(Bucket=environment.bucket, Key=uploaded.key)["Body"].read()
+    stored_before = environment.keys(prefixes.PREDICTIONS)
     cloud.enforce_iam()
 
     with _stage(f"Workflow over a list of {len(listed)} images, IAM enforced"):
         execution = environment.classify([image.key for image in listed])
-    check_execution(environment, execution, [image.key for image in listed])
+    check_execution(environment, execution, [image.key for image in listed], stored_before=stored_before)
     with _stage(f"Workflow started by an upload to {prefixes.INCOMING}"):
         name = PurePosixPath(uploaded.key).name
         by_upload = environment.classify_upload(name, data)
     incoming = LabelledImage(f"{prefixes.INCOMING}{name}", uploaded.true_class)
-    check_execution(environment, by_upload, [incoming.key])
+    check_execution(environment, by_upload, [incoming.key], stored_before=stored_before)
     with _stage("Data capture of every request"):
         expected = len(listed) + 1
         wait_for(lambda: len(environment.captured_inference_ids()) >= expected or None, f"{expected} captures")
@@ -373,20 +377,19 @@ def _classify(cloud: LocalCloud, config: EnvironmentConfig) -> None:
 
 def _show_outcomes(outcomes: list[dict[str, Any]], truth: dict[str, str]) -> None:
     colours = {"ACCEPTED": "green", "REJECTED": "yellow", "FAILED": "red"}
-    rows = [[Text(name, style="bold") for name in ("image", "true", "predicted", "confidence", "outcome")]]
+    table = Table("image", "true", "predicted", "confidence", "outcome", box=None, header_style="bold", pad_edge=False)
+    table.columns[3].justify = "right"
     for outcome in outcomes:
         label, true_class = outcome["label"], truth[outcome["s3_key"]]
-        rows.append(
-            [
-                Text(visible(outcome["s3_key"])),
-                Text(true_class),
-                Text(label, style="" if label == true_class else "red"),
-                Text(f"{outcome['confidence']:.3f}"),
-                Text(outcome["outcome"], style=colours[outcome["outcome"]]),
-            ]
+        table.add_row(
+            Text(visible(outcome["s3_key"])),
+            true_class,
+            label if label == true_class else f"[red]{label}[/]",
+            f"{outcome['confidence']:.3f}",
+            f"[{colours[outcome['outcome']]}]{outcome['outcome']}[/]",
         )
     console.print()
-    print_columns(console, rows, right=(3,))
+    print_whole(console, table)
 
 
 def _show_accuracy(outcomes: list[dict[str, Any]], truth: dict[str, str], config: EnvironmentConfig) -> None:

@@ -13,6 +13,7 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.table import Table
 from rich.text import Text
 
 from lambda_src.monitoring.captures import Capture
@@ -23,7 +24,7 @@ from ops.baseline_source import baseline_in, baseline_of
 from ops.capture_report import capture_page
 from ops.capture_source import CaptureSource
 from ops.summary import Summary
-from ops.terminal import confidence_text, print_columns, visible
+from ops.terminal import confidence_text, print_whole, visible
 from ops.truth_source import truth_of
 from ops.window import Until, Window, since_option
 from stacks.config import load_environment
@@ -143,21 +144,20 @@ def show_table(source: CaptureSource, threshold: float) -> None:
         title = source.name if source.window == Window() else f"{source.name}, {source.window}"
         console.print(f"{title}: no captures", soft_wrap=True)
         return
-    rows = [[Text(name, style="bold") for name in ("time (UTC)", "event id", "label", "confidence", "")]]
+    table = Table("time (UTC)", "event id", "label", "confidence", "", box=None, header_style="bold", pad_edge=False)
+    table.columns[3].justify = "right"
     for time, _, capture in sorted(last):
         is_accepted = capture.confidence >= threshold
-        rows.append(
-            [
-                Text(f"{time:%Y-%m-%d %H:%M:%S}"),
-                Text(visible(capture.event_id)),
-                Text(capture.label),
-                Text(confidence_text(capture.confidence)),
-                Text("accepted", "green") if is_accepted else Text(f"under {threshold}", "yellow"),
-            ]
+        table.add_row(
+            f"{time:%Y-%m-%d %H:%M:%S}",
+            Text(visible(capture.event_id)),
+            capture.label,
+            confidence_text(capture.confidence),
+            "[green]accepted[/]" if is_accepted else f"[yellow]under {threshold}[/]",
         )
     if count > len(last):
         console.print(f"The last {len(last)} of {count:,} captures:\n")
-    print_columns(console, rows, right=(3,))
+    print_whole(console, table)
     mix = ", ".join(f"{label} {number / count:.1%}" for label, number in totals.labels.most_common())
     window = source.window.within(totals.first, max(last)[0])
     console.print(f"\n{source.name}, {window}: {count:,} captures", soft_wrap=True)

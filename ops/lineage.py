@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 from botocore.exceptions import ClientError
 from rich.console import Console
+from rich.table import Table
 from rich.text import Text
 
 from data_prep import aws as data_aws
@@ -19,7 +20,7 @@ from lambda_src.shared.model_documents import document_key
 from lambda_src.shared.release_history import Record, read_records
 from ops import aws
 from ops.errors import OpsError
-from ops.terminal import print_columns, visible
+from ops.terminal import print_whole, visible
 from stacks.config import EnvironmentConfig, load_environment
 from stacks.shared import prefixes
 
@@ -60,8 +61,11 @@ def lineage(
     if as_json:
         typer.echo(json.dumps(asdict(found), indent=2))
         return
-    lines = [(Text(name, style="bold"), Text(visible(value))) for name, value in rows(found)]
-    print_columns(Console(highlight=False), lines)
+    table = Table(show_header=False, box=None, pad_edge=False)
+    table.add_column(style="bold")
+    for name, value in rows(found):
+        table.add_row(name, Text(visible(value)))
+    print_whole(Console(highlight=False), table)
 
 
 def rows(found: Lineage) -> list[tuple[str, str]]:

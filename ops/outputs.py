@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
-from rich.text import Text
+from rich.table import Table
 
 from data_prep import aws
 from data_prep.target import current_target
 from ops.errors import OpsError
-from ops.terminal import print_columns
+from ops.terminal import print_whole
 from stacks.config import EnvironmentConfig, load_environment
 
 if TYPE_CHECKING:
@@ -44,13 +44,11 @@ def stack_outputs(config: EnvironmentConfig) -> dict[str, dict[str, str]]:
 
 def show_outputs(config: EnvironmentConfig) -> None:
     """Print the outputs as a table."""
-    header = [Text(name, style="bold") for name in ("stack", "output", "value")]
-    rows = [
-        [f"{config.name}/{stack}", key, value]
-        for stack, outputs in stack_outputs(config).items()
-        for key, value in sorted(outputs.items())
-    ]
-    print_columns(Console(highlight=False), [header, *rows])
+    table = Table("stack", "output", "value", box=None, header_style="bold", pad_edge=False)
+    for stack, outputs in stack_outputs(config).items():
+        for key, value in sorted(outputs.items()):
+            table.add_row(f"{config.name}/{stack}", key, value)
+    print_whole(Console(highlight=False), table)
 
 
 def outputs(

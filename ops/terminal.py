@@ -1,10 +1,12 @@
 """Text on its way to a terminal: what others wrote, such as keys, causes and captured ids, and columns of it."""
 
 import math
-from collections.abc import Iterable, Sequence
 
 from rich.console import Console
+from rich.table import Table
 from rich.text import Text
+
+_WIDEST = 10_000
 
 
 def visible(text: str) -> str:
@@ -22,16 +24,13 @@ def confidence_text(confidence: float) -> str:
     return f"{confidence:.{max(3, min(9, math.ceil(-math.log10(missing)))) if missing > 0 else 3}f}"
 
 
-def print_columns(console: Console, rows: Iterable[Sequence[str | Text]], *, right: tuple[int, ...] = ()) -> None:
-    """Print columns as wide as their widest cells, so that none is cut or wrapped within an ARN or a key.
+def print_whole(console: Console, table: Table) -> None:
+    """Print a table without cutting or folding a cell: an ARN or a key is there to be copied.
 
-    A terminal that is narrower breaks the line, and still copies the cell whole. right: columns to align there.
+    A terminal that is narrower breaks the lines, which end with their text, so that no blank ones follow.
     """
-    table = [[cell.copy() if isinstance(cell, Text) else Text(cell) for cell in row] for row in rows]
-    widths = [max(cell.cell_len for cell in column) for column in zip(*table, strict=True)]
-    for row in table:
-        for number, (cell, width) in enumerate(zip(row, widths, strict=True)):
-            cell.align("right" if number in right else "left", width)
-        line = Text("  ").join(row)
+    width = console.measure(table, options=console.options.update(max_width=_WIDEST)).maximum
+    for segments in console.render_lines(table, console.options.update(width=width)):
+        line = Text.assemble(*((segment.text, segment.style or "") for segment in segments))
         line.rstrip()
         console.print(line, soft_wrap=True)

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 from rich.console import Console
-from rich.text import Text
+from rich.table import Table
 
 from ops import lineage
 from ops.lineage import Lineage, Model
-from ops.terminal import print_columns, visible
+from ops.terminal import print_whole, visible
 from tests.unit.ops.conftest import Writer, capture_line, run
 
 # Clears the screen, writes over the line, turns its order around, and looks like rich's markup
@@ -29,14 +29,15 @@ def test_nothing_that_moves_hides_or_turns_text_is_left() -> None:
 
 def test_no_cell_is_cut_or_wrapped(capsys: Output) -> None:
     arn = f"arn:aws:states:us-east-1:000000000000:stateMachine:{'x' * 80}"
-    header = [Text(name, style="bold") for name in ("name", "value", "n")]
-    rows = [["StateMachineArn", arn, "1"], ["自転車", "[red]", "22"]]
-    print_columns(Console(width=40), [header, *rows], right=(2,))
+    table = Table("n", "name", "value", box=None, pad_edge=False)
+    table.columns[0].justify = "right"
+    table.add_row("1", "StateMachineArn", arn)
+    table.add_row("22", "自転車", "x")
+    print_whole(Console(width=40), table)
     titles, first, second = capsys.readouterr().out.splitlines()
-    assert first == f"StateMachineArn  {arn}   1"
+    assert first == f" 1  StateMachineArn  {arn}"
     assert titles.index("value") == first.index(arn)
-    assert second.startswith("自転車  ".ljust(14))
-    assert "[red]" in second
+    assert second == "22  自転車           x"
 
 
 def test_a_hostile_capture_is_shown_and_not_obeyed(write_captures: Writer, capsys: Output) -> None:
