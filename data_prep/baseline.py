@@ -122,6 +122,7 @@ def _transform(config: EnvironmentConfig, stack: aws.DataStack, model: dict[str,
     name = transform_job_name(model["job"], datetime.now(UTC))
     sagemaker.create_model(
         ModelName=name,
+        EnableNetworkIsolation=True,
         ExecutionRoleArn=stack.sagemaker_role_arn,
         PrimaryContainer={"Image": model["image"], "ModelDataUrl": model["artifact_uri"]},
     )

@@ -24,7 +24,7 @@ from botocore import xform_name
 from botocore.exceptions import ClientError, ParamValidationError
 from botocore.model import OperationModel
 from jsonata.functions import Functions
-from ministack.core import iam_evaluator, lambda_runtime
+from ministack.core import iam_actions, iam_evaluator, lambda_runtime
 from ministack.services import cloudwatch, eventbridge, lambda_svc, stepfunctions
 from ministack.services.cloudformation import _exports, _stacks, handlers, provisioners, stacks
 
@@ -45,6 +45,7 @@ def apply() -> None:
     count_loopback_as_tls()
     match_newlines_in_policies()
     let_sagemaker_assume_roles()
+    name_conditional_writes()
     take_events_of_services()
     evaluate_outputs_of_parallel_states()
     leave_text_in_json_as_it_is()
@@ -193,11 +194,26 @@ def let_sagemaker_assume_roles() -> None:
         if context.service_context.get("sts:rolesessionname") == SESSION_NAME:
             if "sagemaker.amazonaws.com" not in json.dumps(document):
                 return False
-            source = {"aws:sourceaccount": context.principal_account}
+            account = context.principal_account
+            source = {
+                "aws:sourceaccount": account,
+                "aws:sourcearn": f"arn:aws:sagemaker:{os.environ['AWS_REGION']}:{account}:endpoint/stand-in",
+            }
             context = dataclasses.replace(context, service_context={**context.service_context, **source})
         return bool(evaluate(document, caller_arn, context))
 
     iam_evaluator.evaluate_trust_policy = evaluate_for_sagemaker
+
+
+def name_conditional_writes() -> None:
+    """A policy may ask for the header If-None-Match by s3:if-none-match, a key that the emulator does not have."""
+    context_of = iam_actions.s3_service_context
+
+    def context_with_condition(action: str, query: Any, path: str = "", headers: Any = None) -> dict[str, Any]:
+        condition = (headers or {}).get("if-none-match") if action == "s3:PutObject" else None
+        return {**context_of(action, query, path, headers), **({"s3:if-none-match": condition} if condition else {})}
+
+    iam_actions.s3_service_context = context_with_condition
 
 
 def take_events_of_services() -> None:

@@ -63,7 +63,9 @@ def own_action(call: Call) -> Permission:
     if not resource.startswith(("arn:", "*")):
         kind = re.sub(r"(?<=[a-z])(?=[A-Z])", "-", noun).lower()
         resource = call.arn("sagemaker", f"{kind}/{resource}")
-    return Permission(f"sagemaker:{call.operation}", resource)
+    isolated = str(call.request.get("EnableNetworkIsolation", False)).lower()
+    context = (("sagemaker:NetworkIsolation", isolated),) if call.operation in _ISOLATED else ()
+    return Permission(f"sagemaker:{call.operation}", resource, context)
 
 
 def needed(call: Call) -> list[Permission]:
@@ -153,6 +155,8 @@ def _keep_undelivered_schedules(call: Call) -> Iterator[Permission]:
         yield Permission("sqs:SendMessage", queue, principals=(EXECUTION_ROLE,))
 
 
+# The operations that the project uses of those which have the condition key sagemaker:NetworkIsolation (see _ACTIONS)
+_ISOLATED = ("CreateModel", "CreateTrainingJob")
 _FOR_AWS = (("kms:GrantIsForAWSResource", "true"),)
 _CREATIONS = (
     "CreateEndpoint",

@@ -129,6 +129,11 @@ class EndpointConfig(_Section):
         return min(math.ceil(self.instance_count * self.canary_percent / 100), self.instance_count // 2)
 
     @property
+    def is_isolated(self) -> bool:
+        """Whether the model's container has no network: a serverless endpoint takes no such model."""
+        return self.kind != "serverless"
+
+    @property
     def capacity(self) -> int:
         """Requests at a time, with the instances that are always there."""
         return self._requests_at_a_time(self.instance_count)

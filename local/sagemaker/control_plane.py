@@ -117,7 +117,12 @@ class ControlPlane:
         for variant in request["ProductionVariants"]:
             if "ModelName" not in variant:
                 raise validation_error(f"the local stand-in has no inference components: {variant['VariantName']}")
-            self._find(self._models, "model", variant["ModelName"])
+            model = self._find(self._models, "model", variant["ModelName"])
+            if "ServerlessConfig" in variant and (
+                model.get("EnableNetworkIsolation") or request.get("DataCaptureConfig", {}).get("EnableCapture")
+            ):
+                # https://docs.aws.amazon.com/sagemaker/latest/dg/serverless-endpoints.html (feature exclusions)
+                raise validation_error("Serverless endpoints support neither network isolation nor data capture.")
         arn = self._add(self._endpoint_configs, "endpoint-config", request["EndpointConfigName"], request)
         return {"EndpointConfigArn": arn}
 

@@ -22,8 +22,9 @@ from stacks.config import EnvironmentConfig
 from stacks.shared import prefixes
 from stacks.shared.dead_letter_queue import DeadLetterQueue
 from stacks.shared.findings import accept
-from stacks.shared.function import Function
+from stacks.shared.function import IF_NEW, Function
 from stacks.shared.log_group import LogGroup
+from stacks.shared.service_principal import of_this_account
 
 _IMAGES = (prefixes.INCOMING, prefixes.SCHEDULED, prefixes.TEST)
 
@@ -55,7 +56,8 @@ class BulkStack(Stack):
         )
         read_transform_output.allow(["s3:GetObject"], self._objects(*_IMAGES, prefixes.TRANSFORMS))
         summarize = Function(self, "BulkSummary", config=config, environment=where, timeout=SUMMARY_TIMEOUT)
-        summarize.allow(["s3:GetObject", "s3:PutObject"], self._objects(prefixes.MANIFESTS))
+        summarize.allow(["s3:GetObject"], self._objects(prefixes.MANIFESTS))
+        summarize.allow(["s3:PutObject"], self._objects(prefixes.MANIFESTS), conditions=IF_NEW)
         for function in (find_predictions, read_transform_output, summarize):
             # To list, and to be told 404 of an object that does not exist, not 403
             function.allow(["s3:ListBucket"], [bucket.bucket_arn])
@@ -150,7 +152,7 @@ class BulkStack(Stack):
         statements: list[iam.PolicyStatement],
     ) -> sfn.StateMachine:
         """A state machine with exactly these rights: CDK would let a Distributed Map write the whole bucket."""
-        role = iam.Role(self, f"{name}Role", assumed_by=iam.ServicePrincipal("states.amazonaws.com"))
+        role = iam.Role(self, f"{name}Role", assumed_by=of_this_account("states", "stateMachine:*"))
         bucket = self._bucket
         for statement in [
             *statements,

@@ -3,6 +3,7 @@
 from aws_cdk import CfnOutput, Duration, Stack
 from aws_cdk import aws_events as events
 from aws_cdk import aws_events_targets as targets
+from aws_cdk import aws_iam as iam
 from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_scheduler as scheduler
 from aws_cdk import aws_scheduler_targets as scheduler_targets
@@ -16,8 +17,9 @@ from stacks.classification.workflow import classification_workflow, longest_exec
 from stacks.config import EnvironmentConfig
 from stacks.shared import prefixes
 from stacks.shared.dead_letter_queue import DeadLetterQueue
-from stacks.shared.function import Function
+from stacks.shared.function import IF_NEW, Function
 from stacks.shared.log_group import LogGroup
+from stacks.shared.service_principal import of_this_account
 
 
 class WorkflowStack(Stack):
@@ -65,7 +67,9 @@ class WorkflowStack(Stack):
                 "BUCKET_NAME": bucket.bucket_name,
             },
         )
-        filter_confidence.allow(["s3:PutObject"], [bucket.arn_for_objects(f"{prefixes.PREDICTIONS}*")])
+        filter_confidence.allow(
+            ["s3:PutObject"], [bucket.arn_for_objects(f"{prefixes.PREDICTIONS}*")], conditions=IF_NEW
+        )
         # In the order of the steps; the bulk workflows call them too
         self.steps = {
             "SerializeImageData": serialize_image_data,
@@ -125,7 +129,7 @@ class WorkflowStack(Stack):
         CfnOutput(self, "UndeliveredEventsUrl", value=dead_letters.queue_url)
 
     def _start_on_upload(
-        self, state_machine: sfn.IStateMachine, *, bucket: s3.IBucket, dead_letters: sqs.IQueue
+        self, state_machine: sfn.StateMachine, *, bucket: s3.IBucket, dead_letters: sqs.IQueue
     ) -> None:
         events.Rule(
             self,
@@ -148,6 +152,7 @@ class WorkflowStack(Stack):
                             **{name: events.EventField.from_path(f"$.{path}") for name, path in FIELDS.items()},
                         }
                     ),
+                    role=iam.Role(state_machine, "EventsRole", assumed_by=of_this_account("events", "rule/*")),
                     dead_letter_queue=dead_letters,
                     retry_attempts=8,
                     max_event_age=Duration.hours(2),

@@ -13,6 +13,7 @@ from constructs import Construct
 
 from stacks.config import EnvironmentConfig
 from stacks.shared import prefixes
+from stacks.shared.sagemaker_role import ISOLATED
 
 ISSUER = "token.actions.githubusercontent.com"
 # What data_prep reads and writes
@@ -101,8 +102,6 @@ class DeployRoleStack(Stack):
             "Train": (
                 [
                     "sagemaker:AddTags",
-                    "sagemaker:CreateModel",
-                    "sagemaker:CreateTrainingJob",
                     "sagemaker:CreateTransformJob",
                     "sagemaker:DeleteModel",
                     "sagemaker:DescribeTrainingJob",
@@ -143,6 +142,14 @@ class DeployRoleStack(Stack):
         }
         for sid, (actions, resources) in statements.items():
             role.add_to_policy(iam.PolicyStatement(sid=sid, actions=actions, resources=resources))
+        role.add_to_policy(
+            iam.PolicyStatement(
+                sid="TrainWithoutNetwork",
+                actions=["sagemaker:CreateModel", "sagemaker:CreateTrainingJob"],
+                resources=[own("sagemaker", kind) for kind in ("model", "training-job")],
+                conditions=ISOLATED,
+            )
+        )
         role.add_to_policy(
             iam.PolicyStatement(
                 sid="HandSageMakerItsRole",

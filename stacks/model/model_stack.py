@@ -46,7 +46,7 @@ class ModelStack(Stack):
             self,
             "Model",
             # SageMaker brings the artifact and takes the captures; the container needs no network
-            enable_network_isolation=True,
+            enable_network_isolation=config.endpoint.is_isolated,
             execution_role_arn=sagemaker_role.role_arn,
             primary_container=sagemaker.CfnModel.ContainerDefinitionProperty(
                 image=BuiltinImage(self).uri,

@@ -26,6 +26,8 @@ from stacks.shared.function import Function
 from stacks.shared.guardrails import deployment_config, guardrail_alarm_arns
 from stacks.shared.local_storage import volume_key_of
 from stacks.shared.log_group import LogGroup
+from stacks.shared.sagemaker_role import ISOLATED
+from stacks.shared.service_principal import of_this_account
 
 _LONG = Duration.minutes(15)  # reads every image of the data set
 _SHORT = Duration.minutes(1)
@@ -197,7 +199,10 @@ class RetrainingStack(Stack):
                 [endpoint, any_config, any_model],
             )
         for name in ("PrepareEvaluation", "PrepareRollback"):
-            functions[name].allow(["sagemaker:CreateModel", "sagemaker:AddTags"], [own_model])
+            functions[name].allow(["sagemaker:AddTags"], [own_model])
+            functions[name].allow(
+                ["sagemaker:CreateModel"], [own_model], conditions=ISOLATED if config.endpoint.is_isolated else None
+            )
             functions[name].add_to_role_policy(self._pass_role())
         functions["ReleaseModel"].allow(["sagemaker:CreateEndpointConfig", "sagemaker:AddTags"], [own_config])
         functions["ReleaseModel"].allow(["sagemaker:UpdateEndpoint"], [endpoint, own_config])
@@ -227,8 +232,18 @@ class RetrainingStack(Stack):
             )
             state_machine.add_to_role_policy(
                 iam.PolicyStatement(
-                    actions=[f"sagemaker:{verb}{kind}" for verb in ("Create", "Describe", "Stop")]
-                    + ["sagemaker:AddTags", "sagemaker:ListTags"],
+                    actions=[f"sagemaker:Create{kind}"],
+                    resources=[resource],
+                    conditions=ISOLATED if kind == "TrainingJob" else None,  # the other's model decides
+                )
+            )
+            state_machine.add_to_role_policy(
+                iam.PolicyStatement(
+                    actions=[
+                        *(f"sagemaker:{verb}{kind}" for verb in ("Describe", "Stop")),
+                        "sagemaker:AddTags",
+                        "sagemaker:ListTags",
+                    ],
                     resources=[resource],
                 )
             )
@@ -258,6 +273,7 @@ class RetrainingStack(Stack):
 
     def _triggers(self, state_machine: sfn.StateMachine) -> None:
         config = self._config
+        role = iam.Role(state_machine, "EventsRole", assumed_by=of_this_account("events", "rule/*"))
 
         def start_on(construct_id: str, trigger: str, description: str, pattern: events.EventPattern) -> None:
             events.Rule(
@@ -270,6 +286,7 @@ class RetrainingStack(Stack):
                     targets.SfnStateMachine(
                         state_machine,
                         input=events.RuleTargetInput.from_object({"trigger": trigger}),
+                        role=role,
                         dead_letter_queue=self.dead_letters,
                         retry_attempts=8,
                         max_event_age=Duration.hours(2),

@@ -14,6 +14,10 @@ from stacks.shared.log_group import LogGroup
 
 _SOURCES = PROJECT_ROOT / "lambda_src"
 
+# A write that S3 refuses where there is an object already, whatever the function asks for
+# https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes-enforce.html
+IF_NEW = {"Null": {"s3:if-none-match": "false"}}
+
 
 class Function(lambda_.Function):
     """Runs `lambda_src/CAPABILITY/<construct id in snake_case>.py`.
@@ -90,5 +94,13 @@ class Function(lambda_.Function):
         )
         accept(self, "The variables hold names and numbers, no secret", "CKV_AWS_173")
 
-    def allow(self, actions: Sequence[str], resources: Sequence[str]) -> None:
-        self.add_to_role_policy(iam.PolicyStatement(actions=list(actions), resources=list(resources)))
+    def allow(
+        self,
+        actions: Sequence[str],
+        resources: Sequence[str],
+        *,
+        conditions: Mapping[str, Mapping[str, str]] | None = None,
+    ) -> None:
+        self.add_to_role_policy(
+            iam.PolicyStatement(actions=list(actions), resources=list(resources), conditions=conditions)
+        )

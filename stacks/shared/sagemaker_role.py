@@ -2,9 +2,15 @@
 
 from collections.abc import Sequence
 
-from aws_cdk import ArnFormat, Aws, Stack
+from aws_cdk import ArnFormat, Stack
 from aws_cdk import aws_iam as iam
 from constructs import Construct
+
+from stacks.shared.service_principal import of_this_account
+
+# Of a model or a training job: its container reaches nothing but what SageMaker brings it
+# https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonsagemaker.html
+ISOLATED = {"Bool": {"sagemaker:NetworkIsolation": "true"}}
 
 
 class SageMakerRole(iam.Role):
@@ -18,9 +24,7 @@ class SageMakerRole(iam.Role):
             scope,
             construct_id,
             description=description,
-            assumed_by=iam.ServicePrincipal(
-                "sagemaker.amazonaws.com", conditions={"StringEquals": {"aws:SourceAccount": Aws.ACCOUNT_ID}}
-            ),
+            assumed_by=of_this_account("sagemaker"),
         )
         self.allow(
             "PullImage",

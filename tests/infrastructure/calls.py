@@ -44,6 +44,7 @@ def _of_state_machine(definition: str, name: str) -> Iterator[Call]:
 
 def _of_functions(environment: Environment, name: str) -> dict[str, list[Call]]:
     ((_, endpoint_config),) = environment.resources("AWS::SageMaker::EndpointConfig", "KmsKeyId")
+    ((_, model),) = environment.resources("AWS::SageMaker::Model", "EnableNetworkIsolation")
     ((_, endpoint),) = environment.resources("AWS::SageMaker::Endpoint", "EndpointName")
     tags = [{"Key": "environment", "Value": name}]
     role = environment.arns("AWS::IAM::Role")["SageMakerRole"]
@@ -53,7 +54,9 @@ def _of_functions(environment: Environment, name: str) -> dict[str, list[Call]]:
     deployed = {**released, "EndpointConfigName": "made-by-cloudformation"}
     canary = {"DeploymentConfig": json.loads(settings)["deployment_config"]}
     copied = {**endpoint_config, "EndpointConfigName": released["EndpointConfigName"], "Tags": tags}
-    create_model = _call("CreateModel", {"ModelName": f"scones-{name}-j", "ExecutionRoleArn": role, "Tags": tags})
+    create_model = _call(
+        "CreateModel", {**model, "ModelName": f"scones-{name}-j", "ExecutionRoleArn": role, "Tags": tags}
+    )
     training_job = _call("DescribeTrainingJob", {"TrainingJobName": f"scones-{name}-j"})
     list_jobs = _call("ListTrainingJobs", {})
     invoke = _call("InvokeEndpoint", {"EndpointName": endpoint["EndpointName"]})

@@ -1,7 +1,7 @@
 """What each role must be able to do, and by that also all that it may do: beside what calls.py derives of SageMaker.
 
-`action resource` per line, with the prefix that is listed where a condition narrows it; `{bucket}`, `{env}` and so on
-are filled in. Requests are single: one object, one job.
+`action resource` per line, with `key=value` of a condition key where a condition narrows it; `{bucket}`, `{env}` and so
+on are filled in. Requests are single: one object, one job.
 """
 
 OBJECT = "arn:aws:s3:::{bucket}/"
@@ -29,7 +29,7 @@ STATE_MACHINE = """
     xray:PutTraceSegments *
 """
 LIST = "    s3:ListBucket arn:aws:s3:::{bucket}\n"
-LIST_CAPTURES = "    s3:ListBucket arn:aws:s3:::{bucket} data-capture/scones-{env}/AllTraffic/\n"
+LIST_CAPTURES = "    s3:ListBucket arn:aws:s3:::{bucket} s3:prefix=data-capture/scones-{env}/AllTraffic/\n"
 RESULT_WRITER = """
     s3:AbortMultipartUpload {object}manifests/x.json
     s3:GetObject {object}manifests/x.json
@@ -49,7 +49,7 @@ NEEDS = {
     s3:GetObjectVersion {object}scheduled/a.png
     """,
     "ClassifierRole": FUNCTION,
-    "FilterConfidenceRole": FUNCTION + "    s3:PutObject {object}predictions/test/a.png/v.json\n",
+    "FilterConfidenceRole": FUNCTION + "    s3:PutObject {object}predictions/test/a.png/v.json s3:if-none-match=*\n",
     "ClassificationWorkflowRole": STATE_MACHINE
     + LIST
     + """
@@ -88,7 +88,7 @@ NEEDS = {
     + LIST
     + """
     s3:GetObject {object}manifests/x.json
-    s3:PutObject {object}manifests/x.json
+    s3:PutObject {object}manifests/x.json s3:if-none-match=*
     """,
     # An inventory's files have names of their own, so all below bulk/ may be part of a list
     "DistributedMapRole": STATE_MACHINE
@@ -124,7 +124,7 @@ NEEDS = {
     """,
     "ModelAccuracyRole": FUNCTION
     + LIST_CAPTURES
-    + "    s3:ListBucket arn:aws:s3:::{bucket} ground-truth/2026/\n"
+    + "    s3:ListBucket arn:aws:s3:::{bucket} s3:prefix=ground-truth/2026/\n"
     + """
     s3:GetObject {object}data-capture/scones-{env}/AllTraffic/2026/01/01/00/a.jsonl
     s3:GetObject {object}ground-truth/2026/01/01/00/a.jsonl
@@ -257,10 +257,14 @@ NEVER = """
     s3:PutBucketPolicy arn:aws:s3:::{bucket}
     s3:PutObject {object}incoming/a.png
     s3:PutObject {object}test/a.png
+    s3:PutObject {object}predictions/test/a.png/v.json
     s3:GetObject arn:aws:s3:::another-bucket/test/a.png
     s3:PutObject arn:aws:s3:::another-bucket/predictions/a.json
     s3:ListBucket arn:aws:s3:::another-bucket
     sagemaker:InvokeEndpoint {sagemaker}endpoint/another
+    sagemaker:CreateModel {sagemaker}model/scones-{env}-j
+    sagemaker:CreateModel {sagemaker}model/scones-{env}-j sagemaker:NetworkIsolation=false
+    sagemaker:CreateTrainingJob {sagemaker}training-job/scones-{env}-j
     sagemaker:DeleteEndpoint {sagemaker}endpoint/scones-{env}
     lambda:InvokeFunction arn:aws:lambda:us-east-1:111122223333:function:another
     lambda:UpdateFunctionCode {function:Classifier}

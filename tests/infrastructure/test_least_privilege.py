@@ -74,8 +74,8 @@ class Roles:
         filled = re.sub(r"\{([A-Za-z_:]+)\}", lambda match: values[match[1]], lines)
         words = [line.split() for line in filled.splitlines() if line.strip()]
         return [
-            Permission(action, resource, tuple(("s3:prefix", prefix) for prefix in prefixes))
-            for action, resource, *prefixes in words
+            Permission(action, resource, tuple((key, value) for key, _, value in (c.partition("=") for c in context)))
+            for action, resource, *context in words
         ]
 
     def execution(self, machine: str, arn: str) -> str:

@@ -280,6 +280,23 @@ def test_the_key_is_used_by_this_account_only(assembly: Any, environment: str) -
                 assert ACCOUNT in conditions, statement
 
 
+# They document no condition on who lets them assume a role; both take the roles of their own account only
+UNCONDITIONAL = {"lambda.amazonaws.com", "application-autoscaling.amazonaws.com"}
+
+
+def test_a_service_assumes_a_role_for_this_account_only(assembly: Any, environment: str) -> None:
+    services = set()
+    for policy in Environment(assembly, environment).trust_policies():
+        (statement,) = policy.statements
+        service = statement["Principal"].get("Service")
+        if service and service not in UNCONDITIONAL:
+            sources = {key: value for test in statement["Condition"].values() for key, value in test.items()}
+            assert sources["aws:SourceAccount"] == ACCOUNT, policy.owner
+            assert sources["aws:SourceArn"].startswith(f"arn:aws:{service.partition('.')[0]}:us-east-1:{ACCOUNT}:")
+            services.add(service)
+    assert {"states.amazonaws.com", "events.amazonaws.com", "scheduler.amazonaws.com"} < services
+
+
 def test_only_services_assume_roles_and_no_other_accounts(assembly: Any, environment: str) -> None:
     for policy in Environment(assembly, environment).trust_policies():
         for statement in policy.statements:

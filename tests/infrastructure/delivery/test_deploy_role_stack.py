@@ -164,7 +164,7 @@ def test_it_may_do_what_sagemaker_asks_of_whoever_starts_a_training_job_and_a_ba
     transform = transform_job_request(
         config, job_name=name, model=name, source_type="S3Prefix", source_uri="u", output_uri="o", key_arn=key
     )
-    model = {"ModelName": name, "ExecutionRoleArn": roles["SageMakerRole"]}
+    model = {"ModelName": name, "EnableNetworkIsolation": True, "ExecutionRoleArn": roles["SageMakerRole"]}
     statements = {policy.owner: policy.statements for policy in environment.role_policies()}
     requests = {"CreateTrainingJob": train, "CreateTransformJob": transform, "CreateModel": model}
     asked = set()

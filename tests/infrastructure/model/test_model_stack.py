@@ -91,6 +91,19 @@ def test_a_serverless_endpoint_has_no_instances_and_says_that_it_captures_nothin
     assert "A serverless endpoint captures no data" in serverless.messages
 
 
+def test_a_serverless_endpoint_takes_no_model_without_network_and_retraining_makes_none(serverless: Serverless) -> None:
+    (model,) = of_type(serverless.resources["Model"], "AWS::SageMaker::Model")
+    assert model["EnableNetworkIsolation"] is False  # lambda_src copies it from what is served
+    statements = [
+        statement
+        for policy in of_type(serverless.resources["Retraining"], "AWS::IAM::Policy")
+        for statement in policy["PolicyDocument"]["Statement"]
+        if "sagemaker:CreateModel" in statement["Action"]
+    ]
+    assert len(statements) == 2
+    assert not any("Condition" in statement for statement in statements)
+
+
 def test_a_serverless_endpoint_has_no_traffic_to_shift_in_a_deployment_or_in_a_release(serverless: Serverless) -> None:
     (endpoint,) = of_type(serverless.resources["Model"], "AWS::SageMaker::Endpoint")
     assert "DeploymentConfig" not in endpoint

@@ -109,6 +109,19 @@ def test_no_model_is_left_behind(config: EnvironmentConfig, model: str, transfor
     assert aws.sagemaker().list_models()["Models"] == []
 
 
+def test_the_model_has_no_network(config: EnvironmentConfig, model: str, transforms: list[Transform]) -> None:
+    created: list[dict[str, Any]] = []
+    events = aws.sagemaker().meta.events
+    events.register(
+        "before-call.sagemaker.CreateModel",
+        lambda params, **_: created.append(json.loads(params["body"])),
+        unique_id="c",
+    )
+    store_baseline(config)
+    events.unregister("before-call.sagemaker.CreateModel", unique_id="c")
+    assert [request["EnableNetworkIsolation"] for request in created] == [True]
+
+
 def test_a_baseline_that_is_there_is_not_computed_again(
     config: EnvironmentConfig, model: str, transforms: list[Transform]
 ) -> None:

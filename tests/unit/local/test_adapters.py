@@ -18,7 +18,7 @@ import jsonata
 import ministack.app
 import pytest
 from botocore.exceptions import ClientError
-from ministack.core import iam_evaluator, lambda_runtime
+from ministack.core import iam_actions, iam_evaluator, lambda_runtime
 from ministack.services import cloudwatch, eventbridge, lambda_svc, stepfunctions
 from ministack.services.cloudformation import provisioners, stacks
 
@@ -114,6 +114,11 @@ def test_the_emulators_functions_still_start_with_the_accounts_credentials() -> 
 
 def test_the_emulators_wildcards_still_stop_at_a_newline() -> None:
     assert not iam_evaluator._fnmatch_compile("arn:aws:s3:::b/*", False).match("arn:aws:s3:::b/a\nb")
+
+
+def test_the_emulator_still_does_not_say_that_a_write_is_conditional() -> None:
+    headers = {"if-none-match": "*"}
+    assert iam_actions.s3_service_context("s3:PutObject", {}, "/bucket/key", headers) == {}
 
 
 def test_the_emulator_still_counts_its_own_calls_as_plain_http() -> None:

@@ -3,6 +3,7 @@
 import io
 import json
 import tarfile
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +81,29 @@ def test_an_endpoint_config_of_models_leaves_to_them_what_is_theirs(
     with pytest.raises(ApiError, match=f"{setting} is only supported for inference component endpoints"):
         control_plane.call("CreateEndpointConfig", {**request, setting: value})
     control_plane.call("CreateEndpointConfig", request)
+
+
+@pytest.mark.parametrize(
+    ("isolation", "capture", "is_refused"), [(True, False, True), (False, True, True), (False, False, False)]
+)
+def test_a_serverless_endpoint_has_neither_network_isolation_nor_data_capture(
+    control_plane: ControlPlane, isolation: bool, capture: bool, is_refused: bool
+) -> None:
+    control_plane.call("CreateModel", {**MODEL, "EnableNetworkIsolation": isolation})
+    serverless = {"MaxConcurrency": 1, "MemorySizeInMB": 2048}
+    data_capture = {
+        "EnableCapture": capture,
+        "InitialSamplingPercentage": 100,
+        "DestinationS3Uri": "s3://b/c",
+        "CaptureOptions": [{"CaptureMode": "Input"}],
+    }
+    request = {
+        "EndpointConfigName": "c",
+        "ProductionVariants": [{"VariantName": "v", "ModelName": "m", "ServerlessConfig": serverless}],
+        "DataCaptureConfig": data_capture,
+    }
+    with pytest.raises(ApiError, match="neither network isolation nor data capture") if is_refused else nullcontext():
+        control_plane.call("CreateEndpointConfig", request)
 
 
 TRAINING_JOB = {
