@@ -19,6 +19,7 @@ from rich.text import Text
 from lambda_src.monitoring.captures import Capture
 from lambda_src.monitoring.ground_truth import GroundTruth
 from lambda_src.shared.baseline import Baseline
+from lambda_src.shared.predictions import is_accepted
 from ops import page
 from ops.baseline_source import baseline_in, baseline_of
 from ops.capture_report import capture_page
@@ -98,7 +99,7 @@ def write_json(found: Iterable[Capture], threshold: float) -> None:
             "label": capture.label,
             "confidence": capture.confidence,
             "probabilities": capture.probabilities,
-            "accepted": capture.confidence >= threshold,
+            "accepted": is_accepted(capture.confidence, threshold),
         }
         sys.stdout.write(f"{json.dumps(record)}\n")
 
@@ -114,7 +115,7 @@ def write_csv(found: Iterable[Capture], threshold: float, classes: tuple[str, ..
                 capture.inference_id or "",
                 capture.label,
                 capture.confidence,
-                str(capture.confidence >= threshold).lower(),
+                str(is_accepted(capture.confidence, threshold)).lower(),
                 *capture.probabilities,
             ]
         )
@@ -136,7 +137,7 @@ def show_table(source: CaptureSource, threshold: float) -> None:
         (heapq.heappush if number < _ROWS else heapq.heappushpop)(last, (capture.time, number, capture))
         totals.labels[capture.label] += 1
         totals.confidence += capture.confidence
-        totals.accepted += capture.confidence >= threshold
+        totals.accepted += is_accepted(capture.confidence, threshold)
         totals.first = min(totals.first or capture.time, capture.time)
     console = Console(highlight=False)
     count = totals.labels.total()
@@ -147,13 +148,13 @@ def show_table(source: CaptureSource, threshold: float) -> None:
     table = Table("time (UTC)", "event id", "label", "confidence", "", box=None, header_style="bold", pad_edge=False)
     table.columns[3].justify = "right"
     for time, _, capture in sorted(last):
-        is_accepted = capture.confidence >= threshold
+        accepted = is_accepted(capture.confidence, threshold)
         table.add_row(
             f"{time:%Y-%m-%d %H:%M:%S}",
             Text(visible(capture.event_id)),
             capture.label,
             confidence_text(capture.confidence),
-            "[green]accepted[/]" if is_accepted else f"[yellow]under {threshold}[/]",
+            "[green]accepted[/]" if accepted else f"[yellow]under {threshold}[/]",
         )
     if count > len(last):
         console.print(f"The last {len(last)} of {count:,} captures:\n")

@@ -13,7 +13,7 @@ from rich.console import Console
 from data_prep import aws
 from data_prep.target import current_target
 from lambda_src.shared.errors import InvalidPredictionError
-from lambda_src.shared.probabilities import parse_probabilities
+from lambda_src.shared.predictions import best_class, is_accepted, parse_probabilities
 from ops.errors import OpsError
 from ops.outputs import stack_outputs
 from stacks.config import EnvironmentConfig, load_environment
@@ -59,7 +59,7 @@ def smoke_test(config: EnvironmentConfig, *, images: int = IMAGES) -> list[Answe
             f"in cdk.json may not be the model's; `python -m ops doctor --env {config.name}` compares them"
         )
     surest = max(answers, key=lambda answer: answer.confidence)
-    if surest.confidence >= config.confidence_threshold:
+    if is_accepted(surest.confidence, config.confidence_threshold):
         _classify(outputs["Workflow"]["StateMachineArn"], bucket, surest.key)
     return answers
 
@@ -107,9 +107,8 @@ def _ask(config: EnvironmentConfig, bucket: str, key: str, true_class: str) -> A
         probabilities = parse_probabilities(response["Body"].read(), config.classes)
     except (ClientError, InvalidPredictionError) as error:
         raise OpsError(f"endpoint {config.endpoint_name} did not classify {key}: {error}") from None
-    confidence = max(probabilities)
-    label = config.classes[probabilities.index(confidence)]
-    return Answer(key, true_class, label, confidence, 1000 * (time.perf_counter() - started))
+    label, confidence = best_class(probabilities)
+    return Answer(key, true_class, config.classes[label], confidence, 1000 * (time.perf_counter() - started))
 
 
 def _classify(state_machine_arn: str, bucket: str, key: str) -> None:
@@ -142,7 +141,7 @@ def show(config: EnvironmentConfig, answers: list[Answer]) -> None:
         f"the slowest answer took {slowest:.0f} ms"
     )
     surest = max(answers, key=lambda answer: answer.confidence)
-    if surest.confidence >= config.confidence_threshold:
+    if is_accepted(surest.confidence, config.confidence_threshold):
         console.print(f"[green]✓[/] workflow: {surest.key} accepted with confidence {surest.confidence:.3f}")
     else:
         console.print(

@@ -11,6 +11,7 @@ from lambda_src.monitoring import drift
 from lambda_src.monitoring.captures import Capture
 from lambda_src.monitoring.ground_truth import GroundTruth
 from lambda_src.shared.baseline import Baseline, Tally
+from lambda_src.shared.predictions import is_accepted
 
 # Each is a multiple of the one before, so that buckets can be joined when the time they span grows: 1 s to 4 weeks
 WIDTHS_SECONDS = (1, 5, 15, 60, 300, 900, 3600, 10_800, 21_600, 43_200, 86_400, 604_800, 2_419_200)
@@ -222,7 +223,7 @@ class Summary:
         index = self._indices[capture.label]
         bucket = self._bucket_of(capture.time)
         bucket.add(index, capture.confidence)
-        bucket.under_threshold += capture.confidence < self.threshold
+        bucket.under_threshold += not is_accepted(capture.confidence, self.threshold)
         true = self._truth.label_of(capture) if self._truth else None
         if true is not None:
             bucket.labelled += 1

@@ -14,6 +14,7 @@ from lambda_src.shared.errors import (
 )
 from lambda_src.shared.image_format import check_image
 from lambda_src.shared.item import ImageRef, Item
+from lambda_src.shared.predictions import best_class
 from lambda_src.shared.stored_image import StoredImage, read_image
 from lambda_src.shared.transform_output import output_keys, parse_output, read_output
 
@@ -39,12 +40,12 @@ def handler(event: Item, _context: object) -> Item:
     check_is_what_was_read(stored, image, started_at=datetime.fromisoformat(started_at))
     check_image(stored.data, name=image.uri)
     probabilities = parse_output(body, settings.classes())
-    confidence = max(probabilities)
+    label, confidence = best_class(probabilities)
     return {
         **event,
         "s3_version_id": stored.version_id,
         "inferences": probabilities,
-        "label": settings.classes()[probabilities.index(confidence)],
+        "label": settings.classes()[label],
         "confidence": confidence,
     }
 

@@ -9,7 +9,7 @@ from lambda_src.shared.errors import (
     InvalidInputError,
 )
 from lambda_src.shared.item import ImageRef, Item
-from lambda_src.shared.probabilities import parse_probabilities
+from lambda_src.shared.predictions import best_class, parse_probabilities
 
 
 @metrics.counting_errors
@@ -22,12 +22,12 @@ def handler(event: Item, _context: object) -> Item:
     image = ImageRef.of(event)
     body = invoke_endpoint(decode(event), settings.classifier().endpoint_name, image)
     probabilities = parse_probabilities(body, settings.classifier().classes)
-    confidence = max(probabilities)
+    label, confidence = best_class(probabilities)
     return {
         **event,
         "image_data": "",  # it has served; results stay small
         "inferences": probabilities,
-        "label": settings.classifier().classes[probabilities.index(confidence)],
+        "label": settings.classifier().classes[label],
         "confidence": confidence,
     }
 

@@ -13,6 +13,7 @@ from lambda_src.shared.errors import (
     StorageUnavailableError,
 )
 from lambda_src.shared.item import ImageRef, Item
+from lambda_src.shared.predictions import is_accepted
 
 
 @metrics.counting_errors
@@ -24,7 +25,7 @@ def handler(event: Item, _context: object) -> Item:
     image = ImageRef.of(event)
     confidence = confidence_of(event)
     threshold = settings.filter_confidence().confidence_threshold
-    if confidence < threshold:
+    if not is_accepted(confidence, threshold):
         count_outcome(confidence, accepted=False)
         raise LowConfidenceError(
             f"{event.get('label')} with confidence {confidence:.4f}, under {threshold}: {image.uri}"

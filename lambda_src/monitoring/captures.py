@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 from lambda_src.shared.errors import InvalidPredictionError
 from lambda_src.shared.json_reader import parse_json
-from lambda_src.shared.probabilities import parse_probabilities
+from lambda_src.shared.predictions import best_class, parse_probabilities
 
 # A real-time request has at most 25 MB, which base64 makes 34 MB. A longer line is a damaged file, not a request.
 MAX_LINE_BYTES = 40 * 2**20
@@ -100,12 +100,12 @@ def parse_capture(line: bytes, classes: tuple[str, ...]) -> Capture:
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"not a capture: {error!r}") from None
     probabilities = parse_probabilities(_answer(output), classes)
-    confidence = max(probabilities)
+    label, confidence = best_class(probabilities)
     return Capture(
         time if time.tzinfo is UTC else _in_utc(time),
         str(event_id),
         None if inference_id is None else str(inference_id),
-        classes[probabilities.index(confidence)],
+        classes[label],
         confidence,
         probabilities,
         captured_input if isinstance(captured_input, dict) else None,

@@ -17,6 +17,7 @@ from lambda_src.monitoring.captures import Damage
 from lambda_src.monitoring.drift import Drift
 from lambda_src.shared import aws, metrics, settings
 from lambda_src.shared.baseline import Baseline, BaselineError, Tally
+from lambda_src.shared.predictions import is_accepted
 
 Report = dict[str, Any]
 
@@ -102,7 +103,7 @@ def count_captures(start: datetime, end: datetime, baseline: Baseline | None) ->
     ):
         window.tally.add(capture.probabilities.index(capture.confidence), capture.confidence)
         window.last_hour += capture.time >= last_hour
-        window.under_threshold += capture.confidence < wanted.confidence_threshold
+        window.under_threshold += not is_accepted(capture.confidence, wanted.confidence_threshold)
     window.damaged = damage.count
     return window
 

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from lambda_src.shared.predictions import best_class
+
 BINS = 15
 
 
@@ -32,10 +34,10 @@ def result_of(answers: Sequence[Sequence[float]], labels: Sequence[int]) -> Resu
     """
     if not answers or len(answers) != len(labels):
         raise ValueError(f"{len(answers)} answers for {len(labels)} labels: each image needs one of both")
-    confidences = [max(answer) for answer in answers]
-    is_right = [answer.index(max(answer)) == label for answer, label in zip(map(list, answers), labels, strict=True)]
+    predictions = [best_class(answer) for answer in answers]
+    is_right = [predicted == label for (predicted, _), label in zip(predictions, labels, strict=True)]
     sums = [0.0] * BINS  # of accuracy minus confidence
-    for confidence, right in zip(confidences, is_right, strict=True):
+    for (_, confidence), right in zip(predictions, is_right, strict=True):
         sums[min(int(confidence * BINS), BINS - 1)] += right - confidence
     return Result(
         images=len(answers),

@@ -12,7 +12,7 @@ from lambda_src.shared import aws, settings
 from lambda_src.shared.endpoint import invoke_endpoint
 from lambda_src.shared.item import ImageRef
 from lambda_src.shared.model_documents import document_key
-from lambda_src.shared.probabilities import parse_probabilities
+from lambda_src.shared.predictions import best_class, parse_probabilities
 
 # The same weights on another instance type round differently
 TOLERANCE = 0.01
@@ -39,7 +39,7 @@ def _mostly_right() -> int:
     """A model that no retraining has evaluated has no known answers: it must at least be better than chance."""
     lines = list(islice(validation_lines(settings.retraining().bucket_name), _UNKNOWN_IMAGES))
     answers = [ask(f"{VALIDATION_IMAGES}{line.path}") for line in lines]
-    right = sum(answer.index(max(answer)) == line.label for answer, line in zip(answers, lines, strict=True))
+    right = sum(best_class(answer)[0] == line.label for answer, line in zip(answers, lines, strict=True))
     if right * len(settings.retraining().classes) <= len(lines):
         raise SmokeTestFailedError(f"the endpoint is right for {right} of {len(lines)} validation images")
     return len(lines)

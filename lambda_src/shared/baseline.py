@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from lambda_src.shared.json_reader import parse_json
+from lambda_src.shared.predictions import best_class
 
 MAX_BINS = 10
 # W. Cochran's rule asks for 5 in each cell; 20 leaves room for the window, whose answers fall elsewhere
@@ -40,7 +41,7 @@ class Baseline:
     @classmethod
     def of(cls, answers: Iterable[Sequence[float]], *, classes: Sequence[str], artifact_uri: str) -> "Baseline":
         """From the probabilities, in label order, of each validation image; raises BaselineError."""
-        tops = [top(probabilities) for probabilities in answers]
+        tops = [best_class(probabilities) for probabilities in answers]
         if len(tops) < MIN_BASELINE:
             raise BaselineError(f"a baseline needs at least {MIN_BASELINE} answers, not {len(tops)}")
         edges = _quantiles([confidence for _, confidence in tops])
@@ -106,12 +107,6 @@ class Tally:
     @property
     def size(self) -> int:
         return sum(self.class_counts)
-
-
-def top(probabilities: Sequence[float]) -> tuple[int, float]:
-    """Index and probability of the most likely class."""
-    confidence = max(probabilities)
-    return probabilities.index(confidence), confidence
 
 
 def _quantiles(values: Sequence[float]) -> tuple[float, ...]:

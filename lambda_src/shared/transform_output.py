@@ -16,7 +16,7 @@ from botocore.exceptions import ClientError
 
 from lambda_src.shared.errors import InvalidPredictionError
 from lambda_src.shared.json_reader import parse_json
-from lambda_src.shared.probabilities import parse_probabilities
+from lambda_src.shared.predictions import parse_probabilities
 
 
 def output_keys(output: str, *, image_key: str, input_prefix: str) -> list[str]:

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from lambda_src.monitoring import drift
-from lambda_src.shared.baseline import MAX_BINS, Baseline, BaselineError, Tally, top
+from lambda_src.shared.baseline import MAX_BINS, Baseline, BaselineError, Tally
+from lambda_src.shared.predictions import best_class
 
 CLASSES = ("bicycle", "motorcycle")
 counts = st.lists(st.integers(0, 10_000), min_size=2, max_size=10)
@@ -32,7 +33,7 @@ def baseline(size: int = 400, seed: int = 1) -> Baseline:
 def tally(of: Baseline, probabilities: list[list[float]]) -> Tally:
     window = Tally(of.confidence_edges, len(of.classes))
     for each in probabilities:
-        window.add(*top(each))
+        window.add(*best_class(each))
     return window
 
 

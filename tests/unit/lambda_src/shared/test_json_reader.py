@@ -8,7 +8,7 @@ from lambda_src.shared import json_reader
 from lambda_src.shared.baseline import Baseline, BaselineError
 from lambda_src.shared.errors import InvalidPredictionError
 from lambda_src.shared.json_reader import parse_json, read_json
-from lambda_src.shared.probabilities import parse_probabilities
+from lambda_src.shared.predictions import parse_probabilities
 from lambda_src.shared.transform_output import parse_output
 
 CLASSES = ("bicycle", "motorcycle")

@@ -1,6 +1,7 @@
-"""What the model answers to one image."""
+"""One image's prediction: the probabilities that the model returns, its best class, and whether that is accepted."""
 
 import math
+from collections.abc import Sequence
 
 from lambda_src.shared.errors import InvalidPredictionError
 from lambda_src.shared.json_reader import parse_json
@@ -25,3 +26,14 @@ def parse_probabilities(body: bytes | str, classes: tuple[str, ...]) -> list[flo
     if abs(math.fsum(probabilities) - 1) > SUM_TOLERANCE:
         raise InvalidPredictionError(f"the model's probabilities sum to {math.fsum(probabilities):.4f}, not to 1")
     return probabilities
+
+
+def best_class(probabilities: Sequence[float]) -> tuple[int, float]:
+    """Index and probability of the most likely class; of equal ones the first."""
+    confidence = max(probabilities)
+    return probabilities.index(confidence), confidence
+
+
+def is_accepted(confidence: float, threshold: float) -> bool:
+    """The confidence rule: a prediction is accepted if its confidence reaches the threshold."""
+    return confidence >= threshold

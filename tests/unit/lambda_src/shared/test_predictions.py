@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lambda_src.shared import errors
-from lambda_src.shared.probabilities import parse_probabilities
+from lambda_src.shared.predictions import parse_probabilities
 
 CLASSES = ("bicycle", "motorcycle")
 
