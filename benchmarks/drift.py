@@ -45,6 +45,7 @@ def main() -> None:
             "CLASSES": '["bicycle", "motorcycle"]',
             "CONFIDENCE_THRESHOLD": "0.9",
             "DRIFT_WINDOW_HOURS": str(HOURS),
+            "DRIFT_BOUND": "0.25",
             "BASELINE_PARAMETER": "p",
             "METRIC_NAMESPACE": "benchmark",
         }

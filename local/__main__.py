@@ -301,10 +301,7 @@ def _show_chapter(title: str, chapter: Chapter) -> None:
     _say(f"  drift monitor: PSI {report['score']:.3f} (bound {report['bound']}), verdict {report['verdict']}")
     for name in ("confidence", "classes"):
         found = report[name]
-        _say(
-            f"    {name:10} PSI {found['psi']:.3f}, chi-squared {found['chi_squared']:.1f}, "
-            f"p = {found['p_value']:.2g}; baseline {found['baseline_counts']}, window {found['counts']}"
-        )
+        _say(f"    {name:10} PSI {found['psi']:.3f}; baseline {found['baseline_counts']}, window {found['counts']}")
     _say(f"  alarm: {chapter.alarm_state}")
     for alarm in chapter.alarms:
         _say(f"  SNS message: {alarm['AlarmName']} is {alarm['NewStateValue']}: {alarm['NewStateReason']}")

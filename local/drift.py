@@ -68,8 +68,8 @@ def minimum_requests(environment: Environment) -> int:
     """How many requests the drift monitor needs to judge a window against the stored baseline."""
     key = boto3.client("ssm").get_parameter(Name=environment.config.baseline_parameter)["Parameter"]["Value"]
     stored = boto3.client("s3").get_object(Bucket=environment.bucket, Key=key)["Body"].read()
-    baseline = Baseline.from_json(stored)
-    return drift.compare(baseline, Tally(baseline.confidence_edges, len(baseline.classes))).minimum
+    baseline, bound = Baseline.from_json(stored), environment.config.monitoring.drift_bound
+    return drift.compare(baseline, Tally(baseline.confidence_edges, len(baseline.classes)), bound=bound).minimum
 
 
 def as_usual(picture: Picture, chance: np.random.Generator) -> Picture:

@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 from PIL import Image
 
 from lambda_src.monitoring.captures import Damage
-from lambda_src.monitoring.drift import PSI_BOUND, PSI_WATCH
+from lambda_src.monitoring.drift import PSI_WATCH
 from lambda_src.shared.baseline import BaselineError
 from lambda_src.shared.errors import ImageError
 from lambda_src.shared.image_format import check_image
@@ -240,21 +240,21 @@ def _drift(summary: Summary, windows: list[DriftWindow], problem: str | None) ->
     ]
     scored = [window for window in windows if window.drift.is_large_enough]
     highest = max((window.drift.score for window in windows), default=0.0)
-    minimum = windows[0].drift.minimum
+    minimum, bound = windows[0].drift.minimum, windows[0].drift.bound
     worst = max(scored, key=lambda window: window.drift.score, default=None)
     return Chart(
         name="drift",
         heading=heading,
         text=(
             f"Population stability index of windows of at least {minimum:,} requests, against the baseline: from "
-            f"{PSI_WATCH:g} on to be watched, from {PSI_BOUND:g} on drift. Open markers have too few requests to count."
+            f"{PSI_WATCH:g} on to be watched, from {bound:g} on drift. Open markers have too few requests to count."
         ),
         figure=page.figure(
             traces,
             xaxis=_time_axis(summary),
-            yaxis={"title": {"text": "PSI"}, "range": [0, max(highest, PSI_BOUND) * 1.15]},
+            yaxis={"title": {"text": "PSI"}, "range": [0, max(highest, bound) * 1.15]},
             **page.bounds(
-                (PSI_BOUND, f"drift {PSI_BOUND:g}", ORANGE),
+                (bound, f"drift {bound:g}", ORANGE),
                 (PSI_WATCH, "", "#c98a00"),
             ),
         ),

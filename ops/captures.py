@@ -84,7 +84,13 @@ def write_report(
 ) -> None:
     """Write the HTML report."""
     config = source.config
-    summary = Summary(classes=config.classes, threshold=threshold, baseline=baseline, truth=truth)
+    summary = Summary(
+        classes=config.classes,
+        threshold=threshold,
+        drift_bound=config.monitoring.drift_bound,
+        baseline=baseline,
+        truth=truth,
+    )
     summary.add(source)
     page.write(capture_page(config, source.window, summary, source.damage), target)
     typer.echo(f"Report of {summary.requests:,} requests: {target}")

@@ -111,11 +111,13 @@ class Summary:
         *,
         classes: tuple[str, ...],
         threshold: float,
+        drift_bound: float,
         baseline: Baseline | None = None,
         truth: GroundTruth | None = None,
     ) -> None:
         self.classes = classes
         self.threshold = threshold
+        self.drift_bound = drift_bound
         self.baseline = baseline
         self.edges = baseline.confidence_edges if baseline else CONFIDENCE_EDGES
         self._truth = truth
@@ -204,7 +206,7 @@ class Summary:
         for time, bucket in self.buckets:
             start = start or time
             joined.join(bucket)
-            found = drift.compare(self.baseline, joined.tally)
+            found = drift.compare(self.baseline, joined.tally, bound=self.drift_bound)
             end = time + timedelta(seconds=self.bucket_seconds)
             if found.is_large_enough:
                 windows.append(DriftWindow(start, end, found))

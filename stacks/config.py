@@ -213,6 +213,8 @@ class MonitoringConfig(_Section):
 
     p99_latency_ms: Annotated[int, Field(ge=1)] = 200
     rejected_percent: Annotated[float, Field(gt=0, le=100)] = 50.0
+    # Population stability index; below lambda_src/monitoring/drift.py PSI_WATCH a window is stable
+    drift_bound: Annotated[float, Field(gt=0.1, le=10)] = 0.25
     # CloudWatch looks back at most a day
     drift_window_hours: Annotated[int, Field(ge=1, le=24)] = 6
     # CloudWatch takes metrics of at most two weeks ago

@@ -1,31 +1,27 @@
-"""Have the model's answers drifted? Pure arithmetic over counts, so that a window of any length fits into memory.
+"""Has the distribution of predictions drifted? Pure arithmetic over counts, so a window of any length fits into memory.
 
-Two distributions are compared with the baseline, the model's own answers to the validation images: how confident the
-answers are, and which classes they name. Labels are not needed, and come too late anyway.
+Two distributions are compared with the baseline, the model's predictions for the validation images: the confidences and
+the classes. Neither needs labels, which come too late anyway.
 
 Score: the population stability index, `PSI = sum((o - b) * ln(o / b))` over the shares `o` (observed) and `b`
-(baseline) of each bin, with its conventional bounds: below 0.1 stable, from 0.25 on a shift (N. Siddiqi, Credit Risk
+(baseline) of each bin. By convention it is stable below 0.1 and has shifted from 0.25 on (N. Siddiqi, Credit Risk
 Scorecards, Wiley 2006).
 
-Test: Pearson's chi-squared test that both samples come from one distribution (Numerical Recipes, 3rd edition, equation
-14.3.4, for samples of different size).
-
-Minimum sample: under no drift PSI is about `(1/n + 1/m) * chi2(bins - 1)` for samples of n and m (B. Yurdakul and
+Minimum sample: without drift, PSI is about `(1/n + 1/m) * chi2(bins - 1)` for samples of n and m (B. Yurdakul and
 J. Naranjo, Statistical properties of the population stability index, Journal of Risk Model Validation 14(4), 2020). A
-window counts once it is large enough that chance alone reaches the bound of 0.25 in at most 1 of 100 windows.
+window counts once it is large enough that chance alone reaches the bound in at most 1 of 100 windows.
 """
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import NormalDist
 from typing import Literal
 
 from lambda_src.shared.baseline import Baseline, BaselineError, Tally
 
 PSI_WATCH = 0.1
-PSI_BOUND = 0.25
 FALSE_ALARM_RATE = 0.01
-
 
 Verdict = Literal["stable", "watch", "drift", "too few requests"]
 
@@ -35,19 +31,17 @@ class Comparison:
     """One distribution of a window against the baseline's. `minimum` is the sample that PSI needs to mean anything."""
 
     psi: float
-    chi_squared: float
-    degrees_of_freedom: int
-    p_value: float
     minimum: int
 
 
 @dataclass(frozen=True)
 class Drift:
-    """What a window is like, compared with the baseline."""
+    """A window compared with the baseline; from a score of `bound` on it has drifted."""
 
     requests: int
     confidence: Comparison
     classes: Comparison
+    bound: float
 
     @property
     def minimum(self) -> int:
@@ -65,28 +59,28 @@ class Drift:
     def verdict(self) -> Verdict:
         if not self.is_large_enough:
             return "too few requests"
-        if self.score >= PSI_BOUND:
+        if self.score >= self.bound:
             return "drift"
         return "watch" if self.score >= PSI_WATCH else "stable"
 
 
-def compare(baseline: Baseline, window: Tally) -> Drift:
-    """Compare a window, tallied with the baseline's edges, with the baseline."""
+def compare(baseline: Baseline, window: Tally, *, bound: float) -> Drift:
+    """Compare a window, tallied with the baseline's edges, with the baseline.
+
+    Raises BaselineError if the baseline is too small for its bins.
+    """
     return Drift(
         requests=window.size,
-        confidence=_compare(baseline.confidence_counts, window.confidence_counts),
-        classes=_compare(baseline.class_counts, window.class_counts),
+        confidence=_compare(baseline.confidence_counts, window.confidence_counts, bound),
+        classes=_compare(baseline.class_counts, window.class_counts, bound),
+        bound=bound,
     )
 
 
-def _compare(baseline: Sequence[int], observed: Sequence[int]) -> Comparison:
-    statistic, degrees_of_freedom = chi_squared(baseline, observed)
+def _compare(baseline: Sequence[int], observed: Sequence[int], bound: float) -> Comparison:
     return Comparison(
         psi=population_stability_index(baseline, observed),
-        chi_squared=statistic,
-        degrees_of_freedom=degrees_of_freedom,
-        p_value=chi_squared_survival(statistic, degrees_of_freedom),
-        minimum=minimum_sample(sum(baseline), bins=len(baseline)),
+        minimum=minimum_sample(sum(baseline), bins=len(baseline), bound=bound),
     )
 
 
@@ -104,74 +98,27 @@ def population_stability_index(baseline: Sequence[int], observed: Sequence[int])
     return total
 
 
-def chi_squared(first: Sequence[int], second: Sequence[int]) -> tuple[float, int]:
-    """Statistic and degrees of freedom of the two-sample test; bins that are empty in both do not count."""
-    first_total, second_total = sum(first), sum(second)
-    cells = [(a, b) for a, b in zip(first, second, strict=True) if a + b]
-    if not first_total or not second_total or len(cells) < 2:
-        return 0.0, max(len(cells) - 1, 0)
-    ratio = math.sqrt(second_total / first_total)
-    return math.fsum((ratio * a - b / ratio) ** 2 / (a + b) for a, b in cells), len(cells) - 1
-
-
-def minimum_sample(baseline_size: int, *, bins: int) -> int:
-    """How many requests a window needs for PSI to reach its bound by chance at most once in a hundred windows.
+def minimum_sample(baseline_size: int, *, bins: int, bound: float) -> int:
+    """How many requests a window needs for PSI to reach the bound by chance at most once in a hundred windows.
 
     Two distributions are compared, so each may be wrong half as often. Raises BaselineError if the baseline itself is
     too small for that, whatever the window.
     """
     quantile = chi_squared_quantile(FALSE_ALARM_RATE / 2, bins - 1)
-    rest = PSI_BOUND / quantile - 1 / baseline_size
+    rest = bound / quantile - 1 / baseline_size
     if rest <= 0:
         raise BaselineError(
-            f"a baseline of {baseline_size} answers is too small for {bins} bins: "
-            f"it takes more than {math.ceil(quantile / PSI_BOUND)}"
+            f"a baseline of {baseline_size} predictions is too small for {bins} bins: "
+            f"it takes more than {math.ceil(quantile / bound)}"
         )
     return math.ceil(1 / rest)
 
 
-def chi_squared_survival(statistic: float, degrees_of_freedom: int) -> float:
-    """Probability that a chi-squared variable exceeds `statistic`.
-
-    It is the regularized upper incomplete gamma function Q(k/2, x/2), by its series or its continued fraction
-    (Numerical Recipes, 3rd edition, section 6.2).
-    """
-    a, x = degrees_of_freedom / 2, statistic / 2
-    if a <= 0 or x <= 0:
-        return 1.0
-    scale = math.exp(a * math.log(x) - x - math.lgamma(a))
-    if x < a + 1:
-        term = total = 1 / a
-        n = a
-        while term > total * 1e-16:
-            n += 1
-            term *= x / n
-            total += term
-        return max(0.0, 1 - scale * total)
-    tiny = 1e-300
-    b = x + 1 - a
-    c, d = 1 / tiny, 1 / b
-    fraction = d
-    for i in range(1, 10_000):
-        coefficient = -i * (i - a)
-        b += 2
-        d = 1 / (coefficient * d + b or tiny)
-        c = b + coefficient / c or tiny
-        fraction *= c * d
-        if abs(c * d - 1) < 1e-15:
-            break
-    return scale * fraction
-
-
 def chi_squared_quantile(tail: float, degrees_of_freedom: int) -> float:
-    """What a chi-squared variable exceeds with probability `tail`, by bisection."""
-    low, high = 0.0, 1.0
-    while chi_squared_survival(high, degrees_of_freedom) > tail:
-        low, high = high, high * 2
-    while high - low > 1e-9 * high:
-        middle = (low + high) / 2
-        if chi_squared_survival(middle, degrees_of_freedom) > tail:
-            low = middle
-        else:
-            high = middle
-    return high
+    """What a chi-squared variable exceeds with probability `tail`.
+
+    By the cube-root approximation, within 0.5 % for tails of 0.5 % (E. Wilson and M. Hilferty, The distribution of
+    chi-square, PNAS 17(12), 1931).
+    """
+    variance = 2 / (9 * degrees_of_freedom)
+    return degrees_of_freedom * (1 - variance + NormalDist().inv_cdf(1 - tail) * math.sqrt(variance)) ** 3

@@ -59,7 +59,7 @@ def handler(event: dict[str, Any], _context: object) -> Report:
         metrics.publish(values)
         assert problem  # noqa: S101 - narrows the type
         raise problem
-    found = drift.compare(baseline, window.tally)
+    found = drift.compare(baseline, window.tally, bound=settings.drift_monitor().bound)
     if found.is_large_enough:
         values[metrics.DRIFT_SCORE] = found.score
     report = report_of(window, baseline, found)
@@ -115,7 +115,7 @@ def report_of(window: Window, baseline: Baseline, found: Drift) -> Report:
         "end": window.end.isoformat(),
         "verdict": found.verdict,
         "score": round(found.score, 4),
-        "bound": drift.PSI_BOUND,
+        "bound": found.bound,
         "requests": window.requests,
         "minimum_requests": found.minimum,
         "damaged_captures": window.damaged,

@@ -47,6 +47,7 @@ class DriftSettings:
     classes: tuple[str, ...]
     confidence_threshold: float
     window_hours: int
+    bound: float  # of the population stability index
     baseline_parameter: str
 
 
@@ -58,6 +59,7 @@ def drift_monitor() -> DriftSettings:
         classes=classes(),
         confidence_threshold=_confidence_threshold(),
         window_hours=_hours("DRIFT_WINDOW_HOURS"),
+        bound=float(_required("DRIFT_BOUND")),
         baseline_parameter=_required("BASELINE_PARAMETER"),
     )
 

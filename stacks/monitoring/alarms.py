@@ -8,7 +8,6 @@ from aws_cdk import aws_cloudwatch_actions as actions
 from aws_cdk import aws_sns as sns
 from constructs import Construct
 
-from lambda_src.monitoring.drift import PSI_BOUND
 from lambda_src.shared import metrics as published
 from stacks.config import EnvironmentConfig
 from stacks.monitoring.metrics import Metrics
@@ -44,7 +43,7 @@ class AlarmRule:
 
 def alarm_rules(metrics: Metrics, *, config: EnvironmentConfig) -> list[AlarmRule]:
     """One rule per alarm, in the order of the runbook."""
-    window_hours = config.monitoring.drift_window_hours
+    window_hours, drift_bound = config.monitoring.drift_window_hours, config.monitoring.drift_bound
     return [
         AlarmRule(
             name="failed-executions",
@@ -94,9 +93,9 @@ def alarm_rules(metrics: Metrics, *, config: EnvironmentConfig) -> list[AlarmRul
         ),
         AlarmRule(
             name="drift",
-            meaning=f"The last {window_hours} h of answers differ from the baseline: PSI of {PSI_BOUND} or more.",
+            meaning=f"The last {window_hours} h of answers differ from the baseline: PSI of {drift_bound:g} or more.",
             metric=metrics.published(published.DRIFT_SCORE, statistic="Maximum", period=_HOUR),
-            threshold=PSI_BOUND,
+            threshold=drift_bound,
             comparison=cloudwatch.ComparisonOperator.GREATER_THAN_OR_EQUAL_TO_THRESHOLD,
             # Too few requests for a verdict do not undo the last one
             missing_data=_NO_DATA_IS_NO_NEWS,

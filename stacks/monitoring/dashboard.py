@@ -6,7 +6,7 @@ from aws_cdk import Duration
 from aws_cdk import aws_cloudwatch as cloudwatch
 from constructs import Construct
 
-from lambda_src.monitoring.drift import PSI_BOUND, PSI_WATCH
+from lambda_src.monitoring.drift import PSI_WATCH
 from lambda_src.shared import metrics as published
 from stacks.config import EnvironmentConfig
 from stacks.monitoring.metrics import FIVE_MINUTES, Metrics
@@ -144,7 +144,7 @@ def _answers(metrics: Metrics, *, config: EnvironmentConfig) -> list[cloudwatch.
             metrics.published(published.DRIFT_SCORE, statistic="Maximum", period=_HOUR),
             unit="population stability index",
             columns=4,
-            bounds=[(PSI_BOUND, "drift"), (PSI_WATCH, "worth a look")],
+            bounds=[(config.monitoring.drift_bound, "drift"), (PSI_WATCH, "worth a look")],
         ),
         _graph(
             "Answers under the threshold",

@@ -70,6 +70,7 @@ class MonitoringStack(Stack):
             environment={
                 "CONFIDENCE_THRESHOLD": str(config.confidence_threshold),
                 "DRIFT_WINDOW_HOURS": str(config.monitoring.drift_window_hours),
+                "DRIFT_BOUND": str(config.monitoring.drift_bound),
                 "BASELINE_PARAMETER": config.baseline_parameter,
             },
             every=Duration.hours(1),

@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 from ministack.services import cloudwatch
 
-from lambda_src.monitoring import drift
 from local import alarms
 from stacks.config import PROJECT_ROOT, load_environment
 from tests.infrastructure.conftest import Template, text
 
 UNCHANGED = "UNCHANGED"
+DRIFT_BOUND = 0.25
 NAMES = [
     "failed-executions",
     "endpoint-errors",
@@ -116,8 +116,8 @@ def state(alarm: dict[str, Any], metrics: dict[str, list[float | None]]) -> str:
         ("rejected-share", {"ImagesAccepted": [50], "ImagesRejected": [50]}, "OK"),
         ("rejected-share", {"ImagesAccepted": [49], "ImagesRejected": [51]}, "ALARM"),
         ("drift", {}, UNCHANGED),
-        ("drift", {"DriftScore": [drift.PSI_BOUND - 0.01]}, "OK"),
-        ("drift", {"DriftScore": [drift.PSI_BOUND]}, "ALARM"),
+        ("drift", {"DriftScore": [DRIFT_BOUND - 0.01]}, "OK"),
+        ("drift", {"DriftScore": [DRIFT_BOUND]}, "ALARM"),
         ("capture-silent", {}, "OK"),
         ("capture-silent", {"Invocations": [100, 100], "CapturedRequests": [1, 1]}, "OK"),
         ("capture-silent", {"Invocations": [100, 100], "CapturedRequests": [0, 1]}, "OK"),

@@ -151,5 +151,6 @@ def test_the_drift_monitor_runs_every_hour_over_the_configured_window(monitoring
     variables = function["Environment"]["Variables"]
     config = load_environment(environment)
     assert variables["DRIFT_WINDOW_HOURS"] == str(config.monitoring.drift_window_hours)
+    assert variables["DRIFT_BOUND"] == str(config.monitoring.drift_bound)
     assert variables["METRIC_NAMESPACE"] == f"SconesUnlimited/{environment}"
     assert variables["BASELINE_PARAMETER"] == config.baseline_parameter

@@ -41,7 +41,7 @@ def baseline() -> Baseline:
 
 def report(*lines: bytes, base: Baseline | None = None, truth: GroundTruth | None = None) -> str:
     damage = Damage()
-    summary = Summary(classes=CONFIG.classes, threshold=0.9, baseline=base, truth=truth)
+    summary = Summary(classes=CONFIG.classes, threshold=0.9, drift_bound=0.25, baseline=base, truth=truth)
     summary.add(read_captures(lines, classes=CONFIG.classes, damage=damage, name="f"))
     return render(capture_page(CONFIG, WINDOW, summary, damage))
 
@@ -181,7 +181,7 @@ def test_a_window_without_requests() -> None:
 
 def test_many_classes_are_shown_as_the_most_frequent_and_the_others() -> None:
     config = EnvironmentConfig(name="dev", classes=CLASS_NAMES[:20])
-    summary = Summary(classes=config.classes, threshold=0.5)
+    summary = Summary(classes=config.classes, threshold=0.5, drift_bound=0.25)
     lines = []
     for n in range(40):
         record = json.loads(capture_line(n, 0.9))

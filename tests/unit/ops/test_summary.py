@@ -35,7 +35,7 @@ def baseline(size: int = 400) -> Baseline:
 
 
 def summary_of(captures: list[Capture], **how: object) -> Summary:
-    summary = Summary(classes=CLASSES, threshold=0.9, **how)  # type: ignore[arg-type]
+    summary = Summary(classes=CLASSES, threshold=0.9, drift_bound=0.25, **how)  # type: ignore[arg-type]
     summary.add(captures)
     return summary
 

@@ -70,7 +70,6 @@ def test_unsure_traffic_is_drift(s3: Any, capsys: pytest.CaptureFixture[str]) ->
     report = handler(EVENT, None)
     assert report["verdict"] == "drift"
     assert report["confidence"]["psi"] > report["classes"]["psi"]
-    assert report["confidence"]["p_value"] < 1e-9
     assert published(capsys)["DriftScore"] >= 0.25
 
 
