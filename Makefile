@@ -10,7 +10,11 @@ export JSII_SILENCE_WARNING_UNTESTED_NODE_VERSION := 1
 ENV ?= dev
 
 # A source distribution runs its own code when it is installed, a wheel does not
-PIP_FLAGS = --quiet --disable-pip-version-check --require-hashes --only-binary :all:
+PIP_FLAGS = --disable-pip-version-check --progress-bar off --require-hashes --only-binary :all:
+# Of pip's lines a terminal shows how many packages there are so far, and then that they are unpacked
+COUNT_PACKAGES = awk -v total="$$(grep -c '^[a-z].*==' $<)" -v watched="$${watched:-}" ' \
+  watched && /^Collecting/ { printf "\r%d of %d", ++count, total; fflush() } \
+  watched && /^Installing/ { printf "\rUnpacking %d packages\n", count; fflush() }'
 
 # With LOCAL=1 a command runs against the local cloud instead of your account, or not at all
 AWS = $(if $(LOCAL),python -m local exec)
@@ -18,32 +22,53 @@ LOCAL_CLOUD = $(if $(LOCAL),local-cloud)
 
 .PHONY: help setup local test lint format scan audit sbom mutate test-retraining synth diff local-cloud deploy destroy acceptance lock clean
 
-help: ## Show this list
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 18
+##@ Two commands to begin with; each installs what it needs
+
+local: setup ## Deploy into a local AWS and classify real images there; no account is needed
+	python -m local all $(if $(ARCHIVE),--archive "$(ARCHIVE)") $(if $(filter 0,$(KEEP)),--no-keep)
+
+test: setup lint ## Lint, type-check and run every test but the slow ones
+	python -m pytest
 
 setup: .venv/.installed node_modules/.installed ## Install the pinned tools into .venv and node_modules
 
 .venv/.installed: requirements.lock
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; set PYTHON=...")'
 	$(PYTHON) -m venv .venv
-	.venv/bin/python -m pip install $(PIP_FLAGS) -r requirements.lock
+	@echo "Installing the Python packages of $< into .venv"
+	@if test -t 1; then watched=yes; fi; .venv/bin/python -m pip install $(PIP_FLAGS) -r $< | $(COUNT_PACKAGES)
 	@touch $@
 
 # checkov pins an old boto3 that cannot live beside the emulator's, hence an environment of its own
 .venv-scan/.installed: requirements-scan.lock .venv/.installed
 	$(PYTHON) -m venv .venv-scan
-	.venv-scan/bin/python -m pip install $(PIP_FLAGS) -r requirements-scan.lock
+	@echo "Installing the Python packages of $< into .venv-scan"
+	@if test -t 1; then watched=yes; fi; .venv-scan/bin/python -m pip install $(PIP_FLAGS) -r $< | $(COUNT_PACKAGES)
 	@touch $@
 
 node_modules/.installed: package-lock.json .venv/.installed
-	.venv/bin/npm ci --silent --no-audit --no-fund
+	@echo "Installing the command line of CDK into node_modules"
+	@.venv/bin/npm ci --loglevel=error --no-audit --no-fund
 	@touch $@
 
-local: setup ## Deploy into a local AWS and classify real images there (no account needed)
-	python -m local all $(if $(ARCHIVE),--archive "$(ARCHIVE)") $(if $(filter 0,$(KEEP)),--no-keep)
+##@ An environment, in your account, or with LOCAL=1 in the local cloud
 
-test: setup lint ## Lint, type-check and run every test but the slow ones
-	python -m pytest
+deploy: setup $(LOCAL_CLOUD) ## Deploy environment ENV, with a trained model, and try it out
+	$(AWS) python -m ops deploy --env "$(ENV)" $(if $(ARCHIVE),--archive "$(ARCHIVE)") $(if $(SYNTHETIC),--synthetic) $(if $(VERBOSE),--verbose)
+
+diff: setup ## Show what a change does to the cloud: since this branch left main, or BASE or ENV
+	$(AWS) python -m ops diff $(if $(filter command,$(origin ENV)),--env "$(ENV)") $(if $(BASE),--base "$(BASE)") $(if $(DETAILS),--details)
+
+destroy: setup ## Remove what environment ENV costs, and list what is kept
+	$(AWS) python -m ops destroy --env "$(ENV)" $(if $(YES),--yes)
+
+acceptance: setup $(LOCAL_CLOUD) ## Deploy ENV, use, retrain, roll back and destroy it, twice; report the findings
+	$(AWS) python -m ops acceptance --env "$(ENV)" $(if $(ARCHIVE),--archive "$(ARCHIVE)") $(if $(SYNTHETIC),--synthetic) $(if $(YES),--yes)
+
+local-cloud: setup
+	@python -m local up --bootstrap $(if $(ARCHIVE),--archive "$(ARCHIVE)")
+
+##@ The code
 
 lint: setup ## Check style and types
 	ruff check .
@@ -54,40 +79,25 @@ format: setup ## Rewrite the code in the project's style
 	ruff check --fix-only .
 	ruff format .
 
-scan: setup .venv-scan/.installed ## Let cdk-nag, cfn-lint, checkov and an IAM linter look at every environment
-	python -m scanners
-
-mutate: setup ## Take every grant away in the local cloud, one at a time, and see that something fails
-	python -m pytest -m slow -s tests/local/test_mutation.py tests/local/retraining/test_mutation.py
-
-test-retraining: setup ## Retrain, release, fail and go back in the local cloud
-	python -m pytest -m slow tests/local/retraining --ignore=tests/local/retraining/test_mutation.py
-
-audit: setup .venv-scan/.installed ## Look the pinned dependencies up in the advisory database (needs the network)
-	@.venv-scan/bin/python -m scanners.audit requirements.lock requirements-scan.lock
-
 synth: setup ## Render the CloudFormation templates into cdk.out
 	cdk synth --quiet
 
-diff: setup ## Show what a change does to the cloud; since it left main, since BASE=REVISION, or against ENV=dev as it is deployed; DETAILS=1
-	$(AWS) python -m ops diff $(if $(filter command,$(origin ENV)),--env "$(ENV)") $(if $(BASE),--base "$(BASE)") $(if $(DETAILS),--details)
+scan: setup .venv-scan/.installed ## Run cdk-nag, cfn-lint, checkov and an IAM linter on every environment
+	python -m scanners
 
-deploy: setup $(LOCAL_CLOUD) ## Deploy environment ENV into your account, with a trained model; LOCAL=1 into the local cloud
-	$(AWS) python -m ops deploy --env "$(ENV)" $(if $(ARCHIVE),--archive "$(ARCHIVE)") $(if $(SYNTHETIC),--synthetic)
-
-destroy: setup ## Remove what environment ENV costs, and list what is kept; YES=1 does not ask
-	$(AWS) python -m ops destroy --env "$(ENV)" $(if $(YES),--yes)
-
-acceptance: setup $(LOCAL_CLOUD) ## Deploy environment ENV, use, retrain, roll back and destroy it, twice; report what that confirms of AWS
-	$(AWS) python -m ops acceptance --env "$(ENV)" $(if $(ARCHIVE),--archive "$(ARCHIVE)") $(if $(SYNTHETIC),--synthetic) $(if $(YES),--yes)
-
-local-cloud: setup
-	@python -m local up --bootstrap $(if $(ARCHIVE),--archive "$(ARCHIVE)")
+audit: setup .venv-scan/.installed ## Look the pinned packages up in the advisory database; needs the network
+	@.venv-scan/bin/python -m scanners.audit requirements.lock requirements-scan.lock
 
 sbom: setup .venv-scan/.installed ## List every pinned package in build/, as CycloneDX bills of materials
 	@mkdir -p build
 	.venv-scan/bin/python -m scanners.bill_of_materials requirements.lock > build/python.cdx.json
 	npm sbom --package-lock-only --sbom-format cyclonedx > build/npm.cdx.json
+
+mutate: setup ## Remove the grants in the local cloud, one at a time: something must fail
+	python -m pytest -m slow -s tests/local/test_mutation.py tests/local/retraining/test_mutation.py
+
+test-retraining: setup ## Retrain, release, fail and go back in the local cloud
+	python -m pytest -m slow tests/local/retraining --ignore=tests/local/retraining/test_mutation.py
 
 lock: setup ## Pin the whole dependency tree of requirements-dev.txt again
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header requirements-dev.txt -o requirements.lock
@@ -96,3 +106,23 @@ lock: setup ## Pin the whole dependency tree of requirements-dev.txt again
 
 clean: ## Remove everything that make made
 	rm -rf .venv .venv-scan node_modules cdk.out build
+
+help: ## Show this list
+	@if test -t 1 && test -z "$${NO_COLOR:-}"; then colour=yes; fi; awk -v colour="$${colour:-}" ' \
+	  BEGIN { FS = ":.*## "; if (colour) { bold = "\033[1m"; name = "\033[36m"; end = "\033[0m" } } \
+	  /^##@ / { printf "\n%s%s%s\n", bold, substr($$0, 5), end } \
+	  /^[a-z-]+:.*## / { printf "  %s%-16s%s %s\n", name, $$1, end, $$2 } \
+	  /^## [A-Z]+=/ { split($$0, words, " "); text = $$0; sub(/^## [^ ]+ +/, "", text); \
+	                  printf "  %s%-16s%s %s\n", name, words[2], end, text }' $(MAKEFILE_LIST)
+
+##@ Variables
+## ENV=NAME         an environment of cdk.json; dev unless named
+## LOCAL=1          in the local cloud, or not at all
+## ARCHIVE=PATH     train on this archive in CIFAR-100's format; the local cloud remembers it
+## SYNTHETIC=1      train on synthetic images
+## KEEP=0           make local: stop the local cloud at the end
+## BASE=REVISION    make diff: compare with this commit
+## DETAILS=1        make diff: every permission and every value
+## VERBOSE=1        make deploy LOCAL=1: the output of cdk
+## YES=1            make destroy, make acceptance: do not ask
+## PYTHON=PATH      make setup: a Python from 3.11 on

@@ -1,15 +1,23 @@
 """The CDK command line that package.json pins."""
 
 import os
+import re
 import subprocess
 import sys
+import time
 from pathlib import Path
+
+from rich.console import Console
 
 from data_prep.target import Target
 from ops.errors import OpsError
 from stacks.config import PROJECT_ROOT
 
 EXECUTABLE = PROJECT_ROOT / "node_modules" / ".bin" / "cdk"
+# Of the output of `cdk deploy`: `✅  dev/Data (scones-dev-Data) (no changes)`, `scones-dev-Data | 3/7 | ...`
+_DEPLOYED = re.compile(r"\s*✅\s+(\S+) \(\S+\)( \(no changes\))?")
+_EVENT = re.compile(r"\s*(\S+) \|\s*(\d+/\d+) \|")
+_TAIL = 30  # lines of a log that are shown of a failure
 
 
 def run_cdk(
@@ -20,20 +28,10 @@ def run_cdk(
     target: where to run it, with this process's credentials. Without one it finds neither credentials nor region.
     folder: whose cdk.json it reads.
     """
-    if not EXECUTABLE.exists():
-        raise OpsError(f"{EXECUTABLE.relative_to(PROJECT_ROOT)} is not installed: run `make setup`")
-    environment = {
-        **(target.environment if target else _without_aws()),
-        # Node lies beside the interpreter, and cdk.json's app is run with it
-        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}",
-        "CDK_DISABLE_CLI_TELEMETRY": "true",
-        "CDK_DISABLE_VERSION_CHECK": "true",  # package.json pins it
-        "JSII_SILENCE_WARNING_UNTESTED_NODE_VERSION": "1",
-    }
     result = subprocess.run(
-        [str(EXECUTABLE), *arguments, "--no-notices"],
+        _command(*arguments),
         cwd=folder,
-        env=environment,
+        env=_environment(target),
         stdin=subprocess.DEVNULL if capture else None,
         capture_output=capture,
         text=True,
@@ -43,6 +41,58 @@ def run_cdk(
         shown = f":\n{(result.stderr or result.stdout).strip()}" if capture else ""
         raise OpsError(f"`cdk {' '.join(arguments)}` ended with status {result.returncode}{shown}")
     return result
+
+
+def deploy_quietly(*arguments: str, target: Target, log: Path) -> None:
+    """Run `cdk deploy` with a line for each stack that is done, and how far the others are where somebody watches.
+
+    What it prints goes to `log`; raises OpsError with the end of it if it fails.
+    """
+    console, started = Console(highlight=False), time.monotonic()
+    events: dict[str, str] = {}
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with (
+        console.status("cdk deploy") as status,
+        log.open("w", encoding="utf-8") as file,
+        subprocess.Popen(
+            _command("deploy", *arguments),
+            cwd=PROJECT_ROOT,
+            env=_environment(target),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        ) as process,
+    ):
+        for line in process.stdout or ():
+            file.write(line)
+            if deployed := _DEPLOYED.match(line):
+                console.print(
+                    f"[green]✓[/] {deployed[1]}{deployed[2] or ''} [dim]{time.monotonic() - started:.1f} s[/]"
+                )
+            elif event := _EVENT.match(line):
+                events[event[1]] = event[2]
+                status.update(", ".join(f"{stack} {done}" for stack, done in events.items()))
+    if process.returncode:
+        tail = "\n".join(log.read_text(encoding="utf-8").splitlines()[-_TAIL:])
+        raise OpsError(f"`cdk deploy` ended with status {process.returncode}; the end of {log}:\n{tail}")
+
+
+def _command(*arguments: str) -> list[str]:
+    if not EXECUTABLE.exists():
+        raise OpsError(f"{EXECUTABLE.relative_to(PROJECT_ROOT)} is not installed: run `make setup`")
+    return [str(EXECUTABLE), *arguments, "--no-notices"]
+
+
+def _environment(target: Target | None) -> dict[str, str]:
+    return {
+        **(target.environment if target else _without_aws()),
+        # Node lies beside the interpreter, and cdk.json's app is run with it
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}",
+        "CDK_DISABLE_CLI_TELEMETRY": "true",
+        "CDK_DISABLE_VERSION_CHECK": "true",  # package.json pins it
+        "JSII_SILENCE_WARNING_UNTESTED_NODE_VERSION": "1",
+    }
 
 
 def _without_aws() -> dict[str, str]:

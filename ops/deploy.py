@@ -11,7 +11,7 @@ from botocore.exceptions import ClientError
 from data_prep import aws
 from data_prep.target import current_target
 from ops import doctor, smoke
-from ops.cdk import run_cdk
+from ops.cdk import deploy_quietly, run_cdk
 from ops.errors import OpsError
 from ops.outputs import show_outputs
 from stacks.config import ENDPOINT_EXISTS, PROJECT_ROOT, EnvironmentConfig, load_environment
@@ -28,6 +28,9 @@ def deploy(
     synthetic: Annotated[
         bool, typer.Option("--synthetic", help="Train on synthetic images; the model knows no photographs.")
     ] = False,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", help="Show cdk's output in the local cloud, too; it is in build/ otherwise.")
+    ] = False,
 ) -> None:
     """Check, deploy the bucket, train a model unless there is one, deploy the rest, and try it out.
 
@@ -43,12 +46,12 @@ def deploy(
         raise OpsError(f"fix first: {', '.join(failed)}")
 
     _step(f"cdk deploy {env}/Data")
-    run_cdk("synth", "--quiet", "--output", str(ASSEMBLY), "--context", f"only={env}")
-    _cdk_deploy(config, f"{env}/Data")
+    run_cdk("synth", "--quiet", "--output", str(ASSEMBLY), "--context", f"only={env}", capture=True)
+    _cdk_deploy(config, f"{env}/Data", verbose=verbose)
     _step("data_prep run")
     _prepare_model(config, archive, synthetic=synthetic)
     _step(f'cdk deploy "{env}/*"')
-    _cdk_deploy(config, f"{env}/*")
+    _cdk_deploy(config, f"{env}/*", verbose=verbose)
     _step("smoke test")
     smoke.show(config, smoke.smoke_test(config))
     _step("outputs")
@@ -66,9 +69,14 @@ def _prepare_model(config: EnvironmentConfig, archive: Path | None, *, synthetic
         raise OpsError(f"`python -m data_prep {' '.join(arguments)}` ended with status {status}")
 
 
-def _cdk_deploy(config: EnvironmentConfig, pattern: str) -> None:
+def _cdk_deploy(config: EnvironmentConfig, pattern: str, *, verbose: bool) -> None:
+    """What cdk says of an account is always shown: it takes minutes there, and may ask for an MFA token."""
+    target = current_target()
     options = (f"--app={ASSEMBLY}", "--require-approval=never", "--concurrency=4", *_parameters(config))
-    run_cdk("deploy", pattern, *options, target=current_target())
+    if target.is_local and not verbose:
+        deploy_quietly(pattern, *options, target=target, log=PROJECT_ROOT / "build" / f"cdk-deploy-{config.name}.log")
+    else:
+        run_cdk("deploy", pattern, *options, target=target)
 
 
 def _parameters(config: EnvironmentConfig) -> list[str]:

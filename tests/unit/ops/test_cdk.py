@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 
 from data_prep.target import Target
-from ops.cdk import run_cdk
+from ops import cdk
+from ops.cdk import deploy_quietly, run_cdk
+from ops.errors import OpsError
 
 
 @pytest.fixture
@@ -49,3 +51,48 @@ def test_without_a_target_it_finds_no_account(environment: dict[str, str]) -> No
 def test_it_reports_to_nobody(environment: dict[str, str]) -> None:
     run_cdk("synth")
     assert environment["CDK_DISABLE_CLI_TELEMETRY"] == environment["CDK_DISABLE_VERSION_CHECK"] == "true"
+
+
+# `cdk deploy` in the local cloud
+
+EVENTS = """
+dev/Data (scones-dev-Data): deploying... [1/2]
+scones-dev-Data | 0/7 | 12:33:30 AM | CREATE_IN_PROGRESS      | AWS::S3::Bucket            | dev/Data/Bucket
+scones-dev-Data | 7/7 | 12:33:30 AM | CREATE_COMPLETE         | AWS::IAM::Policy           | dev/Data/SageMakerRole
+
+✅  dev/Data (scones-dev-Data)
+
+Outputs:
+devData58C5D5B6.BucketName = scones-dev-data
+
+✅  dev/Model (scones-dev-Model) (no changes)
+❌  dev/Workflow failed: _ToolkitError: the stack named scones-dev-Workflow failed creation
+"""
+LOCAL = Target("000000000000", "us-east-1", "http://127.0.0.1:4566")
+
+
+def printing(monkeypatch: pytest.MonkeyPatch, folder: Path, status: int) -> Path:
+    """Let a program stand for cdk that prints these events; returns the log of what it prints."""
+    program = folder / "cdk"
+    program.write_text(f"#!/bin/sh\ncat <<'END'\n{EVENTS}END\nexit {status}\n")
+    program.chmod(0o700)
+    monkeypatch.setattr(cdk, "EXECUTABLE", program)
+    return folder / "build" / "deploy.log"
+
+
+def test_each_stack_that_is_deployed_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    log = printing(monkeypatch, tmp_path, 0)
+    deploy_quietly("dev/*", target=LOCAL, log=log)
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.rpartition(" s")[0].rpartition(" ")[0] for line in lines] == ["✓ dev/Data", "✓ dev/Model (no changes)"]
+    assert log.read_text() == EVENTS
+
+
+def test_of_a_deployment_that_fails_the_end_of_the_log_is_shown(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    log = printing(monkeypatch, tmp_path, 3)
+    with pytest.raises(OpsError, match=rf"(?s)status 3; the end of {log}:.*scones-dev-Workflow failed creation"):
+        deploy_quietly("dev/*", target=LOCAL, log=log)
