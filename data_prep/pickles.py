@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data_prep.errors import ArchiveError
+from lambda_src.shared.text import shortened
 
 # The larger batch of CIFAR-100 takes about 400,000 opcodes; each makes an object of some 60 bytes at the most
 MAX_OPCODES = 1_000_000
@@ -45,7 +46,7 @@ def load(file: BinaryIO) -> object:
     try:
         return _Unpickler(program, pixels=file).load()
     except (pickle.UnpicklingError, EOFError, LookupError, TypeError, ValueError, AttributeError) as error:
-        raise ArchiveError(f"its pickle is malformed: {str(error)[:200]}") from None
+        raise ArchiveError(f"its pickle is malformed: {shortened(str(error), 200)}") from None
 
 
 def _checked_program(file: BinaryIO) -> bytes:

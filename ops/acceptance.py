@@ -25,6 +25,7 @@ from rich.table import Table
 from data_prep.errors import DataPrepError
 from data_prep.target import Target, current_target
 from lambda_src.shared.json_reader import read_json
+from lambda_src.shared.text import shortened
 from ops import aws, deploy, destroy, retraining
 from ops.cost import load_prices
 from ops.errors import OpsError
@@ -143,7 +144,7 @@ def _drift(story: Story) -> str:
         Payload=json.dumps({"time": datetime.now(UTC).isoformat()}).encode(),
     )
     if "FunctionError" in response:
-        raise OpsError(f"the drift monitor failed: {response['Payload'].read().decode()[:500]}")
+        raise OpsError(f"the drift monitor failed: {shortened(response['Payload'].read().decode(), 500)}")
     report = read_json(response["Payload"], name="the drift monitor's report")
     return f"{report['requests']} captured requests, {report['verdict']}"
 

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from lambda_src.shared.text import shortened
 from ops import aws
 from ops.errors import OpsError
 from ops.terminal import visible
@@ -25,7 +26,7 @@ def replay(env: Annotated[str, typer.Option(help="An environment of cdk.json.")]
             image = execution_input(event)
         except (ValueError, KeyError, TypeError):
             kept += 1
-            typer.echo(f"kept, as it is no upload: {visible(message['Body'][:200])}")
+            typer.echo(f"kept, as it is no upload: {visible(shortened(message['Body'], 200))}")
             continue
         _start(state_machine_arn, name=str(event["id"]), image=image)
         aws.sqs().delete_message(QueueUrl=queue_url, ReceiptHandle=message["ReceiptHandle"])

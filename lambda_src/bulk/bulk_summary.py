@@ -16,6 +16,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from lambda_src.shared import aws, settings
 from lambda_src.shared.errors import ManifestExistsError, StorageUnavailableError
 from lambda_src.shared.json_reader import parse_json, read_json
+from lambda_src.shared.text import shortened
 
 EXAMPLES = 20
 # Of a state's 262,144 bytes, and of as many of the message that quotes them. A list may have rows of any length as keys
@@ -42,7 +43,7 @@ class Summary:
             return
         self.errors[outcome.get("error", "unknown")] += 1
         if len(self.examples) < EXAMPLES:
-            example = {**outcome, "cause": str(outcome.get("cause", ""))[:120]}
+            example = {**outcome, "cause": shortened(str(outcome.get("cause", "")), 120)}
             size = len(json.dumps(example))  # with escapes, so never less than it takes as UTF-8
             if self.example_bytes + size <= MAX_EXAMPLE_BYTES:
                 self.examples.append(example)

@@ -4,6 +4,8 @@ The class names are an interface: Step Functions retries and catches by them, ma
 Only the two `...UnavailableError` can succeed on a later attempt, so only they are retried.
 """
 
+from lambda_src.shared.text import shortened
+
 # A longer Cause may be cut off by Step Functions in the middle of its JSON, which then cannot be read back
 MAX_MESSAGE_CHARACTERS = 2_000
 
@@ -12,7 +14,7 @@ class ImageError(Exception):
     """When one image cannot become a stored prediction. A message that quotes others is cut to a bounded length."""
 
     def __init__(self, message: str) -> None:
-        super().__init__(message[:MAX_MESSAGE_CHARACTERS])
+        super().__init__(shortened(message, MAX_MESSAGE_CHARACTERS))
 
 
 class InvalidInputError(ImageError):

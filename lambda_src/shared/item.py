@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lambda_src.shared.errors import InvalidInputError
+from lambda_src.shared.text import shortened
 
 Item = dict[str, Any]
 
@@ -70,5 +71,4 @@ def _text(item: Item, name: str) -> str:
 
 
 def _shown(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
+    return shortened(repr(value), 60)

@@ -19,6 +19,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from data_prep.progress import Progress, silent
 from lambda_src.shared.json_reader import read_json
+from lambda_src.shared.text import shortened
 from ops import aws
 from ops.traffic.plan import Run
 from ops.traffic.tally import Tally
@@ -118,7 +119,7 @@ class Follower:
         return True
 
     def _note_failed_look(self, error: Exception) -> None:
-        self._tally.note(f"not followed at once: {type(error).__name__}: {error}"[:160])
+        self._tally.note(shortened(f"not followed at once: {type(error).__name__}: {error}", 160))
 
     def _look_at(self, execution: "ExecutionListItemTypeDef") -> None:
         number = self._run.number_of(execution["name"])

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any, Literal
 
+from lambda_src.shared.text import shortened
 from ops.latency import Latencies
 
 Outcome = Literal["accepted", "rejected", "failed"]
@@ -54,7 +55,7 @@ class Tally:
 
     def refuse(self, number: int, error: Exception) -> None:
         """The request could not be sent, as far as its answer says."""
-        text = f"not sent: {type(error).__name__}: {error}"[:160]
+        text = shortened(f"not sent: {type(error).__name__}: {error}", 160)
         with self._lock:
             self._open.discard(number)
             self._refused[number] = text
