@@ -15,7 +15,22 @@ from lambda_src.shared.baseline import BaselineError
 from lambda_src.shared.errors import ImageError
 from lambda_src.shared.image_format import check_image
 from ops import page
-from ops.page import BLUE, CLASS_COLOURS, GREEN, GREY, ORANGE, Chart, Fact, Gallery, Page, Picture, Remark, Table, Tone
+from ops.page import (
+    BLUE,
+    CLASS_COLOURS,
+    GREEN,
+    GREY,
+    ORANGE,
+    Chart,
+    Fact,
+    Gallery,
+    Mark,
+    Page,
+    Picture,
+    Remark,
+    Table,
+    Tone,
+)
 from ops.shares import wilson_interval
 from ops.summary import Bucket, DriftWindow, Summary, UnsureAnswer
 from ops.terminal import confidence_text
@@ -35,6 +50,9 @@ def capture_page(config: EnvironmentConfig, window: Window, summary: Summary, da
     notes = [f"Endpoint {config.endpoint_name}. Times are in UTC. One request is one image that was asked about."]
     if damage.count:
         notes.append(f"{damage.count:,} damaged lines were skipped, such as {'; '.join(damage.examples)}")
+    known = {model: count for model, count in summary.models.most_common() if model}
+    if known:
+        notes.append(f"Models: {', '.join(f'{model} ({count:,} requests)' for model, count in known.items())}")
     title = f"Scones Unlimited {config.name}: what the endpoint answered"
     if not summary.first or not summary.last:
         nothing = Remark("No captures", f"Data capture kept no request from {window}.")
@@ -429,9 +447,18 @@ def _least_confident(summary: Summary) -> Section:
         "The images that the model was least sure of, as the endpoint received them.",
         [_picture(answer, time_format) for answer in unsure],
         Table(
-            ["time", "event id", "answer", "confidence", "true class"],
+            ["time", "image", "event id", "answer", "confidence", "", "true class", "model"],
             [
-                [_time(a.time), a.event_id, a.label, confidence_text(a.confidence), a.true_label or "not known"]
+                [
+                    _time(a.time),
+                    a.key or "not known",
+                    a.event_id,
+                    a.label,
+                    confidence_text(a.confidence),
+                    "accepted" if a.is_accepted else "rejected",
+                    a.true_label or "not known",
+                    a.model or "not known",
+                ]
                 for a in unsure
             ],
         ),
@@ -439,21 +466,24 @@ def _least_confident(summary: Summary) -> Section:
 
 
 def _picture(answer: UnsureAnswer, time_format: str) -> Picture:
-    truth: list[str] = []
-    tone: Tone = ""
+    marks: list[Mark] = []
     if answer.true_label is not None:
         is_right = answer.true_label == answer.label
-        truth, tone = (["right"], "good") if is_right else ([f"is a {answer.true_label}"], "bad")
+        marks.append(Mark("correct", "good") if is_right else Mark(f"wrong: {answer.true_label}", "bad"))
+    if not answer.is_accepted:
+        marks.append(Mark("rejected", "warning"))
     confidence = confidence_text(answer.confidence)
+    said = "".join(f", {mark.text}" for mark in marks)
     return Picture(
         thumbnail(answer.image),
-        alt=f"Captured image, answered {answer.label} with confidence {confidence} at {_time(answer.time)}",
+        alt=f"Captured image, answered {answer.label} with confidence {confidence} at {_time(answer.time)}{said}",
         caption=[
             f"{answer.label} {confidence}",
-            *truth,
+            *([answer.key] if answer.key else []),
             f"{answer.time:{time_format}}",
+            *([answer.model] if answer.model else []),
         ],
-        tone=tone,
+        marks=marks,
     )
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cached_property
 from pathlib import Path
 from typing import BinaryIO
 
@@ -11,6 +12,7 @@ import typer
 from lambda_src.monitoring.capture_store import read_bucket
 from lambda_src.monitoring.captures import Capture, Damage, read_captures, split_lines
 from ops import aws
+from ops.capture_origin import Origins
 from ops.errors import OpsError
 from ops.terminal import visible
 from ops.window import Window
@@ -46,6 +48,11 @@ class CaptureSource:
     folder: Path | None = None
     damage: Damage = field(default_factory=Damage)
     outside: Outside = field(default_factory=Outside)
+
+    @cached_property
+    def origins(self) -> Origins:
+        """Of images and models; of captures in a folder the environment may know nothing."""
+        return Origins() if self.folder is not None else Origins.of_environment(self.config)
 
     @property
     def name(self) -> str:

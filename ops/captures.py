@@ -3,9 +3,9 @@
 import csv
 import heapq
 import json
+import string
 import sys
 from collections import Counter
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -32,6 +32,7 @@ from stacks.config import load_environment
 
 _ROWS = 20
 _RECENT = "24h"
+_LETTERS = string.ascii_uppercase
 
 
 def captures(
@@ -73,7 +74,7 @@ def captures(
     elif as_json:
         write_json(source, bound)
     elif as_csv:
-        write_csv(source, bound, config.classes)
+        write_csv(source, bound)
     else:
         show_table(source, bound)
     source.report_skipped()
@@ -90,18 +91,23 @@ def write_report(
         drift_bound=config.monitoring.drift_bound,
         baseline=baseline,
         truth=truth,
+        origins=source.origins,
     )
     summary.add(source)
     page.write(capture_page(config, source.window, summary, source.damage), target)
     typer.echo(f"Report of {summary.requests:,} requests: {target}")
 
 
-def write_json(found: Iterable[Capture], threshold: float) -> None:
-    for capture in found:
+def write_json(source: CaptureSource, threshold: float) -> None:
+    for capture in source:
+        image = source.origins.image_of(capture)
         record = {
             "time": capture.time.isoformat(),
             "event_id": capture.event_id,
             "inference_id": capture.inference_id,
+            "s3_key": image.key if image else None,
+            "s3_version_id": image.version_id if image else None,
+            "model": source.origins.model_of(capture) or None,
             "label": capture.label,
             "confidence": capture.confidence,
             "probabilities": capture.probabilities,
@@ -110,15 +116,20 @@ def write_json(found: Iterable[Capture], threshold: float) -> None:
         sys.stdout.write(f"{json.dumps(record)}\n")
 
 
-def write_csv(found: Iterable[Capture], threshold: float, classes: tuple[str, ...]) -> None:
+def write_csv(source: CaptureSource, threshold: float) -> None:
     writer = csv.writer(sys.stdout, lineterminator="\n")
-    writer.writerow(["time", "event_id", "inference_id", "label", "confidence", "accepted", *classes])
-    for capture in found:
+    names = ("time", "event_id", "inference_id", "s3_key", "s3_version_id", "model", "label", "confidence", "accepted")
+    writer.writerow([*names, *source.config.classes])
+    for capture in source:
+        image = source.origins.image_of(capture)
         writer.writerow(
             [
                 capture.time.isoformat(),
                 capture.event_id,
                 capture.inference_id or "",
+                image.key if image else "",
+                image.version_id if image else "",
+                source.origins.model_of(capture),
                 capture.label,
                 capture.confidence,
                 str(is_accepted(capture.confidence, threshold)).lower(),
@@ -130,6 +141,7 @@ def write_csv(found: Iterable[Capture], threshold: float, classes: tuple[str, ..
 @dataclass
 class _Totals:
     labels: Counter[str] = field(default_factory=Counter)
+    models: Counter[str] = field(default_factory=Counter)
     confidence: float = 0.0
     accepted: int = 0
     first: datetime | None = None
@@ -142,6 +154,7 @@ def show_table(source: CaptureSource, threshold: float) -> None:
     for number, capture in enumerate(source):
         (heapq.heappush if number < _ROWS else heapq.heappushpop)(last, (capture.time, number, capture))
         totals.labels[capture.label] += 1
+        totals.models[source.origins.model_of(capture)] += 1
         totals.confidence += capture.confidence
         totals.accepted += is_accepted(capture.confidence, threshold)
         totals.first = min(totals.first or capture.time, capture.time)
@@ -151,16 +164,22 @@ def show_table(source: CaptureSource, threshold: float) -> None:
         title = source.name if source.window == Window() else f"{source.name}, {source.window}"
         console.print(f"{title}: no captures", soft_wrap=True)
         return
-    table = Table("time (UTC)", "event id", "label", "confidence", "", box=None, header_style="bold", pad_edge=False)
+    # A letter for each model, as a job's name would fill half a line
+    letters = dict(zip(sorted(totals.models.keys() - {""}), _LETTERS, strict=False))
+    table = Table("time (UTC)", "image", "label", "confidence", "", box=None, header_style="bold", pad_edge=False)
     table.columns[3].justify = "right"
+    if letters:
+        table.add_column("model")
     for time, _, capture in sorted(last):
         accepted = is_accepted(capture.confidence, threshold)
+        image = source.origins.image_of(capture)
         table.add_row(
             f"{time:%Y-%m-%d %H:%M:%S}",
-            Text(visible(capture.event_id)),
+            Text(visible(image.key if image else f"event {capture.event_id}")),
             capture.label,
             confidence_text(capture.confidence),
             "[green]accepted[/]" if accepted else f"[yellow]under {threshold}[/]",
+            *([letters.get(source.origins.model_of(capture), "")] if letters else []),
         )
     if count > len(last):
         console.print(f"The last {len(last)} of {count:,} captures:\n")
@@ -170,3 +189,5 @@ def show_table(source: CaptureSource, threshold: float) -> None:
     console.print(f"\n{source.name}, {window}: {count:,} captures", soft_wrap=True)
     console.print(f"{mix}; mean confidence {confidence_text(totals.confidence / count)}", soft_wrap=True)
     console.print(f"under {threshold}: {count - totals.accepted:,} ({1 - totals.accepted / count:.1%})", soft_wrap=True)
+    for model, letter in letters.items():
+        console.print(f"model {letter}: {visible(model)}, {totals.models[model]:,} captures", soft_wrap=True)

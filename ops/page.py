@@ -69,13 +69,21 @@ class Remark:
 
 
 @dataclass(frozen=True)
+class Mark:
+    """A word about a picture, in a colour that says the same."""
+
+    text: str
+    tone: Tone
+
+
+@dataclass(frozen=True)
 class Picture:
     """A small image; `png` is None where there is none to show."""
 
     png: bytes | None
     alt: str
     caption: Sequence[str]
-    tone: Tone = ""
+    marks: Sequence[Mark] = ()
 
     @property
     def uri(self) -> str:

@@ -12,6 +12,7 @@ from lambda_src.monitoring.captures import Capture
 from lambda_src.monitoring.ground_truth import GroundTruth
 from lambda_src.shared.baseline import Baseline, Tally
 from lambda_src.shared.predictions import is_accepted
+from ops.capture_origin import Origins
 
 # Each is a multiple of the one before, so that buckets can be joined when the time they span grows: 1 s to 4 weeks
 WIDTHS_SECONDS = (1, 5, 15, 60, 300, 900, 3600, 10_800, 21_600, 43_200, 86_400, 604_800, 2_419_200)
@@ -90,8 +91,11 @@ class UnsureAnswer:
     event_id: str
     label: str
     confidence: float
+    is_accepted: bool
     true_label: str | None
     image: bytes | None
+    key: str | None  # of the object in S3
+    model: str  # the training job; empty if it is not known
 
 
 @dataclass(frozen=True)
@@ -114,6 +118,7 @@ class Summary:
         drift_bound: float,
         baseline: Baseline | None = None,
         truth: GroundTruth | None = None,
+        origins: Origins | None = None,
     ) -> None:
         self.classes = classes
         self.threshold = threshold
@@ -121,6 +126,8 @@ class Summary:
         self.baseline = baseline
         self.edges = baseline.confidence_edges if baseline else CONFIDENCE_EDGES
         self._truth = truth
+        self._origins = origins or Origins()
+        self.models: Counter[str] = Counter()  # requests by training job
         self._width = 0  # index into WIDTHS_SECONDS
         self._buckets: dict[int, Bucket] = {}
         self._random = random.Random(0)  # noqa: S311 - which answers become points, the same in every run
@@ -173,8 +180,11 @@ class Summary:
                 event_id=capture.event_id,
                 label=capture.label,
                 confidence=capture.confidence,
+                is_accepted=is_accepted(capture.confidence, self.threshold),
                 true_label=None if true is None else self.classes[true],
                 image=capture.image(),
+                key=image.key if (image := self._origins.image_of(capture)) else None,
+                model=self._origins.model_of(capture),
             )
             for _, _, capture, true in sorted(self._unsure, key=lambda kept: -kept[0])
         ]
@@ -230,6 +240,7 @@ class Summary:
         if true is not None:
             bucket.labelled += 1
             bucket.correct += true == index
+        self.models[self._origins.model_of(capture)] += 1
         self._keep(capture, true)
 
     def _bucket_of(self, time: datetime) -> Bucket:

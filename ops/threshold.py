@@ -1,6 +1,7 @@
 """`python -m ops threshold`: what each confidence threshold would accept, and which one a wanted accuracy needs."""
 
 import json
+from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Literal
@@ -22,6 +23,7 @@ from ops.errors import OpsError
 from ops.page import BLUE, GREEN, GREY, ORANGE, Chart, Fact, Page, Remark
 from ops.page import Table as PageTable
 from ops.shares import wilson_interval
+from ops.terminal import visible
 from ops.truth_source import truth_of
 from ops.window import Until, Window, since_option
 from stacks.config import EnvironmentConfig, load_environment
@@ -50,23 +52,23 @@ def threshold(
         Path | None, typer.Option(help="Captures in a file or below a folder instead of the bucket's.")
     ] = None,
     ground_truth: Annotated[Path | None, typer.Option(help="Labels below a folder instead of the bucket's.")] = None,
+    model: Annotated[
+        str, typer.Option(help="Training job of the model whose captures count. Default: the one in service.")
+    ] = "",
     html: Annotated[Path | None, typer.Option(help="Write a report with plots to this file.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="The result as JSON on standard output.")] = False,
 ) -> None:
     """Show accuracy and coverage of every confidence threshold, and the one that a wanted accuracy needs."""
     config = load_environment(env)
-    calibration = Calibration()
     if source == "validation":
+        calibration, origin = Calibration(), "The model's predictions for the validation images"
         calibration.add(validation_predictions(config))
-        origin = "The model's predictions for the validation images"
     else:
         window = Window.parse(since, until, default=None if folder else _RECENT)
         captures = CaptureSource(config, window, folder)
         truth = truth_of(config, window, captures.damage, ground_truth)
-        calibration.add(labelled_captures(captures, truth))
+        calibration, origin = labelled_captures(captures, truth, model)
         truth.close()
-        captures.report_skipped()
-        origin = f"Captures with ground truth of {captures.name}, {window}"
     if not calibration.total:
         raise OpsError(f"{origin}: there are none; put labels below {prefixes.GROUND_TRUTH} in the bucket")
     if html:
@@ -78,12 +80,25 @@ def threshold(
         _show(config, calibration, accuracy=accuracy, origin=origin)
 
 
-def labelled_captures(captures: CaptureSource, truth: GroundTruth) -> Iterator[tuple[float, bool]]:
-    """Confidence and rightness of every capture whose truth is known."""
+def labelled_captures(captures: CaptureSource, truth: GroundTruth, model: str) -> tuple[Calibration, str]:
+    """The captures of one model whose truth is known, and what they are; without `model`, of the one in service.
+
+    What is left out is printed on stderr: a threshold is one model's.
+    """
+    by_model: defaultdict[str, Calibration] = defaultdict(Calibration)
     for capture in captures:
         true = truth.label_of(capture)
         if true is not None:
-            yield capture.confidence, captures.config.classes[true] == capture.label
+            is_right = captures.config.classes[true] == capture.label
+            by_model[captures.origins.model_of(capture)].add([(capture.confidence, is_right)])
+    captures.report_skipped()
+    model = model or captures.origins.served
+    chosen = by_model.pop(model, Calibration())
+    for other, left_out in by_model.items():
+        name = visible(other) or "a model that is not known"
+        typer.echo(f"Left out: {left_out.total:,} captures of {name}; `--model` chooses", err=True)
+    of_model = f"of the model {model}" if model else "of whichever model, as no release is known"
+    return chosen, f"Captures with ground truth of {captures.name}, {captures.window}, {of_model}"
 
 
 def validation_predictions(config: EnvironmentConfig) -> Iterator[tuple[float, bool]]:

@@ -1,7 +1,6 @@
 """Ground truth from an environment's bucket or from a folder that was copied from it."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 from pathlib import Path
 
 from lambda_src.monitoring.captures import Damage, split_lines
@@ -32,16 +31,9 @@ def with_versions(labels: Iterable[Label]) -> Iterator[Label]:
         if label.image is None or label.image.version_id:
             yield label
             continue
-        pages = (
-            aws.s3().get_paginator("list_object_versions").paginate(Bucket=label.image.bucket, Prefix=label.image.key)
-        )
-        for page in pages:
-            for version in page.get("Versions", []):
-                if version["Key"] == label.image.key:
-                    # SerializeImageData tells versions apart by their ETag where the bucket keeps only one
-                    has_versions = version["VersionId"] != "null"
-                    name = version["VersionId"] if has_versions else version["ETag"].strip('"')
-                    yield label._replace(image=replace(label.image, version_id=name))
+        for image in aws.object_versions(label.image.bucket, label.image.key):
+            if image.key == label.image.key:
+                yield label._replace(image=image)
 
 
 def _read_folder(folder: Path, classes: tuple[str, ...], damage: Damage) -> Iterator[Label]:

@@ -22,6 +22,9 @@ def test_every_capture_of_every_file_as_json(write_captures: Writer, capsys: Out
         "time": "2026-11-25T08:01:00+00:00",
         "event_id": "event-1",
         "inference_id": "inference-1",
+        "s3_key": None,  # a folder does not say
+        "s3_version_id": None,
+        "model": None,
         "label": "motorcycle",
         "confidence": 0.875,
         "probabilities": [0.125, 0.875],

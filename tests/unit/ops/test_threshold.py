@@ -120,5 +120,6 @@ def test_captures_with_ground_truth(write_captures: Writer, tmp_path: Path, caps
     }
     (truth / "a.jsonl").unlink()
     assert run(*common, *window, "--ground-truth", tmp_path / "truth") == 1
-    origin = f"Captures with ground truth of {folder}, 2026-11-25 08:00 to 2026-11-25 12:00 UTC"
-    assert f"{origin}: there are none" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert f"Captures with ground truth of {folder}, 2026-11-25 08:00 to 2026-11-25 12:00 UTC" in error
+    assert "there are none; put labels below ground-truth/" in error

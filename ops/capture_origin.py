@@ -1,0 +1,68 @@
+"""Which image and which model a capture is of: what the environment knows, and the capture does not say.
+
+A capture names its image by a hash of bucket, key and version, its inference id: the bucket's images are listed until
+the one with that id is found. The model follows from the time, as `releases/` keeps what was in service when.
+"""
+
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
+from itertools import chain
+
+from lambda_src.monitoring.captures import Capture
+from lambda_src.retraining.release import job_of
+from lambda_src.shared.item import ImageRef
+from lambda_src.shared.release_history import Record, read_records
+from ops import aws
+from ops.lineage import serving_at
+from stacks.config import EnvironmentConfig
+from stacks.shared import prefixes
+
+# What the workflows take images from
+IMAGES = (prefixes.INCOMING, prefixes.SCHEDULED, prefixes.TEST)
+
+
+class Origins:
+    """Images by inference id and models by time; by default, nothing is known.
+
+    images: consumed as far as it takes to find what is asked for.
+    """
+
+    def __init__(self, images: Iterable[ImageRef] = (), records: Sequence[Record] = ()) -> None:
+        self._listing = iter(images)
+        self._images: dict[str, ImageRef] = {}
+        self._records = records
+        self._times = [datetime.fromisoformat(record.time) for record in records]
+        self._models: dict[int, str] = {}  # by the number of records before
+
+    @classmethod
+    def of_environment(cls, config: EnvironmentConfig) -> "Origins":
+        """Raises DataPrepError if it is not deployed."""
+        bucket = aws.bucket(config)
+        versions: Iterator[ImageRef] = chain.from_iterable(aws.object_versions(bucket, prefix) for prefix in IMAGES)
+        return cls(versions, read_records(aws.s3(), bucket))
+
+    @property
+    def served(self) -> str:
+        """The training job of the model that was in service last; empty if there is none."""
+        return next((job_of(record.artifact_uri) for record in reversed(self._records) if record.is_in_service), "")
+
+    def image_of(self, capture: Capture) -> ImageRef | None:
+        """None if the image is not known, or not there any more."""
+        wanted = capture.inference_id
+        if wanted is None:
+            return None
+        while wanted not in self._images:
+            image = next(self._listing, None)
+            if image is None:
+                return None
+            self._images[image.inference_id] = image
+        return self._images[wanted]
+
+    def model_of(self, capture: Capture) -> str:
+        """The training job of the model, `A or B` while B took the place of A; empty if it is not known."""
+        before = bisect_right(self._times, capture.time)
+        if before not in self._models:
+            served = serving_at(self._records, capture.time)
+            self._models[before] = " or ".join(job_of(record.artifact_uri) for record in served)
+        return self._models[before]

@@ -1,0 +1,146 @@
+"""Which image and which model a capture is of, from an account inside this process."""
+
+import csv
+import io
+import json
+import re
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from moto import mock_aws
+
+from lambda_src.shared.item import ImageRef
+from lambda_src.shared.release_history import Record
+from ops import aws
+from ops.capture_origin import Origins
+from tests.unit.lambda_src.monitoring.capture_records import put, record
+from tests.unit.ops.conftest import run
+
+BUCKET = "scones"
+# In the past hour, as the command reads the last day
+HOUR = datetime.now(UTC).replace(minute=0, second=0, microsecond=0) - timedelta(hours=1)
+Output = pytest.CaptureFixture[str]
+
+
+def release(minute: int, job: str, status: str = "IN_SERVICE") -> None:
+    time = (HOUR + timedelta(minutes=minute)).isoformat(timespec="milliseconds")
+    found = Record(time, status, f"config-{job}", f"model-{job}", f"s3://{BUCKET}/models/{job}/output/model.tar.gz")
+    aws.s3().put_object(Bucket=BUCKET, Key=found.key, Body=json.dumps(vars(found)))
+
+
+@pytest.fixture
+def images(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[ImageRef]]:
+    """Two versions of one picture and one of another; captures of each, in the minutes 10, 20 and 30.
+
+    The model job-a was in service from the start, job-b took its place from minute 15 to 25.
+    """
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    with mock_aws():
+        s3 = aws.s3()
+        s3.create_bucket(Bucket=BUCKET)
+        s3.put_bucket_versioning(Bucket=BUCKET, VersioningConfiguration={"Status": "Enabled"})
+        monkeypatch.setattr(aws, "bucket", lambda _: BUCKET)
+        made = []
+        for key in ("incoming/bike.png", "incoming/bike.png", "test/a b/moto.png"):
+            stored = s3.put_object(Bucket=BUCKET, Key=key, Body=b"pixels")
+            made.append(ImageRef(BUCKET, key, stored["VersionId"]))
+        lines = [
+            record(
+                "[0.97, 0.03]" if number else "[0.3, 0.7]",
+                time=HOUR + timedelta(minutes=10 * (number + 1)),
+                eventId=f"event-{number}",
+                inferenceId=image.inference_id,
+            )
+            for number, image in enumerate(made)
+        ]
+        put(s3, *lines, hour=HOUR, bucket=BUCKET)
+        release(0, "job-a")
+        release(15, "job-a", "UPDATING")
+        release(25, "job-b")
+        yield made
+
+
+def test_json_has_the_object_and_the_model(images: list[ImageRef], capsys: Output) -> None:
+    assert run("captures", "--json") == 0
+    found = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [(each["s3_key"], each["s3_version_id"]) for each in found] == [(i.key, i.version_id) for i in images]
+    assert [each["model"] for each in found] == ["job-a", "job-a or job-b", "job-b"]
+
+
+def test_csv_has_the_object_and_the_model(images: list[ImageRef], capsys: Output) -> None:
+    assert run("captures", "--csv") == 0
+    found = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    assert [each["s3_key"] for each in found] == [image.key for image in images]
+    assert [each["model"] for each in found] == ["job-a", "job-a or job-b", "job-b"]
+
+
+def test_the_table_has_the_object_and_the_model(images: list[ImageRef], capsys: Output) -> None:
+    assert run("captures") == 0
+    shown = capsys.readouterr().out
+    rows = re.findall(r"^\S+ \S+ +(.*?)  +(?:bicycle|motorcycle) .* ([A-C]) *$", shown, flags=re.MULTILINE)
+    assert rows == [("incoming/bike.png", "A"), ("incoming/bike.png", "B"), ("test/a b/moto.png", "C")]
+    assert "model A: job-a, 1 captures" in shown
+    assert "model B: job-a or job-b, 1 captures" in shown
+
+
+def test_the_gallery_has_the_object_and_the_model_and_marks_what_is_wrong_or_rejected(
+    images: list[ImageRef], tmp_path: Path
+) -> None:
+    label = {"s3_key": "incoming/bike.png", "label": "bicycle"}
+    aws.s3().put_object(Bucket=BUCKET, Key="ground-truth/a.jsonl", Body=json.dumps(label))
+    target = tmp_path / "report.html"
+    assert run("captures", "--html", target) == 0
+    html = target.read_text(encoding="utf-8")
+    captions = re.findall(r"<figcaption>(.*?)</figcaption>", html)
+    assert len(captions) == 3
+    texts = [re.sub(r"<.*?>", "|", caption) for caption in captions]
+    assert "wrong: bicycle" in texts[0]
+    assert "rejected" in texts[0]
+    assert "incoming/bike.png" in texts[0]
+    assert texts[0].endswith("|job-a")
+    assert sum("rejected" in text for text in texts) == sum("wrong" in text for text in texts) == 1
+    assert sum("correct" in text for text in texts) == 1
+    assert "Models: " in html
+
+
+def test_what_is_not_known_any_more_is_empty(images: list[ImageRef], capsys: Output) -> None:
+    aws.s3().delete_object(Bucket=BUCKET, Key=images[2].key, VersionId=images[2].version_id or "")
+    for found in aws.s3().list_objects_v2(Bucket=BUCKET, Prefix="releases/")["Contents"]:
+        aws.s3().delete_object(Bucket=BUCKET, Key=found["Key"])
+    assert run("captures", "--json") == 0
+    last = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert (last["s3_key"], last["model"]) == (None, None)
+    assert run("captures") == 0
+    assert "event event-2" in capsys.readouterr().out
+
+
+def test_images_are_listed_only_until_the_one_is_found(images: list[ImageRef]) -> None:
+    listed: list[ImageRef] = []
+
+    def listing() -> Iterator[ImageRef]:
+        for image in images:
+            listed.append(image)
+            yield image
+
+    origins = Origins(listing())
+    capture: Any = type("Capture", (), {"inference_id": images[1].inference_id})
+    assert origins.image_of(capture) == images[1]
+    assert origins.image_of(capture) == images[1]
+    assert listed == images[:2]
+
+
+def test_a_threshold_is_that_of_one_model(images: list[ImageRef], capsys: Output) -> None:
+    labels = [{"s3_key": key, "label": "bicycle"} for key in {image.key for image in images}]
+    aws.s3().put_object(Bucket=BUCKET, Key="ground-truth/a.jsonl", Body="\n".join(map(json.dumps, labels)))
+    assert run("threshold", "--source", "captures", "--accuracy", 1) == 0
+    output = capsys.readouterr()
+    assert "of the model job-b: 1 predictions" in output.out
+    assert "Left out: 1 captures of job-a; `--model` chooses" in output.err
+    assert "Left out: 1 captures of job-a or job-b;" in output.err
+    assert run("threshold", "--source", "captures", "--model", "job-a", "--json") == 0
+    judged = json.loads(capsys.readouterr().out)
+    assert judged["predictions"] == 1
+    assert judged["threshold"] is None  # its one answer is wrong
