@@ -10,24 +10,20 @@ export JSII_SILENCE_WARNING_UNTESTED_NODE_VERSION := 1
 ENV ?= dev
 
 # A source distribution runs its own code when it is installed, a wheel does not
-PIP_FLAGS = --disable-pip-version-check --progress-bar off --require-hashes --only-binary :all:
-# Of pip's lines a terminal shows how many packages there are so far, and then that they are unpacked
-COUNT_PACKAGES = awk -v total="$$(grep -c '^[a-z].*==' $<)" -v watched="$${watched:-}" ' \
-  watched && /^Collecting/ { printf "\r%d of %d", ++count, total; fflush() } \
-  watched && /^Installing/ { printf "\rUnpacking %d packages\n", count; fflush() }'
+LOCKED = --require-hashes --only-binary :all:
 
 # With LOCAL=1 a command runs against the local cloud instead of your account, or not at all
 AWS = $(if $(LOCAL),python -m local exec)
 LOCAL_CLOUD = $(if $(LOCAL),local-cloud)
 
-.PHONY: help setup local test lint format scan audit sbom mutate test-retraining synth diff local-cloud deploy destroy acceptance lock clean
+.PHONY: help setup browser local test lint format scan audit sbom mutate test-retraining synth diff local-cloud deploy destroy acceptance lock clean
 
 ##@ Two commands to begin with; each installs what it needs
 
 local: setup ## Deploy into a local AWS and classify real images there; no account is needed
 	python -m local all $(if $(ARCHIVE),--archive "$(ARCHIVE)") $(if $(filter 0,$(KEEP)),--no-keep)
 
-test: setup lint ## Lint, type-check and run every test but the slow ones
+test: setup browser lint ## Lint, type-check and run every test but the slow ones
 	python -m pytest
 
 setup: .venv/.installed node_modules/.installed ## Install the pinned tools into .venv and node_modules
@@ -36,20 +32,33 @@ setup: .venv/.installed node_modules/.installed ## Install the pinned tools into
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; set PYTHON=...")'
 	$(PYTHON) -m venv .venv
 	@echo "Installing the Python packages of $< into .venv"
-	@if test -t 1; then watched=yes; fi; .venv/bin/python -m pip install $(PIP_FLAGS) -r $< | $(COUNT_PACKAGES)
+	@sed -n '/^uv==/,/[^\\]$$/p' $< | .venv/bin/python -m pip install --quiet --disable-pip-version-check $(LOCKED) -r /dev/stdin
+	@.venv/bin/uv pip sync --python .venv $(LOCKED) $<
 	@touch $@
 
 # checkov pins an old boto3 that cannot live beside the emulator's, hence an environment of its own
 .venv-scan/.installed: requirements-scan.lock .venv/.installed
-	$(PYTHON) -m venv .venv-scan
+	@.venv/bin/uv venv --quiet --allow-existing --python .venv .venv-scan
 	@echo "Installing the Python packages of $< into .venv-scan"
-	@if test -t 1; then watched=yes; fi; .venv-scan/bin/python -m pip install $(PIP_FLAGS) -r $< | $(COUNT_PACKAGES)
+	@.venv/bin/uv pip sync --python .venv-scan $(LOCKED) $<
 	@touch $@
 
 node_modules/.installed: package-lock.json .venv/.installed
 	@echo "Installing the command line of CDK into node_modules"
-	@.venv/bin/npm ci --loglevel=error --no-audit --no-fund
+	@.venv/bin/npm ci --loglevel=error --omit=optional
 	@touch $@
+
+# npm has Chromium for Linux on x86-64 only, and 140 MB of it that most machines do without
+node_modules/.browser/chromium: node_modules/.installed
+	@echo "Installing Chromium into node_modules"
+	@npm install --loglevel=error --no-save --include=optional
+	@mkdir -p $(@D)
+	@TMPDIR=$(@D) node --input-type=module --eval "import { inflate } from '@sparticuz/chromium'; \
+	  for (const part of ['al2023.tar', 'fonts.tar', 'chromium']) await inflate('node_modules/@sparticuz/chromium/bin/' + part + '.br')"
+
+browser: setup
+	@python -m tests.integration.browser || if [ "$$(uname -sm)" = "Linux x86_64" ]; then \
+	  $(MAKE) node_modules/.browser/chromium; else echo "Install Chrome or Chromium: npm has none for this machine"; fi
 
 ##@ An environment, in your account, or with LOCAL=1 in the local cloud
 

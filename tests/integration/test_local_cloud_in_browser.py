@@ -20,9 +20,7 @@ from local import authorization
 from local.cloud import Process, _free_ports
 from local.sagemaker.control_plane import ControlPlane
 from local.sagemaker.server import Server
-from tests.integration.test_report_in_browser import BROWSER, opened
-
-pytestmark = pytest.mark.skipif(BROWSER is None, reason="no Chromium, Chrome or Edge is installed")
+from tests.integration.browser import opened
 
 KEY = "LOCAL0123"
 CREDENTIAL = f"X-Amz-Credential={KEY}%2F20261125%2Fus-east-1%2Flambda%2Faws4_request"  # where a page can put it
@@ -132,7 +130,7 @@ def test_a_page_starts_nothing_though_it_knows_the_key(
     page.page = PAGE % json.dumps(
         [(create_function, "{}"), (withhold, '{"ml.m5.large": "quota"}'), (control.url, "seen")]
     )
-    document, _ = opened(tmp_path / "page", "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1", url=page.url)
+    document, _ = opened(page.url, "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1", profile=tmp_path)
     assert ">all sent</output>" in document
     assert control.posts == [b"seen"]
     assert (dispatched, sagemaker.control_plane.withheld) == ([], {})
@@ -149,6 +147,6 @@ def test_a_name_that_leads_to_the_local_cloud_opens_nothing(
     process, dispatched = emulator
     for port in (process.port, sagemaker.server_port):
         url = f"http://rebound.example:{port}/ping?{CREDENTIAL}"
-        document, _ = opened(tmp_path / "page", "--host-resolver-rules=MAP rebound.example 127.0.0.1", url=url)
+        document, _ = opened(url, "--host-resolver-rules=MAP rebound.example 127.0.0.1", profile=tmp_path)
         assert f"takes requests for http://127.0.0.1:{port} only" in document
     assert dispatched == []

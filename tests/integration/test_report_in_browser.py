@@ -1,22 +1,15 @@
 """The report as a browser shows it: from disk, without network, light and dark, on a desk and on a phone."""
 
-import os
 import re
-import shutil
-import subprocess
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
+from tests.integration.browser import opened
 from tests.unit.ops.conftest import START, capture_line
 from tests.unit.ops.test_capture_report import PLOTS, full_report
 from tests.unit.ops.test_capture_report import report as report_of
-
-NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome", "microsoft-edge")
-BROWSER = next((path for path in map(shutil.which, NAMES) if path), None)
-
-pytestmark = pytest.mark.skipif(BROWSER is None, reason="no Chromium, Chrome or Edge is installed")
 
 # Shows the report in a frame of a phone's width, and tells what it finds in it
 PROBE = """<!doctype html><meta charset="utf-8"><body>
@@ -43,40 +36,8 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def opened(page: Path, *options: str, url: str = "") -> tuple[str, list[str]]:
-    """The document after its scripts ran, and what they wrote to the console.
-
-    url: where the page is if not in its file, beside which the browser keeps its profile.
-    """
-    assert BROWSER
-    root = ["--no-sandbox"] if os.geteuid() == 0 else []  # Chromium refuses a sandbox to root
-    ended = subprocess.run(
-        [
-            BROWSER,
-            "--headless",
-            "--disable-gpu",
-            "--no-first-run",
-            *root,
-            f"--user-data-dir={page.parent / 'profile'}",
-            "--host-resolver-rules=MAP * ~NOTFOUND",
-            "--allow-file-access-from-files",
-            "--enable-logging=stderr",
-            "--virtual-time-budget=8000",
-            "--window-size=1280,1000",
-            *options,
-            "--dump-dom",
-            url or page.as_uri(),
-        ],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=True,
-    )
-    return ended.stdout, [line for line in ended.stderr.splitlines() if ":CONSOLE" in line]
-
-
-def test_every_plot_is_drawn_and_the_console_is_clean(report: Path) -> None:
-    document, console = opened(report)
+def test_every_plot_is_drawn_and_the_console_is_clean(report: Path, tmp_path: Path) -> None:
+    document, console = opened(report.as_uri(), profile=tmp_path)
     assert console == []
     parts = re.split(r'<div class="plot[^>]*id="', document)[1:]
     assert [part.partition('"')[0] for part in parts] == PLOTS
@@ -91,25 +52,25 @@ def test_a_few_seconds_have_ticks_of_whole_seconds(tmp_path: Path, seconds: int)
     lines = [capture_line(n, 0.95, time=START + timedelta(seconds=n % seconds)) for n in range(40)]
     path = tmp_path / "report.html"
     path.write_text(report_of(*lines), encoding="utf-8")
-    document, console = opened(path)
+    document, console = opened(path.as_uri(), profile=tmp_path)
     assert console == []
     ticks = re.findall(r'data-unformatted="(\d\d:\d\d:[\d.]+)', document)
     assert len(ticks) >= 3  # of three plots over time
     assert all(re.fullmatch(r"08:00:\d\d", tick) for tick in ticks), ticks
 
 
-def test_a_script_that_fails_would_be_noticed(report: Path) -> None:
+def test_a_script_that_fails_would_be_noticed(report: Path, tmp_path: Path) -> None:
     damaged = report.with_name("damaged.html")
     damaged.write_text(report.read_text(encoding="utf-8").replace("Plotly.newPlot(", "Plotly.noPlot("))
-    assert opened(damaged)[1] != []
+    assert opened(damaged.as_uri(), profile=tmp_path)[1] != []
 
 
 @pytest.mark.parametrize("width", [360, 768])
 @pytest.mark.parametrize("scheme", ["dark", "light"])
-def test_it_fits_a_phone_and_follows_the_colour_scheme(report: Path, width: int, scheme: str) -> None:
+def test_it_fits_a_phone_and_follows_the_colour_scheme(report: Path, tmp_path: Path, width: int, scheme: str) -> None:
     probe = report.with_name("probe.html")
     probe.write_text(PROBE % width)
-    document, console = opened(probe, f"--blink-settings=preferredColorScheme={0 if scheme == 'dark' else 1}")
+    document, console = opened(probe.as_uri(), profile=tmp_path, scheme=scheme)
     assert console == []
     found = re.search(r'<output id="found">(.*?)</output>', document)
     assert found
