@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -14,7 +14,7 @@ from data_prep.artifact import Artifact, current_artifact
 from data_prep.aws_errors import one_line_errors
 from data_prep.baseline import store_baseline
 from data_prep.build import build_dataset
-from data_prep.dataset import MANIFEST, Manifest, default_folder
+from data_prep.dataset import MANIFEST, Manifest, default_folder, small_classes
 from data_prep.errors import DataPrepError, DataSetError, InstanceRefusedError
 from data_prep.fetch import CIFAR_100, DEFAULT_CACHE, fetch_archive, file_sha256, named_archive
 from data_prep.instances import InstanceTypes
@@ -122,6 +122,7 @@ def build(
             source, folder, classes=config.classes, max_rejected_share=max_rejected_share, progress=progress
         )
     show(manifest.as_dict(), f"{folder}\n{_summary(manifest)}", as_json=as_json)
+    _warn_of_small_classes({name: split.counts for name, split in manifest.splits.items()})
 
 
 @app.command("import", epilog="Example: python -m data_prep import --env dev scones-unlimited")
@@ -145,6 +146,12 @@ def import_folder(
             progress=progress,
         )
     show(manifest.as_dict(), f"{target}\n{_summary(manifest)}", as_json=as_json)
+    _warn_of_small_classes({name: split.counts for name, split in manifest.splits.items()})
+
+
+def _warn_of_small_classes(counts: Mapping[str, Mapping[str, int]]) -> None:
+    for warning in small_classes(counts):
+        note(f"Warning: {warning}")
 
 
 def _summary(manifest: Manifest) -> str:
@@ -178,6 +185,7 @@ def validate(
         groups.add(problem.file, problem.reason)
     summary = f"{folder}: {found} images are good, {report.labels} labels, {groups.total:,} problems"
     show(report.as_dict(), "\n".join([*groups.lines(), summary]), as_json=as_json)
+    _warn_of_small_classes(report.counts)
     if not report.is_valid:
         if not (folder / MANIFEST).exists():
             note(

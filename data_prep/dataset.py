@@ -8,7 +8,7 @@ manifest.json
 
 import dataclasses
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,11 +29,31 @@ REJECTED = "rejected"
 IMAGES = {"train": prefixes.TRAIN, "test": prefixes.TEST}
 LISTS = {"train": f"{prefixes.TRAIN_LST}train.lst", "test": f"{prefixes.TEST_LST}test.lst"}
 
+# A class with fewer images than this share of its split's largest is warned of
+SMALL_CLASS = 0.1
+
 _STRICT = ConfigDict(extra="forbid", strict=True)
 
 
 def default_folder(environment: str) -> Path:
     return PROJECT_ROOT / "data" / environment
+
+
+def small_classes(counts: Mapping[str, Mapping[str, int]]) -> list[str]:
+    """A warning for each class that is tiny beside the largest, from the number of images by split and class.
+
+    Nothing refuses such a data set: a model that always names the other classes is nearly always right on it.
+    """
+    warnings = []
+    for split, by_class in counts.items():
+        largest = max(by_class, key=lambda name: by_class[name])
+        warnings += [
+            f"{split} has {count:,} images of {name!r} beside {by_class[largest]:,} of {largest!r}: accuracy says "
+            f"little of {name!r}; add images of it, or take it out of `classes` in cdk.json"
+            for name, count in by_class.items()
+            if count < SMALL_CLASS * by_class[largest]
+        ]
+    return warnings
 
 
 def find_list(folder: Path, split: str) -> Path:

@@ -24,9 +24,10 @@ class Problem:
 
 @dataclass(frozen=True)
 class Report:
-    """What was found: good images by split, the number of labels, the data digest, and every problem."""
+    """What was found: good images by split, lines by split and class, the number of labels, and every problem."""
 
     images: dict[str, int]
+    counts: dict[str, dict[str, int]]
     labels: int
     data_digest: str
     problems: tuple[Problem, ...]
@@ -57,16 +58,18 @@ def validate_dataset(
     lists = {split: find_list(folder, split) for split in LISTS}
     names = {split: str(file.relative_to(folder)) for split, file in lists.items()}
     problems: list[Problem] = []
-    rules = DataSetRules(
-        manifest.classes if manifest else classes, lambda file, reason: problems.append(Problem(file, reason))
-    )
+    classes = manifest.classes if manifest else classes
+    rules = DataSetRules(classes, lambda file, reason: problems.append(Problem(file, reason)))
+    counts = {split: dict.fromkeys(classes, 0) for split in lists}
     for split, file in lists.items():
         total = sum(1 for _ in read_list(file))
         for done, line in enumerate(rules.lines(names[split], read_list(file)), 1):
+            if line.label < len(classes):
+                counts[split][classes[line.label]] += 1
             rules.add(split, _checked(folder / IMAGES[split] / line.path, line, image_size))
             progress(f"Checking the {split} images", done, total)
     rules.finish(names, manifest.as_dict() if manifest else {})
-    return Report(rules.images, rules.label_count, rules.data_digest, tuple(problems))
+    return Report(rules.images, counts, rules.label_count, rules.data_digest, tuple(problems))
 
 
 def _checked(file: Path, line: ListLine, image_size: int | None) -> CheckedImage:

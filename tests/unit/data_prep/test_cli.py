@@ -2,10 +2,13 @@ import json
 import shlex
 import shutil
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
 from data_prep import __main__ as cli
+from data_prep.cifar import write_archive
 from data_prep.sample import generate_archive
 
 
@@ -46,6 +49,26 @@ def test_build_and_validate_answer_in_json(capsys: pytest.CaptureFixture[str]) -
     assert run("validate", "--json") == 0
     report = json.loads(capsys.readouterr().out)
     assert (report["data_digest"], report["problems"]) == (built["data_digest"], [])
+
+
+def test_a_tiny_class_is_warned_of(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rng = np.random.default_rng(1)
+
+    def split(bicycles: int, motorcycles: int) -> tuple[list[str], list[int], Any]:
+        labels = [0] * bicycles + [1] * motorcycles
+        names = [f"{number}.png" for number in range(len(labels))]
+        return names, labels, rng.integers(0, 256, (len(labels), 32, 32, 3), np.uint8)
+
+    archive = tmp_path / "own.tar.gz"
+    splits = {"train": split(7, 90), "test": split(9, 90)}
+    write_archive(archive, class_names=("bicycle", "motorcycle"), splits=splits)
+    warning = "Warning: train has 7 images of 'bicycle' beside 90 of 'motorcycle'"
+    assert run("build", "--archive", str(archive)) == 0
+    said = capsys.readouterr().err
+    assert warning in said
+    assert "test has" not in said  # a tenth is enough
+    assert run("validate") == 0
+    assert warning in capsys.readouterr().err
 
 
 def test_validate_ends_with_1_if_there_is_a_problem(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
