@@ -22,7 +22,7 @@ from data_prep.job_view import job_view
 from data_prep.original import import_dataset
 from data_prep.progress import progress_bars
 from data_prep.sample import generate_archive
-from data_prep.target import is_local
+from data_prep.target import is_local, make_command
 from data_prep.training import JobState, publish_model, start_training, wait_for_job
 from data_prep.upload import upload_dataset
 from data_prep.validate import validate_dataset
@@ -316,7 +316,7 @@ def _hand_over(config: EnvironmentConfig, state: JobState, *, as_json: bool) -> 
     show(
         asdict(model),
         f"{model.artifact_uri}\nvalidation accuracy {accuracy}, {state.billable_seconds} s billable\n"
-        f'Deploy it with `cdk deploy "{config.name}/*"`',
+        f"Deploy it with `{make_command('deploy', config.name)}`",
         as_json=as_json,
     )
 

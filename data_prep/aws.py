@@ -9,7 +9,7 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from data_prep.errors import DataPrepError
-from data_prep.target import current_target, region
+from data_prep.target import current_target, make_command, region
 from stacks.config import EnvironmentConfig
 
 if TYPE_CHECKING:
@@ -104,10 +104,11 @@ class StackOutputs(dict[str, str]):
     def __init__(self, config: EnvironmentConfig, stack: Any) -> None:
         super().__init__({output["OutputKey"]: output["OutputValue"] for output in stack.get("Outputs", [])})
         self._stack = f"stack {stack['StackName']} is {stack['StackStatus']}"
-        self._fix = f"deploy it again with `make deploy ENV={config.name}`"
+        self._environment = config.name
 
     def __missing__(self, name: str) -> str:
-        raise DataPrepError(f"{self._stack} and has no output {name}: {self._fix}")
+        deploy = make_command("deploy", self._environment)
+        raise DataPrepError(f"{self._stack} and has no output {name}: deploy it again with `{deploy}`")
 
 
 def outputs_of_stack(config: EnvironmentConfig, stack: str) -> StackOutputs:
@@ -118,8 +119,9 @@ def outputs_of_stack(config: EnvironmentConfig, stack: str) -> StackOutputs:
     except ClientError as error:
         if error.response["Error"]["Code"] != "ValidationError":  # how CloudFormation says that there is none
             raise
+        deploy = make_command("deploy", config.name)
         raise DataPrepError(
-            f"stack {name} is not deployed in {current_target()}: deploy it with `make deploy ENV={config.name}`, "
+            f"stack {name} is not deployed in {current_target()}: deploy it with `{deploy}`, "
             "or set AWS_PROFILE and AWS_REGION to where it is"
         ) from None
     return StackOutputs(config, described)

@@ -68,6 +68,11 @@ def is_local() -> bool:
     return is_loopback(boto3.client("cloudformation", region_name="us-east-1").meta.endpoint_url)
 
 
+def make_command(target: str, environment: str) -> str:
+    """The call of make for a hint: it goes where the command went that gives the hint."""
+    return f"make {target} ENV={environment}{' LOCAL=1' if is_local() else ''}"
+
+
 def region() -> str:
     """The region of every client; raises TargetError where the shell's settings disagree, NoRegionError without any."""
     _check_profile()

@@ -30,6 +30,7 @@ from ops import aws, deploy, destroy, retraining
 from ops.cost import load_prices
 from ops.errors import OpsError
 from ops.outputs import stack_outputs
+from ops.terminal import print_whole
 from stacks.config import PROJECT_ROOT, EnvironmentConfig, load_environment
 from stacks.shared import prefixes
 
@@ -358,8 +359,7 @@ def _cell(text: str) -> str:
 
 def _show(results: list[Result]) -> None:
     table = Table("phase", "", "seconds", "seen", box=None, header_style="bold", pad_edge=False)
-    table.columns[3].overflow = "fold"
     for result in results:
         mark = "[green]✓[/]" if result.passed else "[red]✗[/]"
         table.add_row(result.phase, mark, f"{result.seconds:.0f}", escape(result.seen))
-    Console(highlight=False).print(table)
+    print_whole(Console(highlight=False), table)

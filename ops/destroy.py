@@ -9,7 +9,7 @@ from botocore.exceptions import ClientError, WaiterError
 from rich.console import Console
 
 from data_prep import aws
-from data_prep.target import current_target
+from data_prep.target import current_target, make_command
 from ops import templates
 from ops.cdk import run_cdk
 from ops.deploy import ASSEMBLY
@@ -135,7 +135,7 @@ def _destroy_stacks(config: EnvironmentConfig, stacks: list[str]) -> None:
     if failed:
         raise OpsError(
             f"could not destroy {', '.join(f'{config.name}/{name}' for name in failed)}: the events above say why. "
-            f"Remove the cause and repeat `make destroy ENV={config.name}`, which goes on from there"
+            f"Remove the cause and repeat `{make_command('destroy', config.name)}`, which goes on from there"
         )
 
 

@@ -20,6 +20,7 @@ from data_prep import aws, target
 from data_prep.artifact import baseline_problem, current_artifact
 from data_prep.aws_errors import explain
 from data_prep.errors import TargetError
+from data_prep.target import make_command
 from ops import quotas
 from ops.cdk import EXECUTABLE
 from ops.check import Check
@@ -146,7 +147,7 @@ def model(config: EnvironmentConfig) -> Iterator[Check]:
     """Whether there is a model to serve, and what it was trained on."""
     name = "model artifact"
     found = current_artifact(config)
-    train = f"`python -m data_prep run --env {config.name}`; `make deploy ENV={config.name}` does it too"
+    train = f"`python -m data_prep run --env {config.name}`; `{make_command('deploy', config.name)}` does it too"
     if found is None:
         yield Check(name, "warning", f"{config.artifact_parameter} is not set: no model yet", train)
     elif found.flaw:
@@ -156,7 +157,7 @@ def model(config: EnvironmentConfig) -> Iterator[Check]:
             name,
             "warning",
             f"{found.uri} of {found.job} was trained on synthetic images, which no real picture resembles",
-            f"`make deploy ENV={config.name} ARCHIVE=PATH` with CIFAR-100's archive",
+            f"`{make_command('deploy', config.name)} ARCHIVE=PATH` with CIFAR-100's archive",
         )
     else:
         yield Check(name, "ok", f"{found.uri} of {found.job}")
@@ -179,7 +180,7 @@ def subscription(config: EnvironmentConfig) -> Iterator[Check]:
     name = "alert subscription"
     topic = stack_outputs(config).get("Data", {}).get("AlertTopicArn")
     if topic is None:
-        yield Check(name, "warning", f"{config.name}/Data is not deployed yet", f"make deploy ENV={config.name}")
+        yield Check(name, "warning", f"{config.name}/Data is not deployed yet", make_command("deploy", config.name))
         return
     pages = aws.sns().get_paginator("list_subscriptions_by_topic").paginate(TopicArn=topic)
     arns = {entry["Endpoint"]: entry["SubscriptionArn"] for page in pages for entry in page["Subscriptions"]}
@@ -190,7 +191,7 @@ def subscription(config: EnvironmentConfig) -> Iterator[Check]:
             name,
             "warning",
             f"{config.alert_email} {'has not confirmed' if waiting else 'is not subscribed'}",
-            "follow the link in the message from AWS Notifications" if waiting else f"make deploy ENV={config.name}",
+            "follow the link in the message from AWS Notifications" if waiting else make_command("deploy", config.name),
         )
     elif not confirmed:
         yield Check(name, "warning", "nobody is told of failures", "set alert_email in cdk.json")

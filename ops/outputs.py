@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from data_prep import aws
-from data_prep.target import current_target
+from data_prep.target import current_target, make_command
 from ops.errors import OpsError
 from ops.terminal import print_whole
 from stacks.config import EnvironmentConfig, load_environment
@@ -61,7 +61,7 @@ def outputs(
     found = stack_outputs(config)
     if not found:
         raise OpsError(
-            f"environment {env!r} is not deployed in {target}: deploy it with `make deploy ENV={env}`, or set "
+            f"environment {env!r} is not deployed in {target}: deploy it with `{make_command('deploy', env)}`, or set "
             "AWS_PROFILE and AWS_REGION to where it is"
         )
     typer.echo(f"Environment {env} in {target}", err=True)

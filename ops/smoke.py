@@ -11,7 +11,7 @@ from botocore.exceptions import ClientError
 from rich.console import Console
 
 from data_prep import aws
-from data_prep.target import current_target
+from data_prep.target import current_target, make_command
 from lambda_src.shared.errors import InvalidPredictionError
 from lambda_src.shared.predictions import best_class, is_accepted, parse_probabilities
 from ops.errors import OpsError
@@ -47,7 +47,7 @@ def smoke_test(config: EnvironmentConfig, *, images: int = IMAGES) -> list[Answe
         if stack not in outputs:
             raise OpsError(
                 f"{config.name}/{stack} is not deployed in {current_target()}: deploy it with "
-                f"`make deploy ENV={config.name}`"
+                f"`{make_command('deploy', config.name)}`"
             )
     bucket = outputs["Data"]["BucketName"]
     _check_in_service(config)
@@ -69,7 +69,7 @@ def _check_in_service(config: EnvironmentConfig) -> None:
     try:
         endpoint = aws.sagemaker().describe_endpoint(EndpointName=name)
     except ClientError as error:
-        raise OpsError(f"endpoint {name}: {error}: deploy it with `make deploy ENV={config.name}`") from None
+        raise OpsError(f"endpoint {name}: {error}: deploy it with `{make_command('deploy', config.name)}`") from None
     if endpoint["EndpointStatus"] not in {"InService", "Updating"}:
         reason = endpoint.get("FailureReason", "no reason given")
         raise OpsError(f"endpoint {name} is {endpoint['EndpointStatus']}: {reason}")

@@ -53,7 +53,7 @@ def test_train_follows_the_job_and_hands_the_model_over(folder: Path, cloud: str
     assert result.exit_code == 0
     (job,) = _jobs()
     uri = f"s3://{cloud}/models/{job}/output/model.tar.gz"
-    assert result.stdout == (f'{uri}\nvalidation accuracy 0.900, 1 s billable\nDeploy it with `cdk deploy "dev/*"`\n')
+    assert result.stdout == (f"{uri}\nvalidation accuracy 0.900, 1 s billable\nDeploy it with `make deploy ENV=dev`\n")
     assert result.stderr == f"Started {job}\n"
     assert aws.ssm().get_parameter(Name="/scones/dev/model/artifact-uri")["Parameter"]["Value"] == uri
 

@@ -9,7 +9,7 @@ from botocore.exceptions import NoRegionError
 from moto import mock_aws
 
 from data_prep.errors import TargetError
-from data_prep.target import Target, current_target, region
+from data_prep.target import Target, current_target, make_command, region
 
 
 @pytest.fixture(autouse=True)
@@ -127,3 +127,9 @@ def test_boto3_prefers_the_other_profile_variable(monkeypatch: pytest.MonkeyPatc
 )
 def test_only_an_endpoint_of_this_machine_is_local(endpoint: str, is_local: bool) -> None:
     assert Target(account="123456789012", region="eu-west-1", endpoint=endpoint).is_local is is_local
+
+
+def test_a_hint_in_the_local_cloud_does_not_lead_to_the_account(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert make_command("deploy", "dev") == "make deploy ENV=dev"
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:4566")
+    assert make_command("deploy", "dev") == "make deploy ENV=dev LOCAL=1"
