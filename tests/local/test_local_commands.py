@@ -1,0 +1,68 @@
+"""The commands of docs/local.md, in the order of the page, in a local cloud of their own."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from local.cloud import LocalCloud
+from stacks.config import PROJECT_ROOT
+
+# They have tests of their own: docs/local.md names them as what else there is
+ELSEWHERE = ("make ", "python -m local drift", "python -m local retrain")
+NEEDED = [] if shutil.which("aws") else ["aws"]
+
+
+def blocks() -> Iterator[list[str]]:
+    """The commands of each block of the page."""
+    page = (PROJECT_ROOT / "docs" / "local.md").read_text(encoding="utf-8")
+    for block in re.findall(r"^```bash\n(.*?)^```", page, flags=re.MULTILINE | re.DOTALL):
+        commands = [line.partition("  #")[0].strip() for line in block.splitlines()]
+        yield [c for c in commands if not c.startswith(ELSEWHERE) and not set(NEEDED) & set(c.split())]
+
+
+@pytest.fixture(autouse=True)
+def _local_aws() -> None:
+    """Takes the place of conftest's, whose cloud is not needed here."""
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Iterator[Path]:
+    """The project in another place, with a local cloud of its own."""
+    copy = tmp_path / "project"
+    shutil.copytree(PROJECT_ROOT, copy, ignore=shutil.ignore_patterns(".*", "node_modules", "build", "cdk.out"))
+    (copy / "node_modules").symlink_to(PROJECT_ROOT / "node_modules")
+    (copy / ".venv").symlink_to(sys.prefix)  # cdk.json runs the app with it
+    yield copy
+    LocalCloud.stop_running(copy / "build" / "local")
+
+
+def test_the_page_about_the_local_cloud_works_from_its_first_command_to_its_last(project: Path, archive: Path) -> None:
+    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    said = ""
+    for commands in blocks():
+        script = "\n".join(["set -euo pipefail", *commands]).replace("--archive PATH", f"--archive {archive}")
+        run = subprocess.run(
+            ["bash", "-c", script],
+            cwd=project,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=300,
+        )
+        assert run.returncode == 0, script + run.stdout[-3000:] + run.stderr[-3000:]
+        said += run.stdout
+    for line in (
+        "Stopped the SageMaker stand-in and the AWS emulator",
+        "No model is trained yet",
+        '✓ cdk deploy "dev/*"',
+        "Accepted, confidence at least 0.9",
+        "BucketName",
+    ):
+        assert line in said
