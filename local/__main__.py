@@ -177,7 +177,7 @@ def down() -> None:
     """Stop what `up` started, with all that was deployed in it."""
     stopped = [_NAMES.get(process.program, "a command") for process in LocalCloud.stop_running()]
     if stopped:
-        _say(f"Stopped {' and '.join(stopped)}; what was deployed is gone, the logs stay in {_short(DIRECTORY)}")
+        _say(f"Stopped {' and '.join(stopped)}, with what was deployed; logs: {_short(DIRECTORY)}")
     else:
         _say("No local cloud was running")
 
@@ -424,7 +424,7 @@ def _show_places(environment: Environment, execution: Execution, by_upload: Exec
     _say("")
     for title, one in (("Executions:", execution), ("", by_upload)):
         # What check_execution has seen to
-        why = f", as it should: an image under the threshold is reported so ({one.error})" if one.error else ""
+        why = f", as it should with a rejected image ({one.error})" if one.error else ""
         _say(f"{title:13} {one.status} in {one.seconds:.1f} s{why}")
     for name, prefix in (
         ("Predictions", prefixes.PREDICTIONS),

@@ -157,7 +157,7 @@ def test_down_says_what_it_stopped(monkeypatch: pytest.MonkeyPatch, capsys: pyte
     command_line.down()
     command_line.down()
     first, second = capsys.readouterr().out.splitlines()
-    assert first.startswith("Stopped the SageMaker stand-in and the AWS emulator; what was deployed is gone")
+    assert first.startswith("Stopped the SageMaker stand-in and the AWS emulator, with what was deployed")
     assert second == "No local cloud was running"
 
 

@@ -8,7 +8,7 @@ from botocore.stub import Stubber
 
 from data_prep import aws
 from data_prep.target import Target
-from ops import deploy
+from ops import deploy, doctor, smoke
 from stacks.config import parse_environment
 
 
@@ -36,6 +36,30 @@ def test_the_template_is_told_whether_it_updates_an_endpoint_that_scales(
 
 def test_an_endpoint_that_does_not_scale_has_no_such_parameter() -> None:
     assert deploy._parameters(parse_environment("dev", {})) == []
+
+
+@pytest.mark.parametrize(("endpoint", "shows_events"), [("http://127.0.0.1:1", False), ("https://example.com", True)])
+def test_an_environment_is_synthesized_once_alone_and_then_deployed_from_the_assembly(
+    monkeypatch: pytest.MonkeyPatch, endpoint: str, shows_events: bool
+) -> None:
+    shown: list[tuple[str, ...]] = []
+    quiet: list[tuple[str, ...]] = []
+    monkeypatch.setattr(deploy, "current_target", lambda: Target("111122223333", "us-east-1", endpoint))
+    monkeypatch.setattr(deploy, "run_cdk", lambda *arguments, **_: shown.append(arguments))
+    monkeypatch.setattr(deploy, "deploy_quietly", lambda *arguments, **_: quiet.append(arguments))
+    monkeypatch.setattr(doctor, "examine", lambda _: [])
+    for step in ("_prepare_model", "show_outputs"):
+        monkeypatch.setattr(deploy, step, lambda *_, **__: None)
+    monkeypatch.setattr(smoke, "smoke_test", lambda _: [])
+    monkeypatch.setattr(smoke, "show", lambda *_: None)
+    deploy.deploy("dev")
+    synth, *events = shown
+    assert synth[0] == "synth"
+    assert "only=dev" in synth
+    deployments = events if shows_events else quiet
+    assert len(events) == (2 if shows_events else 0)
+    assert len(deployments) == 2
+    assert all(f"--app={deploy.ASSEMBLY}" in arguments for arguments in deployments)
 
 
 _DESCRIPTION: dict[str, Any] = {
