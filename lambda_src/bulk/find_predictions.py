@@ -9,6 +9,7 @@ from lambda_src.shared import aws, settings
 from lambda_src.shared.errors import InvalidInputError
 from lambda_src.shared.item import ImageRef, Item
 from lambda_src.shared.json_reader import read_json
+from lambda_src.shared.stored_image import version_of
 
 _LOOK_UPS = 8
 
@@ -51,6 +52,5 @@ def stored_outcome(item: object) -> dict[str, Any] | None:
 
 
 def current_version(image: ImageRef) -> str:
-    """As SerializeImageData names it: the version, or the ETag where the bucket keeps no versions."""
-    head = aws.s3().head_object(Bucket=image.bucket, Key=image.key)
-    return head.get("VersionId") or head["ETag"].strip('"')
+    """As SerializeImageData names it."""
+    return version_of(aws.s3().head_object(Bucket=image.bucket, Key=image.key))

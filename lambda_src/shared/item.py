@@ -37,10 +37,14 @@ class ImageRef:
         """Check the part of an item that names the image; raises InvalidInputError."""
         if not isinstance(item, dict):
             raise InvalidInputError(f"an image is an object with s3_bucket and s3_key, not {_shown(item)}")
+        if "body" in item and "s3_key" not in item:
+            raise InvalidInputError(
+                "the image is in `body`, as the original's steps passed it on: these steps take what is in it. An "
+                f"execution of the workflow takes either, as its only image: {_shown(item['body'])}"
+            )
         key = _text(item, "s3_key")
         if len(key.encode()) > MAX_KEY_BYTES:
             raise InvalidInputError(f"s3_key is longer than {MAX_KEY_BYTES} bytes: {_shown(key)}")
-        # Events of a bucket without versions carry an empty one
         version_id = _text(item, "s3_version_id") if item.get("s3_version_id") else None
         return cls(_text(item, "s3_bucket"), key, version_id)
 

@@ -1,5 +1,6 @@
 """One image of the bucket as it is stored: its bytes, its version, and what went wrong on the way."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -50,7 +51,13 @@ def read_image(image: ImageRef, *, at_most: int) -> StoredImage:
         raise StorageUnavailableError(f"could not be read ({error}): {image.uri}") from error
     if len(data) != size:
         raise CorruptImageError(f"ended after {len(data)} of {size} bytes: {image.uri}")
-    return StoredImage(data, response.get("VersionId") or response["ETag"].strip('"'), response["LastModified"])
+    return StoredImage(data, version_of(response), response["LastModified"])
+
+
+def version_of(response: Mapping[str, Any]) -> str:
+    """What tells this content of the object from others: its version, or its ETag where the bucket keeps none."""
+    version = response.get("VersionId") or "null"  # also of each that was written while versioning was off
+    return str(response["ETag"].strip('"') if version == "null" else version)
 
 
 def _explained(error: ClientError, image: ImageRef) -> Exception:

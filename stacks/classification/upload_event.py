@@ -1,26 +1,23 @@
-"""What an upload's event becomes as the input of the classification workflow.
+"""What an upload's event becomes as the input of the classification workflow: its detail.
 
-The rule transforms the event on its way; a dead-letter queue holds it as it was
+No input transformer: it escapes no quote in a key, and leaves a hole in its JSON where a bucket keeps no versions
+(https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-transform-target-input.html#eb-transform-input-issues).
+A dead-letter queue holds the event as it was
 (https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-rule-dlq.html), so that `ops replay` does the same.
 """
 
 from collections.abc import Mapping
 from typing import Any
 
-# Members of the input by where they are in the event
-FIELDS = {
-    "s3_bucket": "detail.bucket.name",
-    "s3_key": "detail.object.key",
-    "s3_version_id": "detail.object.version-id",
-}
+INPUT_PATH = "$.detail"
 
 
-def execution_input(event: Mapping[str, Any]) -> dict[str, str]:
+def execution_input(event: Mapping[str, Any]) -> dict[str, Any]:
     """The workflow's input for an S3 event of EventBridge; raises KeyError if it is no such event."""
-    found = {"image_data": ""}
-    for name, path in FIELDS.items():
-        value: Any = event
-        for member in path.split("."):
-            value = value[member]
-        found[name] = str(value)
-    return found
+    detail: dict[str, Any] = event["detail"]
+    detail["bucket"]["name"], detail["object"]["key"]
+    return detail
+
+
+def image_uri(detail: Mapping[str, Any]) -> str:
+    return f"s3://{detail['bucket']['name']}/{detail['object']['key']}"

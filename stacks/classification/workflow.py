@@ -39,9 +39,27 @@ _LISTED_IMAGES = jsonata("""(
   $bucket := $states.input.s3_bucket;
   [$states.result.Contents[$substring(Key, -1) != '/'].{'image_data': '', 's3_bucket': $bucket, 's3_key': Key}]
 )""")
-_COLLECTED_IMAGES = jsonata("""
-  $type($states.input) = 'object' and $exists($states.input.images) ? $states.input.images : [$states.input]
-""")
+# An input is what is inside: JSON in a text, the `body` of the original's envelope, the `detail` of an S3 event
+_READ_INPUT = jsonata("""(
+  $open := function($it) {
+    $type($it) = 'string' and $substring($trim($it), 0, 1) in ['{', '['] ? $open($parse($it))
+    : $type($it) != 'object' or $exists($it.s3_key) ? $it
+    : $exists($it.body) ? $open($it.body)
+    : $exists($it.detail) ? $open($it.detail)
+    : $exists($it.bucket.name) and $exists($it.object.key) ? {
+        'image_data': '',
+        's3_bucket': $it.bucket.name,
+        's3_key': $it.object.key,
+        's3_version_id': $it.object.`version-id`
+      }
+    : $it
+  };
+  $input := $open($states.input);
+  $type($input) != 'object' ? [$input]
+  : $exists($input.s3_prefix) ? $input
+  : $exists($input.images) ? $input.images
+  : [$input]
+)""")
 
 # The limit counts bytes of UTF-8, of which a code unit of UTF-16 takes at most three. Their exact number, by
 # percent-encoding, would fail on half a character, and with it the whole list.
@@ -92,7 +110,8 @@ def classification_workflow(
     """The whole definition.
 
     Input: one item `{"image_data": "", "s3_bucket": ..., "s3_key": ...}`, or `{"images": [item, ...]}`, or
-    `{"s3_bucket": ..., "s3_prefix": ...}` for all images below a prefix. Output, and the manifest in S3:
+    `{"s3_bucket": ..., "s3_prefix": ...}` for all images below a prefix. Each may be JSON in a text or in the `body` of
+    the original's envelope; an item may also be an event of S3. Output, and the manifest in S3:
     `{"execution", "started_at", "counts": {"ACCEPTED", "REJECTED", "FAILED"}, "outcomes": [one of each item]}`.
     """
     write_manifest = tasks.CallAwsService.jsonata(
@@ -177,11 +196,12 @@ def classification_workflow(
         )
         .otherwise(classify_images.next(write_manifest))
     )
-    collect_images = sfn.Pass.jsonata(
-        scope, "CollectImages", comment="A single item becomes a list of one", outputs=_COLLECTED_IMAGES
-    ).next(within_limits)
-    return (
-        sfn.Choice.jsonata(scope, "IsPrefix?")
-        .when(sfn.Condition.jsonata("{% $exists($states.input.s3_prefix) %}"), list_images.next(within_limits))
-        .otherwise(collect_images)
+    is_prefix = sfn.Condition.jsonata("{% $type($states.input) = 'object' and $exists($states.input.s3_prefix) %}")
+    return sfn.Pass.jsonata(
+        scope,
+        "ReadInput",
+        comment="Opens an envelope or an event; a single item becomes a list of one",
+        outputs=_READ_INPUT,
+    ).next(
+        sfn.Choice.jsonata(scope, "IsPrefix?").when(is_prefix, list_images.next(within_limits)).otherwise(within_limits)
     )

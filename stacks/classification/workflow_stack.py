@@ -12,7 +12,7 @@ from aws_cdk import aws_sqs as sqs
 from aws_cdk import aws_stepfunctions as sfn
 from constructs import Construct
 
-from stacks.classification.upload_event import FIELDS
+from stacks.classification.upload_event import INPUT_PATH
 from stacks.classification.workflow import classification_workflow, longest_execution
 from stacks.config import EnvironmentConfig
 from stacks.shared import prefixes
@@ -146,12 +146,7 @@ class WorkflowStack(Stack):
             targets=[
                 targets.SfnStateMachine(
                     state_machine,
-                    input=events.RuleTargetInput.from_object(
-                        {
-                            "image_data": "",
-                            **{name: events.EventField.from_path(f"$.{path}") for name, path in FIELDS.items()},
-                        }
-                    ),
+                    input=events.RuleTargetInput.from_event_path(INPUT_PATH),
                     role=iam.Role(state_machine, "EventsRole", assumed_by=of_this_account("events", "rule/*")),
                     dead_letter_queue=dead_letters,
                     retry_attempts=8,

@@ -119,6 +119,27 @@ def test_the_originals_single_item_is_a_list_of_one(environment: Environment, co
     check_execution(environment, execution, confident_images[:1])
 
 
+def test_the_originals_envelope_is_opened(environment: Environment, confident_images: list[str]) -> None:
+    item = {
+        "image_data": "",
+        "s3_bucket": environment.bucket,
+        "s3_key": confident_images[0],
+        "inferences": "[0.9, 0.1]",
+    }
+    execution = environment.execute({"statusCode": 200, "body": json.dumps({"statusCode": 200, "body": item})})
+    assert execution.status == "SUCCEEDED"
+    check_execution(environment, execution, confident_images[:1])
+
+
+def test_an_event_of_a_bucket_without_versions_is_classified(
+    environment: Environment, confident_images: list[str]
+) -> None:
+    detail = {"bucket": {"name": environment.bucket}, "object": {"key": confident_images[0], "size": 5}}
+    execution = environment.execute(detail)
+    assert execution.status == "SUCCEEDED"
+    check_execution(environment, execution, confident_images[:1])
+
+
 def test_a_prefix_stands_for_all_images_below_it(environment: Environment, confident_images: list[str]) -> None:
     s3 = boto3.client("s3")
     for key in confident_images[:3]:

@@ -32,7 +32,7 @@ class Environment:
         attributes = self.sqs.get_queue_attributes(QueueUrl=self.queue_url, AttributeNames=names)["Attributes"]
         return sum(map(int, attributes.values()))
 
-    def inputs(self) -> list[dict[str, str]]:
+    def inputs(self) -> list[dict[str, Any]]:
         executions = self.states.list_executions(stateMachineArn=self.state_machine_arn)["executions"]
         return [
             json.loads(self.states.describe_execution(executionArn=execution["executionArn"])["input"])
@@ -61,7 +61,18 @@ def test_every_upload_is_started_with_what_the_rule_makes_of_its_event(environme
     assert environment.left() == 0
     inputs = environment.inputs()
     assert len(inputs) == 25
-    assert {"image_data": "", "s3_bucket": "images", "s3_key": "incoming/a b 7.png", "s3_version_id": "v1"} in inputs
+    assert upload_event("incoming/a b 7.png")["detail"] in inputs
+
+
+def test_an_upload_to_a_bucket_without_versions_is_started_as_well(
+    environment: Environment, capsys: pytest.CaptureFixture[str]
+) -> None:
+    event = upload_event("incoming/a.png")
+    del event["detail"]["object"]["version-id"]
+    environment.put(json.dumps(event))
+    assert run("replay") == 0
+    assert environment.inputs() == [event["detail"]]
+    assert "started: s3://images/incoming/a.png" in capsys.readouterr().out
 
 
 def test_an_event_that_was_started_before_is_not_started_again(environment: Environment) -> None:
@@ -72,7 +83,9 @@ def test_an_event_that_was_started_before_is_not_started_again(environment: Envi
     assert environment.left() == 0
 
 
-@pytest.mark.parametrize("body", ['{"s3_prefix": "scheduled/"}', "no JSON", "[]", '"text"', "null"])
+@pytest.mark.parametrize(
+    "body", ['{"s3_prefix": "scheduled/"}', '{"id": "i", "detail": {}}', "no JSON", "[]", '"text"', "null"]
+)
 def test_what_is_no_upload_is_kept_and_named(
     environment: Environment, capsys: pytest.CaptureFixture[str], body: str
 ) -> None:

@@ -9,7 +9,7 @@ from botocore.exceptions import ConnectTimeoutError
 from botocore.response import StreamingBody
 from botocore.stub import Stubber
 
-from lambda_src.classification import serialize_image_data
+from lambda_src.classification import classifier, filter_confidence, serialize_image_data
 from lambda_src.classification.serialize_image_data import MAX_IMAGE_BYTES, handler
 from lambda_src.shared import aws, errors
 from lambda_src.shared.item import MAX_KEY_BYTES
@@ -37,11 +37,20 @@ def test_reads_the_version_that_the_event_names(s3: Stubber) -> None:
     handler({**EVENT, "s3_version_id": "v0"}, None)
 
 
-def test_takes_the_etag_where_there_are_no_versions(s3: Stubber) -> None:
+@pytest.mark.parametrize("version", [None, "null"])
+def test_takes_the_etag_where_there_are_no_versions(s3: Stubber, version: str | None) -> None:
+    """Every object has the version `null` that was written while versioning was off or suspended."""
     response = answer(encoded("PNG"))
     del response["VersionId"]
-    s3.add_response("get_object", response)
+    s3.add_response("get_object", response | ({"VersionId": version} if version else {}))
     assert handler({**EVENT, "s3_version_id": ""}, None)["s3_version_id"] == "e"
+
+
+@pytest.mark.parametrize("step", [serialize_image_data, classifier, filter_confidence])
+@pytest.mark.parametrize("body", [EVENT, json.dumps(EVENT), {"statusCode": 200, "body": EVENT}])
+def test_a_step_that_is_given_the_envelope_of_the_original_says_so(step: Any, body: Any) -> None:
+    with pytest.raises(errors.InvalidInputError, match="the image is in `body`, as the original's steps passed it on"):
+        step.handler({"statusCode": 200, "body": body}, None)
 
 
 def test_a_large_object_is_refused_unread(s3: Stubber) -> None:
