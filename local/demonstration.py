@@ -22,6 +22,7 @@ from lambda_src.monitoring.ground_truth import label_line
 from lambda_src.shared.item import ImageRef
 from lambda_src.shared.model_documents import document_key
 from local.cloud import LocalCloudError
+from stacks.classification.upload_event import image_key
 from stacks.config import EnvironmentConfig
 from stacks.shared import prefixes
 
@@ -116,7 +117,7 @@ class Environment:
                 arn = str(execution["executionArn"])
                 if arn not in known:
                     described = boto3.client("stepfunctions").describe_execution(executionArn=arn)
-                    if json.loads(described["input"]).get("s3_key") == key:
+                    if image_key(json.loads(described["input"])) == key:
                         return arn
             return None
 

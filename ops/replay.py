@@ -10,7 +10,7 @@ from lambda_src.shared.text import shortened
 from ops import aws
 from ops.errors import OpsError
 from ops.terminal import visible
-from stacks.classification.upload_event import execution_input, image_uri
+from stacks.classification.upload_event import execution_input
 from stacks.config import load_environment
 
 
@@ -31,7 +31,7 @@ def replay(env: Annotated[str, typer.Option(help="An environment of cdk.json.")]
         _start(state_machine_arn, name=str(event["id"]), image=image)
         aws.sqs().delete_message(QueueUrl=queue_url, ReceiptHandle=message["ReceiptHandle"])
         started += 1
-        typer.echo(visible(f"started: {image_uri(image)}"))
+        typer.echo(visible(f"started: s3://{image['bucket']['name']}/{image['object']['key']}"))
     typer.echo(f"{started} started, {kept} kept")
     if kept:
         raise OpsError(

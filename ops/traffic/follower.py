@@ -23,6 +23,7 @@ from lambda_src.shared.text import shortened
 from ops import aws
 from ops.traffic.plan import Run
 from ops.traffic.tally import Tally
+from stacks.classification.upload_event import image_key
 from stacks.shared import prefixes
 
 if TYPE_CHECKING:
@@ -154,6 +155,6 @@ def _key(execution: "ExecutionListItemTypeDef", outcomes: list[dict[str, Any]]) 
         return str(outcomes[0].get("s3_key"))
     described = aws.stepfunctions().describe_execution(executionArn=execution["executionArn"])
     try:
-        return str(json.loads(described.get("input", "{}"))["s3_key"])
-    except (ValueError, KeyError, TypeError):
+        return image_key(json.loads(described.get("input", "{}")))
+    except ValueError:
         return ""

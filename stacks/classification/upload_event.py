@@ -19,5 +19,9 @@ def execution_input(event: Mapping[str, Any]) -> dict[str, Any]:
     return detail
 
 
-def image_uri(detail: Mapping[str, Any]) -> str:
-    return f"s3://{detail['bucket']['name']}/{detail['object']['key']}"
+def image_key(started_with: object) -> str:
+    """The key of the image that an execution was started with, by an item or an upload; empty if by another input."""
+    match started_with:
+        case {"s3_key": str(key)} | {"object": {"key": str(key)}}:
+            return key
+    return ""
