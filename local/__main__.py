@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any
 
@@ -145,7 +146,7 @@ def run(env: EnvironmentName = "dev") -> None:
 def drift(env: EnvironmentName = "dev", archive: Archive = None, keep: Keep = True) -> None:
     """Traffic as usual, then drifted traffic: the metric crosses the bound, the alarm fires, the message arrives.
 
-    Uses the local cloud that runs, if there is one.
+    Writes the report of both to build/ENV-drift.html. Uses the local cloud that runs, if there is one.
     """
     config = _environment(env)
     with _deployed(config, archive, keep=keep) as cloud:
@@ -290,8 +291,10 @@ def _tell_of_drift(cloud: LocalCloud, config: EnvironmentConfig) -> None:
     cloud.enforce_iam()
     environment = Environment.deployed(config)
     data_set = _data_set(environment)
+    started = datetime.now(UTC).replace(microsecond=0)
     with _stage("Drift: traffic as usual, then at night"):
         drift_story.tell_story(environment, data_set, _show_chapter)
+    _write_report(cloud, config, f"{config.name}-drift", since=started)
 
 
 def _show_chapter(title: str, chapter: Chapter) -> None:
@@ -443,9 +446,14 @@ def _report(
 ) -> None:
     """Tell the true classes, as people would do later, and write the report that shows captures and truth together."""
     environment.label(outcomes, truth)
-    target = PROJECT_ROOT / "build" / f"{config.name}-report.html"
+    _write_report(cloud, config, f"{config.name}-report", since=datetime.now(UTC) - timedelta(hours=1))
+
+
+def _write_report(cloud: LocalCloud, config: EnvironmentConfig, name: str, *, since: datetime) -> None:
+    target = PROJECT_ROOT / "build" / f"{name}.html"
+    window = ["--since", since.isoformat()]
     status = subprocess.run(
-        [sys.executable, "-m", "ops", "captures", "--env", config.name, "--since", "1h", "--html", str(target)],
+        [sys.executable, "-m", "ops", "captures", "--env", config.name, *window, "--html", str(target)],
         cwd=PROJECT_ROOT,
         env=cloud.environment,
         stdout=subprocess.DEVNULL,

@@ -442,10 +442,11 @@ def _least_confident(summary: Summary) -> Section:
     unsure = summary.unsure
     years = {answer.time.year for answer in unsure}
     time_format = "%m-%d %H:%M:%S" if len(years) == 1 else "%Y-%m-%d %H:%M:%S"
+    has_several_models = len({answer.model for answer in unsure}) > 1
     return Gallery(
         "Least confident answers",
         "The images that the model was least sure of, as the endpoint received them.",
-        [_picture(answer, time_format) for answer in unsure],
+        [_picture(answer, time_format, with_model=has_several_models) for answer in unsure],
         Table(
             ["time", "image", "event id", "answer", "confidence", "", "true class", "model"],
             [
@@ -465,7 +466,7 @@ def _least_confident(summary: Summary) -> Section:
     )
 
 
-def _picture(answer: UnsureAnswer, time_format: str) -> Picture:
+def _picture(answer: UnsureAnswer, time_format: str, *, with_model: bool) -> Picture:
     marks: list[Mark] = []
     if answer.true_label is not None:
         is_right = answer.true_label == answer.label
@@ -481,7 +482,7 @@ def _picture(answer: UnsureAnswer, time_format: str) -> Picture:
             f"{answer.label} {confidence}",
             *([answer.key] if answer.key else []),
             f"{answer.time:{time_format}}",
-            *([answer.model] if answer.model else []),
+            *([answer.model] if with_model and answer.model else []),
         ],
         marks=marks,
     )

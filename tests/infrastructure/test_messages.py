@@ -55,6 +55,13 @@ def test_what_a_message_quotes_stays_on_its_line_and_hides_nothing(arguments: li
         assert len(message.split("\n")) == len(published(argument, "plain")[1].split("\n"))
 
 
+def test_a_message_with_nothing_to_list_has_no_empty_line(arguments: list[dict[str, str]]) -> None:
+    state_input = {**STATES["input"], "outcomes": [], "examples": [], "refused": []}
+    for argument in arguments:
+        message = stepfunctions._apply_jsonata_template(argument, state_input, STATES["context"])["Message"]
+        assert all(line.strip() for line in message.split("\n")), message
+
+
 def test_what_is_not_printable_is_shown(arguments: list[dict[str, str]]) -> None:
     quoted = [published(argument, HOSTILE)[1] for argument in arguments if "failure" in argument["Message"]]
     assert quoted

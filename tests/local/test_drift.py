@@ -12,6 +12,7 @@ import pytest
 from local.cloud import LocalCloud
 from local.demonstration import Environment, Inbox
 from local.drift import Chapter, alarm_name, check_for_drift, tell_story
+from ops.captures import captures
 from stacks.config import PROJECT_ROOT
 
 
@@ -45,6 +46,20 @@ def test_usual_traffic_is_no_alarm_and_drifted_traffic_is_one(
     assert message["AlarmDescription"].endswith("docs/runbook.md#drift")
     # The same message reached whoever else is subscribed
     assert [alarm["AlarmName"] for alarm in inbox.alarms()] == [alarm_name(environment)]
+
+
+def test_the_report_shows_the_score_of_both_kinds_of_traffic(
+    environment: Environment, chapters: dict[str, Chapter], tmp_path: Path
+) -> None:
+    since = next(iter(chapters.values())).report["start"]
+    captures(env=environment.config.name, since=since, html=tmp_path / "drift.html")
+    html = (tmp_path / "drift.html").read_text(encoding="utf-8")
+    images = sum(chapter.images for chapter in chapters.values())
+    assert f'<dd class="value">{images:,}</dd>' in html
+    assert "<td>stable</td>" in html
+    assert "<td>drift</td>" in html
+    assert "scheduled/at-night/" in html
+    assert f"Models: scones-{environment.config.name}-" in html
 
 
 def test_the_reports_are_in_the_bucket(environment: Environment, chapters: dict[str, Chapter]) -> None:
