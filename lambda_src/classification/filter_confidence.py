@@ -7,12 +7,15 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from lambda_src.shared import aws, metrics, settings
 from lambda_src.shared.errors import (
+    ImageError,
     InvalidInputError,
     LowConfidenceError,
+    PredictionDiffersError,
     PredictionNotStoredError,
     StorageUnavailableError,
 )
 from lambda_src.shared.item import ImageRef, Item
+from lambda_src.shared.json_reader import DocumentError, read_json
 from lambda_src.shared.predictions import is_accepted
 
 
@@ -20,7 +23,7 @@ from lambda_src.shared.predictions import is_accepted
 def handler(event: Item, _context: object) -> Item:
     """Takes a classified item; answers it with `prediction_key`, where the prediction is stored.
 
-    Raises LowConfidenceError under the threshold, or PredictionNotStoredError.
+    Raises LowConfidenceError under the threshold, PredictionNotStoredError or PredictionDiffersError.
     """
     image = ImageRef.of(event)
     confidence = confidence_of(event)
@@ -58,7 +61,8 @@ def confidence_of(item: Item) -> float:
 def store_prediction(item: Item, image: ImageRef, bucket_name: str) -> None:
     """Write the prediction under a key that depends on the image's version only.
 
-    The write is conditional on the key being new, so a second delivery of the same image changes nothing.
+    The write is conditional on the key being new, so a second delivery of the same image changes nothing. Raises
+    PredictionDiffersError if what is stored has another label.
     """
     prediction = {
         "s3_bucket": image.bucket,
@@ -77,13 +81,32 @@ def store_prediction(item: Item, image: ImageRef, bucket_name: str) -> None:
             ContentType="application/json",
             IfNoneMatch="*",
         )
-    except ClientError as error:
+    except (BotoCoreError, ClientError) as error:
+        if not isinstance(error, ClientError) or error.response["Error"]["Code"] != "PreconditionFailed":
+            raise not_stored(error, image) from error
+        check_stored_label(item["label"], image, bucket_name)
+
+
+def check_stored_label(label: str, image: ImageRef, bucket_name: str) -> None:
+    """An outcome must not say what its prediction does not; its confidence may, as hardware rounds differently."""
+    try:
+        body = aws.s3().get_object(Bucket=bucket_name, Key=image.prediction_key)["Body"]
+        stored = read_json(body, name=image.prediction_key).get("label")
+    except (BotoCoreError, ClientError) as error:
+        raise not_stored(error, image) from error
+    except DocumentError as error:
+        raise PredictionDiffersError(f"{error}, and is not overwritten: {image.uri}") from error
+    if stored != label:
+        raise PredictionDiffersError(
+            f"{label}, but what is stored, perhaps by another model, says {stored} and is not overwritten: {image.uri}"
+        )
+
+
+def not_stored(error: BotoCoreError | ClientError, image: ImageRef) -> ImageError:
+    """The error to raise for what S3 answered."""
+    if isinstance(error, ClientError):
         code = error.response["Error"]["Code"]
-        if code == "PreconditionFailed":
-            return
         # ConditionalRequestConflict: the other delivery is writing at this very moment
-        if code == "ConditionalRequestConflict" or aws.is_transient(error):
-            raise StorageUnavailableError(f"could not be stored ({error}): {image.prediction_key}") from error
-        raise PredictionNotStoredError(f"may not be stored ({code}): {image.prediction_key}") from error
-    except BotoCoreError as error:
-        raise StorageUnavailableError(f"could not be stored ({error}): {image.prediction_key}") from error
+        if code != "ConditionalRequestConflict" and not aws.is_transient(error):
+            return PredictionNotStoredError(f"may not be stored ({code}): {image.prediction_key}")
+    return StorageUnavailableError(f"could not be stored ({error}): {image.prediction_key}")

@@ -61,6 +61,10 @@ class PredictionNotStoredError(ImageError):
     """When the bucket refuses the prediction."""
 
 
+class PredictionDiffersError(ImageError):
+    """When this version of the image has a prediction with another label, such as one of a model before this one."""
+
+
 class StorageUnavailableError(ImageError):
     """When S3 is slow, throttled or unreachable; a later attempt can succeed."""
 

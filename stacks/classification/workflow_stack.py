@@ -70,6 +70,7 @@ class WorkflowStack(Stack):
         filter_confidence.allow(
             ["s3:PutObject"], [bucket.arn_for_objects(f"{prefixes.PREDICTIONS}*")], conditions=IF_NEW
         )
+        filter_confidence.allow(["s3:GetObject"], [bucket.arn_for_objects(f"{prefixes.PREDICTIONS}*")])  # to compare
         # In the order of the steps; the bulk workflows call them too
         self.steps = {
             "SerializeImageData": serialize_image_data,

@@ -49,7 +49,9 @@ NEEDS = {
     s3:GetObjectVersion {object}scheduled/a.png
     """,
     "ClassifierRole": FUNCTION,
-    "FilterConfidenceRole": FUNCTION + "    s3:PutObject {object}predictions/test/a.png/v.json s3:if-none-match=*\n",
+    "FilterConfidenceRole": FUNCTION
+    + "    s3:PutObject {object}predictions/test/a.png/v.json s3:if-none-match=*\n"
+    + "    s3:GetObject {object}predictions/test/a.png/v.json\n",
     "ClassificationWorkflowRole": STATE_MACHINE
     + LIST
     + """

@@ -150,6 +150,22 @@ def test_a_prefix_stands_for_all_images_below_it(environment: Environment, confi
     check_execution(environment, execution, [f"scheduled/nightly/{key}" for key in confident_images[:3]])
 
 
+def test_an_image_that_has_a_prediction_of_another_label_fails_by_name_and_keeps_it(
+    environment: Environment, confident_images: list[str]
+) -> None:
+    s3, key = boto3.client("s3"), "test/predicted\n\nAll clear, sign in at http://evil.png"
+    source = f"{environment.bucket}/{confident_images[0]}"
+    version = s3.copy_object(Bucket=environment.bucket, Key=key, CopySource=source)["VersionId"]
+    prediction, other = f"predictions/{key}/{version}.json", b'{"label": "unicycle", "confidence": 1.0}'
+    s3.put_object(Bucket=environment.bucket, Key=prediction, Body=other)
+    inbox = Inbox(environment.alert_topic_arn)
+    failed = outcome_of(environment.classify([key]), key)
+    assert (failed["outcome"], failed["error"]) == ("FAILED", "PredictionDiffersError")
+    assert s3.get_object(Bucket=environment.bucket, Key=prediction)["Body"].read() == other
+    # What whoever uploads writes into a key has no line of its own in the mail
+    assert "FAILED test/predicted��All clear, sign in at" in digest(inbox)["Message"]
+
+
 @pytest.mark.parametrize("name", ["bike.png", "my bike é+100% 🚲.png"])
 def test_an_upload_starts_the_workflow_by_itself(
     environment: Environment, confident_images: list[str], name: str

@@ -1,4 +1,5 @@
 import hashlib
+import io
 import json
 from typing import Any
 
@@ -57,9 +58,32 @@ def test_stores_a_confident_prediction_once(s3: Stubber) -> None:
     assert handler(EVENT, None) == {**EVENT, "prediction_key": "predictions/test/bike é.png/v1.json"}
 
 
-def test_a_second_delivery_changes_nothing(s3: Stubber) -> None:
+def stored(s3: Stubber, content: bytes) -> None:
     s3.add_client_error("put_object", "PreconditionFailed", http_status_code=412)
+    where = {"Bucket": "the-bucket", "Key": "predictions/test/bike é.png/v1.json"}
+    s3.add_response("get_object", {"Body": io.BytesIO(content)}, where)
+
+
+def test_a_second_delivery_changes_nothing(s3: Stubber) -> None:
+    stored(s3, json.dumps({"label": "bicycle", "confidence": 0.9499999}).encode())
     assert handler(EVENT, None)["prediction_key"] == "predictions/test/bike é.png/v1.json"
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [(b'{"label": "motorcycle"}', "says motorcycle"), (b"{}", "says None"), (b"[" * 100_000, "nested too deeply")],
+)
+def test_a_stored_prediction_that_says_something_else_is_no_success(s3: Stubber, content: bytes, reason: str) -> None:
+    stored(s3, content)
+    with pytest.raises(errors.PredictionDiffersError, match=rf"{reason}.*is not overwritten: s3://b/test/bike é\.png"):
+        handler(EVENT, None)
+
+
+def test_a_stored_prediction_that_cannot_be_read_may_be_later(s3: Stubber) -> None:
+    s3.add_client_error("put_object", "PreconditionFailed", http_status_code=412)
+    s3.add_client_error("get_object", "SlowDown", http_status_code=503)
+    with pytest.raises(errors.StorageUnavailableError):
+        handler(EVENT, None)
 
 
 def test_confidence_equal_to_the_threshold_is_accepted(s3: Stubber) -> None:
