@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from data_prep.aws import MAX_CONNECTIONS, lambda_, outputs_of_stack, s3, sagemaker, sqs, ssm, stepfunctions
 from lambda_src.shared.item import ImageRef
+from lambda_src.shared.stored_image import version_of
 from stacks.config import EnvironmentConfig
 
 __all__ = ["MAX_CONNECTIONS", "Deployment", "deployment", "lambda_", "s3", "sagemaker", "sqs", "ssm", "stepfunctions"]
@@ -45,6 +46,4 @@ def object_versions(bucket: str, prefix: str) -> Iterator[ImageRef]:
     """Every version of every object whose key starts with `prefix`, as SerializeImageData names it."""
     for page in s3().get_paginator("list_object_versions").paginate(Bucket=bucket, Prefix=prefix):
         for version in page.get("Versions", []):
-            # Where the bucket keeps only one, its ETag tells one content from another
-            has_versions = version["VersionId"] != "null"
-            yield ImageRef(bucket, version["Key"], version["VersionId"] if has_versions else version["ETag"].strip('"'))
+            yield ImageRef(bucket, version["Key"], version_of(version))
