@@ -95,7 +95,10 @@ def read_files(path: Path, *, classes: tuple[str, ...], damage: Damage) -> Itera
         raise OpsError(
             f"{path}: no such file or folder; copy one with `aws s3 sync s3://BUCKET/{prefixes.DATA_CAPTURE} ...`"
         )
-    for file in [path] if path.is_file() else sorted(path.rglob("*.jsonl")):
+    files = [path] if path.is_file() else sorted(path.rglob("*.jsonl"))
+    if not files:
+        raise OpsError(f"{path}: there is no .jsonl file below it, as data capture writes them")
+    for file in files:
         with file.open("rb") as content:
             yield from read_captures(
                 split_lines(_chunks(content)),

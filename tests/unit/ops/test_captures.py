@@ -3,6 +3,7 @@ import io
 import json
 import re
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
@@ -137,6 +138,14 @@ def test_nothing_captured_is_said(write_captures: Writer, capsys: Output) -> Non
 def test_a_folder_that_is_not_there(capsys: Output) -> None:
     assert run("captures", "--folder", "nowhere") == 1
     assert capsys.readouterr().err.startswith("Error: nowhere: no such file or folder")
+
+
+def test_a_folder_without_captures_says_what_it_wants(tmp_path: Path, capsys: Output) -> None:
+    (tmp_path / "a.json").write_text("{}")
+    assert run("captures", "--folder", tmp_path) == 1
+    assert (
+        capsys.readouterr().err == f"Error: {tmp_path}: there is no .jsonl file below it, as data capture writes them\n"
+    )
 
 
 @pytest.mark.parametrize(
