@@ -9,6 +9,9 @@ export JSII_SILENCE_WARNING_UNTESTED_NODE_VERSION := 1
 
 ENV ?= dev
 
+# Of pytest-xdist: those with a local cloud mostly wait
+WORKERS ?= 4
+
 # A source distribution runs its own code when it is installed, a wheel does not
 LOCKED = --require-hashes --only-binary :all:
 
@@ -16,7 +19,7 @@ LOCKED = --require-hashes --only-binary :all:
 AWS = $(if $(LOCAL),python -m local exec)
 LOCAL_CLOUD = $(if $(LOCAL),local-cloud)
 
-.PHONY: help setup browser local test lint format scan audit sbom mutate test-retraining synth diff local-cloud deploy destroy acceptance lock clean
+.PHONY: help setup browser local check test lint format scan audit sbom mutate test-retraining synth diff local-cloud deploy destroy acceptance lock clean
 
 ##@ Two commands to begin with; each installs what it needs
 
@@ -24,7 +27,7 @@ local: setup ## Deploy into a local AWS and classify real images there; no accou
 	python -m local all $(if $(ARCHIVE),--archive "$(ARCHIVE)") $(if $(filter 0,$(KEEP)),--no-keep)
 
 test: setup browser lint ## Lint, type-check and run every test but the slow ones
-	python -m pytest
+	python -m pytest -n $(WORKERS)
 
 setup: .venv/.installed node_modules/.installed ## Install the pinned tools into .venv and node_modules
 
@@ -78,6 +81,9 @@ local-cloud: setup
 	@python -m local up --bootstrap $(if $(ARCHIVE),--archive "$(ARCHIVE)")
 
 ##@ The code
+
+check: setup lint ## Lint, type-check and run the unit and template tests: before every commit
+	python -m pytest -n auto tests/unit tests/infrastructure
 
 lint: setup ## Check style and types
 	ruff check .
@@ -134,4 +140,5 @@ help: ## Show this list
 ## DETAILS=1        make diff: every permission and every value
 ## VERBOSE=1        make deploy LOCAL=1: the output of cdk
 ## YES=1            make destroy, make acceptance: do not ask
+## WORKERS=4        make test: how many processes run the tests
 ## PYTHON=PATH      make setup: a Python from 3.11 on

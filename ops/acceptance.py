@@ -27,6 +27,7 @@ from data_prep.target import Target, current_target
 from lambda_src.shared.json_reader import read_json
 from lambda_src.shared.text import shortened
 from ops import aws, deploy, destroy, retraining
+from ops.cdk import App, assembly
 from ops.cost import load_prices
 from ops.errors import OpsError
 from ops.outputs import stack_outputs
@@ -46,6 +47,7 @@ class Story:
     config: EnvironmentConfig
     archive: Path | None
     synthetic: bool
+    app: Path  # the cloud assembly
 
     @property
     def bucket(self) -> str:
@@ -94,7 +96,7 @@ class Result:
 
 
 def _deploy(story: Story) -> str:
-    deploy.deploy(story.config.name, story.archive, story.synthetic)
+    deploy.deploy(story.config.name, story.archive, story.synthetic, app=story.app)
     return f"endpoint {story.config.endpoint_name} serves {_served_artifact(story)}"
 
 
@@ -175,7 +177,7 @@ def _roll_back(story: Story) -> str:
 
 
 def _destroy(story: Story) -> str:
-    destroy.destroy(story.config.name, data=True, yes=True)
+    destroy.destroy(story.config.name, data=True, yes=True, app=story.app)
     if left := stack_outputs(story.config):
         raise OpsError(f"these stacks are still there: {', '.join(left)}")
     return "no stack is left"
@@ -200,17 +202,19 @@ def acceptance(
     archive: Annotated[Path | None, typer.Option(help="As for `deploy`.", show_default=False)] = None,
     synthetic: Annotated[bool, typer.Option("--synthetic", help="As for `deploy`.")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    app: App = None,
 ) -> None:
     """Deploy an environment, use, retrain, roll back and destroy it, twice; report what that confirmed and its cost."""
-    story, target = Story(load_environment(env), archive, synthetic), current_target()
-    if stack_outputs(story.config):
+    config, target = load_environment(env), current_target()
+    if stack_outputs(config):
         raise OpsError(f"environment {env!r} is deployed in {target}, and this destroys it: choose another one")
     question = f"This deploys and destroys environment {env} in {target}, which costs money. Type its name to go on"
     if not yes and typer.prompt(question) != env:
         raise OpsError("nothing was deployed")
     started = datetime.now(UTC)
+    story = Story(config, archive, synthetic, assembly(env, app))
     results = list(_tell(story))
-    report = report_of(story.config, target, results, costs=_costs(story.config, since=started))
+    report = report_of(config, target, results, costs=_costs(config, since=started))
     path = PROJECT_ROOT / "build" / f"acceptance-{env}.md"
     path.parent.mkdir(exist_ok=True)
     path.write_text(report, encoding="utf-8")

@@ -6,18 +6,39 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Annotated
 
+import typer
 from rich.console import Console
 
 from data_prep.target import Target
 from ops.errors import OpsError
 from stacks.config import PROJECT_ROOT
 
+App = Annotated[
+    Path | None,
+    typer.Option(
+        "--app",
+        help="A cloud assembly that `cdk synth` has made. Default: one of the working tree, made now.",
+        exists=True,
+        file_okay=False,
+        resolve_path=True,
+        show_default=False,
+    ),
+]
+ASSEMBLY = PROJECT_ROOT / "cdk.out"
 EXECUTABLE = PROJECT_ROOT / "node_modules" / ".bin" / "cdk"
 # Of the output of `cdk deploy`: `✅  dev/Data (scones-dev-Data) (no changes)`, `scones-dev-Data | 3/7 | ...`
 _DEPLOYED = re.compile(r"\s*✅\s+(\S+) \(\S+\)( \(no changes\))?")
 _EVENT = re.compile(r"\s*(\S+) \|\s*(\d+/\d+) \|")
 _TAIL = 30  # lines of a log that are shown of a failure
+
+
+def assembly(environment: str, app: Path | None) -> Path:
+    """The cloud assembly `app`, or one of the working tree with this environment alone. Raises OpsError."""
+    if not app:
+        run_cdk("synth", "--quiet", "--output", str(ASSEMBLY), "--context", f"only={environment}", capture=True)
+    return app or ASSEMBLY
 
 
 def run_cdk(

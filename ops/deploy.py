@@ -11,12 +11,10 @@ from botocore.exceptions import ClientError
 from data_prep import aws
 from data_prep.target import current_target
 from ops import doctor, smoke
-from ops.cdk import deploy_quietly, run_cdk
+from ops.cdk import App, assembly, deploy_quietly, run_cdk
 from ops.errors import OpsError
 from ops.outputs import show_outputs
 from stacks.config import ENDPOINT_EXISTS, PROJECT_ROOT, EnvironmentConfig, load_environment
-
-ASSEMBLY = PROJECT_ROOT / "cdk.out"
 
 
 def deploy(
@@ -31,6 +29,7 @@ def deploy(
     verbose: Annotated[
         bool, typer.Option("--verbose", help="Show cdk's output in the local cloud, too; it is in build/ otherwise.")
     ] = False,
+    app: App = None,
 ) -> None:
     """Check, deploy the bucket, train a model unless there is one, deploy the rest, and try it out.
 
@@ -46,12 +45,12 @@ def deploy(
         raise OpsError(f"fix first: {', '.join(failed)}")
 
     _step(f"cdk deploy {env}/Data")
-    run_cdk("synth", "--quiet", "--output", str(ASSEMBLY), "--context", f"only={env}", capture=True)
-    _cdk_deploy(config, f"{env}/Data", verbose=verbose)
+    synthesized = assembly(env, app)
+    _cdk_deploy(config, f"{env}/Data", synthesized, verbose=verbose)
     _step("data_prep run")
     _prepare_model(config, archive, synthetic=synthetic)
     _step(f'cdk deploy "{env}/*"')
-    _cdk_deploy(config, f"{env}/*", verbose=verbose)
+    _cdk_deploy(config, f"{env}/*", synthesized, verbose=verbose)
     _step("smoke test")
     smoke.show(config, smoke.smoke_test(config))
     _step("outputs")
@@ -69,10 +68,10 @@ def _prepare_model(config: EnvironmentConfig, archive: Path | None, *, synthetic
         raise OpsError(f"`python -m data_prep {' '.join(arguments)}` ended with status {status}")
 
 
-def _cdk_deploy(config: EnvironmentConfig, pattern: str, *, verbose: bool) -> None:
+def _cdk_deploy(config: EnvironmentConfig, pattern: str, app: Path, *, verbose: bool) -> None:
     """What cdk says of an account is always shown: it takes minutes there, and may ask for an MFA token."""
     target = current_target()
-    options = (f"--app={ASSEMBLY}", "--require-approval=never", "--concurrency=4", *_parameters(config))
+    options = (f"--app={app}", "--require-approval=never", "--concurrency=4", *_parameters(config))
     if target.is_local and not verbose:
         deploy_quietly(pattern, *options, target=target, log=PROJECT_ROOT / "build" / f"cdk-deploy-{config.name}.log")
     else:

@@ -2,6 +2,7 @@
 
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -11,8 +12,7 @@ from rich.console import Console
 from data_prep import aws
 from data_prep.target import current_target, make_command
 from ops import templates
-from ops.cdk import run_cdk
-from ops.deploy import ASSEMBLY
+from ops.cdk import App, assembly, run_cdk
 from ops.errors import OpsError
 from ops.outputs import deployed_stacks, stack_outputs
 from stacks.config import EnvironmentConfig, load_environment
@@ -55,6 +55,7 @@ def destroy(
         ),
     ] = None,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    app: App = None,
 ) -> None:
     """Remove all of an environment that costs money by the hour, and list what is kept."""
     config = load_environment(env)
@@ -71,8 +72,8 @@ def destroy(
         raise OpsError("nothing was destroyed")
     _wait_for_rest(config)
     retained = _retained(config, deployed, with_data=with_data)
-    run_cdk("synth", "--quiet", "--output", str(ASSEMBLY), "--context", f"only={env}")
-    known = templates.read_assembly(ASSEMBLY).templates
+    synthesized = assembly(env, app)
+    known = templates.read_assembly(synthesized).templates
     for stack in deployed:
         if f"{env}/{stack}" not in known:
             _delete_stack(f"{config.stage_name}-{stack}")
@@ -80,14 +81,14 @@ def destroy(
     if "Retraining" in deployed:
         _delete_model_packages(config)
     if compute:
-        _destroy_stacks(config, compute)
+        _destroy_stacks(config, compute, synthesized)
     _delete_releases(config)
     if with_data:
         if "Data" in deployed:
             buckets = _buckets(config)
             for name in buckets:
                 empty_bucket(name)
-            _destroy_stacks(config, ["Data"])
+            _destroy_stacks(config, ["Data"], synthesized)
             retained = [kept for kept in retained if not _removed_bucket(buckets, kept)]
         _delete_parameters(config)
     kept = [*retained, *_kept_by_design(config, bucket, with_data=with_data)]
@@ -113,12 +114,12 @@ def _wait_for_rest(config: EnvironmentConfig) -> None:
         time.sleep(POLL_SECONDS)
 
 
-def _destroy_stacks(config: EnvironmentConfig, stacks: list[str]) -> None:
+def _destroy_stacks(config: EnvironmentConfig, stacks: list[str], app: Path) -> None:
     """Delete stacks, dependent ones first. One that cannot be deleted does not keep the others, which cost money.
 
     Raises OpsError if any is left. cdk passes over those that are no longer in the app.
     """
-    arguments = (f"--app={ASSEMBLY}", "--exclusively", "--force")
+    arguments = (f"--app={app}", "--exclusively", "--force")
     try:
         run_cdk("destroy", *(f"{config.name}/{stack}" for stack in stacks), *arguments, target=current_target())
         return

@@ -15,6 +15,7 @@ from rich.text import Text
 
 from data_prep.target import current_target
 from ops import templates
+from ops.cdk import App
 from ops.errors import OpsError
 from ops.review import Review, excerpt, is_code, review
 from ops.templates import Assembly
@@ -98,6 +99,7 @@ def details(found: Review) -> Iterator[str]:
 
 
 def diff(
+    *,
     env: Annotated[
         str | None, typer.Option("--env", help="Compare this environment with what is deployed; needs credentials.")
     ] = None,
@@ -111,6 +113,7 @@ def diff(
         typer.Option("--markdown", help="Also write the report to this file, as a GitHub comment."),
     ] = None,
     exit_code: Annotated[bool, typer.Option("--exit-code", help=f"End with {STATUS}.")] = False,
+    app: App = None,
 ) -> None:
     """Show what a change does to the cloud: what is lost, permissions, behaviour, price.
 
@@ -119,7 +122,7 @@ def diff(
     if env and base:
         raise OpsError("--env compares with what is deployed, --base with a commit: give one of them")
     with Console(stderr=True).status("Synthesizing"):
-        before, after, against = _deployed_and_synthesized(env) if env else _both_synthesized(base)
+        before, after, against = _deployed_and_synthesized(env, app) if env else _both_synthesized(base, app)
     found = review(before, after)
     status = ENDANGERED if found.lost else CHANGED if found.changes else 0
     hint = ". Every value: --details, or make diff DETAILS=1" if found.changes else ""
@@ -142,18 +145,18 @@ def diff(
         raise typer.Exit(status)
 
 
-def _both_synthesized(base: str | None) -> tuple[Assembly, Assembly, str]:
+def _both_synthesized(base: str | None, app: Path | None) -> tuple[Assembly, Assembly, str]:
     revision = base or templates.main_branch_commit()
     with ThreadPoolExecutor() as pool:
         before = pool.submit(templates.synthesize_commit, revision)
-        after = templates.synthesize()
+        after = templates.read_assembly(app) if app else templates.synthesize()
     return before.result(), after, base or f"{revision[:10]}, where this branch left main"
 
 
-def _deployed_and_synthesized(environment: str) -> tuple[Assembly, Assembly, str]:
+def _deployed_and_synthesized(environment: str, app: Path | None) -> tuple[Assembly, Assembly, str]:
     load_environment(environment)  # says which environments there are
     target = current_target()
     typer.echo(f"Comparing with environment {environment} in {target}", err=True)
-    after = templates.synthesize(only=environment)
+    after = templates.read_assembly(app).only(environment) if app else templates.synthesize(only=environment)
     before = replace(after, templates=templates.deployed(after.stack_names))
     return before, after, f"environment {environment} in {target}"

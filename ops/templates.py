@@ -26,6 +26,14 @@ class Assembly:
     templates: dict[str, Template]
     stack_names: dict[str, str]
 
+    def only(self, environment: str) -> "Assembly":
+        """The stacks of one environment."""
+        here = f"{environment}/"
+        return Assembly(
+            {stack: template for stack, template in self.templates.items() if stack.startswith(here)},
+            {stack: name for stack, name in self.stack_names.items() if stack.startswith(here)},
+        )
+
 
 def synthesize(source: Path = PROJECT_ROOT, *, only: str | None = None) -> Assembly:
     """Render the templates of every environment of cdk.json in `source`, or of one; needs no account. Raises OpsError.

@@ -1,13 +1,18 @@
 """Shared by all tests: where the project is, and what no test may do."""
 
+import fcntl
 import json
 import os
+import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import hypothesis
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 from local import strict
 from stacks.config import PROJECT_ROOT
@@ -27,8 +32,49 @@ for name in [name for name in os.environ if name.startswith(("AWS_", "CIFAR_100_
 os.environ["AWS_EC2_METADATA_DISABLED"] = "true"
 os.environ["AWS_CONFIG_FILE"] = os.environ["AWS_SHARED_CREDENTIALS_FILE"] = os.devnull
 
+# Of numpy, in this process and in those that it starts: threads that wait for one another burn the processor
+os.environ["OPENBLAS_NUM_THREADS"] = "1"
+
+# A shell ignores SIGINT in what it runs in the background, and so would every command that a test interrupts
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
+CLOUDS_OF_THEIR_OWN = ("tests/local/test_deploy.py", "tests/local/test_classes.py")
+# The longest come first, so that all processes end at about the same time
+ORDER = ("tests/local/test_deploy.py", "tests/local", "tests/infrastructure", "tests/integration", "tests/unit")
 
 LONGEST_NAME = "an-environment-named"  # 20 characters
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: [item.nodeid.startswith(folder) for folder in ORDER], reverse=True)
+
+
+class Scheduling(LoadScopeScheduling):
+    """Which tests run in the same process of pytest-xdist, in their order."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        """Those that share a local cloud, and else those of a file."""
+        file = nodeid.partition("::")[0]
+        shares_a_cloud = file.startswith("tests/local/") and file not in CLOUDS_OF_THEIR_OWN
+        return file.rpartition("/")[0] if shares_a_cloud else file
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Scheduling:
+    return Scheduling(config, log)
+
+
+def made_once(tmp_path_factory: pytest.TempPathFactory, name: str, make: Callable[[Path], None]) -> Path:
+    """The directory or file that the first process of pytest-xdist makes, and the others wait for."""
+    shared = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        shared = shared.parent
+    path, made = shared / name, shared / f"{name}.made"
+    with (shared / f"{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not made.exists():
+            make(path)
+            made.touch()
+    return path
 
 
 @pytest.fixture(scope="session")
@@ -37,7 +83,10 @@ def assembly(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     Beside cdk.json's environments there is one like prod with the longest name, from which others follow.
     """
-    output = tmp_path_factory.mktemp("assembly")
+    return made_once(tmp_path_factory, "assembly", _synthesize)
+
+
+def _synthesize(output: Path) -> None:
     context = json.loads((PROJECT_ROOT / "cdk.json").read_text())["context"]
     context["environments"][LONGEST_NAME] = context["environments"]["prod"]
     context["aws:cdk:enable-path-metadata"] = True  # as the command line says
@@ -49,4 +98,3 @@ def assembly(tmp_path_factory: pytest.TempPathFactory) -> Path:
         check=True,
         timeout=120,
     )
-    return output

@@ -18,10 +18,12 @@ from local import deployment, expressions
 from local.cloud import LocalCloud
 from local.demonstration import Environment, Inbox, labelled_images
 from stacks.config import PROJECT_ROOT, load_environment
+from tests.conftest import made_once
 
 EXPRESSIONS = "expressions.jsonl"  # within the cloud's directory
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """What a run has recorded is looked at when it has run."""
     items.sort(key=lambda item: item.path.name == "test_recorded_expressions.py")
@@ -36,9 +38,9 @@ def _data_prep(*arguments: str) -> None:
 @pytest.fixture(scope="session")
 def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small archive in CIFAR-100's format, drawn."""
-    path = tmp_path_factory.mktemp("archive") / "sample.tar.gz"
-    _data_prep("sample", str(path), "--train", "60", "--test", "20")
-    return path
+    return made_once(
+        tmp_path_factory, "sample.tar.gz", lambda path: _data_prep("sample", str(path), "--train", "60", "--test", "20")
+    )
 
 
 @pytest.fixture(scope="session")

@@ -72,9 +72,18 @@ def deployed(cloud: LocalCloud, environment: str, *arguments: str, **variables: 
 
 
 @pytest.fixture(scope="module")
-def first_deployments(empty_cloud: LocalCloud, archive: Path) -> dict[str, str]:
-    """What `ops deploy` said of each environment."""
-    return {name: deployed(empty_cloud, name, "--archive", str(archive)) for name in ("dev", "prod")}
+def app(assembly: Path) -> str:
+    """The option that spares a command the synthesis."""
+    return f"--app={assembly}"
+
+
+@pytest.fixture(scope="module")
+def first_deployments(empty_cloud: LocalCloud, archive: Path, app: str) -> dict[str, str]:
+    """What `ops deploy` said of each environment, of which it has synthesized one."""
+    return {
+        "dev": deployed(empty_cloud, "dev", "--archive", str(archive)),
+        "prod": deployed(empty_cloud, "prod", "--archive", str(archive), app),
+    }
 
 
 def stack_names() -> set[str]:
@@ -108,8 +117,10 @@ def test_two_environments_share_nothing_but_the_account(first_deployments: dict[
         assert artifact.startswith(f"s3://{bucket_of(environment)}/models/scones-{environment}-")
 
 
-def test_a_second_deployment_trains_nothing(empty_cloud: LocalCloud, first_deployments: dict[str, str]) -> None:
-    said = deployed(empty_cloud, "dev")
+def test_a_second_deployment_trains_nothing(
+    empty_cloud: LocalCloud, first_deployments: dict[str, str], app: str
+) -> None:
+    said = deployed(empty_cloud, "dev", app)
     for line in ("Keeping the model of scones-dev-", "Reusing the baseline", "✓ endpoint scones-dev:"):
         assert line in said
 
@@ -123,13 +134,13 @@ def test_the_doctor_finds_the_environment_fit(empty_cloud: LocalCloud, first_dep
 
 
 def test_nothing_differs_from_what_was_just_deployed(
-    empty_cloud: LocalCloud, first_deployments: dict[str, str]
+    empty_cloud: LocalCloud, first_deployments: dict[str, str], app: str
 ) -> None:
-    succeeded(ops(empty_cloud, "diff", "--env", "dev", "--exit-code"))
+    succeeded(ops(empty_cloud, "diff", "--env", "dev", "--exit-code", app))
 
 
 def test_the_role_of_the_github_workflow_suffices(
-    empty_cloud: LocalCloud, first_deployments: dict[str, str], tmp_path: Path
+    empty_cloud: LocalCloud, first_deployments: dict[str, str], tmp_path: Path, app: str
 ) -> None:
     """From the upload of another data set to the smoke test, with IAM enforced from here on."""
     content = json.loads((PROJECT_ROOT / "cdk.json").read_text())["context"]
@@ -156,11 +167,11 @@ def test_the_role_of_the_github_workflow_suffices(
         "AWS_SESSION_TOKEN": session["SessionToken"],
     }
     empty_cloud.enforce_iam()
-    said = deployed(empty_cloud, "dev", "--archive", str(archive), **credentials)
+    said = deployed(empty_cloud, "dev", "--archive", str(archive), app, **credentials)
     assert "Started scones-dev-" in said
     assert ssm.get_parameter(Name=parameter)["Parameter"]["Value"] != before
     assert "✓ endpoint scones-dev:" in said
-    refused = ops(empty_cloud, "destroy", "--env", "dev", "--yes", **credentials)
+    refused = ops(empty_cloud, "destroy", "--env", "dev", "--yes", app, **credentials)
     assert refused.returncode == 1
     assert "AWS refused" in refused.stderr
 
@@ -181,10 +192,10 @@ def test_the_smoke_test_fails_when_the_model_is_asked_in_vain(
 
 
 def test_destroying_dev_leaves_nothing_of_it_and_prod_alone(
-    empty_cloud: LocalCloud, first_deployments: dict[str, str]
+    empty_cloud: LocalCloud, first_deployments: dict[str, str], app: str
 ) -> None:
     bucket = bucket_of("dev")
-    said = succeeded(ops(empty_cloud, "destroy", "--env", "dev", "--yes"))
+    said = succeeded(ops(empty_cloud, "destroy", "--env", "dev", "--yes", app))
     assert "Kept:" in said
     assert not [name for name in stack_names() if name.startswith("scones-dev-")]
     # Deployed by another cdk.json than this one; it would keep the stacks from which it imports
@@ -195,8 +206,10 @@ def test_destroying_dev_leaves_nothing_of_it_and_prod_alone(
     succeeded(ops(empty_cloud, "smoke", "--env", "prod"))
 
 
-def test_what_is_destroyed_shows_as_new_in_the_diff(empty_cloud: LocalCloud, first_deployments: dict[str, str]) -> None:
-    run = ops(empty_cloud, "diff", "--env", "dev", "--details", "--exit-code")
+def test_what_is_destroyed_shows_as_new_in_the_diff(
+    empty_cloud: LocalCloud, first_deployments: dict[str, str], app: str
+) -> None:
+    run = ops(empty_cloud, "diff", "--env", "dev", "--details", "--exit-code", app)
     assert run.returncode == 2
     assert "+ AWS::SageMaker::Endpoint " in run.stdout
 
@@ -220,11 +233,11 @@ def release(environment: str) -> str:
 
 
 def test_destroying_prod_keeps_its_data_until_that_is_asked_for(
-    empty_cloud: LocalCloud, first_deployments: dict[str, str]
+    empty_cloud: LocalCloud, first_deployments: dict[str, str], app: str
 ) -> None:
     bucket = bucket_of("prod")
     released = release("prod")
-    said = succeeded(ops(empty_cloud, "destroy", "--env", "prod", "--yes"))
+    said = succeeded(ops(empty_cloud, "destroy", "--env", "prod", "--yes", app))
     models = boto3.client("sagemaker").list_models(NameContains="scones-prod-")["Models"]
     assert [model["ModelName"] for model in models] == [f"{released}-of-another"]
     assert {name for name in stack_names() if name.startswith("scones-prod-")} == {"scones-prod-Data"}
@@ -234,10 +247,10 @@ def test_destroying_prod_keeps_its_data_until_that_is_asked_for(
     assert boto3.client("s3").list_objects_v2(Bucket=bucket, Prefix="models/")["KeyCount"] > 0
 
     # What was kept, the log groups among it, does not stand in the way of the next one
-    assert "Keeping the model of scones-prod-" in deployed(empty_cloud, "prod")
+    assert "Keeping the model of scones-prod-" in deployed(empty_cloud, "prod", app)
     assert bucket_of("prod") == bucket
 
-    succeeded(ops(empty_cloud, "destroy", "--env", "prod", "--data", "--yes"))
+    succeeded(ops(empty_cloud, "destroy", "--env", "prod", "--data", "--yes", app))
     assert not [name for name in stack_names() if name.startswith("scones-prod-")]
     assert bucket not in {entry["Name"] for entry in boto3.client("s3").list_buckets()["Buckets"]}
 
