@@ -14,7 +14,7 @@ from data_prep import aws
 from data_prep.target import Target
 from local.sagemaker.control_plane import ControlPlane
 from local.sagemaker.errors import ApiError
-from ops import destroy, templates
+from ops import cdk, destroy, templates
 from ops.destroy import _delete_releases, empty_bucket
 from ops.errors import OpsError
 from ops.templates import Assembly, Template
@@ -148,7 +148,8 @@ class Stacks:
 def cloud(monkeypatch: pytest.MonkeyPatch, **statuses: str) -> Stacks:
     stacks = Stacks(**statuses)
     monkeypatch.setattr(aws, "cloudformation", lambda: stacks)
-    monkeypatch.setattr(destroy, "run_cdk", stacks.run_cdk)
+    for module in (cdk, destroy):
+        monkeypatch.setattr(module, "run_cdk", stacks.run_cdk)
     known: dict[str, Template] = {f"dev/{name}": {} for name in ("Data", "Model", "Retraining", "Monitoring")}
     monkeypatch.setattr(templates, "read_assembly", lambda _: Assembly(known, {}))
     return stacks
