@@ -9,9 +9,6 @@ export JSII_SILENCE_WARNING_UNTESTED_NODE_VERSION := 1
 
 ENV ?= dev
 
-# Of pytest-xdist: those with a local cloud mostly wait
-WORKERS ?= 4
-
 # A source distribution runs its own code when it is installed, a wheel does not
 LOCKED = --require-hashes --only-binary :all:
 
@@ -27,7 +24,7 @@ local: setup ## Deploy into a local AWS and classify real images there; no accou
 	python -m local all $(if $(ARCHIVE),--archive "$(ARCHIVE)") $(if $(filter 0,$(KEEP)),--no-keep)
 
 test: setup browser lint ## Lint, type-check and run every test but the slow ones
-	python -m pytest -n $(WORKERS)
+	python -m pytest -n 4 # processes; those with a local cloud mostly wait
 
 setup: .venv/.installed node_modules/.installed ## Install the pinned tools into .venv and node_modules
 
@@ -140,5 +137,4 @@ help: ## Show this list
 ## DETAILS=1        make diff: every permission and every value
 ## VERBOSE=1        make deploy LOCAL=1: the output of cdk
 ## YES=1            make destroy, make acceptance: do not ask
-## WORKERS=4        make test: how many processes run the tests
 ## PYTHON=PATH      make setup: a Python from 3.11 on

@@ -49,18 +49,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: [item.nodeid.startswith(folder) for folder in ORDER], reverse=True)
 
 
-class Scheduling(LoadScopeScheduling):
-    """Which tests run in the same process of pytest-xdist, in their order."""
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
+    """Tests that share a local cloud, and else those of a file, run in one process, in their order."""
 
-    def _split_scope(self, nodeid: str) -> str:
-        """Those that share a local cloud, and else those of a file."""
+    def group(nodeid: str) -> str:
         file = nodeid.partition("::")[0]
         shares_a_cloud = file.startswith("tests/local/") and file not in CLOUDS_OF_THEIR_OWN
         return file.rpartition("/")[0] if shares_a_cloud else file
 
-
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Scheduling:
-    return Scheduling(config, log)
+    scheduling = LoadScopeScheduling(config, log)
+    scheduling._split_scope = group
+    return scheduling
 
 
 def made_once(tmp_path_factory: pytest.TempPathFactory, name: str, make: Callable[[Path], None]) -> Path:

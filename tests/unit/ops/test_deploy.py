@@ -8,7 +8,7 @@ from botocore.stub import Stubber
 
 from data_prep import aws
 from data_prep.target import Target
-from ops import deploy, doctor, smoke
+from ops import cdk, deploy, doctor, smoke
 from stacks.config import parse_environment
 
 
@@ -45,7 +45,8 @@ def test_an_environment_is_synthesized_once_alone_and_then_deployed_from_the_ass
     shown: list[tuple[str, ...]] = []
     quiet: list[tuple[str, ...]] = []
     monkeypatch.setattr(deploy, "current_target", lambda: Target("111122223333", "us-east-1", endpoint))
-    monkeypatch.setattr(deploy, "run_cdk", lambda *arguments, **_: shown.append(arguments))
+    for module in (cdk, deploy):
+        monkeypatch.setattr(module, "run_cdk", lambda *arguments, **_: shown.append(arguments))
     monkeypatch.setattr(deploy, "deploy_quietly", lambda *arguments, **_: quiet.append(arguments))
     monkeypatch.setattr(doctor, "examine", lambda _: [])
     for step in ("_prepare_model", "show_outputs"):
@@ -59,7 +60,7 @@ def test_an_environment_is_synthesized_once_alone_and_then_deployed_from_the_ass
     deployments = events if shows_events else quiet
     assert len(events) == (2 if shows_events else 0)
     assert len(deployments) == 2
-    assert all(f"--app={deploy.ASSEMBLY}" in arguments for arguments in deployments)
+    assert all(f"--app={cdk.ASSEMBLY}" in arguments for arguments in deployments)
 
 
 _DESCRIPTION: dict[str, Any] = {
