@@ -40,7 +40,8 @@ from lambda_src.shared import aws, settings
 from lambda_src.shared.release_history import Record, records
 from local import clock
 from local.sagemaker import deployment, endpoint, storage
-from local.sagemaker.control_plane import OF_INFERENCE_COMPONENTS, ControlPlane
+from local.sagemaker.api.models import OF_INFERENCE_COMPONENTS
+from local.sagemaker.control_plane import ControlPlane
 from local.sagemaker.errors import JobFailedError
 from tests.unit.lambda_src.retraining.data_set import BUCKET, SETTINGS, STAGE, DataSet
 from tests.unit.stand_in import client_of

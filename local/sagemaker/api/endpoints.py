@@ -1,0 +1,154 @@
+"""Endpoints: what they serve, their updates, and the events of their changes."""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+from local.sagemaker.api.models import Models
+from local.sagemaker.api.resources import Record, now
+from local.sagemaker.deployment import AT_ONCE, Deployment
+from local.sagemaker.endpoint import Endpoint, Variant
+from local.sagemaker.errors import JobFailedError, validation_error
+
+
+class Endpoints(Models):
+    """CreateEndpoint, UpdateEndpoint and what goes with them."""
+
+    def __init__(self, *, cache: Path, emit: Callable[[str, Record], None] = lambda *_: None) -> None:
+        super().__init__(cache=cache, emit=emit)
+        self._endpoint_records: dict[str, Record] = {}
+        self.endpoints: dict[str, Endpoint] = {}
+
+    def shut_down(self) -> None:
+        """Write what the endpoints have captured."""
+        for endpoint in self.endpoints.values():
+            endpoint.close()
+
+    def create_endpoint(self, request: Record) -> Record:
+        name = request["EndpointName"]
+        source = self._variant_source(request)
+        record = {
+            **request,
+            "EndpointStatus": "Creating",
+            "ProductionVariants": _variants(source["endpoint_config"], retained=None),
+        }
+        arn = self._add(self._endpoint_records, "endpoint", name, record)
+        self.endpoints[name] = Endpoint(name)
+        self._tell_of(name)
+        # A deployment config is for updates: there is nothing yet to go back to
+        self._in_background(self._move, name, source, Deployment(AT_ONCE, instances=1))
+        return {"EndpointArn": arn}
+
+    def update_endpoint(self, request: Record) -> Record:
+        name = request["EndpointName"]
+        record = self._find(self._endpoint_records, "endpoint", name)
+        source = self._variant_source(request)
+        if record["EndpointStatus"] != "InService":
+            raise validation_error(f"Cannot update in-progress endpoint {record['EndpointArn']!r}.")
+        _check_retained(request)
+        retained = record["ProductionVariants"] if request.get("RetainAllVariantProperties") else None
+        variants = _variants(source["endpoint_config"], retained=retained)
+        config = request.get("DeploymentConfig")
+        if config is None:
+            config = record.get("LastDeploymentConfig", AT_ONCE) if request.get("RetainDeploymentConfig") else AT_ONCE
+        deployment = Deployment(config, instances=variants[0]["DesiredInstanceCount"])
+        record.update(
+            {
+                "EndpointStatus": "Updating",
+                "LastModifiedTime": now(),
+                "PendingDeploymentSummary": {
+                    "EndpointConfigName": request["EndpointConfigName"],
+                    "ProductionVariants": variants,
+                    "StartTime": now(),
+                },
+            }
+        )
+        record.pop("FailureReason", None)
+        self._tell_of(name)
+        self._in_background(self._move, name, source, deployment, config)
+        return {"EndpointArn": record["EndpointArn"]}
+
+    def update_endpoint_weights_and_capacities(self, request: Record) -> Record:
+        """What autoscaling calls."""
+        record = self._find(self._endpoint_records, "endpoint", request["EndpointName"])
+        if record["EndpointStatus"] != "InService":
+            raise validation_error(f"Cannot update in-progress endpoint {record['EndpointArn']!r}.")
+        for wanted in request["DesiredWeightsAndCapacities"]:
+            for variant in record["ProductionVariants"]:
+                if variant["VariantName"] == wanted["VariantName"] and "DesiredInstanceCount" in wanted:
+                    variant["DesiredInstanceCount"] = variant["CurrentInstanceCount"] = wanted["DesiredInstanceCount"]
+        return {"EndpointArn": record["EndpointArn"]}
+
+    def describe_endpoint(self, request: Record) -> Record:
+        return dict(self._find(self._endpoint_records, "endpoint", request["EndpointName"]))
+
+    def delete_endpoint(self, request: Record) -> Record:
+        self._find(self._endpoint_records, "endpoint", request["EndpointName"])
+        del self._endpoint_records[request["EndpointName"]]
+        self.endpoints.pop(request["EndpointName"]).close()
+        return {}
+
+    def _variant_source(self, request: Record) -> dict[str, Record]:
+        config = self._find(self._endpoint_configs, "endpoint-config", request["EndpointConfigName"])
+        model = self._find(self._models, "model", config["ProductionVariants"][0]["ModelName"])
+        return {"model": model, "endpoint_config": config}
+
+    def _move(self, name: str, source: dict[str, Record], deployment: Deployment, config: Record | None = None) -> None:
+        """Load the variant and move to it; what was served before goes on if it cannot be loaded, or is no good."""
+        record = self._endpoint_records[name]
+        is_update = record["EndpointStatus"] == "Updating"
+        try:
+            variant = Variant(endpoint_name=name, **source)
+            deployment.run(self.endpoints[name], variant)
+        except JobFailedError as error:
+            outcome: Record = {"EndpointStatus": "InService" if is_update else "Failed", "FailureReason": str(error)}
+        else:
+            outcome = {
+                "EndpointStatus": "InService",
+                "EndpointConfigName": source["endpoint_config"]["EndpointConfigName"],
+            }
+            if is_update:
+                outcome["ProductionVariants"] = record["PendingDeploymentSummary"]["ProductionVariants"]
+                outcome["LastDeploymentConfig"] = config
+        with self._lock:
+            record.pop("PendingDeploymentSummary", None)
+            record.update({**outcome, "LastModifiedTime": now()})
+        self._tell_of(name)
+
+    def _tell_of(self, name: str) -> None:
+        """SageMaker's event of every change of an endpoint."""
+        record = self._endpoint_records[name]
+        status = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", record["EndpointStatus"]).upper()
+        detail = {
+            "EndpointName": name,
+            "EndpointArn": record["EndpointArn"],
+            "EndpointConfigName": record["EndpointConfigName"],
+            "EndpointStatus": status,
+            "CreationTime": round(record["CreationTime"] * 1000),
+            "LastModifiedTime": round(record["LastModifiedTime"] * 1000),
+        }
+        self._emit("SageMaker Endpoint State Change", detail)
+
+
+def _check_retained(request: Record) -> None:
+    """Raise ApiError for what the documentation of UpdateEndpoint and VariantProperty rules out."""
+    excluded = {entry["VariantPropertyType"] for entry in request.get("ExcludeRetainedVariantProperties", [])}
+    if excluded and not request.get("RetainAllVariantProperties"):
+        raise validation_error("ExcludeRetainedVariantProperties is for updates with RetainAllVariantProperties only.")
+    if "DataCaptureConfig" in excluded:
+        raise validation_error("VariantPropertyType DataCaptureConfig is not currently supported.")
+
+
+def _variants(endpoint_config: Record, *, retained: list[Record] | None) -> list[Record]:
+    """The variants as DescribeEndpoint shows them; `retained` are those whose instance counts are kept."""
+    counts = {variant["VariantName"]: variant["DesiredInstanceCount"] for variant in retained or []}
+    return [
+        {
+            "VariantName": variant["VariantName"],
+            "CurrentWeight": variant.get("InitialVariantWeight", 1.0),
+            "DesiredWeight": variant.get("InitialVariantWeight", 1.0),
+            "CurrentInstanceCount": counts.get(variant["VariantName"], variant.get("InitialInstanceCount", 1)),
+            "DesiredInstanceCount": counts.get(variant["VariantName"], variant.get("InitialInstanceCount", 1)),
+        }
+        for variant in endpoint_config["ProductionVariants"]
+    ]
