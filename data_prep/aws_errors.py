@@ -62,7 +62,7 @@ def explain(error: BotoCoreError | ClientError) -> Explanation:
 
 def _refusal(error: ClientError) -> Explanation:
     code, message = error.response["Error"].get("Code", ""), error.response["Error"].get("Message", "")
-    refused = f"AWS refused {error.operation_name} ({code}): {message}"
+    refused = f"AWS refused {error.operation_name} ({code})" + (f": {message}" if message else "")
     if code in _EXPIRED:
         return Explanation(
             f"the AWS credentials have expired ({code})", f"{_sign_in_again()}, or renew AWS_SESSION_TOKEN"
