@@ -16,7 +16,7 @@ LOCKED = --require-hashes --only-binary :all:
 AWS = $(if $(LOCAL),python -m local exec)
 LOCAL_CLOUD = $(if $(LOCAL),local-cloud)
 
-.PHONY: help setup browser local check test lint format scan audit sbom mutate test-retraining synth diff local-cloud deploy destroy acceptance lock clean
+.PHONY: help setup browser local check test lint format scan audit sbom mutate test-retraining fuzz synth diff local-cloud deploy destroy acceptance lock clean
 
 ##@ Two commands to begin with; each installs what it needs
 
@@ -98,7 +98,7 @@ scan: setup .venv-scan/.installed ## Run cdk-nag, cfn-lint, checkov and an IAM l
 	python -m scanners
 
 audit: setup .venv-scan/.installed ## Look the pinned packages up in the advisory database; needs the network
-	@.venv-scan/bin/python -m scanners.audit requirements.lock requirements-scan.lock
+	@.venv-scan/bin/python -m scanners.audit requirements.lock requirements-scan.lock tests/fuzz/requirements.lock
 
 sbom: setup .venv-scan/.installed ## List every pinned package in build/, as CycloneDX bills of materials
 	@mkdir -p build
@@ -111,9 +111,14 @@ mutate: setup ## Remove the grants in the local cloud, one at a time: something 
 test-retraining: setup ## Retrain, release, fail and go back in the local cloud
 	python -m pytest -m slow tests/local/retraining --ignore=tests/local/retraining/test_mutation.py
 
+fuzz: setup ## Search for bytes that break a reader of what others wrote, for a minute each
+	@.venv/bin/uv pip install --quiet --python .venv $(LOCKED) -r tests/fuzz/requirements.lock
+	python -m tests.fuzz
+
 lock: setup ## Pin the whole dependency tree of requirements-dev.txt again
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header requirements-dev.txt -o requirements.lock
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header requirements-scan.txt -o requirements-scan.lock
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header tests/fuzz/requirements.txt -o tests/fuzz/requirements.lock
 	npm install --package-lock-only --silent
 
 clean: ## Remove everything that make made

@@ -5,6 +5,7 @@
 """
 
 import json
+import math
 from typing import Any, NoReturn, Protocol
 
 # The largest of this project's own documents, the predictions for 200,000 validation images, have half of it
@@ -47,4 +48,10 @@ def _refuse(constant: str) -> NoReturn:
     raise ValueError(f"{constant} is not JSON")
 
 
-_DECODER = json.JSONDecoder(parse_constant=_refuse)
+def _finite(number: str) -> float:
+    """`1e999` is JSON, but no number of Python's."""
+    value = float(number)
+    return value if math.isfinite(value) else _refuse(number)
+
+
+_DECODER = json.JSONDecoder(parse_constant=_refuse, parse_float=_finite)

@@ -22,6 +22,7 @@ NESTED = b"[" * 100_000
         (b'{"a":' * 100_000, "nested too deeply"),
         (b"[NaN]", "NaN is not JSON"),
         (b"-Infinity", "-Infinity is not JSON"),
+        (b"[1e999]", "1e999 is not JSON"),
         (b"1" * 5000, "integer string conversion"),
         (b'"\xff"', "can't decode"),
         (b"", "Expecting value"),
