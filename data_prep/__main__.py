@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from data_prep import aws
+from data_prep.adopt import adopt_model
 from data_prep.artifact import Artifact, current_artifact
 from data_prep.aws_errors import one_line_errors
 from data_prep.baseline import store_baseline
@@ -325,6 +326,28 @@ def _resume_command(config: EnvironmentConfig, job: str) -> str:
     return f"python -m data_prep train --env {config.name} --resume {job}"
 
 
+@app.command(epilog="Example: python -m data_prep adopt s3://BUCKET/PATH/output/model.tar.gz --env dev")
+def adopt(
+    artifact: Annotated[str, typer.Argument(help="S3 URI of a model.tar.gz of the built-in Image Classification.")],
+    *,
+    env: Environment = "dev",
+    as_json: AsJson = False,
+) -> None:
+    """Serve a model that was trained elsewhere: check it, evaluate it on the validation images, hand it to the stacks.
+
+    Upload the data set first. A Batch Transform job evaluates, on one instance of bulk.transform_instance_type; what it
+    predicts is also the baseline that drift is measured against.
+    """
+    config = load_environment(env)
+    model = adopt_model(config, artifact)
+    show(
+        asdict(model),
+        f"{model.artifact_uri}\naccuracy {model.accuracy:.3f} on the validation images\n"
+        f'Deploy it with `cdk deploy "{config.name}/*"`',
+        as_json=as_json,
+    )
+
+
 @app.command(epilog="Example: python -m data_prep baseline --env dev")
 def baseline(
     *,
@@ -361,7 +384,7 @@ def run(
     served = current_artifact(config)
     fits = served if served and not served.flaw else None
     if fits and archive is None and not synthetic:
-        tell(f"Keeping the model of {fits.job}, which was trained as configured")
+        tell(f"Keeping the model of {fits.job}, {fits.origin}")
     else:
         folder = default_folder(env)
         manifest = _data_set(config, folder, archive, synthetic=synthetic, quiet=quiet)
@@ -412,9 +435,9 @@ def _check_not_changed(served: Artifact | None) -> None:
     """Nobody's labelled images may be replaced unnoticed, nor the model that was trained on them."""
     if served and served.manifest and not served.is_of_an_archive:
         raise DataPrepError(
-            f"the model in service, of {served.job}, was trained on data that was changed in the bucket since it came "
-            "from an archive: leave --archive and --synthetic (make: ARCHIVE, SYNTHETIC) out to keep both, or replace "
-            "them with `python -m data_prep upload --delete-extra` and `python -m data_prep train`"
+            f"the model in service, of {served.job}, was not trained on what an archive has: it was adopted, or its "
+            "data was changed in the bucket. Leave --archive and --synthetic (make: ARCHIVE, SYNTHETIC) out to keep "
+            "both, or replace them with `python -m data_prep upload --delete-extra` and `python -m data_prep train`"
         )
 
 

@@ -34,6 +34,12 @@ class Artifact:
         return self.uri.removeprefix("s3://").partition("/")[0]
 
     @property
+    def origin(self) -> str:
+        """How it came here, to follow its name."""
+        adopted_from = self.manifest.get("adopted_from")
+        return f"which was adopted from {adopted_from}" if adopted_from else "which was trained as configured"
+
+    @property
     def is_of_an_archive(self) -> bool:
         """Whether an archive has all that it was trained on."""
         return "archive" in self.manifest

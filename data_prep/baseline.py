@@ -6,8 +6,10 @@ kept here, too (lambda_src/retraining/trained_model.py).
 """
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
 from botocore.exceptions import ClientError, WaiterError
 
@@ -42,15 +44,22 @@ def store_baseline(config: EnvironmentConfig, *, force: bool = False) -> StoredB
 
     Raises TrainingError if there is no model, too few validation images, or if the job fails.
     """
+    stored = baseline_of(config, _current_model(config), force=force)
+    put_parameter(config.baseline_parameter, stored.key)
+    return stored
+
+
+def baseline_of(config: EnvironmentConfig, model: Mapping[str, Any], *, force: bool = False) -> StoredBaseline:
+    """Compute a model's baseline, and what else is kept of its predictions, unless they are there.
+
+    model: its `job`, `artifact_uri` and `image`. Raises TrainingError.
+    """
     stack = aws.data_stack(config)
-    model = _current_model(config)
     size = None if force else _stored_size(stack.bucket, model["job"])
     is_new = size is None
     if size is None:
         size = _compute(config, stack, model)
-    key = document_key(model["job"], "baseline")
-    put_parameter(config.baseline_parameter, key)
-    return StoredBaseline(key=key, size=size, is_new=is_new)
+    return StoredBaseline(key=document_key(model["job"], "baseline"), size=size, is_new=is_new)
 
 
 def _current_model(config: EnvironmentConfig) -> dict[str, str]:
@@ -80,7 +89,7 @@ def _stored_size(bucket: str, job: str) -> int | None:
     return baseline.size
 
 
-def _compute(config: EnvironmentConfig, stack: aws.DataStack, model: dict[str, str]) -> int:
+def _compute(config: EnvironmentConfig, stack: aws.DataStack, model: Mapping[str, Any]) -> int:
     """Let the model predict, and keep what follows; how many predictions there are."""
     lines = _validation_lines(stack.bucket)
     if len(lines) < MIN_BASELINE:
@@ -116,7 +125,7 @@ def transform_job_name(training_job: str, now: datetime) -> str:
     return f"{training_job}-{now:%y%m%d%H%M%S}"
 
 
-def _transform(config: EnvironmentConfig, stack: aws.DataStack, model: dict[str, str], *, output: str) -> None:
+def _transform(config: EnvironmentConfig, stack: aws.DataStack, model: Mapping[str, Any], *, output: str) -> None:
     """Ask the model for every validation image; raises TrainingError."""
     sagemaker = aws.sagemaker()
     name = transform_job_name(model["job"], datetime.now(UTC))

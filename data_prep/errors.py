@@ -29,6 +29,10 @@ class TrainingError(DataPrepError):
     """When a training job cannot start, or ends without a model."""
 
 
+class AdoptionError(DataPrepError):
+    """When an artifact from elsewhere cannot become the environment's model."""
+
+
 class InstanceRefusedError(TrainingError):
     """When a training job ended because AWS had no instance of its type."""
 

@@ -295,10 +295,17 @@ def publish_model(config: EnvironmentConfig, state: JobState) -> TrainedModel:
         data_digest=manifest["data_digest"],
         accuracy=max((accuracy for accuracy in accuracies if accuracy is not None), default=None),
     )
-    # The artifact last: it is what a deployment reads
-    put_parameter(config.model_metadata_parameter, json.dumps(asdict(model)))
-    put_parameter(config.artifact_parameter, model.artifact_uri)
+    hand_over(config, model)
     return model
+
+
+def hand_over(config: EnvironmentConfig, model: TrainedModel, *, baseline_key: str = "") -> None:
+    """Make it the environment's model, with its baseline if there is one yet."""
+    put_parameter(config.model_metadata_parameter, json.dumps(asdict(model)))
+    if baseline_key:
+        put_parameter(config.baseline_parameter, baseline_key)
+    # The artifact last: it is what a deployment reads
+    put_parameter(config.artifact_parameter, model.artifact_uri)
 
 
 def put_parameter(name: str, value: str) -> None:

@@ -144,7 +144,7 @@ def _model(bucket: str, record: Record) -> Model:
     except ClientError as error:
         if not (is_missing(error) or error.response["Error"]["Code"] == "ValidationException"):
             raise
-        return Model(record.artifact_uri, record.time)  # of an artifact that no job of this account made
+        return _of_no_job(bucket, record, job)
     tags = {tag["Key"]: tag["Value"] for tag in listed}
     manifest = _json(bucket, document_key(job, "manifest"))
     evaluation = _json(bucket, document_key(job, "evaluation"))
@@ -154,6 +154,21 @@ def _model(bucket: str, record: Record) -> Model:
         training_job=job,
         data_digest=manifest.get("data_digest", tags.get("data-digest", "")),
         accuracy=evaluation.get("accuracy", training_accuracy(described)),
+        calibration_error=evaluation.get("calibration_error"),
+    )
+
+
+def _of_no_job(bucket: str, record: Record, job: str) -> Model:
+    """An artifact that no job of this account made: where it came from, if it was adopted."""
+    adopted_from = _json(bucket, document_key(job, "manifest")).get("adopted_from")
+    if not adopted_from:
+        return Model(record.artifact_uri, record.time)
+    evaluation = _json(bucket, document_key(job, "evaluation"))
+    return Model(
+        artifact_uri=record.artifact_uri,
+        served_since=record.time,
+        training_job=f"none here: adopted from {adopted_from}",
+        accuracy=evaluation.get("accuracy"),
         calibration_error=evaluation.get("calibration_error"),
     )
 

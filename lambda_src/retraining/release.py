@@ -88,7 +88,10 @@ def training_job(name: str) -> dict[str, Any]:
     except ClientError as error:
         if not is_missing(error):
             raise
-        raise TrainingJobMissingError(f"there is no training job {name}") from None
+        raise TrainingJobMissingError(
+            f"there is no training job {name}; an adopted model comes back with `python -m data_prep adopt` and a "
+            "deployment"
+        ) from None
     if job["TrainingJobStatus"] != "Completed":
         raise TrainingJobMissingError(f"training job {name} is {job['TrainingJobStatus']}: it has no model")
     return dict(job)

@@ -13,7 +13,10 @@ from PIL import Image
 from local.sagemaker.errors import ContainerError, JobFailedError
 from local.sagemaker.model import StandInModel
 
-MODEL_FILE = "model.npz"
+# An artifact has the files of the algorithm's; what is in them is the stand-in's own
+MODEL_FILE = "image-classification-0000.params"
+_SYMBOL = {"nodes": [], "heads": [], "attrs": {"framework": "local stand-in"}}
+_SHAPES = [{"shape": [1, 3, 32, 32], "name": "data"}]
 IMAGE_SIZE = (32, 32)
 _CONTENT_TYPES = ("application/x-image", "image/png", "image/jpeg")
 
@@ -35,6 +38,11 @@ def pack_artifact(model: StandInModel) -> bytes:
         buffer = io.BytesIO()
         with tarfile.open(fileobj=buffer, mode="w:gz") as archive:
             archive.add(path, MODEL_FILE)
+            for name, content in (("image-classification-symbol.json", _SYMBOL), ("model-shapes.json", _SHAPES)):
+                text = json.dumps(content).encode()
+                member = tarfile.TarInfo(name)
+                member.size = len(text)
+                archive.addfile(member, io.BytesIO(text))
         return buffer.getvalue()
 
 

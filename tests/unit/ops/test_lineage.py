@@ -3,6 +3,7 @@ from datetime import datetime
 import pytest
 
 from lambda_src.shared.release_history import Record
+from ops import lineage
 from ops.lineage import Lineage, Model, rows, serving_at
 
 
@@ -34,6 +35,18 @@ def test_who_can_have_answered(minute: int, artifacts: list[str]) -> None:
 def test_an_update_that_is_still_under_way_has_no_other_model_yet() -> None:
     when = datetime.fromisoformat("2030-01-01T00:25:00+00:00")
     assert [found.artifact_uri for found in serving_at(HISTORY[:3], when)] == ["s3://b/a"]
+
+
+def test_an_adopted_model_says_where_it_came_from(monkeypatch: pytest.MonkeyPatch) -> None:
+    documents = {
+        "models/scones-dev-adopted-1/manifest.json": {"adopted_from": "s3://theirs/model.tar.gz"},
+        "models/scones-dev-adopted-1/evaluation.json": {"accuracy": 0.9, "calibration_error": 0.05},
+    }
+    monkeypatch.setattr(lineage, "_json", lambda _bucket, key: documents.get(key, {}))
+    served = record(5, "models/scones-dev-adopted-1/output/model.tar.gz")
+    model = lineage._of_no_job("b", served, "scones-dev-adopted-1")
+    assert (model.training_job, model.accuracy) == ("none here: adopted from s3://theirs/model.tar.gz", 0.9)
+    assert lineage._of_no_job("b", served, "another").training_job == ""
 
 
 def test_what_is_not_known_is_said_so() -> None:

@@ -1,0 +1,112 @@
+"""Takes over a model that the algorithm trained elsewhere: the artifact of the original's notebook, for one.
+
+It comes to lie where a training job of this project would have left it, under the name of a job that never ran, so that
+releases, drift and retraining find it as they find any other.
+"""
+
+import json
+import tarfile
+import zlib
+from dataclasses import asdict, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from botocore.exceptions import ClientError
+
+from data_prep import aws
+from data_prep.baseline import baseline_of
+from data_prep.errors import AdoptionError
+from data_prep.fetch import file_sha256
+from data_prep.training import hand_over, image_uri
+from lambda_src.retraining.trained_model import TrainedModel
+from lambda_src.shared.json_reader import parse_json, read_json
+from lambda_src.shared.model_documents import document_key
+from stacks.config import EnvironmentConfig
+from stacks.shared import prefixes
+
+# What the algorithm packs into model.tar.gz: the network, the weights of an epoch, the shape of its input
+_FILES = ("-symbol.json", ".params", "model-shapes.json")
+_MAX_JSON_BYTES = 16 << 20
+
+
+def adopt_model(config: EnvironmentConfig, uri: str) -> TrainedModel:
+    """Check the artifact at an S3 URI, copy it, let it classify the validation images, and hand it to the stacks.
+
+    The environment's data set must have been uploaded: its validation images are the evaluation and the baseline.
+    Raises AdoptionError if the artifact is none of the algorithm or its accuracy is under retraining.minimum_accuracy,
+    or TrainingError if it could not be evaluated; then the model in service stays what it is.
+    """
+    stack = aws.data_stack(config)
+    with TemporaryDirectory() as folder:
+        file = Path(folder) / "model.tar.gz"
+        _download(uri, file)
+        check_artifact(file, name=uri)
+        job = f"{config.stage_name}-adopted-{file_sha256(file)[:8]}"
+        key = f"{prefixes.MODELS}{job}/output/model.tar.gz"
+        aws.s3().upload_file(str(file), stack.bucket, key)
+    manifest = {"adopted_from": uri, "classes": config.classes}
+    aws.s3().put_object(Bucket=stack.bucket, Key=document_key(job, "manifest"), Body=json.dumps(manifest).encode())
+    model = TrainedModel(
+        job=job,
+        artifact_uri=f"s3://{stack.bucket}/{key}",
+        accuracy=None,
+        classes=config.classes,
+        data_digest="",
+        image=image_uri(stack.region),
+        hyperparameters={},
+    )
+    # An earlier evaluation may be of other labels
+    baseline = baseline_of(config, asdict(model), force=True)
+    evaluation = aws.s3().get_object(Bucket=stack.bucket, Key=document_key(job, "evaluation"))["Body"]
+    accuracy = float(read_json(evaluation, name="evaluation")["accuracy"])
+    if accuracy < config.retraining.minimum_accuracy:
+        raise AdoptionError(
+            f"{uri}: has an accuracy of {accuracy:.3f} on the {baseline.size} validation images, under the "
+            f"{config.retraining.minimum_accuracy} of retraining.minimum_accuracy. Are its labels, in this order, "
+            f"{', '.join(config.classes)}? The model in service stays what it is"
+        )
+    model = replace(model, accuracy=accuracy)
+    hand_over(config, model, baseline_key=baseline.key)
+    return model
+
+
+def _download(uri: str, file: Path) -> None:
+    bucket, _, key = uri.removeprefix("s3://").partition("/")
+    if not uri.startswith("s3://") or not bucket or not key:
+        raise AdoptionError(f"{uri}: is no S3 URI, such as s3://BUCKET/PATH/output/model.tar.gz")
+    try:
+        aws.s3().download_file(bucket, key, str(file))
+    except ClientError as error:
+        if error.response["Error"]["Code"] not in {"404", "403", "NoSuchBucket"}:
+            raise
+        raise AdoptionError(
+            f"{uri}: does not exist, or may not be read with these credentials ({error.response['Error']['Message']})"
+        ) from None
+
+
+def check_artifact(file: Path, *, name: str) -> None:
+    """Raise AdoptionError unless the file is what the built-in Image Classification leaves behind.
+
+    Nothing is extracted, and the weights are not looked into: the evaluation tells whether they load.
+    """
+    found: set[str] = set()
+    try:
+        with tarfile.open(file, "r:gz") as archive:
+            for member in archive:
+                kind = next((ending for ending in _FILES if member.name.endswith(ending)), None)
+                if kind is None or not member.isfile() or not member.size:
+                    continue
+                if kind.endswith(".json"):
+                    content = archive.extractfile(member)
+                    assert content is not None  # noqa: S101 - a file, so it has one
+                    parse_json(content.read(_MAX_JSON_BYTES))
+                found.add(kind)
+    except (tarfile.TarError, OSError, EOFError, zlib.error) as error:
+        raise AdoptionError(f"{name}: is no whole gzipped tar: {error}") from None
+    except ValueError as error:
+        raise AdoptionError(f"{name}: {member.name} is not JSON: {error}") from None
+    if missing := [f"*{ending}" for ending in _FILES if ending not in found]:
+        raise AdoptionError(
+            f"{name}: has no {', '.join(missing)}: it is not of SageMaker's built-in Image Classification on MXNet, "
+            "which is what the endpoint runs; train a model with `python -m data_prep train`"
+        )

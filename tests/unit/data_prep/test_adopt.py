@@ -1,0 +1,151 @@
+"""A model from elsewhere in the account inside the process; Batch Transform's output is written here."""
+
+import io
+import json
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from data_prep import __main__ as cli
+from data_prep import aws
+from data_prep import baseline as baseline_module
+from data_prep.adopt import adopt_model, check_artifact
+from data_prep.artifact import baseline_problem, current_artifact
+from data_prep.errors import AdoptionError, DataPrepError
+from lambda_src.retraining.release import job_of
+from lambda_src.shared.model_documents import document_key
+from stacks.config import EnvironmentConfig
+
+THEIRS = "sagemaker-us-east-1-111122223333"
+URI = f"s3://{THEIRS}/models/image-classification-2024-12-22/output/model.tar.gz"
+FILES = {
+    "image-classification-0010.params": b"weights",
+    "image-classification-symbol.json": b'{"nodes": []}',
+    "model-shapes.json": b'[{"shape": [1, 3, 32, 32], "name": "data"}]',
+}
+
+
+def packed(files: dict[str, bytes]) -> bytes:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:gz") as archive:
+        for name, content in files.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+    return buffer.getvalue()
+
+
+ARTIFACT = packed(FILES)
+
+
+@pytest.fixture
+def theirs(cloud: str) -> str:
+    """The environment's validation images, and a bucket of the original with its artifact."""
+    lines = [f"{number}\t{number % 2}\timage_{number}.png\n" for number in range(60)]
+    aws.s3().put_object(Bucket=cloud, Key="test_lst/test.lst", Body="".join(lines).encode())
+    aws.s3().create_bucket(Bucket=THEIRS)
+    aws.s3().put_object(Bucket=THEIRS, Key=URI.partition(f"{THEIRS}/")[2], Body=ARTIFACT)
+    return cloud
+
+
+@pytest.fixture
+def transforms(cloud: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Any]]:
+    """The adopted model takes 54 of 60 images for what they are; the requests that asked it."""
+    started: list[Any] = []
+
+    def answer(params: dict[str, Any], **_: object) -> None:
+        request = json.loads(params["body"])
+        started.append(request)
+        _, _, prefix = request["TransformOutput"]["S3OutputPath"].removeprefix("s3://").partition("/")
+        for number in range(60):
+            bicycle = 0.9 if (number % 2 == 0) == (number >= 6) else 0.1
+            body = json.dumps({"prediction": [bicycle, 1 - bicycle]})
+            aws.s3().put_object(Bucket=cloud, Key=f"{prefix}/image_{number}.png.out", Body=body.encode())
+
+    events = aws.sagemaker().meta.events
+    events.register("before-call.sagemaker.CreateTransformJob", answer)
+    monkeypatch.setattr(baseline_module, "POLL_SECONDS", 0)
+    yield started
+    events.unregister("before-call.sagemaker.CreateTransformJob", answer)
+
+
+def test_an_artifact_is_checked_copied_evaluated_and_handed_over(
+    theirs: str, config: EnvironmentConfig, transforms: list[Any]
+) -> None:
+    model = adopt_model(config, URI)
+    assert model.job.startswith("scones-dev-adopted-")
+    assert (model.accuracy, model.classes) == (0.9, ("bicycle", "motorcycle"))
+    assert job_of(model.artifact_uri) == model.job
+    key = model.artifact_uri.removeprefix(f"s3://{theirs}/")
+    assert aws.s3().get_object(Bucket=theirs, Key=key)["Body"].read() == ARTIFACT
+    found = current_artifact(config)
+    assert found is not None
+    assert (found.uri, found.job, found.flaw) == (model.artifact_uri, model.job, "")
+    assert found.origin == f"which was adopted from {URI}"
+    assert baseline_problem(config, found) == ""
+    assert len(transforms) == 1
+
+
+def test_a_model_that_takes_one_class_for_the_other_is_not_handed_over(
+    theirs: str, config: EnvironmentConfig, transforms: list[Any]
+) -> None:
+    right = aws.s3().get_object(Bucket=theirs, Key="test_lst/test.lst")["Body"].read()
+    swapped = [f"{number}\t{1 - number % 2}\timage_{number}.png\n" for number in range(60)]
+    aws.s3().put_object(Bucket=theirs, Key="test_lst/test.lst", Body="".join(swapped).encode())
+    with pytest.raises(
+        AdoptionError, match=r"accuracy of 0\.100 .* under the 0\.8 .* Are its labels, in this order, bi"
+    ):
+        adopt_model(config, URI)
+    assert current_artifact(config) is None
+    aws.s3().put_object(Bucket=theirs, Key="test_lst/test.lst", Body=right)
+    assert adopt_model(config, URI).accuracy == 0.9
+
+
+@pytest.mark.parametrize(
+    ("uri", "reason"),
+    [
+        ("model.tar.gz", "is no S3 URI, such as"),
+        (f"s3://{THEIRS}", "is no S3 URI, such as"),
+        (f"s3://{THEIRS}/absent.tar.gz", "does not exist, or may not be read"),
+        ("s3://nobodys-bucket/model.tar.gz", "does not exist, or may not be read"),
+    ],
+)
+def test_what_cannot_be_read_is_named(theirs: str, config: EnvironmentConfig, uri: str, reason: str) -> None:
+    with pytest.raises(AdoptionError, match=reason):
+        adopt_model(config, uri)
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"no tar", "is no whole gzipped tar"),
+        (ARTIFACT[:-30], "is no whole gzipped tar"),
+        (packed({"model.pth": b"torch"}), r"has no \*-symbol.json, \*.params, \*model-shapes.json: it is not of"),
+        (packed({**FILES, "image-classification-0010.params": b""}), r"has no \*.params"),
+        (packed({**FILES, "image-classification-symbol.json": b"{"}), "image-classification-symbol.json is not JSON"),
+    ],
+)
+def test_what_is_no_model_of_the_algorithm_is_refused(tmp_path: Path, content: bytes, reason: str) -> None:
+    file = tmp_path / "model.tar.gz"
+    file.write_bytes(content)
+    with pytest.raises(AdoptionError, match=reason):
+        check_artifact(file, name="s3://b/model.tar.gz")
+
+
+def test_an_adopted_model_is_not_replaced_unnoticed(
+    theirs: str, config: EnvironmentConfig, transforms: list[Any]
+) -> None:
+    adopt_model(config, URI)
+    with pytest.raises(DataPrepError, match="was adopted, or its data was changed"):
+        cli._check_not_changed(current_artifact(config))
+
+
+def test_the_manifest_beside_it_says_where_it_came_from(
+    theirs: str, config: EnvironmentConfig, transforms: list[Any]
+) -> None:
+    job = adopt_model(config, URI).job
+    manifest = aws.s3().get_object(Bucket=theirs, Key=document_key(job, "manifest"))["Body"].read()
+    assert json.loads(manifest) == {"adopted_from": URI, "classes": ["bicycle", "motorcycle"]}
