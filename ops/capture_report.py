@@ -516,11 +516,20 @@ def _class_groups(summary: Summary) -> list[tuple[str, list[str], str]]:
 
 
 def _bin_names(edges: Sequence[float]) -> list[str]:
-    """Of the bins between `edges` of a confidence."""
+    """Of the bins between `edges` of a confidence; each has a name of its own, or a plot would draw two as one."""
+    shown = _edge_names(edges)
     if len(edges) == 1:
-        return [f"under {edges[0]:.3g}", f"{edges[0]:.3g} and above"]
-    shown = [f"{edge:.4f}".rstrip("0") if edge > 0.99 else f"{edge:.3f}".rstrip("0") for edge in edges]
+        return [f"under {shown[0]}", f"{shown[0]} and above"]
     return [f"under {shown[0]}", *(f"{a} to {b}" for a, b in pairwise(shown)), f"from {shown[-1]}"]
+
+
+def _edge_names(edges: Sequence[float]) -> list[str]:
+    """To as many digits of what is missing to 1 as tell them apart, at least two."""
+    for digits in range(2, 17):
+        shown = [f"{1 - float(f'{1 - edge:.{digits}g}'):.15g}" for edge in edges]
+        if len(set(shown)) == len(edges):
+            break
+    return shown
 
 
 def _middle(start: datetime, end: datetime) -> datetime:

@@ -5,6 +5,7 @@ those who cannot see it, and for where no script runs.
 """
 
 import base64
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Literal
 
 import plotly.graph_objects as go
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 from plotly.offline import get_plotlyjs
 
 # Okabe and Ito's colours for every kind of colour vision (https://jfly.uni-koeln.de/color/), those that can be told
@@ -84,6 +85,12 @@ class Picture:
     alt: str
     caption: Sequence[str]
     marks: Sequence[Mark] = ()
+
+    @property
+    def lines(self) -> list[Markup]:
+        """The caption, with places to break a key."""
+        # What escape makes of a character has none of these
+        return [Markup(re.sub(r"([/_-])", r"\1<wbr>", str(escape(line)))) for line in self.caption]  # noqa: S704
 
     @property
     def uri(self) -> str:

@@ -14,7 +14,7 @@ from PIL import Image
 from lambda_src.monitoring.captures import Damage, read_captures
 from lambda_src.monitoring.ground_truth import GroundTruth, Label
 from lambda_src.shared.baseline import Baseline
-from ops.capture_report import capture_page, thumbnail
+from ops.capture_report import _bin_names, capture_page, thumbnail
 from ops.page import render
 from ops.summary import Summary
 from ops.window import Window
@@ -125,7 +125,7 @@ def test_the_plots_hold_the_numbers(html: str) -> None:
 def test_times_carry_the_year_where_there_is_more_than_one() -> None:
     new_year = datetime(2026, 1, 1, tzinfo=UTC)
     shown = report(*[capture_line(n, 0.6, time=new_year + timedelta(hours=n - 1)) for n in range(3)])
-    captions = re.findall(r"<figcaption>(.*?)</figcaption>", shown)
+    captions = re.findall(r"<figcaption>(.*?)</figcaption>", shown.replace("<wbr>", ""))
     assert len(captions) == 3
     assert any("2025-12-31 23:00:00" in caption for caption in captions)
     assert any("2026-01-01 00:00:00" in caption for caption in captions)
@@ -146,6 +146,21 @@ def test_answers_near_certainty_are_told_apart() -> None:
     assert '<dd class="value">0.99997</dd>' in shown
     assert "mean 0.99997" in shown
     assert "Most lie at from 0.999" in shown
+
+
+@pytest.mark.parametrize(
+    ("edges", "names"),
+    [
+        ((0.9,), ["under 0.9", "0.9 and above"]),
+        ((0.7567, 0.905, 0.99958), ["under 0.76", "0.76 to 0.905", "0.905 to 0.99958", "from 0.99958"]),
+        # Of a confident model
+        ((0.9999, 0.999968, 0.9999683), ["under 0.9999", "0.9999 to 0.999968", "0.999968 to 0.9999683", None]),
+    ],
+)
+def test_bins_of_confidence_have_different_names(edges: tuple[float, ...], names: list[str | None]) -> None:
+    found = _bin_names(edges)
+    assert len(set(found)) == len(edges) + 1
+    assert all(name in {None, shown} for name, shown in zip(names, found, strict=True))
 
 
 def test_damage_is_told(html: str) -> None:
