@@ -11,8 +11,8 @@ from stacks.config import ConfigError, parse_environments
 from stacks.environment import Environment
 
 
-def main() -> None:
-    app = App()
+def synthesize(app: App) -> None:
+    """Write the cloud assembly of the app's context; ends the program with a line if that has a mistake."""
     try:
         environments = parse_environments(app.node.try_get_context("environments"))
     except ConfigError as error:
@@ -26,4 +26,5 @@ def main() -> None:
     app.synth()
 
 
-main()
+if __name__ == "__main__":
+    synthesize(App())

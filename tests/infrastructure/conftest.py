@@ -1,9 +1,6 @@
 """The templates of cdk.json's environments, synthesized once, and what tests ask of them."""
 
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +9,7 @@ from typing import Any
 import pytest
 
 from stacks.config import PROJECT_ROOT
-from tests.conftest import LONGEST_NAME
+from tests.conftest import LONGEST_NAME, made_once
 
 Resource = dict[str, Any]
 
@@ -74,21 +71,15 @@ def text(value: Any, reference: Callable[[str], str] = "<{}>".format) -> str:
     return reference(str(value.get("Ref", value)))
 
 
-def synthesize(output: Path, environments: Any, **more_context: str) -> "subprocess.CompletedProcess[str]":
+def synthesize(output: Path, environments: Any, **more_context: str) -> None:
+    """Write the cloud assembly of other environments than cdk.json's. The first time in a process starts Node."""
+    # Not for tests that need none: it takes seconds
+    from aws_cdk import App  # noqa: PLC0415
+
+    import app  # noqa: PLC0415
+
     context = json.loads((PROJECT_ROOT / "cdk.json").read_text())["context"]
-    return subprocess.run(
-        [sys.executable, "app.py"],
-        cwd=PROJECT_ROOT,
-        env={
-            **os.environ,
-            "CDK_OUTDIR": str(output),
-            "CDK_CONTEXT_JSON": json.dumps({**context, "environments": environments, **more_context}),
-        },
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-    )
+    app.synthesize(App(context={**context, "environments": environments, **more_context}, outdir=str(output)))
 
 
 @pytest.fixture(scope="session", params=["dev", "prod"])
@@ -107,7 +98,6 @@ def variants(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     The one with all has the longest name.
     """
-    output = tmp_path_factory.mktemp("variants")
     environments = {
         "plain": {"retraining": {"enabled": False}},
         LONGEST_NAME: {
@@ -123,9 +113,7 @@ def variants(tmp_path_factory: pytest.TempPathFactory) -> Path:
         },
         "serverless": {"endpoint": {"kind": "serverless"}},
     }
-    result = synthesize(output, environments)
-    assert result.returncode == 0, result.stderr
-    return output
+    return made_once(tmp_path_factory, "variants", lambda output: synthesize(output, environments))
 
 
 @pytest.fixture(scope="session")

@@ -1,11 +1,15 @@
 """The application as a whole: stages, names, and what stops synthesis."""
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from stacks.config import PROJECT_ROOT
 from tests.infrastructure.conftest import synthesize
 
 
@@ -31,33 +35,43 @@ def test_every_resource_that_takes_tags_says_what_it_belongs_to(assembly: Path, 
 
 
 def test_a_bad_configuration_stops_synthesis_with_one_line(tmp_path: Path) -> None:
-    result = synthesize(tmp_path, {"dev": {"confidence_threshold": 90}})
-    assert result.returncode == 1
-    assert result.stderr == "environment 'dev': confidence_threshold = 90: should be less than or equal to 1\n"
+    """Of the program, as the command line of CDK starts it."""
+    context = {"environments": {"dev": {"confidence_threshold": 90}}}
+    run = subprocess.run(
+        [sys.executable, "app.py"],
+        cwd=PROJECT_ROOT,
+        env={**os.environ, "CDK_OUTDIR": str(tmp_path), "CDK_CONTEXT_JSON": json.dumps(context)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert run.returncode == 1
+    assert run.stderr == "environment 'dev': confidence_threshold = 90: should be less than or equal to 1\n"
 
 
 def test_one_environment_is_synthesized_without_the_others(tmp_path: Path) -> None:
-    result = synthesize(tmp_path, {"first": {}, "second": {}}, only="second")
-    assert result.returncode == 0, result.stderr
+    synthesize(tmp_path, {"first": {}, "second": {}}, only="second")
     assert [folder.name for folder in tmp_path.glob("assembly-*")] == ["assembly-second"]
 
 
 @pytest.mark.parametrize(
     ("environments", "only", "message"),
     [
-        ({"first": {}}, "second", "context only=second: cdk.json has no such environment\n"),
+        ({"first": {}}, "second", "context only=second: cdk.json has no such environment"),
         (
             {"first": {"confidence_threshold": 90}, "second": {}},
             "second",
-            "environment 'first': confidence_threshold = 90: should be less than or equal to 1\n",
+            "environment 'first': confidence_threshold = 90: should be less than or equal to 1",
         ),
     ],
 )
 def test_one_environment_alone_needs_a_configuration_without_mistakes(
     tmp_path: Path, environments: dict[str, Any], only: str, message: str
 ) -> None:
-    result = synthesize(tmp_path, environments, only=only)
-    assert (result.returncode, result.stderr) == (1, message)
+    with pytest.raises(SystemExit) as stopped:
+        synthesize(tmp_path, environments, only=only)
+    assert stopped.value.code == message
 
 
 @pytest.fixture(scope="module")
@@ -68,8 +82,7 @@ def scheduled(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         "alert_email": "ops@example.com",
         "schedule": {"expression": "cron(0 6 * * ? *)"},
     }
-    result = synthesize(output, {"nightly": settings})
-    assert result.returncode == 0, result.stderr
+    synthesize(output, {"nightly": settings})
     return {
         path.name.removeprefix("nightly")[:4]: json.loads(path.read_text())["Resources"]
         for path in (output / "assembly-nightly").glob("*.template.json")

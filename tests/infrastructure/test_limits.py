@@ -146,8 +146,7 @@ def slowest_retraining(tmp_path_factory: pytest.TempPathFactory) -> tuple[Enviro
         "retraining": {"approval": True, "approval_hours": 14 * 24},
     }
     output = tmp_path_factory.mktemp("slowest")
-    result = synthesize(output, {"slowest": settings})
-    assert result.returncode == 0, result.stderr
+    synthesize(output, {"slowest": settings})
     (path,) = (output / "assembly-slowest").glob("slowestRetraining*.template.json")
     machine = Template(path, json.loads(path.read_text())).only("AWS::StepFunctions::StateMachine")
     return parse_environment("slowest", settings), json.loads(text(machine["DefinitionString"]))

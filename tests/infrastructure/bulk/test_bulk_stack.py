@@ -268,8 +268,7 @@ def test_the_functions_only_reach_what_they_read(bulk: Template) -> None:
 @pytest.mark.parametrize("workflow", ["distributed-map", "batch-transform"])
 def test_a_schedule_may_start_a_bulk_workflow(tmp_path: Path, workflow: str) -> None:
     schedule = {"expression": "rate(1 day)", "workflow": workflow}
-    result = synthesize(tmp_path, {"nightly": {"schedule": schedule}})
-    assert result.returncode == 0, result.stderr
+    synthesize(tmp_path, {"nightly": {"schedule": schedule}})
     found = {}
     for path in (tmp_path / "assembly-nightly").glob("*.template.json"):
         found[path.name[7:11]] = json.loads(path.read_text())["Resources"]

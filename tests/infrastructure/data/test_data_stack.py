@@ -1,7 +1,5 @@
 import re
 
-from sagemaker.core import image_uris
-
 from stacks.shared.builtin_image import REGISTRY_ACCOUNTS, REPOSITORY, TAG
 from tests.infrastructure.conftest import Template, text
 
@@ -94,6 +92,8 @@ def test_sagemakers_role_stays_in_this_bucket_and_this_image(data: Template) -> 
 
 
 def test_the_registry_accounts_are_those_of_the_sdk() -> None:
+    from sagemaker.core import image_uris  # noqa: PLC0415 - importing it takes seconds
+
     config = image_uris.config_for_framework("image-classification")["versions"][TAG]
     assert config["registries"] == REGISTRY_ACCOUNTS
     assert config["repository"] == REPOSITORY

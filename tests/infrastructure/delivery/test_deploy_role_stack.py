@@ -34,8 +34,7 @@ SETTINGS = {
 @pytest.fixture(scope="module")
 def output(tmp_path_factory: pytest.TempPathFactory) -> Path:
     output = tmp_path_factory.mktemp("deploy-role")
-    result = synthesize(output, {"staging": SETTINGS})
-    assert result.returncode == 0, result.stderr
+    synthesize(output, {"staging": SETTINGS})
     return output
 
 

@@ -70,15 +70,14 @@ class Serverless:
 @pytest.fixture(scope="module")
 def serverless(tmp_path_factory: pytest.TempPathFactory) -> Serverless:
     output = tmp_path_factory.mktemp("serverless")
-    result = synthesize(output, {"other": {"endpoint": {"kind": "serverless"}}})
-    assert result.returncode == 0, result.stderr
+    synthesize(output, {"other": {"endpoint": {"kind": "serverless"}}})
     assembly = output / "assembly-other"
     return Serverless(
         {
             path.name.split(".")[0].removeprefix("other")[:-8]: json.loads(path.read_text())["Resources"]
             for path in assembly.glob("*.template.json")
         },
-        result.stderr + "".join(path.read_text() for path in assembly.glob("*.metadata.json")),
+        "".join(path.read_text() for path in assembly.glob("*.metadata.json")),
     )
 
 

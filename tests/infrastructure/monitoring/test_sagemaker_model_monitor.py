@@ -6,7 +6,6 @@ import subprocess
 from typing import Any
 
 import pytest
-from sagemaker.core import image_uris
 
 from lambda_src.monitoring.record_preprocessor import preprocess_handler
 from stacks.config import PROJECT_ROOT
@@ -18,8 +17,7 @@ from tests.unit.lambda_src.monitoring.test_record_preprocessor import image, rec
 @pytest.fixture(scope="module")
 def monitored(tmp_path_factory: pytest.TempPathFactory) -> Template:
     output = tmp_path_factory.mktemp("monitored")
-    result = synthesize(output, {"dev": {"monitoring": {"sagemaker_model_monitor": True}}})
-    assert result.returncode == 0, result.stderr
+    synthesize(output, {"dev": {"monitoring": {"sagemaker_model_monitor": True}}})
     (path,) = (output / "assembly-dev").glob("devMonitoring*.template.json")
     return Template(path, json.loads(path.read_text()))
 
@@ -88,6 +86,8 @@ def test_its_role_reads_captures_and_labels_and_writes_below_its_own_prefix(moni
 
 
 def test_the_registry_accounts_are_those_of_the_sdk() -> None:
+    from sagemaker.core import image_uris  # noqa: PLC0415 - importing it takes seconds
+
     config = image_uris.config_for_framework("model-monitor")["versions"][""]
     assert config["registries"] == REGISTRY_ACCOUNTS
     assert config["repository"] == REPOSITORY
