@@ -7,7 +7,7 @@ import json
 import time
 import uuid
 from collections import Counter
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 import boto3
 from botocore.exceptions import ClientError
 
-from data_prep.dataset import Manifest
+from data_prep.dataset import MANIFEST, Manifest
 from data_prep.errors import DataSetError
 from lambda_src.monitoring.ground_truth import label_line
 from lambda_src.shared.item import ImageRef
@@ -169,14 +169,14 @@ class Environment:
         return model["PrimaryContainer"]["ModelDataUrl"]
 
     def data_set(self, folders: Sequence[Path]) -> Path:
-        """The folder with the data set that the model behind the endpoint was trained on.
+        """The folder with the data set that the model behind the endpoint was trained on and the bucket holds.
 
         Data that was changed in the bucket is in no folder: its classes are all that must agree then. Raises
-        LocalCloudError if no folder belongs to the model, whose predictions for another data set would say nothing.
+        LocalCloudError if there is no such folder, as the model's predictions for another data set would say nothing.
         """
         job = PurePosixPath(self.served_artifact()).parts[-3]  # s3://BUCKET/models/JOB/output/model.tar.gz
-        key = document_key(job, "manifest")
-        served = json.loads(boto3.client("s3").get_object(Bucket=self.bucket, Key=key)["Body"].read())
+        trained_on = self._manifest(document_key(job, "manifest"))
+        stored = self._manifest(MANIFEST)
         found = []
         for folder in folders:
             try:
@@ -184,17 +184,27 @@ class Environment:
             except DataSetError as error:
                 found.append(str(error))
                 continue
-            if manifest.data_digest == served["data_digest"]:
+            is_models = manifest.data_digest == trained_on.get("data_digest") or (
+                "archive" not in trained_on and list(manifest.classes) == trained_on.get("classes")
+            )
+            if is_models and (not stored or manifest.data_digest == stored["data_digest"]):
                 return folder
-            if "archive" not in served and list(manifest.classes) == served["classes"]:
-                return folder
-            found.append(f"{folder} is of {manifest.archive.source}, data digest {manifest.data_digest[:12]}")
+            found.append(f"{folder} has {_digest(manifest.as_dict())} of {manifest.archive.source}")
+        here = ", ".join([f"the bucket has {_digest(stored)}", *found])
         raise LocalCloudError(
-            f"the model behind {self.config.endpoint_name}, of {job}, was trained on other data than there is here "
-            f"(data digest {served['data_digest'][:12]}), so its predictions are not scored: {'; '.join(found)}. "
-            f"Train on the data that you mean with `python -m local train --env {self.config.name}`, then "
-            f"`python -m local deploy --env {self.config.name}`"
+            f"the model behind {self.config.endpoint_name}, of {job}, was trained on other data than there is, so its "
+            f"predictions are not scored: it knows {_digest(trained_on)}, {here}. "
+            f"`python -m local deploy --env {self.config.name}` serves the model that was trained last, "
+            f"`python -m local train --env {self.config.name}` trains one"
         )
+
+    def _manifest(self, key: str) -> dict[str, Any]:
+        """Of a data set, as data_prep or retraining wrote it; empty if there is none."""
+        s3 = boto3.client("s3")
+        if not s3.list_objects_v2(Bucket=self.bucket, Prefix=key).get("KeyCount"):
+            return {}
+        manifest: dict[str, Any] = json.loads(s3.get_object(Bucket=self.bucket, Key=key)["Body"].read())
+        return manifest
 
     def label(self, outcomes: list[dict[str, Any]], truth: dict[str, str]) -> None:
         """Put the true class of each image, by key, where ground truth is expected."""
@@ -254,6 +264,10 @@ class Inbox:
         self.messages()
         alarms, self._alarms = self._alarms, []
         return alarms
+
+
+def _digest(manifest: Mapping[str, Any]) -> str:
+    return f"data {manifest['data_digest'][:8]}" if manifest else "no data set of an archive"
 
 
 def labelled_images(dataset: Path, classes: tuple[str, ...], *, at_most: int) -> list[LabelledImage]:

@@ -187,16 +187,30 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 def trained_on(**manifest: object) -> None:
-    boto3.client("s3").put_object(Bucket="bucket", Key="models/job-1/manifest.json", Body=json.dumps(manifest).encode())
+    store("models/job-1/manifest.json", manifest)
+
+
+def store(key: str, manifest: dict[str, object]) -> None:
+    boto3.client("s3").put_object(Bucket="bucket", Key=key, Body=json.dumps(manifest).encode())
 
 
 def test_a_data_set_that_the_model_was_not_trained_on_is_not_scored(environment: Environment, tmp_path: Path) -> None:
     one, other = (write_dataset(tmp_path / f"{n}", n, 4, picture) for n in (10, 12))
     manifest = json.loads((other / "manifest.json").read_bytes())
     trained_on(**manifest)
+    store("manifest.json", manifest)
     assert environment.data_set([tmp_path / "absent", one, other]) == other
     with pytest.raises(LocalCloudError, match=r"of job-1, was trained on other .* are not scored: .*absent.*made by"):
         environment.data_set([tmp_path / "absent", one])
+
+
+def test_a_data_set_that_the_bucket_has_lost_is_not_scored(environment: Environment, tmp_path: Path) -> None:
+    """When another was uploaded, and the model that was trained on it is not deployed yet."""
+    one, other = (write_dataset(tmp_path / f"{n}", n, 4, picture) for n in (10, 12))
+    trained_on(**json.loads((one / "manifest.json").read_bytes()))
+    store("manifest.json", json.loads((other / "manifest.json").read_bytes()))
+    with pytest.raises(LocalCloudError, match=r"not scored: .* `python -m local deploy --env dev` serves the model"):
+        environment.data_set([one, other])
 
 
 def test_data_that_was_changed_in_the_bucket_must_have_the_classes(environment: Environment, tmp_path: Path) -> None:
