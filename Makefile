@@ -16,7 +16,7 @@ LOCKED = --require-hashes --only-binary :all:
 AWS = $(if $(LOCAL),python -m local exec)
 LOCAL_CLOUD = $(if $(LOCAL),local-cloud)
 
-.PHONY: help setup browser local check test lint format scan audit sbom mutate test-retraining fuzz synth diff local-cloud deploy destroy acceptance lock clean
+.PHONY: help setup browser local check test lint format scan audit sbom mutate test-retraining coverage fuzz synth diff local-cloud deploy destroy acceptance lock clean
 
 ##@ Two commands to begin with; each installs what it needs
 
@@ -110,6 +110,10 @@ mutate: setup ## Remove the grants in the local cloud, one at a time: something 
 
 test-retraining: setup ## Retrain, release, fail and go back in the local cloud
 	python -m pytest -m slow tests/local/retraining --ignore=tests/local/retraining/test_mutation.py
+
+coverage: setup ## Report what the unit and template tests leave out, by line and branch
+	python -m pytest -n auto --cov --cov-report= tests/unit tests/infrastructure
+	coverage report --show-missing $(if $(GITHUB_STEP_SUMMARY),--format=markdown | tee -a "$(GITHUB_STEP_SUMMARY)")
 
 fuzz: setup ## Search for bytes that break a reader of what others wrote, for a minute each
 	@.venv/bin/uv pip install --quiet --python .venv $(LOCKED) -r tests/fuzz/requirements.lock

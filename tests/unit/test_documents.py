@@ -6,6 +6,7 @@ import re
 import shlex
 import subprocess
 import sys
+import tomllib
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from ops.templates import read_assembly
 from stacks import config
 from stacks.config import PROJECT_ROOT, EnvironmentConfig
 
-DOCUMENTS = sorted([*PROJECT_ROOT.glob("*.md"), *PROJECT_ROOT.glob("docs/*.md")])
+DOCUMENTS = sorted([*PROJECT_ROOT.glob("*.md"), *PROJECT_ROOT.glob("docs/**/*.md")])
 PROGRAMS = ("make", "python", "cdk")
 
 
@@ -125,3 +126,21 @@ def test_the_configuration_table_is_complete_and_has_the_defaults() -> None:
     rows = re.findall(r"^\| `([a-z0-9_.]+)` \| (none|`.+?`) \|", document, flags=re.MULTILINE)
     table = {key: None if default == "none" else json.loads(default.strip("`")) for key, default in rows}
     assert table == json.loads(json.dumps(settings(EnvironmentConfig)))
+
+
+def test_architecture_lists_the_records_of_decisions_by_number_and_title() -> None:
+    text = (PROJECT_ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    listed = re.findall(r"^(\d+)\. \[(.+)\]\(decisions/(.+)\)$", text, flags=re.MULTILINE)
+    records = sorted(PROJECT_ROOT.glob("docs/decisions/*.md"))
+    assert [name for _, _, name in listed] == [path.name for path in records]
+    for number, (path, (listed_as, title, _)) in enumerate(zip(records, listed, strict=True), 1):
+        assert (path.name[:5], listed_as) == (f"{number:04}-", str(number))
+        assert path.read_text(encoding="utf-8").startswith(f"# {number}. {title}\n\n2")
+
+
+def test_the_changelog_begins_with_the_version_of_the_project() -> None:
+    version = tomllib.loads((PROJECT_ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
+    (newest, *_) = re.findall(
+        r"^## (\S+)", (PROJECT_ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), flags=re.MULTILINE
+    )
+    assert newest == version
