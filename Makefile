@@ -16,7 +16,7 @@ LOCKED = --require-hashes --only-binary :all:
 AWS = $(if $(LOCAL),python -m local exec)
 LOCAL_CLOUD = $(if $(LOCAL),local-cloud)
 
-.PHONY: help setup browser local check test lint format scan audit sbom mutate test-retraining coverage fuzz synth diff local-cloud deploy destroy acceptance lock clean
+.PHONY: help setup browser local check test lint format scan audit sbom mutate test-retraining test-slow coverage fuzz synth diff local-cloud deploy destroy acceptance lock clean
 
 ##@ Two commands to begin with; each installs what it needs
 
@@ -24,7 +24,7 @@ local: setup ## Deploy into a local AWS and classify real images there; no accou
 	python -m local all $(if $(ARCHIVE),--archive "$(ARCHIVE)") $(if $(filter 0,$(KEEP)),--no-keep)
 
 test: setup browser lint ## Lint, type-check and run every test but the slow ones
-	python -m pytest -n 4 # processes; those with a local cloud mostly wait
+	python -m pytest -n 4 $(if $(TESTS),$(TESTS)) # processes; those with a local cloud mostly wait
 
 setup: .venv/.installed node_modules/.installed ## Install the pinned tools into .venv and node_modules
 
@@ -80,7 +80,7 @@ local-cloud: setup
 ##@ The code
 
 check: setup lint ## Lint, type-check and run the unit and template tests: before every commit
-	python -m pytest -n auto tests/unit tests/infrastructure
+	python -m pytest -n auto tests/unit tests/infrastructure tests/fuzz
 
 lint: setup ## Check style and types
 	ruff check .
@@ -119,6 +119,9 @@ fuzz: setup ## Search for bytes that break a reader of what others wrote, for a 
 	@.venv/bin/uv pip install --quiet --python .venv $(LOCKED) -r tests/fuzz/requirements.lock
 	python -m tests.fuzz
 
+test-slow: setup ## Run the tests that take minutes: make mutate, make test-retraining, interruptions
+	python -m pytest -n 4 -m slow
+
 lock: setup ## Pin the whole dependency tree of requirements-dev.txt again
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header requirements-dev.txt -o requirements.lock
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header requirements-scan.txt -o requirements-scan.lock
@@ -146,4 +149,5 @@ help: ## Show this list
 ## DETAILS=1        make diff: every permission and every value
 ## VERBOSE=1        make deploy LOCAL=1: the output of cdk
 ## YES=1            make destroy, make acceptance: do not ask
+## TESTS=PATHS      make test: only these files or folders
 ## PYTHON=PATH      make setup: a Python from 3.11 on

@@ -38,7 +38,13 @@ os.environ["OPENBLAS_NUM_THREADS"] = "1"
 # A shell ignores SIGINT in what it runs in the background, and so would every command that a test interrupts
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-CLOUDS_OF_THEIR_OWN = ("tests/local/test_deploy.py", "tests/local/test_classes.py")
+CLOUDS_OF_THEIR_OWN = (
+    "tests/local/test_deploy.py",
+    "tests/local/test_classes.py",
+    "tests/local/test_killed_runs.py",
+    # Takes as long as the tests that it would wait for
+    "tests/local/retraining/test_mutation.py",
+)
 # The longest come first, so that all processes end at about the same time
 ORDER = ("tests/local/test_deploy.py", "tests/local", "tests/infrastructure", "tests/integration", "tests/unit")
 
