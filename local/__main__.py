@@ -15,6 +15,7 @@ from typing import Annotated, Any
 
 import boto3
 import typer
+from botocore.exceptions import ClientError
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -36,12 +37,15 @@ from local.demonstration import (
     labelled_images,
     wait_for,
 )
+from local.dev import session
+from local.dev.stream import Stream
 from local.drift import Chapter
 from ops.terminal import print_whole, visible
 from stacks.config import PROJECT_ROOT, ConfigError, EnvironmentConfig, load_environment
 from stacks.shared import prefixes
 
 DATASET = DIRECTORY / "dataset"
+PICTURES = DIRECTORY / "pictures"
 LISTED_IMAGES = 60
 MESSAGE_LINES = 8  # that are shown of a message of the topic
 _NAMES = {"local.emulator": "the AWS emulator", "local.sagemaker": "the SageMaker stand-in"}
@@ -171,6 +175,20 @@ def retrain(env: EnvironmentName = "dev", archive: Archive = None, keep: Keep = 
         data_set = _data_set(environment)
         with console.status("Retraining") as status:
             retraining_story.tell_story(environment, cloud, data_set, _say, status.update)
+
+
+@app.command()
+def dev(
+    env: EnvironmentName = "dev",
+    pictures: Annotated[Path, typer.Option(help="Pictures that appear in this folder are classified.")] = PICTURES,
+) -> None:
+    """Run what you save in the running local cloud within seconds; logs and outcomes in one stream, until Ctrl-C."""
+    cloud, config = _running(env)
+    try:
+        environment = Environment.deployed(config)
+    except ClientError:
+        raise LocalCloudError(f"environment {env!r} is not deployed: run `python -m local deploy`") from None
+    session.follow(cloud, environment, source=PROJECT_ROOT, pictures=pictures, stream=Stream(console))
 
 
 @app.command()

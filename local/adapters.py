@@ -39,6 +39,7 @@ def apply() -> None:
     strict.install()
     report_errors_by_class_name()
     share_workers()
+    finish_requests_under_way()
     check_requests_of_functions()
     call_services_as_the_state_machine()
     distributed_map.register(client_of_role)
@@ -63,7 +64,8 @@ def apply() -> None:
 def enforce_iam() -> None:
     """Check every call against the caller's policies from now on.
 
-    Not from the start: the emulator refuses to publish assets through CDK's bootstrap roles.
+    Not from the start: the emulator refuses to publish assets through CDK's bootstrap roles. A function's process that
+    started before has the account's credentials, not its role's.
     """
     ministack.app.AUTH = True
     workers = [worker for pool in lambda_runtime._workers.values() for worker in pool]
@@ -71,15 +73,20 @@ def enforce_iam() -> None:
 
 
 def _end_when_idle(workers: list[lambda_runtime.Worker]) -> None:
-    """A function that started before goes on with the account's credentials, not its role's, so another takes over."""
+    """Let processes go that started with what holds no longer; others answer the requests to come."""
+    deadline = time.monotonic() + _LONGEST_REQUEST_SECONDS
     while workers:
+        is_late = time.monotonic() > deadline
         with lambda_runtime._lock:
-            idle = [worker for worker in workers if not worker.in_use]
+            idle = [worker for worker in workers if is_late or not worker.in_use]
             for pool in lambda_runtime._workers.values():
                 pool[:] = [worker for worker in pool if worker not in idle]
         lambda_runtime.kill_workers(idle)
         workers = [worker for worker in workers if worker not in idle]
         time.sleep(0.05)
+
+
+_LONGEST_REQUEST_SECONDS = 900  # https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
 
 
 def report_errors_by_class_name() -> None:
@@ -132,6 +139,22 @@ def share_workers() -> None:
 
 _WORKERS_OF_A_FUNCTION = 2 * (os.cpu_count() or 1)
 _WORKER_POLL_SECONDS = 0.02
+
+
+def finish_requests_under_way() -> None:
+    """New code and settings are for requests to come; the emulator ends the processes that answer one already."""
+    invalidate = lambda_runtime.invalidate_worker
+
+    def invalidate_idle(function_name: str, **options: Any) -> None:
+        busy = []
+        with lambda_runtime._lock:
+            for pool in lambda_runtime._workers.values():
+                busy += [worker for worker in pool if worker.in_use and worker.func_name == function_name]
+                pool[:] = [worker for worker in pool if worker not in busy]
+        invalidate(function_name, **options)
+        threading.Thread(target=_end_when_idle, args=(busy,), daemon=True).start()
+
+    lambda_svc.invalidate_worker = invalidate_idle
 
 
 def check_requests_of_functions() -> None:

@@ -1,6 +1,7 @@
 """The real `cdk` command against the local cloud: untouched app, untouched templates."""
 
 import os
+import shlex
 import sys
 from pathlib import Path
 
@@ -31,6 +32,16 @@ def bootstrap(cloud: LocalCloud) -> None:
 def deploy(cloud: LocalCloud, assembly: Path, pattern: str) -> None:
     """`cdk deploy`; `pattern` selects stacks, as in `dev/*`."""
     _cdk(cloud, "deploy", pattern, "--app", str(assembly), "--require-approval", "never", "--concurrency", "4")
+
+
+def deploy_source(cloud: LocalCloud, source: Path, environment: str) -> None:
+    """`cdk deploy` of all stacks of an environment, as the project in `source` describes them."""
+    # The changes are nobody's to look at first, and a set of them takes the emulator as long as making them
+    options = ("--method=direct", "--require-approval=never", "--concurrency=4", f"--context=only={environment}")
+    # Not cdk.json's own app: a copy of the project has no .venv
+    application = shlex.join([sys.executable, "app.py"])
+    output = str(cloud.directory / "cdk.out")
+    _cdk(cloud, "deploy", f"{environment}/*", "--app", application, "--output", output, *options, directory=source)
 
 
 def _cdk(cloud: LocalCloud, *arguments: str, directory: Path = PROJECT_ROOT) -> None:

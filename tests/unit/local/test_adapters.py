@@ -195,6 +195,7 @@ def test_the_emulators_functions_still_reserve_whatever_they_are_asked_for() -> 
 def pools(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lambda_runtime, "_workers", {})
     monkeypatch.setattr(lambda_svc, "acquire_worker", lambda_svc.acquire_worker)
+    monkeypatch.setattr(lambda_svc, "invalidate_worker", lambda_svc.invalidate_worker)
 
 
 def acquire_worker(function: str = "f") -> Any:
@@ -217,6 +218,33 @@ def test_a_request_waits_for_a_worker_where_enough_have_started(pools: None) -> 
         assert not waiting.done()
         lambda_runtime.release_worker(first)
         assert waiting.result() is first
+
+
+@pytest.fixture
+def ended(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """Workers whose processes have been ended."""
+    ended: list[Any] = []
+    monkeypatch.setattr(lambda_runtime, "kill_workers", ended.extend)
+    return ended
+
+
+def test_an_update_still_ends_the_emulators_requests_under_way(pools: None, ended: list[Any]) -> None:
+    answering = acquire_worker()
+    lambda_svc.invalidate_worker("f", qualifier="$LATEST")
+    assert ended == [answering]
+
+
+def test_a_request_under_way_is_finished_with_the_code_that_it_began_with(pools: None, ended: list[Any]) -> None:
+    adapters.finish_requests_under_way()
+    answering, idle, of_another_function = acquire_worker(), acquire_worker(), acquire_worker("g")
+    lambda_runtime.release_worker(idle)
+    lambda_svc.invalidate_worker("f", qualifier="$LATEST")
+    assert ended == [idle]
+    assert acquire_worker() not in {answering, idle}
+    lambda_runtime.release_worker(answering)
+    while answering not in ended:
+        time.sleep(0.01)
+    assert of_another_function not in ended
 
 
 # State machines call services

@@ -1,0 +1,184 @@
+"""What happens in the local cloud: what its functions log, and how executions end. Looking changes nothing there.
+
+Both are asked for again and again: the emulator's live tail leaves out what functions log, and drops lines under load.
+"""
+
+import json
+import re
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import boto3
+
+from local.demonstration import Environment
+from stacks import prefixes
+
+# A line is logged when its invocation ends, and can be seen a moment later than one with a later time
+_OVERLAP_MS = 10_000
+
+# Of the emulator: each function's code is unpacked into a folder of its own
+_UNPACKED = re.compile(r'"[^"]*/code/(?=lambda_src/)')
+
+
+@dataclass(frozen=True)
+class LogLine:
+    """What a function logged, without what Lambda and the metric format put around it."""
+
+    function: str
+    at: datetime
+    text: str
+    is_routine: bool  # a metric or a duration, nothing that the function says itself
+
+
+class Logs:
+    """The log groups of functions, from now on."""
+
+    def __init__(self) -> None:
+        self._client = boto3.client("logs")
+        self._start_ms = round(time.time() * 1000)
+        self._seen: dict[str, Counter[tuple[Any, ...]]] = {}
+
+    def new_lines(self, groups: Mapping[str, str]) -> list[LogLine]:
+        """What has been logged since the last call, in the order of time; the groups by the name to show."""
+        asked_ms = round(time.time() * 1000)
+        found = []
+        for function, group in groups.items():
+            try:
+                pages = list(
+                    self._client.get_paginator("filter_log_events").paginate(
+                        logGroupName=group, startTime=self._start_ms
+                    )
+                )
+            except self._client.exceptions.ResourceNotFoundException:  # a deployment has just removed it
+                continue
+            events = [event for page in pages for event in page["events"]]
+            fresh, self._seen[group] = unseen(self._seen.get(group, Counter()), events)
+            found += [line for event in fresh if (line := log_line(function, event))]
+        self._start_ms = max(self._start_ms, asked_ms - _OVERLAP_MS)
+        return sorted(found, key=lambda line: line.at)
+
+
+def unseen(
+    seen: Counter[tuple[Any, ...]], events: Sequence[Mapping[str, Any]]
+) -> tuple[list[Mapping[str, Any]], Counter[tuple[Any, ...]]]:
+    """The events that are not among those seen, and all as those seen for the next time. Equal lines count each."""
+    left, fresh = seen.copy(), []
+    keys = [(event["logStreamName"], event["timestamp"], event["message"]) for event in events]
+    for key, event in zip(keys, events, strict=True):
+        if left[key] > 0:
+            left[key] -= 1
+        else:
+            fresh.append(event)
+    return fresh, Counter(keys)
+
+
+def log_line(function: str, event: Mapping[str, Any]) -> LogLine | None:
+    """An event of CloudWatch Logs for people; None if it tells nothing.
+
+    Formats: https://docs.aws.amazon.com/lambda/latest/dg/python-logging.html and, of metrics,
+    https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html
+    """
+    message, at = event["message"].rstrip("\n"), datetime.fromtimestamp(event["timestamp"] / 1000).astimezone()
+    if message.startswith(("START RequestId: ", "END RequestId: ")):
+        return None
+    if message.startswith("REPORT RequestId: "):
+        duration = re.search(r"Duration: (\S+) ms", message)
+        return LogLine(function, at, f"{duration[1]} ms" if duration else message, is_routine=True)
+    if metrics := _metrics(message):
+        return LogLine(function, at, metrics, is_routine=True)
+    return LogLine(function, at, _UNPACKED.sub('"', message), is_routine=False)
+
+
+def _metrics(message: str) -> str:
+    """Names and values of a line in the embedded metric format; empty if it is none."""
+    try:
+        line = json.loads(message)
+        members = line.items() if "_aws" in line else []
+    except (ValueError, TypeError, AttributeError):
+        return ""
+    shown = ((name, f"{value:.4g}" if isinstance(value, float) else value) for name, value in members if name != "_aws")
+    return ", ".join(f"{name} {value}" for name, value in shown)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How an execution ended."""
+
+    state_machine: str
+    status: str
+    at: datetime
+    seconds: float
+    reason: str  # error and cause; empty if there are none
+    images: Sequence[Mapping[str, Any]]  # as the manifest has them
+
+
+class Executions:
+    """The executions of an environment's state machines that end from now on."""
+
+    def __init__(self, environment: Environment) -> None:
+        self._bucket, self._prefix = environment.bucket, f"{environment.config.stage_name}-"
+        self._client, self._s3 = boto3.client("stepfunctions"), boto3.client("s3")
+        self._ended: set[str] = set()
+        self._running: set[str] = set()
+        self._newly_ended()
+
+    def new_outcomes(self) -> list[Outcome]:
+        """How those ended that have ended since the last call, in the order of their ends."""
+        return [self._outcome(arn) for arn in self._newly_ended()]
+
+    def _newly_ended(self) -> list[str]:
+        listed: dict[str, Any] = {
+            execution["executionArn"]: execution
+            for state_machine in self._state_machines()
+            for execution in self._latest(state_machine)
+        }
+        for arn in self._running - listed.keys():
+            listed[arn] = self._client.describe_execution(executionArn=arn)
+        self._running = {arn for arn, execution in listed.items() if execution["status"] == "RUNNING"}
+        ended = [arn for arn in listed if arn not in self._running | self._ended]
+        self._ended = (self._ended | set(ended)) - self._running  # what is redriven ends again
+        return sorted(ended, key=lambda arn: listed[arn]["stopDate"])
+
+    def _state_machines(self) -> list[str]:
+        pages = self._client.get_paginator("list_state_machines").paginate()
+        machines = [machine for page in pages for machine in page["stateMachines"]]
+        return [machine["stateMachineArn"] for machine in machines if machine["name"].startswith(self._prefix)]
+
+    def _latest(self, state_machine_arn: str) -> Iterator[Any]:
+        """The executions that started last, back to a page where none is news."""
+        pages = self._client.get_paginator("list_executions").paginate(
+            stateMachineArn=state_machine_arn, PaginationConfig={"PageSize": 100}
+        )
+        for page in pages:
+            yield from page["executions"]
+            if all(execution["executionArn"] in self._ended | self._running for execution in page["executions"]):
+                return
+
+    def _outcome(self, arn: str) -> Outcome:
+        described = self._client.describe_execution(executionArn=arn)
+        return Outcome(
+            state_machine=short_name(described["stateMachineArn"].rpartition(":")[2].removeprefix(self._prefix)),
+            status=described["status"],
+            at=described["stopDate"],
+            seconds=(described["stopDate"] - described["startDate"]).total_seconds(),
+            reason=": ".join(filter(None, (described.get("error"), described.get("cause")))),
+            images=self._images(described["name"]),
+        )
+
+    def _images(self, execution_name: str) -> Sequence[Mapping[str, Any]]:
+        key = f"{prefixes.MANIFESTS}{execution_name}.json"
+        try:
+            manifest = json.loads(self._s3.get_object(Bucket=self._bucket, Key=key)["Body"].read())
+        except self._s3.exceptions.NoSuchKey:
+            return []
+        outcomes = manifest["outcomes"]
+        return outcomes if isinstance(outcomes, list) else []  # a bulk run's manifest names the files that hold them
+
+
+def short_name(name: str) -> str:
+    """What the code calls a resource that CloudFormation has named `STACK-CONSTRUCT<hash>-<random>`."""
+    return re.sub(r"^\w+-(?=.*-)|[0-9A-F]{8}-\w+$", "", name)
