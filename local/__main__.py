@@ -37,7 +37,7 @@ from local.demonstration import (
     labelled_images,
     wait_for,
 )
-from local.dev import session
+from local.dev import function_code, session
 from local.dev.stream import Stream
 from local.drift import Chapter
 from ops.terminal import print_whole, visible
@@ -334,6 +334,9 @@ def _deploy(cloud: LocalCloud, config: EnvironmentConfig, assembly: Path) -> Non
     pattern = f"{config.name}/*" if parameters else f"{config.name}/Data"
     with _stage(f'cdk deploy "{pattern}"'):
         deployment.deploy(cloud, assembly, pattern)
+        # CloudFormation knows nothing of code that `dev` has sent, and leaves it in place where a template is as before
+        functions = function_code.deployed_functions(config.stage_name, access_key=cloud.emulator.access_key)
+        function_code.send(function_code.changed(functions, function_code.read(PROJECT_ROOT, function_code.FOLDER)))
     if not parameters:
         _say("No model is trained yet: run `python -m local train`, then `deploy` again for the rest.")
 

@@ -15,7 +15,7 @@ from typing import Any
 import boto3
 
 from local.demonstration import Environment
-from stacks import prefixes
+from stacks.shared import prefixes
 
 # A line is logged when its invocation ends, and can be seen a moment later than one with a later time
 _OVERLAP_MS = 10_000

@@ -17,6 +17,8 @@ from watchfiles import Change, DefaultFilter
 
 from local import request_guard
 
+FOLDER = "lambda_src"
+
 Package = Mapping[str, bytes]  # content by path, as in the .zip file that Lambda takes
 
 
@@ -30,15 +32,15 @@ class Function:
     package: Package
 
 
-def deployed_functions(stage_name: str, *, folder: str, access_key: str) -> list[Function]:
-    """The environment's functions whose handlers are in the folder. `access_key` is the local cloud's."""
+def deployed_functions(stage_name: str, *, access_key: str) -> list[Function]:
+    """The environment's functions that run this project's code. `access_key` is the local cloud's."""
     client = boto3.client("lambda")
     packages: dict[str, Package] = {}
     functions = []
     for page in client.get_paginator("list_functions").paginate():
         for listed in page["Functions"]:
             name, handler = listed["FunctionName"], listed.get("Handler", "")
-            if name.startswith(f"{stage_name}-") and handler.startswith(f"{folder}."):
+            if name.startswith(f"{stage_name}-") and handler.startswith(f"{FOLDER}."):
                 digest = listed["CodeSha256"]
                 if digest not in packages:
                     location = client.get_function(FunctionName=name)["Code"]["Location"]

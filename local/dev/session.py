@@ -25,9 +25,8 @@ from local.dev import function_code
 from local.dev.activity import Executions, Logs
 from local.dev.function_code import Function
 from local.dev.stream import Stream
-from stacks import prefixes
+from stacks.shared import prefixes
 
-FUNCTIONS = "lambda_src"
 STACKS = "stacks"
 CONFIGURATION = ("app.py", "cdk.json")
 _POLL_SECONDS = 0.5
@@ -49,7 +48,7 @@ def meaning(changed: Iterable[Path], *, source: Path, pictures: Path) -> Meaning
     paths = sorted(changed)
     parts = [path.relative_to(source).parts for path in paths if path.is_relative_to(source)]
     return Meaning(
-        code=any(part[0] == FUNCTIONS for part in parts),
+        code=any(part[0] == function_code.FOLDER for part in parts),
         deployment=any(part[0] == STACKS or part in {(name,) for name in CONFIGURATION} for part in parts),
         pictures=tuple(path for path in paths if path.is_relative_to(pictures) and path.is_file()),
     )
@@ -66,7 +65,7 @@ def saved_files(source: Path, pictures: Path) -> Iterator["queue.Queue[set[Path]
             saved.put({Path(path) for _, path in changes})
 
     # Folders only: a file that an editor replaces is no longer watched. And of the project's own not the .venv in it
-    folders = (source / FUNCTIONS, source / STACKS, pictures)
+    folders = (source / function_code.FOLDER, source / STACKS, pictures)
     watchers = [
         threading.Thread(target=follow, args=folders, kwargs={"recursive": True}),
         threading.Thread(target=follow, args=(source,), kwargs={"recursive": False}),
@@ -126,14 +125,13 @@ class Session:
             self._upload(picture)
 
     def _deployed_functions(self) -> list[Function]:
-        return function_code.deployed_functions(
-            self._environment.config.stage_name, folder=FUNCTIONS, access_key=self._cloud.emulator.access_key
-        )
+        access_key = self._cloud.emulator.access_key
+        return function_code.deployed_functions(self._environment.config.stage_name, access_key=access_key)
 
     def _update_functions(self) -> None:
         """Let the functions run what is saved; those that hold a file with a syntax error keep what they have."""
         started = time.monotonic()
-        source = function_code.read(self._source, FUNCTIONS)
+        source = function_code.read(self._source, function_code.FOLDER)
         errors = function_code.syntax_errors(source)
         for error in errors.values():
             self._stream.fail(f"{error}; the functions that hold it keep the code that they have")

@@ -18,7 +18,8 @@ from local import deployment
 from local.cloud import LocalCloud
 from local.demonstration import Environment, wait_for
 from local.dev import function_code
-from local.dev.session import CONFIGURATION, FUNCTIONS, STACKS
+from local.dev.function_code import FOLDER as FUNCTIONS
+from local.dev.session import CONFIGURATION, STACKS
 from stacks.config import PROJECT_ROOT
 from tests.local.conftest import use
 
@@ -77,9 +78,7 @@ def dev(cloud: LocalCloud, assembly: Path, tmp_path_factory: pytest.TempPathFact
         shutil.copy(PROJECT_ROOT / file, source)
     with pytest.MonkeyPatch.context() as monkeypatch:
         use(cloud, monkeypatch)
-        functions = function_code.deployed_functions(
-            "scones-dev", folder=FUNCTIONS, access_key=cloud.emulator.access_key
-        )
+        functions = function_code.deployed_functions("scones-dev", access_key=cloud.emulator.access_key)
         output = source / "output"
         with output.open("wb") as written:
             arguments = [str(cloud.directory), str(source), str(pictures)]
@@ -203,5 +202,5 @@ def test_ctrl_c_leaves_the_cloud_running_with_what_was_saved(
     assert LocalCloud.is_running(cloud.directory)
     assert environment.classify(confident_images[:1]).counts["ACCEPTED"] == 1
     source = function_code.read(dev.source, FUNCTIONS)
-    functions = function_code.deployed_functions("scones-dev", folder=FUNCTIONS, access_key=cloud.emulator.access_key)
+    functions = function_code.deployed_functions("scones-dev", access_key=cloud.emulator.access_key)
     assert function_code.changed(functions, source) == []

@@ -22,7 +22,7 @@ def source(tmp_path: Path) -> Path:
 @pytest.mark.parametrize(
     ("file", "code", "deployment"),
     [
-        ("lambda_src/aws.py", True, False),
+        ("lambda_src/__init__.py", True, False),
         ("lambda_src/shared/aws.py", True, False),
         ("stacks/config.py", False, True),
         ("stacks/classification/workflow.asl.yaml", False, True),
