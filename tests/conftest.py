@@ -20,8 +20,9 @@ from stacks.config import PROJECT_ROOT
 # What AWS would refuse fails in every client, whether it is stubbed, moto's or of the local cloud
 strict.install()
 
-hypothesis.settings.register_profile("no deadline", deadline=None)  # how long a test takes says nothing about the code
-hypothesis.settings.load_profile("no deadline")
+# How long a test takes, or hypothesis to make up its examples, says nothing about the code
+hypothesis.settings.register_profile("no clock", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.load_profile("no clock")
 
 # Node and the linters lie beside the interpreter, whether or not the environment was activated
 os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"

@@ -14,7 +14,7 @@ from typing import Any
 import boto3
 
 from local.cloud import LocalCloud
-from local.demonstration import Environment
+from local.demonstration import Environment, wait_for
 from ops import aws
 from stacks.config import PROJECT_ROOT
 from stacks.shared import prefixes
@@ -78,6 +78,7 @@ def test_bulk_traffic_takes_its_counts_from_the_manifests(cloud: LocalCloud) -> 
 def test_drifted_traffic_by_uploads_and_the_report_of_it(
     cloud: LocalCloud, environment: Environment, tmp_path: Path
 ) -> None:
+    captured = len(environment.captured_inference_ids())
     summary = stream(
         cloud, "--rate", "5", "--duration", "5s", "--seed", "3", "--drift", "noisier", "--bad", "0.2", "--label"
     )
@@ -94,7 +95,9 @@ def test_drifted_traffic_by_uploads_and_the_report_of_it(
         for line in s3.get_object(Bucket=bucket, Key=entry["Key"])["Body"].read().splitlines()
     ]
     assert len(lines) == 25 - summary["failed"]
-    time.sleep(1.5)  # captures are written every second
+    wait_for(
+        lambda: len(environment.captured_inference_ids()) >= captured + len(lines) or None, f"{len(lines)} captures"
+    )
     target = tmp_path / "report.html"
     assert ops(cloud, "captures", "--since", "1h", "--html", str(target)).returncode == 0
     report = target.read_text(encoding="utf-8")
@@ -104,6 +107,7 @@ def test_drifted_traffic_by_uploads_and_the_report_of_it(
 
 
 def test_an_interruption_stops_the_sending_and_still_tells(cloud: LocalCloud, environment: Environment) -> None:
+    began = time.time()
     process = subprocess.Popen(
         [sys.executable, "-m", "ops", "generate", "stream", "--rate", "5", "--duration", "10m", "--json"],
         cwd=PROJECT_ROOT,
@@ -119,7 +123,7 @@ def test_an_interruption_stops_the_sending_and_still_tells(cloud: LocalCloud, en
         for page in executions.list_executions(stateMachineArn=environment.state_machine_arn, maxResults=20)[
             "executions"
         ]
-        if page["name"].startswith("traffic-") and page["startDate"].timestamp() > time.time() - 20
+        if page["name"].startswith("traffic-") and page["startDate"].timestamp() > began
     ):
         time.sleep(0.5)
     os.kill(process.pid, signal.SIGINT)
