@@ -65,7 +65,7 @@ class Running:
             assert self.process.poll() is None, self.output.read_text()
             return re.search(pattern, self.output.read_text())
 
-        return wait_for(found, f"{pattern!r} in the output")
+        return wait_for(found, f"{pattern!r} in the output", timeout_seconds=300)
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +90,7 @@ def dev(cloud: LocalCloud, assembly: Path, tmp_path_factory: pytest.TempPathFact
             )
         running = Running(process, source, pictures, output)
         try:
-            running.wait_for("deployed: nothing had changed")
+            running.wait_for("✓ deployed: ")
             yield running
         finally:
             process.send_signal(signal.SIGINT)
