@@ -261,6 +261,10 @@ def _show_what_next(config: EnvironmentConfig) -> None:
     in_environment = "" if config.name == "dev" else f" --env {config.name}"
     table = Table(show_header=False, box=None)
     for command, what in (
+        (
+            f"python -m local dev{in_environment}",
+            "what you save runs there; a picture that you drop is classified",
+        ),
         (f"python -m local drift{in_environment}", "the same pictures at night: drift, an alarm, a retraining run"),
         ("make deploy LOCAL=1 ENV=prod", "a second environment beside it"),
         (f"make diff LOCAL=1 ENV={config.name}", "what an edit of stacks/ or lambda_src/ would change"),

@@ -325,9 +325,9 @@ def _wait_until_healthy(popen: "subprocess.Popen[bytes]", health: urllib.request
     raise LocalCloudError(f"{log.stem} did not answer within {START_TIMEOUT_SECONDS} s:\n{tail(log)}")
 
 
-def tail(log: Path, lines: int = 20) -> str:
-    """The end of a log file, for an error message."""
-    return "\n".join(log.read_text(encoding="utf-8", errors="replace").splitlines()[-lines:])
+def tail(log: Path, *, lines: int = 20, after: int = 0) -> str:
+    """The end of a log file, or of what follows its first bytes, for an error message."""
+    return "\n".join(log.read_bytes()[after:].decode(errors="replace").splitlines()[-lines:])
 
 
 def _record(directory: Path, process: Process) -> Path:

@@ -49,6 +49,7 @@ def _cdk(cloud: LocalCloud, *arguments: str, directory: Path = PROJECT_ROOT) -> 
     with log.open("ab") as output:
         output.write(f"$ cdk {' '.join(arguments)}\n".encode())
         output.flush()
+        begun = output.tell()
         status = cloud.run(
             [_CDK, *arguments, *_QUIET],
             program=_CDK,
@@ -57,4 +58,5 @@ def _cdk(cloud: LocalCloud, *arguments: str, directory: Path = PROJECT_ROOT) -> 
             PATH=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
         )
     if status:
-        raise LocalCloudError(f"`cdk {arguments[0]}` ended with status {status}; the end of {log}:\n{tail(log)}")
+        end = tail(log, after=begun)
+        raise LocalCloudError(f"`cdk {arguments[0]}` ended with status {status}; the end of {log}:\n{end}")

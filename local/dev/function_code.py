@@ -70,10 +70,10 @@ def package_of(function: Function, source: Package) -> Package:
     return {path: content for path, content in source.items() if PurePosixPath(path).parent in folders}
 
 
-def read(root: Path, folder: str) -> Package:
-    """The files in a folder of `root`, without those that editors and Python leave there."""
+def read(root: Path, *folders: str) -> Package:
+    """The files in folders of `root`, without those that editors and Python leave there."""
     is_source, found = DefaultFilter(), {}
-    for path in sorted((root / folder).rglob("*")):
+    for path in (path for folder in folders for path in sorted((root / folder).rglob("*"))):
         if path.is_file() and is_source(Change.modified, str(path)):
             with contextlib.suppress(FileNotFoundError):  # an editor replaces it; that is the next change
                 found[path.relative_to(root).as_posix()] = path.read_bytes()

@@ -1,8 +1,8 @@
 """`python -m local dev`: what is saved runs in the local cloud seconds later, and one stream shows what it does there.
 
-Functions take new code as they are, without a synth. All else is deployed: the emulator's CloudFormation takes no time
-and knows afterwards what is there. `cdk deploy --hotswap` changes resources behind CloudFormation's back, after which
-undoing an edit changes nothing, and needs Cloud Control for state machines, which the emulator does not have for them.
+Functions take new code as they are, without a synth. All else is deployed: the emulator's CloudFormation takes no time,
+and knows afterwards what is there. `cdk deploy --hotswap` leaves it behind, and changes state machines through Cloud
+Control, which the emulator does not have for them.
 """
 
 import queue
@@ -83,10 +83,13 @@ def saved_files(source: Path, pictures: Path) -> Iterator["queue.Queue[set[Path]
 def follow(cloud: LocalCloud, environment: Environment, *, source: Path, pictures: Path, stream: Stream) -> None:
     """Run what is saved in `source`, classify what is dropped into `pictures`, and show what happens, until Ctrl-C."""
     pictures.mkdir(parents=True, exist_ok=True)
+    session = Session(cloud, environment, source=source.resolve(), pictures=pictures.resolve(), stream=stream)
     try:
-        Session(cloud, environment, source=source.resolve(), pictures=pictures.resolve(), stream=stream).run()
+        session.run()
     except KeyboardInterrupt:
-        stream.say("the local cloud goes on, and runs what was saved last; `python -m local down` ends it")
+        if session.is_deploying:
+            stream.fail("the deployment was interrupted; `python -m local deploy` repeats it")
+        stream.say("the local cloud goes on, and runs what was saved last; `python -m local down` stops it")
 
 
 class Session:
@@ -104,6 +107,11 @@ class Session:
         self._deployer = ThreadPoolExecutor(max_workers=1)
         self._deployment: Future[tuple[list[str], float]] | None = None
         self._is_stale = True  # nobody knows what was edited before
+        self._is_held = False  # a deployment waits until syntax errors are fixed
+
+    @property
+    def is_deploying(self) -> bool:
+        return self._deployment is not None
 
     def run(self) -> None:
         """Follow files and cloud until something is raised, as by Ctrl-C."""
@@ -120,7 +128,7 @@ class Session:
     def _take(self, change: Meaning) -> None:
         if change.code:
             self._update_functions()
-        self._is_stale |= change.deployment
+        self._is_stale |= change.deployment or (change.code and self._is_held)
         for picture in change.pictures:
             self._upload(picture)
 
@@ -150,9 +158,11 @@ class Session:
             self._deployment = None
         if self._is_stale and not self._deployment:
             self._is_stale = False
-            errors = function_code.syntax_errors(function_code.read(self._source, STACKS))
+            # A deployment publishes the functions' code as well
+            errors = function_code.syntax_errors(function_code.read(self._source, STACKS, function_code.FOLDER))
             for error in errors.values():
-                self._stream.fail(f"{error}; nothing is deployed")
+                self._stream.fail(f"{error}; nothing is deployed until it is fixed")
+            self._is_held = bool(errors)
             if not errors:
                 self._stream.say("cdk deploy ...", "dim")
                 self._deployment = self._deployer.submit(self._deploy)
@@ -179,8 +189,7 @@ class Session:
         try:
             stacks, started = ended.result()
         except LocalCloudError as error:
-            for line in str(error).splitlines():
-                self._stream.fail(line)
+            self._stream.fail("\n".join(line.rstrip() for line in str(error).splitlines() if line.strip()))
             return
         self._stream.succeed(f"deployed: {', '.join(stacks) or 'nothing had changed'}", started=started)
         if stacks:  # their functions have the code of when it began

@@ -32,7 +32,9 @@ class Stream:
         self.say(f"✓ {text} ({time.monotonic() - started:.1f} s)", "green")
 
     def fail(self, text: str) -> None:
-        self.say(f"✗ {text}", "red")
+        """`text` may have several lines."""
+        for line in f"✗ {text}".splitlines():
+            self.say(line, "red")
 
     def log(self, line: LogLine) -> None:
         self._line(line.function, line.text, "dim" if line.is_routine else "", at=line.at)
