@@ -44,6 +44,14 @@ TrainingInstanceType = Annotated[
     AfterValidator(lambda name: check_instance_type(name, "TrainingInstanceType")),
 ]
 ScheduleExpression = Annotated[str, StringConstraints(pattern=r"^(rate|cron)\(.+\)$", max_length=256)]
+# s3://BUCKET/PREFIX, or a prefix of the environment's own bucket. IAM would take * and ? for wildcards, and ${ for
+# a variable
+ImageSource = Annotated[
+    str,
+    StringConstraints(
+        pattern=r"^(s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]/)?([^/*?$:][^*?$:]*)?$", min_length=1, max_length=512
+    ),
+]
 ClassName = Annotated[str, AfterValidator(check_class_name)]
 
 # What uploads and bulk runs call for each image or batch. Everything else runs once an execution, an hour or a release
@@ -233,6 +241,8 @@ class EnvironmentConfig(_Section):
     confidence_threshold: Annotated[float, Field(gt=0, le=1)] = 0.90
     endpoint: EndpointConfig = EndpointConfig()
     map_concurrency: Annotated[int, Field(ge=1, le=40)] = 10
+    # Where start inputs may name images, besides incoming/, scheduled/ and test/
+    image_sources: Annotated[tuple[ImageSource, ...], Field(max_length=20)] = ()
     # Of each of FUNCTIONS_UNDER_LOAD. A new account's quota of 10 to 50 leaves nothing to reserve
     function_concurrency: Annotated[int, Field(ge=1)] | None = None
     bulk: BulkConfig = BulkConfig()
@@ -249,8 +259,8 @@ class EnvironmentConfig(_Section):
     retraining: RetrainingConfig = RetrainingConfig()
     monitoring: MonitoringConfig = MonitoringConfig()
 
-    _as_tuple = field_validator("classes", mode="before")(_list_as_tuple)
-    _once = field_validator("classes")(_each_once)
+    _as_tuple = field_validator("classes", "image_sources", mode="before")(_list_as_tuple)
+    _once = field_validator("classes", "image_sources")(_each_once)
 
     @field_validator("function_concurrency")
     @classmethod

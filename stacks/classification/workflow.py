@@ -7,7 +7,7 @@ Every image ends in exactly one outcome, and one bad image never cancels its sib
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from aws_cdk import Duration
 from aws_cdk import aws_lambda as lambda_
@@ -104,6 +104,7 @@ def classification_workflow(
     environment: str,
     steps: Mapping[str, lambda_.IFunction],
     bucket: s3.IBucket,
+    image_buckets: Sequence[str],
     alert_topic: sns.ITopic,
     map_concurrency: int,
 ) -> sfn.IChainable:
@@ -151,7 +152,7 @@ def classification_workflow(
             "MaxKeys": MAX_IMAGES + 1,  # one more than may be classified, so that a longer listing is noticed
         },
         iam_action="s3:ListBucket",
-        iam_resources=[bucket.bucket_arn],
+        iam_resources=list(image_buckets),
         outputs=_LISTED_IMAGES,
         task_timeout=sfn.Timeout.duration(_CALL_TIMEOUT),
     )

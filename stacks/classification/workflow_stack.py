@@ -37,12 +37,16 @@ class WorkflowStack(Stack):
         super().__init__(scope, construct_id, description=f"Scones Unlimited {config.name}: workflow")
 
         serialize_image_data = Function(self, "SerializeImageData", config=config)
+        images = [
+            self._place(source, bucket)
+            for source in (prefixes.INCOMING, prefixes.SCHEDULED, prefixes.TEST, *config.image_sources)
+        ]
+        image_buckets = list(dict.fromkeys(bucket_arn for bucket_arn, _ in images))
         serialize_image_data.allow(
-            ["s3:GetObject", "s3:GetObjectVersion"],
-            [bucket.arn_for_objects(f"{p}*") for p in (prefixes.INCOMING, prefixes.SCHEDULED, prefixes.TEST)],
+            ["s3:GetObject", "s3:GetObjectVersion"], [f"{bucket_arn}/{prefix}*" for bucket_arn, prefix in images]
         )
         # Without it S3 answers 403, not 404, for an object that does not exist
-        serialize_image_data.allow(["s3:ListBucket"], [bucket.bucket_arn])
+        serialize_image_data.allow(["s3:ListBucket"], image_buckets)
 
         classifier = Function(
             self,
@@ -95,6 +99,7 @@ class WorkflowStack(Stack):
                     environment=config.name,
                     steps=self.steps,
                     bucket=bucket,
+                    image_buckets=image_buckets,
                     alert_topic=alert_topic,
                     map_concurrency=config.map_concurrency,
                 )
@@ -128,6 +133,13 @@ class WorkflowStack(Stack):
         self.dead_letters = dead_letters
         CfnOutput(self, "StateMachineArn", value=state_machine.state_machine_arn)
         CfnOutput(self, "UndeliveredEventsUrl", value=dead_letters.queue_url)
+
+    def _place(self, source: str, bucket: s3.IBucket) -> tuple[str, str]:
+        """The ARN of the bucket and the prefix in it that an image source names."""
+        name, _, prefix = source.removeprefix("s3://").partition("/")
+        if source.startswith("s3://"):
+            return f"arn:{self.partition}:s3:::{name}", prefix
+        return bucket.bucket_arn, source
 
     def _start_on_upload(
         self, state_machine: sfn.StateMachine, *, bucket: s3.IBucket, dead_letters: sqs.IQueue

@@ -88,7 +88,7 @@ def environment(request: pytest.FixtureRequest) -> str:
 
 
 def _template(assembly: Path, environment: str, stack: str) -> Template:
-    (path,) = (assembly / f"assembly-{environment}").glob(f"{environment}{stack}*.template.json")
+    (path,) = (assembly / f"assembly-{environment}").glob(f"{environment.replace('-', '')}{stack}*.template.json")
     return Template(path, json.loads(path.read_text()))
 
 
@@ -107,6 +107,7 @@ def variants(tmp_path_factory: pytest.TempPathFactory) -> Path:
             "customer_managed_key": True,
             "access_logging": True,
             "function_concurrency": 20,
+            "image_sources": ["s3://sagemaker-us-east-1-111122223333/data/test/", "s3://pictures/", "train/"],
             "schedule": {"expression": "rate(1 day)", "workflow": "distributed-map"},
             "retraining": {"schedule": "rate(7 days)", "approval": True},
             "monitoring": {"sagemaker_model_monitor": True},
@@ -114,6 +115,12 @@ def variants(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "serverless": {"endpoint": {"kind": "serverless"}},
     }
     return made_once(tmp_path_factory, "variants", lambda output: synthesize(output, environments))
+
+
+@pytest.fixture(scope="session")
+def extended_workflow(variants: Path) -> Template:
+    """The workflow stack of the environment with every setting that adds something."""
+    return _template(variants, LONGEST_NAME, "Workflow")
 
 
 @pytest.fixture(scope="session")

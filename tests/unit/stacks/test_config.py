@@ -49,6 +49,21 @@ def test_a_repository_has_ids_or_not(name: str) -> None:
     assert parse_environment("dev", {"github_repository": name}).github_repository == name
 
 
+@pytest.mark.parametrize(
+    "source", ["s3://sagemaker-us-east-1-111122223333/data/test/", "s3://pictures/", "train/", "a b"]
+)
+def test_images_may_come_from_elsewhere(source: str) -> None:
+    assert parse_environment("dev", {"image_sources": [source]}).image_sources == (source,)
+
+
+@pytest.mark.parametrize(
+    "source", ["", "/", "s3://pictures", "s3://Pictures/", "s3://a/", "*", "data/?.png", "${x}", "https://a/"]
+)
+def test_an_image_source_is_a_prefix_without_wildcards(source: str) -> None:
+    with pytest.raises(ConfigError, match=r"image_sources\.0 = "):
+        parse_environment("dev", {"image_sources": [source]})
+
+
 def test_a_config_cannot_be_changed() -> None:
     with pytest.raises(ValueError, match="frozen"):
         parse_environment("dev", {}).confidence_threshold = 0.5
