@@ -62,10 +62,10 @@ def test_classifier_only_invokes_this_endpoint(workflow: Template, environment: 
     assert "*" not in arn
 
 
-def test_filter_confidence_only_writes_predictions(workflow: Template) -> None:
-    ((actions, (arn,)),) = grants(workflow, "FilterConfidenceRole")
-    assert actions == ["s3:PutObject"]
-    assert arn.endswith(">/predictions/*")
+def test_filter_confidence_only_writes_predictions_and_reads_them(workflow: Template) -> None:
+    found = grants(workflow, "FilterConfidenceRole")
+    assert [actions for actions, _ in found] == [["s3:PutObject"], ["s3:GetObject"]]
+    assert all(arn.endswith(">/predictions/*") for _, (arn,) in found)
 
 
 @pytest.mark.parametrize("name", STEPS)
