@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 from rich.console import Console
@@ -28,9 +28,10 @@ App = Annotated[
 ]
 ASSEMBLY = PROJECT_ROOT / "cdk.out"
 EXECUTABLE = PROJECT_ROOT / "node_modules" / ".bin" / "cdk"
-# Of the output of `cdk deploy`: `✅  dev/Data (scones-dev-Data) (no changes)`, `scones-dev-Data | 3/7 | ...`
-_DEPLOYED = re.compile(r"\s*✅\s+(\S+) \(\S+\)( \(no changes\))?")
+# Of cdk's output: `✅  dev/Data (scones-dev-Data) (no changes)`, `scones-dev-Data | 3/7 | ...`
+_DONE = re.compile(r"\s*✅\s+(\S+) \([^)]*\)(: destroyed| \(no changes\))?")
 _EVENT = re.compile(r"\s*(\S+) \|\s*(\d+/\d+) \|")
+LOGS = PROJECT_ROOT / "build"
 _TAIL = 30  # lines of a log that are shown of a failure
 
 
@@ -64,19 +65,30 @@ def run_cdk(
     return result
 
 
-def deploy_quietly(*arguments: str, target: Target, log: Path) -> None:
-    """Run `cdk deploy` with a line for each stack that is done, and how far the others are where somebody watches.
+def change_stacks(
+    command: Literal["deploy", "destroy"], *arguments: str, target: Target, verbose: bool = False
+) -> None:
+    """Run `cdk deploy` or `cdk destroy`; raises OpsError if it fails.
 
-    What it prints goes to `log`; raises OpsError with the end of it if it fails.
+    In the local cloud that is a line for each stack, and the rest goes to a log in build/. Of an account all is shown:
+    it takes minutes there, and cdk may ask for an MFA token.
     """
+    if target.is_local and not verbose:
+        _run_quietly(command, *arguments, target=target, log=LOGS / f"cdk-{command}.log")
+    else:
+        run_cdk(command, *arguments, target=target)
+
+
+def _run_quietly(command: str, *arguments: str, target: Target, log: Path) -> None:
+    """A line for each stack that is done, and how far the others are where somebody watches."""
     console, started = Console(highlight=False), time.monotonic()
     events: dict[str, str] = {}
     log.parent.mkdir(parents=True, exist_ok=True)
     with (
-        console.status("cdk deploy") as status,
+        console.status(f"cdk {command}") as status,
         log.open("w", encoding="utf-8") as file,
         subprocess.Popen(
-            _command("deploy", *arguments),
+            _command(command, *arguments),
             cwd=PROJECT_ROOT,
             env=_environment(target),
             stdin=subprocess.DEVNULL,
@@ -87,16 +99,14 @@ def deploy_quietly(*arguments: str, target: Target, log: Path) -> None:
     ):
         for line in process.stdout or ():
             file.write(line)
-            if deployed := _DEPLOYED.match(line):
-                console.print(
-                    f"[green]✓[/] {deployed[1]}{deployed[2] or ''} [dim]{time.monotonic() - started:.1f} s[/]"
-                )
+            if done := _DONE.match(line):
+                console.print(f"[green]✓[/] {done[1]}{done[2] or ''} [dim]{time.monotonic() - started:.1f} s[/]")
             elif event := _EVENT.match(line):
                 events[event[1]] = event[2]
                 status.update(", ".join(f"{stack} {done}" for stack, done in events.items()))
     if process.returncode:
         tail = "\n".join(log.read_text(encoding="utf-8").splitlines()[-_TAIL:])
-        raise OpsError(f"`cdk deploy` ended with status {process.returncode}; the end of {log}:\n{tail}")
+        raise OpsError(f"`cdk {command}` ended with status {process.returncode}; the end of {log}:\n{tail}")
 
 
 def _command(*arguments: str) -> list[str]:

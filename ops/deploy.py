@@ -11,7 +11,7 @@ from botocore.exceptions import ClientError
 from data_prep import aws
 from data_prep.target import current_target
 from ops import doctor, smoke
-from ops.cdk import App, assembly, deploy_quietly, run_cdk
+from ops.cdk import App, assembly, change_stacks
 from ops.errors import OpsError
 from ops.outputs import show_outputs
 from stacks.config import ENDPOINT_EXISTS, PROJECT_ROOT, EnvironmentConfig, load_environment
@@ -69,13 +69,8 @@ def _prepare_model(config: EnvironmentConfig, archive: Path | None, *, synthetic
 
 
 def _cdk_deploy(config: EnvironmentConfig, pattern: str, app: Path, *, verbose: bool) -> None:
-    """What cdk says of an account is always shown: it takes minutes there, and may ask for an MFA token."""
-    target = current_target()
     options = (f"--app={app}", "--require-approval=never", "--concurrency=4", *_parameters(config))
-    if target.is_local and not verbose:
-        deploy_quietly(pattern, *options, target=target, log=PROJECT_ROOT / "build" / f"cdk-deploy-{config.name}.log")
-    else:
-        run_cdk("deploy", pattern, *options, target=target)
+    change_stacks("deploy", pattern, *options, target=current_target(), verbose=verbose)
 
 
 def _parameters(config: EnvironmentConfig) -> list[str]:

@@ -12,7 +12,7 @@ from rich.console import Console
 from data_prep import aws
 from data_prep.target import current_target, make_command
 from ops import templates
-from ops.cdk import App, assembly, run_cdk
+from ops.cdk import App, assembly, change_stacks
 from ops.errors import OpsError
 from ops.outputs import deployed_stacks, stack_outputs
 from stacks.config import EnvironmentConfig, load_environment
@@ -121,7 +121,7 @@ def _destroy_stacks(config: EnvironmentConfig, stacks: list[str], app: Path) -> 
     """
     arguments = (f"--app={app}", "--exclusively", "--force")
     try:
-        run_cdk("destroy", *(f"{config.name}/{stack}" for stack in stacks), *arguments, target=current_target())
+        change_stacks("destroy", *(f"{config.name}/{stack}" for stack in stacks), *arguments, target=current_target())
         return
     except OpsError as error:
         typer.echo(f"{error}; going on with the others", err=True)
@@ -130,7 +130,7 @@ def _destroy_stacks(config: EnvironmentConfig, stacks: list[str], app: Path) -> 
     # A stack is created after those that it depends on
     for name in sorted(left, key=lambda name: left[name]["CreationTime"], reverse=True):
         try:
-            run_cdk("destroy", f"{config.name}/{name}", *arguments, target=current_target())
+            change_stacks("destroy", f"{config.name}/{name}", *arguments, target=current_target())
         except OpsError:
             failed.append(name)
     if failed:

@@ -10,7 +10,7 @@ import pytest
 
 from data_prep.target import Target
 from ops import cdk
-from ops.cdk import deploy_quietly, run_cdk
+from ops.cdk import change_stacks, run_cdk
 from ops.errors import OpsError
 
 
@@ -53,7 +53,7 @@ def test_it_reports_to_nobody(environment: dict[str, str]) -> None:
     assert environment["CDK_DISABLE_CLI_TELEMETRY"] == environment["CDK_DISABLE_VERSION_CHECK"] == "true"
 
 
-# `cdk deploy` in the local cloud
+# What is shown of a deployment
 
 EVENTS = """
 dev/Data (scones-dev-Data): deploying... [1/2]
@@ -66,9 +66,11 @@ Outputs:
 devData58C5D5B6.BucketName = scones-dev-data
 
 ✅  dev/Model (scones-dev-Model) (no changes)
+✅  dev/Bulk (scones-dev-Bulk): destroyed
 ❌  dev/Workflow failed: _ToolkitError: the stack named scones-dev-Workflow failed creation
 """
 LOCAL = Target("000000000000", "us-east-1", "http://127.0.0.1:4566")
+ACCOUNT = Target("111122223333", "us-east-1", "https://cloudformation.us-east-1.amazonaws.com")
 
 
 def printing(monkeypatch: pytest.MonkeyPatch, folder: Path, status: int) -> Path:
@@ -77,22 +79,38 @@ def printing(monkeypatch: pytest.MonkeyPatch, folder: Path, status: int) -> Path
     program.write_text(f"#!/bin/sh\ncat <<'END'\n{EVENTS}END\nexit {status}\n")
     program.chmod(0o700)
     monkeypatch.setattr(cdk, "EXECUTABLE", program)
-    return folder / "build" / "deploy.log"
+    monkeypatch.setattr(cdk, "LOGS", folder / "build")
+    return folder / "build" / "cdk-deploy.log"
 
 
-def test_each_stack_that_is_deployed_is_one_line(
+def test_in_the_local_cloud_each_stack_that_is_done_is_one_line(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     log = printing(monkeypatch, tmp_path, 0)
-    deploy_quietly("dev/*", target=LOCAL, log=log)
+    change_stacks("deploy", "dev/*", target=LOCAL)
     lines = capsys.readouterr().out.splitlines()
-    assert [line.rpartition(" s")[0].rpartition(" ")[0] for line in lines] == ["✓ dev/Data", "✓ dev/Model (no changes)"]
+    assert [line.rpartition(" s")[0].rpartition(" ")[0] for line in lines] == [
+        "✓ dev/Data",
+        "✓ dev/Model (no changes)",
+        "✓ dev/Bulk: destroyed",
+    ]
     assert log.read_text() == EVENTS
 
 
-def test_of_a_deployment_that_fails_the_end_of_the_log_is_shown(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+@pytest.mark.parametrize(("target", "verbose"), [(LOCAL, True), (ACCOUNT, False)])
+def test_of_an_account_and_on_request_all_is_shown(
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+    target: Target,
+    verbose: bool,
 ) -> None:
+    printing(monkeypatch, tmp_path, 0)
+    change_stacks("deploy", "dev/*", target=target, verbose=verbose)
+    assert capfd.readouterr().out == EVENTS
+
+
+def test_of_a_failed_command_the_end_of_the_log_is_shown(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     log = printing(monkeypatch, tmp_path, 3)
     with pytest.raises(OpsError, match=rf"(?s)status 3; the end of {log}:.*scones-dev-Workflow failed creation"):
-        deploy_quietly("dev/*", target=LOCAL, log=log)
+        change_stacks("deploy", "dev/*", target=LOCAL)

@@ -148,8 +148,7 @@ class Stacks:
 def cloud(monkeypatch: pytest.MonkeyPatch, **statuses: str) -> Stacks:
     stacks = Stacks(**statuses)
     monkeypatch.setattr(aws, "cloudformation", lambda: stacks)
-    for module in (cdk, destroy):
-        monkeypatch.setattr(module, "run_cdk", stacks.run_cdk)
+    monkeypatch.setattr(cdk, "run_cdk", stacks.run_cdk)
     known: dict[str, Template] = {f"dev/{name}": {} for name in ("Data", "Model", "Retraining", "Monitoring")}
     monkeypatch.setattr(templates, "read_assembly", lambda _: Assembly(known, {}))
     return stacks
