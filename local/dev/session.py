@@ -5,6 +5,7 @@ and knows afterwards what is there. `cdk deploy --hotswap` leaves it behind, and
 Control, which the emulator does not have for them.
 """
 
+import os
 import queue
 import threading
 import time
@@ -117,7 +118,7 @@ class Session:
         """Follow files and cloud until something is raised, as by Ctrl-C."""
         with self._deployer, saved_files(self._source, self._pictures) as saved:
             self._stream.say(f"{len(self._functions)} functions of {self._environment.config.name} run what you save")
-            self._stream.say(f"pictures that you drop into {self._pictures} are classified")
+            self._stream.say(f"pictures that you drop into {os.path.relpath(self._pictures)} are classified")
             self._update_functions()
             while True:
                 self._deploy_if_stale()

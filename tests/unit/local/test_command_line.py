@@ -11,14 +11,24 @@ from moto import mock_aws
 
 from data_prep.fetch import ARCHIVE_VARIABLE
 from local import __main__ as command_line
+from local import deployment
 from local.cloud import DIRECTORY, LocalCloud, LocalCloudError, Process
 from local.demonstration import Environment
-from stacks.config import parse_environment
+from local.dev import function_code
+from stacks.config import PROJECT_ROOT, parse_environment
 from tests.unit.data_prep.conftest import picture, write_dataset
 
 
 @pytest.mark.parametrize(
-    "command", [command_line.all_, command_line.drift, command_line.retrain, command_line.deploy, command_line.run]
+    "command",
+    [
+        command_line.all_,
+        command_line.drift,
+        command_line.retrain,
+        command_line.deploy,
+        command_line.run,
+        command_line.dev,
+    ],
 )
 def test_an_endpoint_that_only_aws_can_run_is_refused_before_anything_starts(
     monkeypatch: pytest.MonkeyPatch, command: object
@@ -220,3 +230,18 @@ def test_data_that_was_changed_in_the_bucket_must_have_the_classes(environment: 
     trained_on(classes=["bus", "tractor"], data_digest="f" * 64)
     with pytest.raises(LocalCloudError, match="not scored"):
         environment.data_set([folder])
+
+
+@mock_aws
+def test_a_deployment_takes_back_code_that_cloudformation_does_not_know_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = parse_environment("dev", {})
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    boto3.client("ssm").put_parameter(Name=config.artifact_parameter, Value="s3://bucket/model.tar.gz", Type="String")
+    edited = function_code.Function("scones-dev-f", "f", "/aws/lambda/f", {"lambda_src/__init__.py": b"edited"})
+    sent: list[function_code.Function] = []
+    monkeypatch.setattr(deployment, "deploy", lambda *_: None)
+    monkeypatch.setattr(function_code, "deployed_functions", lambda *_, **__: [edited])
+    monkeypatch.setattr(function_code, "send", sent.extend)
+    command_line._deploy(CLOUD, config, Path("assembly"))
+    (function,) = sent
+    assert function.package["lambda_src/__init__.py"] == (PROJECT_ROOT / "lambda_src" / "__init__.py").read_bytes()
