@@ -274,6 +274,7 @@ TARGETS = {
         [
             _tar(*parts()),
             _tar(*parts(meta=b"")),
+            _tar(*parts(train=batch(fine_labels=[0, -1], batch_label=b"x"))),
             gzip.compress(b""),
             gzip.compress(_tar(*parts()))[:-9],
             # A skipped member of 2 ** 62 bytes

@@ -120,7 +120,7 @@ def test_the_reason_is_given(body: bytes, reason: str) -> None:
 
 def doubled(depth: int) -> bytes:
     """A dictionary whose key is a tuple of the same tuple twice, and so on: 2 ** depth steps to look it up."""
-    return b"}" + b")q\x00" + b"h\x00h\x00\x86q\x00" * depth + b"Ns."
+    return b"}" + b")q\x00" + b"h\x00\x86q\x00" * depth + b"Ns."
 
 
 # The smallest pickles that took seconds, gigabytes or the whole process
