@@ -117,7 +117,7 @@ coverage: setup ## Report what the unit and template tests leave out, by line an
 
 fuzz: setup ## Search for bytes that break a reader of what others wrote, for a minute each
 	@.venv/bin/uv pip install --quiet --python .venv $(LOCKED) -r tests/fuzz/requirements.lock
-	python -m tests.fuzz
+	TMPDIR=/dev/shm python -m tests.fuzz # two readers take files
 
 test-slow: setup ## Run the tests that take minutes: make mutate, make test-retraining, interruptions
 	python -m pytest -n 4 -m slow

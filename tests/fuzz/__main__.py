@@ -9,7 +9,6 @@ import hashlib
 import random
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
 import atheris
@@ -48,8 +47,6 @@ def _search(name: str, target: Target, seconds: int) -> None:
         return target.repair(data)[:max_size] if target.repair and chance.random() < 0.8 else data
 
     options = [f"-max_total_time={seconds}", f"-max_len={longest}", "-print_final_stats=1", *BOUNDS]
-    if Path("/dev/shm").is_dir():  # the archive's reader takes a file
-        tempfile.tempdir = "/dev/shm"
     atheris.Setup(
         [name, *options, f"-artifact_prefix={FOUND}/{name}-", str(corpus)], target.check, custom_mutator=mutate
     )
