@@ -436,7 +436,7 @@ def _check_not_changed(served: Artifact | None) -> None:
     if served and served.manifest and not served.is_of_an_archive:
         raise DataPrepError(
             f"the model in service, of {served.job}, was not trained on what an archive has: it was adopted, or its "
-            "data was changed in the bucket. Leave --archive and --synthetic (make: ARCHIVE, SYNTHETIC) out to keep "
+            "data was changed in the bucket: leave --archive and --synthetic (make: ARCHIVE, SYNTHETIC) out to keep "
             "both, or replace them with `python -m data_prep upload --delete-extra` and `python -m data_prep train`"
         )
 
