@@ -31,13 +31,14 @@ def environments(assembly: Path) -> list[str]:
 
 def cfn_lint(assembly: Path) -> Iterator[Finding]:
     """Is every template valid, and does it do what it seems to?"""
-    for environment in environments(assembly):
-        templates = sorted((assembly / f"assembly-{environment}").glob("*.template.json"))
-        command = [str(Path(sys.executable).parent / "cfn-lint"), "--format", "json"]
-        output = _run([*command, "--ignore-checks", _CFN_LINT_IGNORED, "--", *map(str, templates)])
-        for found in json.loads(output or "[]"):
-            where = f"{Path(found['Filename']).name}:{found['Location']['Start']['LineNumber']}"
-            yield Finding("cfn-lint", environment, found["Rule"]["Id"], where, found["Message"])
+    templates = sorted(assembly.glob("assembly-*/*.template.json"))
+    command = [str(Path(sys.executable).parent / "cfn-lint"), "--format", "json"]
+    output = _run([*command, "--ignore-checks", _CFN_LINT_IGNORED, "--", *map(str, templates)])
+    for found in json.loads(output or "[]"):
+        file = Path(found["Filename"])
+        environment = file.parent.name.removeprefix("assembly-")
+        where = f"{file.name}:{found['Location']['Start']['LineNumber']}"
+        yield Finding("cfn-lint", environment, found["Rule"]["Id"], where, found["Message"])
 
 
 def checkov(assembly: Path) -> Iterator[Finding]:

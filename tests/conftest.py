@@ -40,6 +40,7 @@ os.environ["OPENBLAS_NUM_THREADS"] = "1"
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 CLOUDS_OF_THEIR_OWN = (
+    "tests/local/test_acceptance.py",
     "tests/local/test_deploy.py",
     "tests/local/test_classes.py",
     "tests/local/test_killed_runs.py",
@@ -47,7 +48,14 @@ CLOUDS_OF_THEIR_OWN = (
     "tests/local/retraining/test_mutation.py",
 )
 # The longest come first, so that all processes end at about the same time
-ORDER = ("tests/local/test_deploy.py", "tests/local", "tests/infrastructure", "tests/integration", "tests/unit")
+ORDER = (
+    "tests/local/test_deploy.py",
+    "tests/local/test_acceptance.py",
+    "tests/local",
+    "tests/infrastructure",
+    "tests/integration",
+    "tests/unit",
+)
 
 LONGEST_NAME = "an-environment-named"  # 20 characters
 

@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,7 +13,6 @@ import pytest
 
 from local import deployment
 from local.cloud import ACCOUNT, REGION, LocalCloud
-from ops.acceptance import PHASES
 from stacks.config import PROJECT_ROOT
 from tests.listener import Listener, listening
 from tests.local.conftest import use
@@ -253,26 +251,6 @@ def test_destroying_prod_keeps_its_data_until_that_is_asked_for(
     succeeded(ops(empty_cloud, "destroy", "--env", "prod", "--data", "--yes", app))
     assert not [name for name in stack_names() if name.startswith("scones-prod-")]
     assert bucket not in {entry["Name"] for entry in boto3.client("s3").list_buckets()["Buckets"]}
-
-
-def test_prod_lives_its_whole_life_twice_with_iam_enforced(
-    empty_cloud: LocalCloud, first_deployments: dict[str, str], archive: Path
-) -> None:
-    """With its key, two instances, a canary and a manual approval.
-
-    The training jobs of earlier deployments still have their names, but their artifacts went with the bucket.
-    """
-    said = succeeded(ops(empty_cloud, "acceptance", "--env", "prod", "--archive", str(archive), "--yes"))
-    report = (PROJECT_ROOT / "build" / "acceptance-prod.md").read_text()
-    phases = re.findall(r"^\| ([a-z ]+) \| (passed|FAILED) \| \d+ \| (.*) \|$", report, flags=re.MULTILINE)
-    assert [name for name, *_ in phases] == [phase.name for phase in PHASES], said[-3000:]
-    assert {verdict for _, verdict, _ in phases} == {"passed"}
-    attempts = [re.findall(r"models/(\S+)-(\d+)/output", seen) for _, _, seen in phases]
-    first, retrained, restored, second = [found[0] for found in attempts if found]
-    assert first == restored == (first[0], "2")
-    assert retrained[0] != first[0]
-    assert second == (first[0], "3")
-    assert not [name for name in stack_names() if name.startswith("scones-prod-")]
 
 
 def test_nothing_left_this_machine(listener: Listener) -> None:

@@ -1,0 +1,59 @@
+"""The whole life of prod, with its settings, in a local cloud of its own."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from local import deployment
+from local.cloud import LocalCloud
+from ops.acceptance import PHASES
+from stacks.config import PROJECT_ROOT
+from tests.listener import Listener, listening
+from tests.local.test_deploy import ops, stack_names, succeeded
+
+
+@pytest.fixture(scope="module")
+def listener() -> Iterator[Listener]:
+    """In the place of the machine's proxy."""
+    with listening() as server, pytest.MonkeyPatch.context() as monkeypatch:
+        for name, value in server.as_proxy.items():
+            monkeypatch.setenv(name, value)
+        yield server
+
+
+@pytest.fixture(scope="module")
+def cloud(tmp_path_factory: pytest.TempPathFactory, listener: Listener) -> Iterator[LocalCloud]:
+    """With IAM enforced, and nothing in it."""
+    directory = tmp_path_factory.mktemp("acceptance")
+    cloud = LocalCloud.start(directory)
+    try:
+        deployment.bootstrap(cloud)
+        cloud.enforce_iam()
+        yield cloud
+    finally:
+        LocalCloud.stop_running(directory)
+
+
+def test_prod_lives_its_whole_life_twice_with_iam_enforced(
+    cloud: LocalCloud, listener: Listener, assembly: Path, archive: Path
+) -> None:
+    """With its key, two instances, a canary and a manual approval.
+
+    The training jobs of the first deployment still have their names in the second, but their artifacts went with the
+    bucket.
+    """
+    arguments = ("--env", "prod", "--archive", str(archive), "--yes", f"--app={assembly}")
+    said = succeeded(ops(cloud, "acceptance", *arguments))
+    report = (PROJECT_ROOT / "build" / "acceptance-prod.md").read_text()
+    phases = re.findall(r"^\| ([a-z ]+) \| (passed|FAILED) \| \d+ \| (.*) \|$", report, flags=re.MULTILINE)
+    assert [name for name, *_ in phases] == [phase.name for phase in PHASES], said[-3000:]
+    assert {verdict for _, verdict, _ in phases} == {"passed"}
+    attempts = [re.findall(r"models/(\S+)-(\d+)/output", seen) for _, _, seen in phases]
+    first, retrained, restored, second = [found[0] for found in attempts if found]
+    assert first == restored == (first[0], "1")
+    assert retrained[0] != first[0]
+    assert second == (first[0], "2")
+    assert not [name for name in stack_names() if name.startswith("scones-prod-")]
+    assert not listener.connections, "nothing leaves this machine"
