@@ -71,7 +71,7 @@ def tools() -> Iterator[Check]:
     pinned_cdk = json.loads(_read("package.json"))["devDependencies"]["aws-cdk"]
     node = Path(sys.executable).parent / "node"
     for name, command, pinned in (("Node", [str(node)], ""), ("CDK", [str(node), str(EXECUTABLE)], pinned_cdk)):
-        found = _version(command)
+        found = _version(*command)
         if found.startswith(pinned) and found:
             yield Check(name, "ok", found)
         else:
@@ -89,7 +89,7 @@ def _installed(package: str) -> str | None:
         return None
 
 
-def _version(command: list[str]) -> str:
+def _version(*command: str) -> str:
     """The first line that the tool prints of itself; empty if it does not run."""
     try:
         result = subprocess.run([*command, "--version"], capture_output=True, text=True, check=True, timeout=60)

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from functools import cache
 from typing import Any
 
 import pytest
@@ -19,11 +20,14 @@ from tests.unit.ops.conftest import Pages, deployed_stacks, run
 CONFIG = parse_environment("dev", {"endpoint": {"instance_count": 2}})
 ARTIFACT = "s3://models/models/job-1/output/model.tar.gz"
 
+VERSION = cache(doctor._version)  # Node and CDK take a second to say it
+
 
 @pytest.fixture(autouse=True)
 def account(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """An empty account inside the process."""
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    monkeypatch.setattr(doctor, "_version", VERSION)
     with mock_aws():
         yield
 
@@ -56,7 +60,7 @@ def test_a_package_of_another_version_is_named(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_a_tool_that_does_not_run_is_failed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doctor, "_version", lambda _: "")
+    monkeypatch.setattr(doctor, "_version", lambda *_: "")
     found = {check.name: check for check in doctor.tools()}
     assert (found["Node"].status, found["CDK"].status) == ("failed", "failed")
     assert found["CDK"].found == "does not run"
