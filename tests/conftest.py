@@ -44,6 +44,7 @@ CLOUDS_OF_THEIR_OWN = (
     "tests/local/test_deploy.py",
     "tests/local/test_classes.py",
     "tests/local/test_killed_runs.py",
+    "tests/local/test_local_commands.py",
     # Takes as long as the tests that it would wait for
     "tests/local/retraining/test_mutation.py",
 )

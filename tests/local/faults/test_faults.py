@@ -21,7 +21,7 @@ from stacks.classification.workflow import MAX_OUTCOME_BYTES
 from stacks.config import load_environment
 from stacks.shared import prefixes
 from tests.local.conftest import use
-from tests.local.image_cases import (
+from tests.local.faults.image_cases import (
     ANSWERS,
     CASES,
     ENDPOINT,
@@ -35,7 +35,7 @@ from tests.local.image_cases import (
     PlacedImage,
     place,
 )
-from tests.local.outcome_check import MAX_STATE_BYTES, check_outcomes, contents, expected_keys
+from tests.local.faults.outcome_check import MAX_STATE_BYTES, check_outcomes, contents, expected_keys
 
 Run = Callable[[Sequence[ImageCase]], Execution]
 
