@@ -77,10 +77,8 @@ def deployed(directory: Path, assembly: Path, dataset: Path) -> Iterator[LocalCl
 
 @pytest.fixture(scope="session")
 def cloud(tmp_path_factory: pytest.TempPathFactory, assembly: Path, dataset: Path) -> Iterator[LocalCloud]:
-    with pytest.MonkeyPatch.context() as monkeypatch:
-        monkeypatch.setenv("SFN_WAIT_SCALE", "0.1")  # retries happen as they are defined, in a tenth of the time
-        with deployed(tmp_path_factory.mktemp("cloud"), assembly, dataset) as cloud:
-            yield cloud
+    with deployed(tmp_path_factory.mktemp("cloud"), assembly, dataset) as cloud:
+        yield cloud
 
 
 def use(cloud: LocalCloud, monkeypatch: pytest.MonkeyPatch) -> None:
