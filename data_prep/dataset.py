@@ -58,6 +58,8 @@ def small_classes(counts: Mapping[str, Mapping[str, int]]) -> list[str]:
 
 def find_list(folder: Path, split: str) -> Path:
     """The `.lst` file of a split, which the original keeps in the root; raises DataSetError if there is none."""
+    if not folder.is_dir():
+        raise DataSetError(f"{folder}: no such folder; `python -m data_prep build` makes one")
     for name in (LISTS[split], f"{split}.lst"):
         if (folder / name).is_file():
             return folder / name

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from data_prep.dataset import IMAGES, LISTS, MANIFEST, Manifest, find_list, read_list
-from data_prep.errors import DataSetError
 from data_prep.images import BadImageError, decode, fingerprint
 from data_prep.progress import Progress, silent
 from lambda_src.retraining.data_set_rules import CheckedImage, DataSetRules, size_problem
@@ -50,12 +49,10 @@ def validate_dataset(
     what it was when that was written. Raises DataSetError if there is no `.lst` file to read or the manifest cannot
     be read.
     """
-    if not folder.is_dir():
-        raise DataSetError(f"{folder}: no such folder; `python -m data_prep build` makes one")
+    lists = {split: find_list(folder, split) for split in LISTS}
     manifest = Manifest.load(folder) if (folder / MANIFEST).exists() else None
     if image_size is None and manifest:
         image_size = int(manifest.parameters["image_size"])
-    lists = {split: find_list(folder, split) for split in LISTS}
     names = {split: str(file.relative_to(folder)) for split, file in lists.items()}
     problems: list[Problem] = []
     classes = manifest.classes if manifest else classes

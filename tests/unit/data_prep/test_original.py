@@ -98,3 +98,5 @@ def test_another_folder_is_told_what_is_expected(tmp_path: Path) -> None:
         DataSetError, match=r"has neither train_lst/train\.lst nor train\.lst; a data set has images in"
     ):
         import_dataset(tmp_path, tmp_path / "data", classes=CLASSES)
+    with pytest.raises(DataSetError, match="absent: no such folder"):
+        import_dataset(tmp_path / "absent", tmp_path / "data", classes=CLASSES)
