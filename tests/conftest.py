@@ -39,40 +39,35 @@ os.environ["OPENBLAS_NUM_THREADS"] = "1"
 # A shell ignores SIGINT in what it runs in the background, and so would every command that a test interrupts
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-CLOUDS_OF_THEIR_OWN = (
-    "tests/local/test_acceptance.py",
+# Tests that share a local cloud, by folder or file. The longest come first, so that all processes end at about one time
+CLOUDS = (
+    "tests/local",
+    "tests/local/faults",
     "tests/local/test_deploy.py",
-    "tests/local/test_classes.py",
+    "tests/local/test_acceptance.py",
+    "tests/local/retraining",
+    "tests/local/retraining/test_mutation.py",
     "tests/local/test_killed_runs.py",
     "tests/local/test_local_commands.py",
-    # Takes as long as the tests that it would wait for
-    "tests/local/retraining/test_mutation.py",
-)
-# The longest come first, so that all processes end at about the same time
-ORDER = (
-    "tests/local/test_deploy.py",
-    "tests/local/test_acceptance.py",
-    "tests/local",
-    "tests/infrastructure",
-    "tests/integration",
-    "tests/unit",
+    "tests/local/test_classes.py",
 )
 
 LONGEST_NAME = "an-environment-named"  # 20 characters
 
 
+def group(nodeid: str) -> str:
+    """Of the tests that run in one process, in their order: those that share a local cloud, or those of a file."""
+    file = nodeid.partition("::")[0]
+    folder = file.rpartition("/")[0]
+    return folder if folder in CLOUDS and file not in CLOUDS else file
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    items.sort(key=lambda item: [item.nodeid.startswith(folder) for folder in ORDER], reverse=True)
+    place = {name: index for index, name in enumerate(CLOUDS)}
+    items.sort(key=lambda item: place.get(group(item.nodeid), len(CLOUDS)))
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
-    """Tests that share a local cloud, and else those of a file, run in one process, in their order."""
-
-    def group(nodeid: str) -> str:
-        file = nodeid.partition("::")[0]
-        shares_a_cloud = file.startswith("tests/local/") and file not in CLOUDS_OF_THEIR_OWN
-        return file.rpartition("/")[0] if shares_a_cloud else file
-
     scheduling = LoadScopeScheduling(config, log)
     scheduling._split_scope = group
     return scheduling

@@ -25,8 +25,8 @@ EXPRESSIONS = "expressions.jsonl"  # within the cloud's directory
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """In one process, faults come after tests that their alarms would disturb; what was recorded is read at the end."""
-    items.sort(key=lambda item: (item.path.name == "test_recorded_expressions.py", item.path.parent.name == "faults"))
+    """What a group of tests has recorded is read when they have run."""
+    items.sort(key=lambda item: item.path.name == "test_recorded_expressions.py")
 
 
 def _data_prep(*arguments: str) -> None:
