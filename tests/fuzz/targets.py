@@ -201,7 +201,7 @@ ODD: list[Any] = [
 ]
 
 
-def _json(data: bytes, chance: random.Random) -> bytes:
+def varied_json(data: bytes, chance: random.Random) -> bytes:
     """One value of one of the lines replaced, removed or nested."""
     lines = data.split(b"\n")
     number = chance.randrange(len(lines))
@@ -282,8 +282,12 @@ TARGETS = {
         ],
         repair=_with_headers,
     ),
-    "captures": Target(_captures, [_text(CAPTURE), _text(CAPTURE, {}), NESTED, b"\n \n\xff", b"1\n\n"], vary=_json),
-    "labels": Target(_labels, [_text(*LABELS), NESTED, b"\xef\xbb\xbf" + _text(LABELS[1])], vary=_json),
-    "documents": Target(_document, [_text(LABELS[0]), NESTED, b'{"a": NaN}', b'{"a": 1e999}'], vary=_json),
-    "start-inputs": Target(_start_input, [_text(INPUT), _text([INPUT]), _text({"s3_key": "k" * 901})], vary=_json),
+    "captures": Target(
+        _captures, [_text(CAPTURE), _text(CAPTURE, {}), NESTED, b"\n \n\xff", b"1\n\n"], vary=varied_json
+    ),
+    "labels": Target(_labels, [_text(*LABELS), NESTED, b"\xef\xbb\xbf" + _text(LABELS[1])], vary=varied_json),
+    "documents": Target(_document, [_text(LABELS[0]), NESTED, b'{"a": NaN}', b'{"a": 1e999}'], vary=varied_json),
+    "start-inputs": Target(
+        _start_input, [_text(INPUT), _text([INPUT]), _text({"s3_key": "k" * 901})], vary=varied_json
+    ),
 }

@@ -1,13 +1,18 @@
 """The workflow reads inputs in the forms of the original and S3's events, and the reference implementation agrees."""
 
+import contextlib
 import copy
 import json
+import random
 from typing import Any
 
 import pytest
 from ministack.services import stepfunctions
 
-from tests.second_opinion import disagreements
+from lambda_src.shared.errors import InvalidInputError
+from lambda_src.shared.item import ImageRef
+from tests.fuzz.targets import varied_json
+from tests.second_opinion import Case, disagreements
 from tests.unit.ops.conftest import upload_event
 
 ITEM = {"image_data": "", "s3_bucket": "sagemaker-us-east-1-111122223333", "s3_key": "test/cycle_s_001297.png"}
@@ -20,6 +25,13 @@ def envelope(body: Any) -> dict[str, Any]:
 
 def read(definition: dict[str, Any], start_input: Any) -> Any:
     """What the first states make of a start input: the items of the Map, or the prefix to list."""
+    value, case = evaluated(definition, start_input)
+    assert not disagreements([case])
+    return value
+
+
+def evaluated(definition: dict[str, Any], start_input: Any) -> tuple[Any, Case]:
+    """The same, and what the reference implementation must agree with."""
     state = definition["States"][definition["StartAt"]]
     assert state["Type"] == "Pass"
     expression = state["Output"].removeprefix("{% ").removesuffix(" %}")
@@ -28,9 +40,13 @@ def read(definition: dict[str, Any], start_input: Any) -> Any:
         outcome = {"value": value}
     except stepfunctions._ExecutionError as error:
         value, outcome = error, {"error": str(error)}
-    case = {"expression": expression, "states": {"input": start_input}, "variables": {}, "millis": 0, **outcome}
-    assert not disagreements([case])
-    return value
+    return value, {
+        "expression": expression,
+        "states": {"input": start_input},
+        "variables": {},
+        "millis": 0,
+        **outcome,
+    }
 
 
 @pytest.mark.parametrize(
@@ -102,3 +118,36 @@ def test_text_that_begins_as_json_and_is_none_ends_the_execution_by_name(
 ) -> None:
     error = read(definition, start_input)
     assert error.error == "States.QueryEvaluationError"
+
+
+def test_any_input_becomes_items_that_a_step_takes_or_refuses_or_ends_the_execution_by_name(
+    definition: dict[str, Any],
+) -> None:
+    chance = random.Random(17)
+    forms = [
+        ITEM,
+        envelope(json.dumps(ITEM)),
+        envelope(envelope(ITEM)),
+        upload_event("incoming/a.png"),
+        {"images": [ITEM]},
+    ]
+    cases = []
+    for form in forms * 40:
+        text = json.dumps(form).encode()
+        for _ in range(chance.randint(1, 4)):
+            text = varied_json(text, chance)
+        found, case = evaluated(definition, json.loads(text))
+        if b"0" * 30 not in text:  # JavaScript rounds it
+            cases.append(case)
+        match found:
+            case list():  # an item each
+                for item in found:
+                    with contextlib.suppress(InvalidInputError):
+                        ImageRef.of(item)
+            case {"s3_prefix": _}:
+                pass
+            case stepfunctions._ExecutionError():
+                assert found.error == "States.QueryEvaluationError"
+            case _:  # what `images` is if not a list: WithinLimits? refuses it
+                assert b"images" in text
+    assert not disagreements(cases)
