@@ -15,6 +15,7 @@ from ops.templates import Assembly
 Key = tuple[str, str]  # stack and logical id
 
 _BOOTSTRAP = {"BootstrapVersion", "CheckBootstrapVersion"}
+_PLACEHOLDER = re.compile(r"\$\{(\w+)\}")
 # Outputs that CDK makes for other stacks: they are shown where they are used
 _REFERENCE_OUTPUT = re.compile(r"ExportsOutput(Ref|FnGetAtt)")
 
@@ -87,8 +88,18 @@ class _Reader:
         kept = {key: value for key, value in resource.items() if key not in {"Metadata", "DependsOn"}}
         dependencies = resource.get("DependsOn", [])
         dependencies = [dependencies] if isinstance(dependencies, str) else dependencies
+        if substitutions := kept.get("Properties", {}).get("DefinitionSubstitutions"):
+            kept["Properties"] = self._substituted(kept["Properties"], substitutions, stack)
         content: dict[str, Any] = self.form(kept, stack)
         return {**content, "DependsOn": sorted(self._shown(stack, each) for each in dependencies)}
+
+    def _substituted(self, machine: Mapping[str, Any], substitutions: Mapping[str, Any], stack: str) -> dict[str, Any]:
+        """A state machine's properties with its definition as Step Functions gets it."""
+        definition = self._text(machine["DefinitionString"], stack)
+        values = {name: self._text(value, stack) for name, value in substitutions.items()}
+        definition = _PLACEHOLDER.sub(lambda found: values.get(found[1], found[0]), definition)
+        rest = {name: value for name, value in machine.items() if name != "DefinitionSubstitutions"}
+        return {**rest, "DefinitionString": definition}
 
     def references(self, value: Any, stack: str) -> frozenset[Key]:
         match value:

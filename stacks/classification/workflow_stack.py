@@ -1,5 +1,7 @@
 """The three functions, the state machine that chains them, and what starts it. Every grant is made here."""
 
+from pathlib import Path
+
 from aws_cdk import CfnOutput, Duration, Stack
 from aws_cdk import aws_events as events
 from aws_cdk import aws_events_targets as targets
@@ -12,14 +14,16 @@ from aws_cdk import aws_sqs as sqs
 from aws_cdk import aws_stepfunctions as sfn
 from constructs import Construct
 
+from stacks.classification.limits import MAX_IMAGES, MAX_OUTCOME_BYTES, longest_execution_seconds
 from stacks.classification.upload_event import INPUT_PATH
-from stacks.classification.workflow import classification_workflow, longest_execution
 from stacks.config import EnvironmentConfig
 from stacks.shared import prefixes
 from stacks.shared.dead_letter_queue import DeadLetterQueue
+from stacks.shared.definition import MESSAGES, image_states, read_definition, read_messages
 from stacks.shared.function import IF_NEW, Function
-from stacks.shared.log_group import LogGroup
+from stacks.shared.retry_policy import STEP
 from stacks.shared.service_principal import of_this_account
+from stacks.shared.state_machine import StateMachine
 
 
 class WorkflowStack(Stack):
@@ -82,36 +86,36 @@ class WorkflowStack(Stack):
             "FilterConfidence": filter_confidence,
         }
 
-        log_group = LogGroup(
-            self,
-            "ClassificationWorkflowLogs",
-            config=config,
-            # This prefix keeps the account's resource policy for log delivery from outgrowing its limit
-            state_machine=f"{config.stage_name}-classification",
-        )
-        state_machine = sfn.StateMachine(
+        state_machine = StateMachine(
             self,
             "ClassificationWorkflow",
-            query_language=sfn.QueryLanguage.JSONATA,
-            definition_body=sfn.DefinitionBody.from_chainable(
-                classification_workflow(
-                    Construct(self, "States"),
-                    environment=config.name,
-                    steps=self.steps,
-                    bucket=bucket,
-                    image_buckets=image_buckets,
-                    alert_topic=alert_topic,
-                    map_concurrency=config.map_concurrency,
-                )
+            config=config,
+            definition=read_definition(
+                Path(__file__).with_name("workflow.asl.yaml"),
+                ClassifyImage=image_states(STEP),
+                MapConcurrency=config.map_concurrency,
+                MaxImages=MAX_IMAGES,
+                MaxListed=MAX_IMAGES + 1,
+                MaxOutcomeBytes=MAX_OUTCOME_BYTES,
+                TimeoutSeconds=longest_execution_seconds(config.map_concurrency),
+                **read_messages(
+                    MESSAGES,
+                    Environment=config.name,
+                    Total="$count($states.input.outcomes)",
+                    NotAccepted="$states.input.outcomes[outcome != 'ACCEPTED']",
+                ),
             ),
-            timeout=longest_execution(config.map_concurrency),
-            tracing_enabled=True,
-            logs=sfn.LogOptions(
-                destination=log_group,
-                level=sfn.LogLevel.ALL,
-                include_execution_data=False,  # it would hold the images
-            ),
+            substitutions={
+                "AlertTopicArn": alert_topic.topic_arn,
+                "BucketName": bucket.bucket_name,
+                **{f"{name}Arn": function.function_arn for name, function in self.steps.items()},
+            },
+            log_name=f"{config.stage_name}-classification",
         )
+        state_machine.allow_invoking(list(self.steps.values()))
+        state_machine.allow(["s3:ListBucket"], image_buckets)
+        state_machine.allow(["s3:PutObject"], [bucket.arn_for_objects(f"{prefixes.MANIFESTS}*")])
+        state_machine.allow(["sns:Publish"], [alert_topic.topic_arn])
         dead_letters = DeadLetterQueue(self, "UndeliveredEvents")
         self._start_on_upload(state_machine, bucket=bucket, dead_letters=dead_letters)
         if config.schedule and config.schedule.workflow == "inline":
@@ -129,7 +133,7 @@ class WorkflowStack(Stack):
             )
         self.functions = list(self.steps.values())
         self.state_machine = state_machine
-        self.state_machine_log_group = log_group
+        self.state_machine_log_group = state_machine.log_group
         self.dead_letters = dead_letters
         CfnOutput(self, "StateMachineArn", value=state_machine.state_machine_arn)
         CfnOutput(self, "UndeliveredEventsUrl", value=dead_letters.queue_url)

@@ -8,6 +8,7 @@ names the error decides; each counts its own attempts
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 # Above a function's time-out, so that the function's own error is what the state reports
 STEP_TIMEOUT_SECONDS = 20
@@ -52,6 +53,20 @@ INVOCATION = (THROTTLED, SERVICE)
 STEP = (*INVOCATION, TRANSIENT)
 # Time is short in an Express execution, so all that another attempt may heal shares two
 EXPRESS_STEP = (RetryPolicy(errors=(*SERVICE.errors, *TRANSIENT.errors), interval_seconds=5, max_attempts=2),)
+
+
+def retriers(policies: Sequence[RetryPolicy]) -> list[dict[str, Any]]:
+    """As a state has them in its `Retry`."""
+    return [
+        {
+            "ErrorEquals": list(policy.errors),
+            "IntervalSeconds": policy.interval_seconds,
+            "MaxAttempts": policy.max_attempts,
+            "BackoffRate": policy.backoff_rate,
+            "JitterStrategy": "FULL",
+        }
+        for policy in policies
+    ]
 
 
 def longest_seconds(retries: Sequence[RetryPolicy], *, timeout_seconds: int) -> int:

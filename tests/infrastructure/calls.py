@@ -12,6 +12,7 @@ from ministack.services import stepfunctions
 
 from local.permissions import Call
 from scanners.policies import ACCOUNT, REGION, Environment
+from tests.infrastructure.conftest import definition_of
 from tests.infrastructure.test_requests import states_input, tasks
 
 # What is served may have been deployed or released; the name that CloudFormation chooses needs the wider permission
@@ -21,17 +22,19 @@ _CONTEXT = {"Execution": {"Id": "x", "Name": "x", "StartTime": "2026-11-25T08:00
 
 def calls(environment: Environment, name: str) -> Iterator[tuple[str, Call]]:
     """Each with the construct of the role that calls."""
-    machines = environment.resources("AWS::StepFunctions::StateMachine", "RoleArn", "DefinitionString")
+    machines = environment.resources(
+        "AWS::StepFunctions::StateMachine", "RoleArn", "DefinitionString", "DefinitionSubstitutions"
+    )
     for _, machine in machines:
-        for call in _of_state_machine(machine["DefinitionString"], name):
+        for call in _of_state_machine(definition_of(machine), name):
             yield machine["RoleArn"].rpartition("/")[2][:-8], call
     for role, found in _of_functions(environment, name).items():
         for call in found:
             yield role, call
 
 
-def _of_state_machine(definition: str, name: str) -> Iterator[Call]:
-    for _, resource, arguments in tasks(json.loads(definition)):
+def _of_state_machine(definition: dict[str, Any], name: str) -> Iterator[Call]:
+    for _, resource, arguments in tasks(definition):
         service, _, operation = resource.partition(":states:::")[2].removeprefix("aws-sdk:").partition(":")
         if service == "sagemaker":
             package = f"arn:aws:sagemaker:{REGION}:{ACCOUNT}:model-package/scones-{name}/1"

@@ -71,6 +71,16 @@ def text(value: Any, reference: Callable[[str], str] = "<{}>".format) -> str:
     return reference(str(value.get("Ref", value)))
 
 
+def definition_of(state_machine: Resource, reference: Callable[[str], str] = "<{}>".format) -> dict[str, Any]:
+    """The definition that a state machine's properties declare, as Step Functions gets it."""
+    rendered = text(state_machine["DefinitionString"], reference)
+    for name, value in state_machine.get("DefinitionSubstitutions", {}).items():
+        rendered = rendered.replace(f"${{{name}}}", text(value, reference))
+    assert "${" not in rendered, "a placeholder without a substitution"
+    parsed: dict[str, Any] = json.loads(rendered)
+    return parsed
+
+
 def synthesize(output: Path, environments: Any, **more_context: str) -> None:
     """Write the cloud assembly of other environments than cdk.json's. The first time in a process starts Node."""
     # Not for tests that need none: it takes seconds
@@ -156,16 +166,14 @@ def retraining(assembly: Path, environment: str) -> Template:
 @pytest.fixture(scope="session")
 def definition(workflow: Template) -> dict[str, Any]:
     """The state machine's definition, with references in angle brackets."""
-    rendered = workflow.only("AWS::StepFunctions::StateMachine")["DefinitionString"]
-    parsed: dict[str, Any] = json.loads(text(rendered))
-    return parsed
+    return definition_of(workflow.only("AWS::StepFunctions::StateMachine"))
 
 
 @pytest.fixture(scope="session")
 def definitions(workflow: Template, bulk: Template, retraining: Template) -> list[dict[str, Any]]:
     """Those of all state machines of an environment."""
     return [
-        json.loads(text(machine["DefinitionString"]))
+        definition_of(machine)
         for stack in (workflow, bulk, retraining)
         for machine in stack.resources("AWS::StepFunctions::StateMachine").values()
     ]

@@ -1,6 +1,5 @@
 """prod's key: everything at rest is encrypted with it, and only who may use the data may use the key."""
 
-import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,7 +9,7 @@ from scanners.policies import Environment
 from stacks.config import EnvironmentConfig, parse_environment
 from stacks.retraining.training_job import training_job_request, training_resources
 from stacks.shared.local_storage import has_local_storage
-from tests.infrastructure.conftest import Template, text
+from tests.infrastructure.conftest import Template, definition_of
 
 
 @pytest.fixture
@@ -109,7 +108,7 @@ def test_every_transform_job_encrypts_its_output_and_its_volume(
     machines = [
         m for template in (bulk, retraining) for m in template.resources("AWS::StepFunctions::StateMachine").values()
     ]
-    jobs = [job for machine in machines for job in transform_jobs(json.loads(text(machine["DefinitionString"])))]
+    jobs = [job for machine in machines for job in transform_jobs(definition_of(machine))]
     assert len(jobs) == 3
     for job in jobs:
         assert is_key(job["TransformOutput"]["KmsKeyId"])

@@ -11,7 +11,7 @@ import pytest
 from ministack.services import stepfunctions
 
 from scanners.policies import ACCOUNT, Environment
-from stacks.classification.workflow import MAX_IMAGES
+from stacks.classification.limits import MAX_IMAGES
 from stacks.config import (
     FUNCTIONS_UNDER_LOAD,
     MAX_RESERVED_CONCURRENCY,
@@ -20,7 +20,7 @@ from stacks.config import (
     parse_environment,
 )
 from stacks.retraining.training_job import longest_job_minutes
-from tests.infrastructure.conftest import Template, synthesize, text
+from tests.infrastructure.conftest import Template, definition_of, synthesize
 
 STEPS = ("SerializeImageData", "Classifier", "FilterConfidence")
 
@@ -149,7 +149,7 @@ def slowest_retraining(tmp_path_factory: pytest.TempPathFactory) -> tuple[Enviro
     synthesize(output, {"slowest": settings})
     (path,) = (output / "assembly-slowest").glob("slowestRetraining*.template.json")
     machine = Template(path, json.loads(path.read_text())).only("AWS::StepFunctions::StateMachine")
-    return parse_environment("slowest", settings), json.loads(text(machine["DefinitionString"]))
+    return parse_environment("slowest", settings), definition_of(machine)
 
 
 def test_the_longest_retraining_run_fits_into_a_history(

@@ -12,7 +12,7 @@ from ministack.services import stepfunctions
 
 from local import strict
 from tests.conftest import LONGEST_NAME
-from tests.infrastructure.conftest import text
+from tests.infrastructure.conftest import definition_of
 
 ACCOUNT, REGION = "123456789012", "ap-southeast-2"
 RUN, DIGEST = "01234567", "89abcdef" * 8
@@ -52,7 +52,7 @@ def state_machines(assembly: Path, environment: str) -> Iterator[tuple[str, dict
     for path in (assembly / f"assembly-{environment}").glob("*.template.json"):
         for name, resource in json.loads(path.read_text())["Resources"].items():
             if resource["Type"] == "AWS::StepFunctions::StateMachine":
-                yield name, json.loads(text(resource["Properties"]["DefinitionString"], deployed))
+                yield name, definition_of(resource["Properties"], deployed)
 
 
 def states_input(environment: str) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from ministack.services import stepfunctions
 
 from stacks.config import PROJECT_ROOT, load_environment
 from tests.infrastructure.classification.test_workflow_stack import STEPS, grants
-from tests.infrastructure.conftest import Template, synthesize, text
+from tests.infrastructure.conftest import Template, definition_of, synthesize, text
 from tests.infrastructure.test_app import of_type
 
 MAPS = {
@@ -23,25 +23,23 @@ MAPS = {
 }
 
 
-def definition_of(bulk: Template, name: str) -> dict[str, Any]:
-    rendered = bulk.named("AWS::StepFunctions::StateMachine", name)["DefinitionString"]
-    parsed: dict[str, Any] = json.loads(text(rendered))
-    return parsed
+def workflow(bulk: Template, name: str) -> dict[str, Any]:
+    return definition_of(bulk.named("AWS::StepFunctions::StateMachine", name))
 
 
 @pytest.fixture
 def distributed_map(bulk: Template) -> dict[str, Any]:
-    return definition_of(bulk, "DistributedMap")
+    return workflow(bulk, "DistributedMap")
 
 
 @pytest.fixture
 def batch_transform(bulk: Template) -> dict[str, Any]:
-    return definition_of(bulk, "BatchTransform")
+    return workflow(bulk, "BatchTransform")
 
 
 @pytest.mark.parametrize("name", ["DistributedMap", "BatchTransform"])
 def test_the_definition_is_valid_jsonata_asl(bulk: Template, tmp_path: Path, name: str) -> None:
-    definition = definition_of(bulk, name)
+    definition = workflow(bulk, name)
     assert definition["QueryLanguage"] == "JSONata"
     path = tmp_path / "definition.asl.json"
     path.write_text(json.dumps(definition).replace("<AWS::Partition>", "aws"))
@@ -172,7 +170,7 @@ def test_batch_transform_takes_the_model_that_the_endpoint_serves(
 @pytest.mark.parametrize("name", ["DistributedMap", "BatchTransform"])
 def test_executions_of_one_name_have_their_results_apart(bulk: Template, name: str) -> None:
     """A name is free for each state machine, and again after 90 days; a redrive goes on where it was."""
-    states = definition_of(bulk, name)["States"]
+    states = workflow(bulk, name)["States"]
     folders = [state["ResultWriter"]["Arguments"]["Prefix"] for state in states.values() if "ResultWriter" in state]
     read = states["Summarize"]["Arguments"]["Payload"]
     if name == "BatchTransform":
@@ -209,7 +207,7 @@ def test_a_redrive_of_an_aborted_run_repeats_a_state_with_the_same_input(bulk: T
 
     Those of a batch may: its Express execution starts again as a whole.
     """
-    states = definition_of(bulk, name)["States"]
+    states = workflow(bulk, name)["States"]
     definition = json.dumps([{**state, "ItemProcessor": None} for state in states.values()])
     assert not re.findall(r"\$(?:now|millis|random|uuid|shuffle)\(|EnteredTime|RetryCount", definition)
     redrives = [arns for actions, arns in grants(bulk, f"{name}Role") if "states:RedriveExecution" in actions]
@@ -229,7 +227,7 @@ def test_only_the_name_of_a_transform_job_is_new_as_sagemaker_takes_no_name_twic
 
 @pytest.mark.parametrize("name", ["DistributedMap", "BatchTransform"])
 def test_the_run_ends_with_a_summary_a_message_and_a_verdict(bulk: Template, name: str) -> None:
-    states = definition_of(bulk, name)["States"]
+    states = workflow(bulk, name)["States"]
     assert states["Summarize"]["Next"] == "NotifyOperators"
     assert states["Summarize"]["Catch"][0]["Next"] == "NotifyWorkflowBroken"
     assert states["NotifyOperators"]["Next"] == "AllAccepted?"

@@ -7,7 +7,7 @@ from ministack.services import stepfunctions
 from stacks.config import load_environment
 from stacks.retraining.training_job import hyperparameters, parameters_digest
 from stacks.shared.guardrails import deployment_config
-from tests.infrastructure.conftest import Template, text
+from tests.infrastructure.conftest import Template, definition_of, text
 
 # Those that change what is served; all before them can only fail
 CHANGING = {"ReleaseModel", "ReadEndpoint", "SmokeTest", "RecordRelease"}
@@ -20,7 +20,7 @@ FAILING_TO = {
 
 @pytest.fixture(scope="session")
 def states(retraining: Template) -> dict[str, Any]:
-    definition = json.loads(text(retraining.only("AWS::StepFunctions::StateMachine")["DefinitionString"]))
+    definition = definition_of(retraining.only("AWS::StepFunctions::StateMachine"))
     assert definition["QueryLanguage"] == "JSONata"
     found: dict[str, Any] = definition["States"]
     return found

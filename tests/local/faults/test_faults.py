@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from local.cloud import LocalCloud
 from local.demonstration import Environment, Execution, Inbox, wait_for
-from stacks.classification.workflow import MAX_OUTCOME_BYTES
+from stacks.classification.limits import MAX_OUTCOME_BYTES
 from stacks.config import load_environment
 from stacks.shared import prefixes
 from tests.local.conftest import use

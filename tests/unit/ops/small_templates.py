@@ -45,6 +45,17 @@ def machine(name: str, **states: Any) -> dict[str, Any]:
     )
 
 
+def substituted(name: str, **states: Any) -> dict[str, Any]:
+    """The same, with a placeholder where the reference stands."""
+    definition = json.dumps({"StartAt": "First", "States": states, "Comment": "${Bucket}"})
+    substitutions = {"Bucket": {"Ref": "B"}}
+    return resource(
+        "StepFunctions::StateMachine",
+        name,
+        {"DefinitionString": definition, "DefinitionSubstitutions": substitutions},
+    )
+
+
 def role(name: str = "Role", *trust: dict[str, Any]) -> dict[str, Any]:
     return resource("IAM::Role", name, {"AssumeRolePolicyDocument": {"Statement": list(trust)}})
 

@@ -22,6 +22,7 @@ from tests.unit.ops.small_templates import (
     policy,
     resource,
     role,
+    substituted,
 )
 
 
@@ -107,6 +108,18 @@ def test_a_definition_differs_in_the_value_not_in_the_whole_text() -> None:
     change = changes({"M": before, "B": bucket()}, {"M": after, "B": bucket()})["Data/M"]
     path = ("Properties", "DefinitionString", "States", "A", "Retry", "0", "MaxAttempts")
     assert change.differences == (Difference(path, 3, 4),)
+
+
+def test_a_reference_is_the_same_as_a_substitution_that_takes_its_place() -> None:
+    before, after = ({"M": made("M", A={"Type": "Succeed"}), "B": bucket()} for made in (machine, substituted))
+    assert changes(before, after) == {}
+
+
+def test_a_substitution_differs_where_the_definition_has_its_placeholder() -> None:
+    before, after = substituted("M"), substituted("M")
+    after["Properties"]["DefinitionSubstitutions"]["Bucket"] = "other"
+    change = changes({"M": before, "B": bucket()}, {"M": after, "B": bucket()})["Data/M"]
+    assert change.differences == (Difference(("Properties", "DefinitionString", "Comment"), "${Data/Bucket}", "other"),)
 
 
 def test_a_function_of_cloudformation_inside_a_text_does_not_end_it() -> None:

@@ -1,0 +1,125 @@
+"""Reads a state machine's definition from its `.asl.yaml` file, and fills in what is known at synthesis.
+
+A definition is the Amazon States Language as YAML. `${Name}` stands for what the file cannot know: a limit of the
+configuration, a retrier of retry_policy.py, a message, another file's states. What only the deployment knows, such as
+an ARN, is left to CloudFormation's DefinitionSubstitutions, which have the same form (state_machine.py).
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from stacks.shared import prefixes
+from stacks.shared.retry_policy import ANY_FAILURE, INVOCATION, STEP_TIMEOUT_SECONDS, RetryPolicy, retriers
+
+Definition = dict[str, Any]
+
+MESSAGES = Path(__file__).with_name("messages.yaml")  # of the classification workflows, inline and bulk
+
+PLACEHOLDER = re.compile(r"\$\{(\w+)\}")
+
+# Known to every file
+_COMMON: Mapping[str, Any] = {
+    "RetryInvocation": retriers(INVOCATION),
+    "RetryAnyFailure": retriers([ANY_FAILURE]),
+    "StepTimeoutSeconds": STEP_TIMEOUT_SECONDS,
+    "ManifestsPrefix": prefixes.MANIFESTS,
+}
+
+_LONGEST_SUBJECT = 99  # characters; SNS takes 100
+_LONGEST_LINE = 2_500  # characters, which keeps a message within SNS's 262,144 bytes
+# What is not printable (as Python's `str.isprintable` has it, of the 65,536 characters that a regular expression of
+# JSONata can name): line breaks, controls, what changes the direction of reading, spaces that look like none
+_HIDDEN = (
+    r"[\u0000-\u001f\u007f-\u00a0\u00ad\u0600-\u0605\u061c\u06dd\u070f\u0890\u0891\u08e2\u1680\u180e"
+    r"\u2000-\u200f\u2028-\u202f\u205f-\u2064\u2066-\u206f\u3000\ufeff\ufff9-\ufffb]"
+)
+
+
+def read_definition(path: Path, **values: Any) -> Definition:
+    """The content of an `.asl.yaml` file, with `values` in place of their placeholders.
+
+    A placeholder that is a whole value becomes the value, of whatever type; within a text it becomes text; as a key
+    it becomes all entries of a mapping. One without a value stays; raises ValueError for a value without a placeholder.
+    """
+    text = path.read_text(encoding="utf-8")
+    if unused := set(values) - set(PLACEHOLDER.findall(text)):
+        raise ValueError(f"{path.name} has no placeholder for {', '.join(sorted(unused))}")
+    # The safe loader in C, which is ten times as fast
+    content: Definition = _filled(yaml.load(text, Loader=yaml.CSafeLoader), {**_COMMON, **values})
+    return content
+
+
+def image_states(retries: Sequence[RetryPolicy]) -> Definition:
+    """The states that classify one image, of which SerializeImageData is the first and each retries by `retries`."""
+    path = Path(__file__).with_name("classify_image.asl.yaml")
+    states: Definition = read_definition(path, RetryStep=retriers(retries))["States"]
+    return states
+
+
+def read_messages(path: Path, **values: Any) -> dict[str, dict[str, str]]:
+    """The arguments of the states that publish, by the states' names.
+
+    The file has of each state a `Subject` and `Lines`: JSONata, of a string; a line also of several, or of none. What
+    they quote may come from anybody.
+    """
+    return {
+        state: {
+            "TopicArn": "${AlertTopicArn}",
+            "Subject": f"{{% {_visible(message['Subject'], longest=_LONGEST_SUBJECT)} %}}",
+            "Message": f"{{% $join($map([{', '.join(message['Lines'])}], "
+            f"function($line) {{ {_visible('$line', longest=_LONGEST_LINE)} }}), '\\n') %}}",
+        }
+        for state, message in read_definition(path, **values).items()
+    }
+
+
+def with_suffix(definition: Definition, suffix: str) -> Definition:
+    """The same states under longer names: a name may stand only once in a state machine, also below its Maps."""
+
+    def renamed(value: Any) -> Any:
+        if isinstance(value, list):
+            return [renamed(item) for item in value]
+        if not isinstance(value, dict):
+            return value
+        return {
+            key: f"{item}{suffix}"
+            if key in {"StartAt", "Next", "Default"}
+            else {f"{name}{suffix}": renamed(state) for name, state in item.items()}
+            if key == "States"
+            else item
+            if key in {"Arguments", "Assign", "Output"}
+            else renamed(item)
+            for key, item in value.items()
+        }
+
+    found: Definition = renamed(definition)
+    return found
+
+
+def _filled(value: Any, values: Mapping[str, Any]) -> Any:
+    if isinstance(value, dict):
+        found: Definition = {}
+        for key, item in value.items():
+            name = PLACEHOLDER.fullmatch(key)
+            found |= values[name[1]] if name else {key: _filled(item, values)}
+        return found
+    if isinstance(value, list):
+        return [_filled(item, values) for item in value]
+    if not isinstance(value, str):
+        return value
+    if (name := PLACEHOLDER.fullmatch(value)) and name[1] in values:
+        return values[name[1]]
+    return PLACEHOLDER.sub(lambda name: str(values.get(name[1], name[0])), value)
+
+
+def _visible(text: str, *, longest: int) -> str:
+    """JSONata: the text on one line that hides nothing: a replacement character stands for what is not printable.
+
+    Keys, causes and errors may hold anything, and so make a mail say what this project does not. The manifest has them
+    as they are.
+    """
+    return f"$substring($replace({text}, /{_HIDDEN}/, '\\ufffd'), 0, {longest})"

@@ -1,0 +1,60 @@
+"""A state machine as every stack has it: a definition file, a role with explicit grants, logs and traces."""
+
+import json
+from collections.abc import Mapping, Sequence
+
+from aws_cdk import Aws
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_lambda as lambda_
+from aws_cdk import aws_stepfunctions as sfn
+from constructs import Construct
+
+from stacks.config import EnvironmentConfig
+from stacks.shared.definition import PLACEHOLDER, Definition
+from stacks.shared.log_group import LogGroup
+
+
+class StateMachine(sfn.StateMachine):
+    """Grants follow from nothing: CDK does not read a definition file, and so allows only logs and traces."""
+
+    def __init__(
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        config: EnvironmentConfig,
+        definition: Definition,
+        substitutions: Mapping[str, str],
+        log_name: str,
+        log_level: sfn.LogLevel = sfn.LogLevel.ALL,
+        log_execution_data: bool = False,
+        name: str | None = None,
+        role: iam.IRole | None = None,
+    ) -> None:
+        """substitutions: of the placeholders that `read_definition` left; raises ValueError for any other."""
+        # The tools of Step Functions know an integration by its ARN in this partition
+        text = json.dumps(definition).replace("arn:aws:states:::", "arn:${Partition}:states:::")
+        substitutions = {"Partition": Aws.PARTITION, **substitutions}
+        if differing := set(PLACEHOLDER.findall(text)) ^ set(substitutions):
+            raise ValueError(f"{construct_id}: placeholders and substitutions differ in {', '.join(sorted(differing))}")
+        self.log_group = LogGroup(scope, f"{construct_id}Logs", config=config, state_machine=log_name)
+        super().__init__(
+            scope,
+            construct_id,
+            state_machine_name=name,
+            definition_body=sfn.DefinitionBody.from_string(text),
+            definition_substitutions=substitutions,
+            role=role,
+            tracing_enabled=True,
+            logs=sfn.LogOptions(
+                destination=self.log_group,
+                level=log_level,
+                include_execution_data=log_execution_data,
+            ),
+        )
+
+    def allow(self, actions: Sequence[str], resources: Sequence[str]) -> None:
+        self.add_to_role_policy(iam.PolicyStatement(actions=list(actions), resources=list(resources)))
+
+    def allow_invoking(self, functions: Sequence[lambda_.IFunction]) -> None:
+        self.allow(["lambda:InvokeFunction"], [function.function_arn for function in functions])
