@@ -9,7 +9,7 @@ from stacks.shared.state_machine import StateMachine
 
 @pytest.mark.parametrize("substitutions", [{}, {"TopicArn": "t", "Bucket": "b"}], ids=["none", "one too many"])
 def test_a_placeholder_without_a_substitution_and_the_reverse_are_refused(substitutions: dict[str, str]) -> None:
-    with pytest.raises(ValueError, match="placeholders and substitutions differ in (TopicArn|Bucket)$"):
+    with pytest.raises(ValueError, match=r"placeholders and substitutions differ in (TopicArn|Bucket)$"):
         StateMachine(
             Stack(),
             "Machine",
