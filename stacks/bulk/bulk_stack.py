@@ -12,19 +12,17 @@ from aws_cdk import aws_sns as sns
 from aws_cdk import aws_stepfunctions as sfn
 from constructs import Construct
 
-from stacks.bulk.workflows import (
-    SUMMARY_TIMEOUT,
-    batch_transform_workflow,
-    distributed_map_workflow,
-    sagemaker_arn,
-)
+from stacks.bulk.definitions import SUMMARY_TIMEOUT_SECONDS
+from stacks.bulk.definitions import batch_transform as batch_transform_definition
+from stacks.bulk.definitions import distributed_map as distributed_map_definition
 from stacks.config import EnvironmentConfig
 from stacks.shared import prefixes
 from stacks.shared.dead_letter_queue import DeadLetterQueue
+from stacks.shared.definition import Definition
 from stacks.shared.findings import accept
 from stacks.shared.function import IF_NEW, Function
-from stacks.shared.log_group import LogGroup
 from stacks.shared.service_principal import of_this_account
+from stacks.shared.state_machine import StateMachine
 
 _IMAGES = (prefixes.INCOMING, prefixes.SCHEDULED, prefixes.TEST)
 
@@ -55,7 +53,9 @@ class BulkStack(Stack):
             environment={**where, "CLASSES": self.to_json_string(list(config.classes))},
         )
         read_transform_output.allow(["s3:GetObject"], self._objects(*_IMAGES, prefixes.TRANSFORMS))
-        summarize = Function(self, "BulkSummary", config=config, environment=where, timeout=SUMMARY_TIMEOUT)
+        summarize = Function(
+            self, "BulkSummary", config=config, environment=where, timeout=Duration.seconds(SUMMARY_TIMEOUT_SECONDS)
+        )
         summarize.allow(["s3:GetObject"], self._objects(prefixes.MANIFESTS))
         summarize.allow(["s3:PutObject"], self._objects(prefixes.MANIFESTS), conditions=IF_NEW)
         for function in (find_predictions, read_transform_output, summarize):
@@ -64,59 +64,45 @@ class BulkStack(Stack):
 
         distributed_map = self._state_machine(
             "DistributedMap",
-            distributed_map_workflow(
-                Construct(self, "DistributedMapStates"),
-                config=config,
-                find_predictions=find_predictions,
-                steps=steps,
-                summarize=summarize,
-                bucket=bucket,
-                alert_topic=alert_topic,
-            ),
-            functions=[find_predictions, *steps.values(), summarize],
-            statements=[iam.PolicyStatement(actions=["s3:GetObject"], resources=self._objects(prefixes.BULK))],
+            distributed_map_definition(config),
+            functions={"FindPredictions": find_predictions, **steps, "BulkSummary": summarize},
         )
-        jobs = sagemaker_arn("transform-job", f"{config.stage_name}-*")
-        finished = self.format_arn(
-            service="events", resource="rule", resource_name="StepFunctionsGetEventsForSageMakerTransformJobsRule"
-        )
+        distributed_map.allow(["s3:GetObject"], self._objects(prefixes.BULK))
+
+        key = bucket.encryption_key
         batch_transform = self._state_machine(
             "BatchTransform",
-            batch_transform_workflow(
-                Construct(self, "BatchTransformStates"),
-                config=config,
-                read_transform_output=read_transform_output,
-                filter_confidence=steps["FilterConfidence"],
-                summarize=summarize,
-                bucket=bucket,
-                alert_topic=alert_topic,
-            ),
-            functions=[read_transform_output, steps["FilterConfidence"], summarize],
-            statements=[
-                iam.PolicyStatement(
-                    actions=["sagemaker:DescribeEndpoint"], resources=[sagemaker_arn("endpoint", config.endpoint_name)]
-                ),
-                # CloudFormation and the releases name their endpoint configs
-                iam.PolicyStatement(
-                    actions=["sagemaker:DescribeEndpointConfig"], resources=[sagemaker_arn("endpoint-config", "*")]
-                ),
-                iam.PolicyStatement(
-                    actions=["s3:GetObject"], resources=[bucket.arn_for_objects(f"{prefixes.BULK}*.manifest")]
-                ),
-                # https://docs.aws.amazon.com/step-functions/latest/dg/sagemaker-iam.html
-                iam.PolicyStatement(actions=["sagemaker:CreateTransformJob"], resources=[jobs]),
-                iam.PolicyStatement(
-                    actions=[
-                        "sagemaker:AddTags",
-                        "sagemaker:DescribeTransformJob",
-                        "sagemaker:ListTags",
-                        "sagemaker:StopTransformJob",
-                    ],
-                    resources=[jobs],
-                ),
-                iam.PolicyStatement(
-                    actions=["events:PutTargets", "events:PutRule", "events:DescribeRule"], resources=[finished]
-                ),
+            batch_transform_definition(config, is_encrypted=key is not None),
+            functions={
+                "ReadTransformOutput": read_transform_output,
+                "FilterConfidence": steps["FilterConfidence"],
+                "BulkSummary": summarize,
+            },
+            substitutions={"KeyArn": key.key_arn} if key else {},
+        )
+        batch_transform.allow(["s3:GetObject"], [bucket.arn_for_objects(f"{prefixes.BULK}*.manifest")])
+        batch_transform.allow(["sagemaker:DescribeEndpoint"], [self._sagemaker_arn("endpoint", config.endpoint_name)])
+        # CloudFormation and the releases name their endpoint configs
+        batch_transform.allow(["sagemaker:DescribeEndpointConfig"], [self._sagemaker_arn("endpoint-config", "*")])
+        # https://docs.aws.amazon.com/step-functions/latest/dg/sagemaker-iam.html
+        batch_transform.allow(
+            [
+                "sagemaker:AddTags",
+                "sagemaker:CreateTransformJob",
+                "sagemaker:DescribeTransformJob",
+                "sagemaker:ListTags",
+                "sagemaker:StopTransformJob",
+            ],
+            [self._sagemaker_arn("transform-job", f"{config.stage_name}-*")],
+        )
+        batch_transform.allow(
+            ["events:DescribeRule", "events:PutRule", "events:PutTargets"],
+            [
+                self.format_arn(
+                    service="events",
+                    resource="rule",
+                    resource_name="StepFunctionsGetEventsForSageMakerTransformJobsRule",
+                )
             ],
         )
         workflows = {"distributed-map": distributed_map, "batch-transform": batch_transform}
@@ -143,80 +129,50 @@ class BulkStack(Stack):
     def _objects(self, *names: str) -> list[str]:
         return [self._bucket.arn_for_objects(f"{name}*") for name in names]
 
+    def _sagemaker_arn(self, kind: str, name: str) -> str:
+        return self.format_arn(service="sagemaker", resource=kind, resource_name=name)
+
     def _state_machine(
         self,
         name: str,
-        definition: sfn.IChainable,
+        definition: Definition,
         *,
-        functions: list[lambda_.IFunction],
-        statements: list[iam.PolicyStatement],
-    ) -> sfn.StateMachine:
-        """A state machine with exactly these rights: CDK would let a Distributed Map write the whole bucket."""
+        functions: Mapping[str, lambda_.IFunction],
+        substitutions: Mapping[str, str] | None = None,
+    ) -> StateMachine:
+        """A Distributed Map with what both workflows may: read and write results, start children, publish."""
+        bucket, topic = self._bucket, self._alert_topic
         role = iam.Role(self, f"{name}Role", assumed_by=of_this_account("states", "stateMachine:*"))
-        bucket = self._bucket
-        for statement in [
-            *statements,
-            iam.PolicyStatement(
-                actions=["lambda:InvokeFunction"], resources=[function.function_arn for function in functions]
-            ),
-            iam.PolicyStatement(actions=["s3:ListBucket"], resources=[bucket.bucket_arn]),
-            iam.PolicyStatement(
-                sid="WriteResults",
-                actions=[
-                    "s3:PutObject",
-                    "s3:GetObject",
-                    "s3:ListMultipartUploadParts",
-                    "s3:AbortMultipartUpload",
-                ],
-                resources=self._objects(prefixes.MANIFESTS),
-            ),
-            iam.PolicyStatement(actions=["sns:Publish"], resources=[self._alert_topic.topic_arn]),
-            # None of these supports resource-level permissions
-            iam.PolicyStatement(
-                actions=[
-                    "logs:CreateLogDelivery",
-                    "logs:DeleteLogDelivery",
-                    "logs:DescribeLogGroups",
-                    "logs:DescribeResourcePolicies",
-                    "logs:GetLogDelivery",
-                    "logs:ListLogDeliveries",
-                    "logs:PutResourcePolicy",
-                    "logs:UpdateLogDelivery",
-                    "xray:GetSamplingRules",
-                    "xray:GetSamplingTargets",
-                    "xray:PutTelemetryRecords",
-                    "xray:PutTraceSegments",
-                ],
-                resources=["*"],
-            ),
-        ]:
-            role.add_to_policy(statement)
-        state_machine = sfn.StateMachine(
+        state_machine = StateMachine(
             self,
             name,
-            query_language=sfn.QueryLanguage.JSONATA,
-            definition_body=sfn.DefinitionBody.from_chainable(definition),
-            role=role.without_policy_updates(),
-            timeout=Duration.days(7),
-            tracing_enabled=True,
-            logs=sfn.LogOptions(
-                destination=LogGroup(
-                    self,
-                    f"{name}Logs",
-                    config=self._config,
-                    state_machine=f"{self._config.stage_name}-{name}",
-                ),
-                # ALL would cost more than the executions: the outcome of every image is in S3
-                level=sfn.LogLevel.ERROR,
-                include_execution_data=False,
-            ),
+            config=self._config,
+            definition=definition,
+            functions=functions,
+            substitutions={
+                "AlertTopicArn": topic.topic_arn,
+                "BucketName": bucket.bucket_name,
+                **(substitutions or {}),
+            },
+            role=role,
+            log_name=f"{self._config.stage_name}-{name}",
+            # ALL would cost more than the executions: the outcome of every image is in S3
+            log_level=sfn.LogLevel.ERROR,
         )
         accept(
             state_machine,
             "Logs errors only: to log every step of a million images would cost more than to classify them",
             "AwsSolutions-SF1",
         )
-        state_machine.node.add_dependency(role)
+        state_machine.allow(["s3:ListBucket"], [bucket.bucket_arn])
+        role.add_to_policy(
+            iam.PolicyStatement(
+                sid="WriteResults",
+                actions=["s3:PutObject", "s3:GetObject", "s3:ListMultipartUploadParts", "s3:AbortMultipartUpload"],
+                resources=self._objects(prefixes.MANIFESTS),
+            )
+        )
+        state_machine.allow(["sns:Publish"], [topic.topic_arn])
         # A policy of its own, as it names the state machine, which needs the role's policy to be made
         executions = self.format_arn(
             service="states",

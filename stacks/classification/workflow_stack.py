@@ -105,14 +105,13 @@ class WorkflowStack(Stack):
                     NotAccepted="$states.input.outcomes[outcome != 'ACCEPTED']",
                 ),
             ),
+            functions=self.steps,
             substitutions={
                 "AlertTopicArn": alert_topic.topic_arn,
                 "BucketName": bucket.bucket_name,
-                **{f"{name}Arn": function.function_arn for name, function in self.steps.items()},
             },
             log_name=f"{config.stage_name}-classification",
         )
-        state_machine.allow_invoking(list(self.steps.values()))
         state_machine.allow(["s3:ListBucket"], image_buckets)
         state_machine.allow(["s3:PutObject"], [bucket.arn_for_objects(f"{prefixes.MANIFESTS}*")])
         state_machine.allow(["sns:Publish"], [alert_topic.topic_arn])

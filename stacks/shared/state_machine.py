@@ -15,7 +15,7 @@ from stacks.shared.log_group import LogGroup
 
 
 class StateMachine(sfn.StateMachine):
-    """Grants follow from nothing: CDK does not read a definition file, and so allows only logs and traces."""
+    """CDK does not read a definition file: every grant beyond logs, traces and the functions is the stack's to make."""
 
     def __init__(
         self,
@@ -24,6 +24,7 @@ class StateMachine(sfn.StateMachine):
         *,
         config: EnvironmentConfig,
         definition: Definition,
+        functions: Mapping[str, lambda_.IFunction],
         substitutions: Mapping[str, str],
         log_name: str,
         log_level: sfn.LogLevel = sfn.LogLevel.ALL,
@@ -31,10 +32,17 @@ class StateMachine(sfn.StateMachine):
         name: str | None = None,
         role: iam.IRole | None = None,
     ) -> None:
-        """substitutions: of the placeholders that `read_definition` left; raises ValueError for any other."""
+        """functions: that the definition invokes as `${Name}Arn`, and the role may invoke.
+
+        substitutions: of the other placeholders that `read_definition` left. Raises ValueError where they differ.
+        """
         # The tools of Step Functions know an integration by its ARN in this partition
         text = json.dumps(definition).replace("arn:aws:states:::", "arn:${Partition}:states:::")
-        substitutions = {"Partition": Aws.PARTITION, **substitutions}
+        substitutions = {
+            "Partition": Aws.PARTITION,
+            **{f"{name}Arn": function.function_arn for name, function in functions.items()},
+            **substitutions,
+        }
         if differing := set(PLACEHOLDER.findall(text)) ^ set(substitutions):
             raise ValueError(f"{construct_id}: placeholders and substitutions differ in {', '.join(sorted(differing))}")
         self.log_group = LogGroup(scope, f"{construct_id}Logs", config=config, state_machine=log_name)
@@ -53,8 +61,7 @@ class StateMachine(sfn.StateMachine):
             ),
         )
 
+        self.allow(["lambda:InvokeFunction"], [function.function_arn for function in functions.values()])
+
     def allow(self, actions: Sequence[str], resources: Sequence[str]) -> None:
         self.add_to_role_policy(iam.PolicyStatement(actions=list(actions), resources=list(resources)))
-
-    def allow_invoking(self, functions: Sequence[lambda_.IFunction]) -> None:
-        self.allow(["lambda:InvokeFunction"], [function.function_arn for function in functions])

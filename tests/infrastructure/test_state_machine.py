@@ -15,6 +15,7 @@ def test_a_placeholder_without_a_substitution_and_the_reverse_are_refused(substi
             "Machine",
             config=load_environment("dev"),
             definition={"States": {"A": {"Resource": "arn:aws:states:::sns:publish", "TopicArn": "${TopicArn}"}}},
+            functions={},
             substitutions=substitutions,
             log_name="machine",
         )

@@ -59,7 +59,7 @@ def test_each_source_is_read_batched_bounded_and_written(
     assert state["ItemReader"].get("ReaderConfig") == reader
     assert state["ItemProcessor"]["ProcessorConfig"] == {"Mode": "DISTRIBUTED", "ExecutionType": "EXPRESS"}
     assert state["ItemBatcher"] == {"MaxItemsPerBatch": config.bulk_batch_size}
-    images = state["ItemProcessor"]["States"][f"{name}: Images"]
+    images = state["ItemProcessor"]["States"][f"Images ({name})"]
     assert state["MaxConcurrency"] * images["MaxConcurrency"] == config.bulk_concurrency
     assert state["ToleratedFailurePercentage"] == 10
     assert state["ResultWriter"]["WriterConfig"] == {"OutputType": "JSONL", "Transformation": "FLATTEN"}
@@ -80,10 +80,10 @@ def test_a_batch_takes_each_image_through_the_inline_workflows_own_steps(
     distributed_map: dict[str, Any], definition: dict[str, Any], name: str
 ) -> None:
     children = distributed_map["States"][name]["ItemProcessor"]
-    assert children["StartAt"] == f"{name}: Start"
-    assert children["States"][f"{name}: Start"]["Next"] == f"{name}: FindPredictions"
-    assert children["States"][f"{name}: FindPredictions"]["Catch"][0]["Next"] == f"{name}: Images"
-    bulk = without_names(children["States"][f"{name}: Images"]["ItemProcessor"]["States"], f" ({name})")
+    assert children["StartAt"] == f"Start ({name})"
+    assert children["States"][f"Start ({name})"]["Next"] == f"FindPredictions ({name})"
+    assert children["States"][f"FindPredictions ({name})"]["Catch"][0]["Next"] == f"Images ({name})"
+    bulk = without_names(children["States"][f"Images ({name})"]["ItemProcessor"]["States"], f" ({name})")
     inline = copy.deepcopy(definition["States"]["ClassifyImages"]["ItemProcessor"]["States"])
     assert {choice["Next"] for choice in bulk.pop("InTime?")["Choices"]} == {STEPS[0]}
     del bulk["OutOfTime"]
@@ -137,7 +137,7 @@ def test_batch_transform_takes_a_prefix_or_a_list(
     which = batch_transform["States"]["WhichPredictions?"]
     is_list = evaluated(which["Choices"][0]["Condition"], execution_input)
     assert (which["Choices"][0]["Next"] if is_list else which["Default"]) == name
-    images = batch_transform["States"][name]["ItemProcessor"]["States"][f"{name}: Images"]
+    images = batch_transform["States"][name]["ItemProcessor"]["States"][f"Images ({name})"]
     steps = ("InTime?", "OutOfTime", "ReadTransformOutput", "FilterConfidence", "Rejected", "Failed")
     assert set(images["ItemProcessor"]["States"]) == {f"{step} ({name})" for step in steps}
 
