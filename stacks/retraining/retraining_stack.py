@@ -16,8 +16,8 @@ from constructs import Construct
 
 from lambda_src.shared.model_documents import document_key
 from stacks.config import EnvironmentConfig
-from stacks.retraining.training_job import longest_job_minutes, parameters_digest
-from stacks.retraining.workflow import RetrainingWorkflow
+from stacks.retraining.definition import retraining_definition
+from stacks.retraining.training_job import parameters_digest
 from stacks.shared import prefixes
 from stacks.shared.builtin_image import BuiltinImage
 from stacks.shared.dead_letter_queue import DeadLetterQueue
@@ -25,9 +25,9 @@ from stacks.shared.encryption import let_services_encrypt_volumes
 from stacks.shared.function import Function
 from stacks.shared.guardrails import deployment_config, guardrail_alarm_arns
 from stacks.shared.local_storage import volume_key_of
-from stacks.shared.log_group import LogGroup
 from stacks.shared.sagemaker_role import ISOLATED
 from stacks.shared.service_principal import of_this_account
+from stacks.shared.state_machine import StateMachine
 
 _LONG = Duration.minutes(15)  # reads every image of the data set
 _SHORT = Duration.minutes(1)
@@ -57,37 +57,29 @@ class RetrainingStack(Stack):
             model_package_group_name=config.model_package_group,
             model_package_group_description="Models that were good enough to be released, and who approved them",
         )
-        workflow = RetrainingWorkflow(
-            Construct(self, "States"),
-            config=config,
-            functions=self._functions(),
-            bucket=bucket,
-            alert_topic=alert_topic,
-            sagemaker_role_arn=sagemaker_role.role_arn,
-            image_uri=BuiltinImage(self).uri,
-        )
-        state_machine = sfn.StateMachine(
+        key = bucket.encryption_key
+        state_machine = StateMachine(
             self,
             "RetrainingWorkflow",
-            state_machine_name=config.retraining_name,
-            query_language=sfn.QueryLanguage.JSONATA,
-            definition_body=sfn.DefinitionBody.from_chainable(workflow.start),
-            timeout=Duration.minutes(
-                longest_job_minutes(config)
-                + config.retraining.approval_hours * 60
-                + 12 * 60  # evaluation, release, and waiting for somebody else's update of the endpoint
-            ),
-            tracing_enabled=True,
-            logs=sfn.LogOptions(
-                destination=LogGroup(
-                    self,
-                    "RetrainingWorkflowLogs",
-                    config=config,
-                    state_machine=config.retraining_name,
-                ),
-                level=sfn.LogLevel.ALL,
-                include_execution_data=True,  # it holds no images
-            ),
+            config=config,
+            definition=retraining_definition(config, is_encrypted=key is not None),
+            functions=self._functions(),
+            substitutions={
+                "AlertTopicArn": alert_topic.topic_arn,
+                "BucketName": bucket.bucket_name,
+                "SageMakerRoleArn": sagemaker_role.role_arn,
+                "TrainingImage": BuiltinImage(self).uri,
+                **({"KeyArn": key.key_arn} if key else {}),
+            },
+            name=config.retraining_name,
+            log_name=config.retraining_name,
+            log_execution_data=True,  # it holds no images
+        )
+        state_machine.allow(["sns:Publish"], [alert_topic.topic_arn])
+        state_machine.allow(["sagemaker:DescribeEndpoint"], [self._sagemaker_arn("endpoint", config.endpoint_name)])
+        state_machine.allow(
+            ["sagemaker:CreateModelPackage", "sagemaker:DescribeModelPackage"],
+            [self._sagemaker_arn("model-package", f"{config.model_package_group}/*")],
         )
         self._let_run_jobs(state_machine)
         self.state_machine = state_machine

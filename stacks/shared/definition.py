@@ -77,6 +77,15 @@ def read_messages(path: Path, **values: Any) -> dict[str, dict[str, str]]:
     }
 
 
+def on_one_line(value: Any) -> Any:
+    """The same with every expression on one line, as it shows in the console."""
+    if isinstance(value, dict):
+        return {key: on_one_line(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [on_one_line(item) for item in value]
+    return " ".join(value.split()) if isinstance(value, str) and value.startswith("{%") else value
+
+
 def with_suffix(definition: Definition, suffix: str) -> Definition:
     """The same states under longer names: a name may stand only once in a state machine, also below its Maps."""
 

@@ -10,7 +10,7 @@ from aws_cdk import aws_stepfunctions as sfn
 from constructs import Construct
 
 from stacks.config import EnvironmentConfig
-from stacks.shared.definition import PLACEHOLDER, Definition
+from stacks.shared.definition import PLACEHOLDER, Definition, on_one_line
 from stacks.shared.log_group import LogGroup
 
 
@@ -37,7 +37,7 @@ class StateMachine(sfn.StateMachine):
         substitutions: of the other placeholders that `read_definition` left. Raises ValueError where they differ.
         """
         # The tools of Step Functions know an integration by its ARN in this partition
-        text = json.dumps(definition).replace("arn:aws:states:::", "arn:${Partition}:states:::")
+        text = json.dumps(on_one_line(definition)).replace("arn:aws:states:::", "arn:${Partition}:states:::")
         substitutions = {
             "Partition": Aws.PARTITION,
             **{f"{name}Arn": function.function_arn for name, function in functions.items()},

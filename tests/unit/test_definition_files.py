@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from stacks.config import PROJECT_ROOT
-from stacks.shared.definition import read_definition, read_messages, with_suffix
+from stacks.shared.definition import on_one_line, read_definition, read_messages, with_suffix
 from stacks.shared.retry_policy import ANY_FAILURE, retriers
 
 FILES = sorted((PROJECT_ROOT / "stacks").glob("*/*.yaml"))
@@ -71,6 +71,11 @@ def test_a_message_quotes_each_of_its_lines(path: Path) -> None:
     assert message["TopicArn"] == "${AlertTopicArn}"
     assert message["Subject"].startswith("{% $substring($replace('of dev', /[")
     assert message["Message"].startswith("{% $join($map([$states.input.a, 'b'], function($line) {")
+
+
+def test_an_expression_stands_on_one_line_and_other_text_as_it_is() -> None:
+    value = {"A": ["{% $a\n  & ' b' %}", "a\n  b", 1], "B": "{% '\\n' %}"}
+    assert on_one_line(value) == {"A": ["{% $a & ' b' %}", "a\n  b", 1], "B": "{% '\\n' %}"}
 
 
 def test_a_suffix_follows_the_states_through_every_reference() -> None:
