@@ -104,7 +104,8 @@ def test_a_grant_is_one_sentence(synthesized: Assembly) -> None:
 
 def test_a_definition_is_compared_by_its_states(synthesized: Assembly) -> None:
     def edit(machine: Resource) -> None:
-        machine["DefinitionString"] = re.sub(r'("MaxAttempts": )\d', r"\g<1>9", machine["DefinitionString"], count=1)
+        text = json.dumps(machine["DefinitionString"])
+        machine["DefinitionString"] = json.loads(re.sub(r'(MaxAttempts\\": )\d', r"\g<1>9", text, count=1))
 
     ((section, text),) = sentences(synthesized, "dev/Workflow", "AWS::StepFunctions::StateMachine", edit)
     assert section == "Behaviour"
