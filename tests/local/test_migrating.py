@@ -56,7 +56,8 @@ def test_the_document_brings_the_original_over(
     artifact = s3.get_object(Bucket=bucket, Key=key)["Body"].read()
     s3.put_object(Bucket=THEIRS, Key="models/JOB/output/model.tar.gz", Body=artifact)
     folder = tmp_path / "imported"
-    more = {"import": ["--output", str(folder)], "upload": ["--dataset", str(folder)]}
+    # Other tests have left images of their own below test/
+    more = {"import": ["--output", str(folder)], "upload": ["--dataset", str(folder), "--delete-extra"]}
     output = {}
     try:
         for _, *arguments in commands():
