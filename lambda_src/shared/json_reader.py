@@ -25,7 +25,10 @@ def parse_json(text: bytes | str) -> Any:
     if isinstance(text, bytes):
         text = text.decode("utf-8-sig")  # with or without the mark that some editors write first
     try:
-        return _DECODER.decode(text)
+        value = _DECODER.decode(text)
+        if "\\u" in text:  # half a surrogate pair can be escaped, and then neither stored nor printed (section 8.2)
+            json.dumps(value, ensure_ascii=False).encode()
+        return value
     except RecursionError:
         raise ValueError("nested too deeply") from None
 

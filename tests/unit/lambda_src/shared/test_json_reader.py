@@ -22,6 +22,8 @@ NESTED = b"[" * 100_000
         (b'{"a":' * 100_000, "nested too deeply"),
         (b"[NaN]", "NaN is not JSON"),
         (b"-Infinity", "-Infinity is not JSON"),
+        (rb'{"\ud83d": 1}', "surrogates not allowed"),
+        (rb'["\ude00\ud83d"]', "surrogates not allowed"),
         (b"[1e999]", "1e999 is not JSON"),
         (b"1" * 5000, "integer string conversion"),
         (b'"\xff"', "can't decode"),
@@ -32,6 +34,10 @@ NESTED = b"[" * 100_000
 def test_whatever_is_wrong_is_a_value_error(text: bytes, reason: str) -> None:
     with pytest.raises(ValueError, match=reason):
         parse_json(text)
+
+
+def test_a_whole_surrogate_pair_is_read() -> None:
+    assert parse_json(rb'"\ud83d\ude00"') == "\U0001f600"
 
 
 def test_json_is_read_with_and_without_a_byte_order_mark() -> None:
