@@ -267,7 +267,8 @@ class Inbox:
 
 
 def _digest(manifest: Mapping[str, Any]) -> str:
-    return f"data {manifest['data_digest'][:8]}" if manifest else "no data set of an archive"
+    digest = manifest.get("data_digest")  # that of an adopted model is not known
+    return f"data {digest[:8]}" if digest else "no data set of an archive"
 
 
 def labelled_images(dataset: Path, classes: tuple[str, ...], *, at_most: int) -> list[LabelledImage]:

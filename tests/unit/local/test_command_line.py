@@ -232,6 +232,16 @@ def test_data_that_was_changed_in_the_bucket_must_have_the_classes(environment: 
         environment.data_set([folder])
 
 
+def test_an_adopted_model_is_scored_on_the_data_set_of_the_bucket(environment: Environment, tmp_path: Path) -> None:
+    """Nobody knows what it was trained on."""
+    one, other = (write_dataset(tmp_path / f"{n}", n, 4, picture) for n in (10, 12))
+    trained_on(classes=["bicycle", "motorcycle"], adopted_from="s3://theirs/model.tar.gz")
+    store("manifest.json", json.loads((other / "manifest.json").read_bytes()))
+    assert environment.data_set([one, other]) == other
+    with pytest.raises(LocalCloudError, match="not scored: it knows no data set of an archive"):
+        environment.data_set([one])
+
+
 @mock_aws
 def test_a_deployment_takes_back_code_that_cloudformation_does_not_know_of(monkeypatch: pytest.MonkeyPatch) -> None:
     config = parse_environment("dev", {})
