@@ -124,7 +124,7 @@ def deploy(env: EnvironmentName = "dev") -> None:
     """Run `cdk bootstrap` and `cdk deploy`; the model's stacks wait until a model is trained."""
     cloud, config = _running(env)
     with _stage("cdk synth and bootstrap"), ThreadPoolExecutor() as pool:
-        bootstrapped = pool.submit(deployment.bootstrap, cloud)
+        bootstrapped = pool.submit(deployment.bootstrap, cloud, config)
         assembly = deployment.synthesize(cloud, config.name)
         bootstrapped.result()
     _deploy(cloud, config, assembly)
@@ -291,7 +291,7 @@ def _everything_deployed(config: EnvironmentConfig, archive: Path | None) -> Loc
     cloud = _start()
     cloud.use()
     with ThreadPoolExecutor() as pool:
-        bootstrapped = pool.submit(deployment.bootstrap, cloud)
+        bootstrapped = pool.submit(deployment.bootstrap, cloud, config)
         synthesized = pool.submit(deployment.synthesize, cloud, config.name)
         _build_dataset(cloud, config, is_new=archive is not None)
         with _stage("cdk synth, cdk bootstrap"):

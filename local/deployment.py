@@ -5,8 +5,10 @@ import shlex
 import sys
 from pathlib import Path
 
+import boto3
+
 from local.cloud import ACCOUNT, REGION, LocalCloud, LocalCloudError, tail
-from stacks.config import PROJECT_ROOT
+from stacks.config import CDK_QUALIFIER, PROJECT_ROOT, EnvironmentConfig
 
 _CDK = str(PROJECT_ROOT / "node_modules" / ".bin" / "cdk")
 _QUIET = ["--no-notices", "--no-color", "--ci"]
@@ -19,14 +21,44 @@ def synthesize(cloud: LocalCloud, environment: str) -> Path:
     return assembly
 
 
-def bootstrap(cloud: LocalCloud) -> None:
-    """Make the bucket and the roles that `cdk deploy` publishes through, unless they are there."""
+def bootstrap(cloud: LocalCloud, config: EnvironmentConfig | None = None) -> None:
+    """Make the bucket and the roles that `cdk deploy` publishes through, unless they are there.
+
+    config: of an environment that may have some of its own, as CONTRIBUTING.md makes them.
+    """
     folder = cloud.directory / "tmp"  # it goes when the cloud is stopped
-    done = folder / "bootstrapped"
+    done = folder / f"bootstrapped-{config.qualifier if config else CDK_QUALIFIER}"
     if not done.exists():
+        own = bootstrap_options(config, bound(config)) if config and config.bootstrap_qualifier else []
         # Outside the project cdk finds no app, which it would synthesize first, into a directory that all clouds share
-        _cdk(cloud, "bootstrap", f"aws://{ACCOUNT}/{REGION}", directory=folder)
+        _cdk(cloud, "bootstrap", f"aws://{ACCOUNT}/{REGION}", *own, directory=folder)
         done.touch()
+
+
+def bound(config: EnvironmentConfig) -> str:
+    """Deploy the environment's boundary; returns the policy's ARN."""
+    cloudformation, name = boto3.client("cloudformation"), f"boundary-of-{config.stage_name}"
+    values = {"Environment": config.name, "Qualifier": config.qualifier}
+    cloudformation.create_stack(
+        StackName=name,
+        TemplateBody=(PROJECT_ROOT / "stacks" / "delivery" / "boundary.yaml").read_text(),
+        Parameters=[{"ParameterKey": key, "ParameterValue": value} for key, value in values.items()],
+        Capabilities=["CAPABILITY_NAMED_IAM"],
+    )
+    cloudformation.get_waiter("stack_create_complete").wait(StackName=name, WaiterConfig={"Delay": 1})
+    (output,) = cloudformation.describe_stacks(StackName=name)["Stacks"][0]["Outputs"]
+    return output["OutputValue"]
+
+
+def bootstrap_options(config: EnvironmentConfig, boundary_arn: str) -> list[str]:
+    """Of a `cdk bootstrap` for this environment alone."""
+    return [
+        *("--qualifier", config.qualifier),
+        *("--toolkit-stack-name", f"CDKToolkit-{config.name}"),
+        *("--cloudformation-execution-policies", boundary_arn),
+        *("--custom-permissions-boundary", boundary_arn.rpartition("/")[2]),
+        "--apply-permissions-boundary-to-all-roles",
+    ]
 
 
 def deploy(cloud: LocalCloud, assembly: Path, pattern: str) -> None:

@@ -29,7 +29,6 @@ from stacks.config import PROJECT_ROOT, EnvironmentConfig, load_environment
 
 # What CDK's current templates ask of `cdk bootstrap`
 MIN_BOOTSTRAP_VERSION = 6
-BOOTSTRAP_PARAMETER = "/cdk-bootstrap/hnb659fds/version"
 
 
 def examine(config: EnvironmentConfig) -> list[Check]:
@@ -128,12 +127,14 @@ def _failed(name: str, error: BotoCoreError | ClientError) -> Check:
     return Check(name, "failed", found.problem, found.fix)
 
 
-def bootstrap(_config: EnvironmentConfig) -> Iterator[Check]:
+def bootstrap(config: EnvironmentConfig) -> Iterator[Check]:
     """Whether CDK can publish into this account and region."""
     where = target.current_target()
     fix = f"`cdk bootstrap aws://{where.account}/{where.region}`, once for each account and region"
+    if config.bootstrap_qualifier:
+        fix = f"The commands of CONTRIBUTING.md that bootstrap {config.name} in {where}"
     try:
-        version = int(aws.ssm().get_parameter(Name=BOOTSTRAP_PARAMETER)["Parameter"]["Value"])
+        version = int(aws.ssm().get_parameter(Name=f"/cdk-bootstrap/{config.qualifier}/version")["Parameter"]["Value"])
     except aws.ssm().exceptions.ParameterNotFound:
         yield Check("bootstrap", "failed", f"CDK has not been bootstrapped in {where}", fix)
         return

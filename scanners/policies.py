@@ -1,6 +1,7 @@
 """The policies of a synthesized environment with every reference filled in, for a linter or an evaluator."""
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -99,6 +100,8 @@ class Environment:
             ((function, argument),) = value.items()
             if function == "Ref":
                 return _PSEUDO.get(argument) or self._reference(stack, argument)
+            if function == "Fn::Sub":
+                return re.sub(r"\$\{([^}]+)\}", lambda name: _PSEUDO[name[1]], argument)
             if function.startswith("Fn::"):
                 return self._intrinsic(stack, function, argument)
         return {key: self.filled(stack, item) for key, item in value.items()}

@@ -73,6 +73,11 @@ VARIANT_NAME = "AllTraffic"  # of the endpoint: it has one
 ENDPOINT_EXISTS = "EndpointExists"
 
 
+CDK_QUALIFIER = "hnb659fds"  # of `cdk bootstrap` without an option
+# CloudFormation makes names of at most 64 characters from the first 24 of a stack's: `scones-NAME-`
+MAX_BOUNDED_NAME = 16
+
+
 class ConfigError(ValueError):
     """When cdk.json holds an environment that cannot be built; the message is one line that says why."""
 
@@ -250,6 +255,10 @@ class EnvironmentConfig(_Section):
     # As GitHub's OIDC subject names it: with ids for what was created, renamed or transferred since 2026-07-15
     # https://github.blog/changelog/2026-04-23-immutable-subject-claims-for-github-actions-oidc-tokens
     github_repository: str | None = None
+    # Of a `cdk bootstrap` for this environment alone, bounded by stacks/delivery/boundary.yaml
+    bootstrap_qualifier: Annotated[
+        Annotated[str, StringConstraints(pattern=r"^[a-z0-9]{1,10}$")] | None, Field(validate_default=True)
+    ] = None
     log_retention_days: LogRetentionDays = 30
     customer_managed_key: bool = False
     access_logging: bool = False
@@ -282,6 +291,21 @@ class EnvironmentConfig(_Section):
             raise ValueError(
                 "must be OWNER/NAME, or OWNER@ID/NAME@ID for a repository that was created, renamed or transferred "
                 "since 2026-07-15: CONTRIBUTING.md shows how to find the ids"
+            )
+        return value
+
+    @field_validator("bootstrap_qualifier")
+    @classmethod
+    def _binds_what_deploys_it(cls, value: str | None, info: ValidationInfo) -> str | None:
+        if info.data.get("github_repository") and not value:
+            raise ValueError(
+                "is needed with github_repository, whose workflows would be administrators of the account with its own "
+                "`cdk bootstrap`: CONTRIBUTING.md has the commands"
+            )
+        if value and len(info.data["name"]) > MAX_BOUNDED_NAME:
+            raise ValueError(
+                f"takes an environment's name of at most {MAX_BOUNDED_NAME} characters: of a longer one CloudFormation "
+                "cuts off the names that the boundary allows"
             )
         return value
 
@@ -349,6 +373,16 @@ class EnvironmentConfig(_Section):
     def stage_name(self) -> str:
         """Prefix of every stack name, so that environments of several people share an account."""
         return f"scones-{self.name}"
+
+    @property
+    def qualifier(self) -> str:
+        """Of the `cdk bootstrap` through which the environment is deployed."""
+        return self.bootstrap_qualifier or CDK_QUALIFIER
+
+    @property
+    def boundary_name(self) -> str | None:
+        """Name of the policy that bounds every role, where the environment has a `cdk bootstrap` of its own."""
+        return f"{self.stage_name}-boundary" if self.bootstrap_qualifier else None
 
     @property
     def endpoint_name(self) -> str:
@@ -455,7 +489,9 @@ def parse_environments(context: object) -> tuple[EnvironmentConfig, ...]:
     if not isinstance(context, Mapping) or not context:
         raise ConfigError('cdk.json: context "environments" must be an object with at least one environment')
     _check_names([str(name) for name in context])
-    return tuple(parse_environment(str(name), values) for name, values in context.items())
+    environments = tuple(parse_environment(str(name), values) for name, values in context.items())
+    _check_qualifiers(environments)
+    return environments
 
 
 def _check_names(names: list[str]) -> None:
@@ -467,6 +503,17 @@ def _check_names(names: list[str]) -> None:
                     f"environments {name!r} and {other!r}: the roles of {name!r} may use all of scones-{name}-*, "
                     f"which is {other!r}'s, too; rename one of them"
                 )
+
+
+def _check_qualifiers(environments: tuple[EnvironmentConfig, ...]) -> None:
+    """Raise ConfigError where two environments would be deployed through the same roles, though one has its own."""
+    owners: dict[str, str] = {}
+    for config in environments:
+        if config.bootstrap_qualifier and owners.setdefault(config.bootstrap_qualifier, config.name) != config.name:
+            raise ConfigError(
+                f"environments {owners[config.bootstrap_qualifier]!r} and {config.name!r}: bootstrap_qualifier = "
+                f"{config.bootstrap_qualifier!r} of both would let each deploy the other; choose another one"
+            )
 
 
 def load_environment(name: str, cdk_json: Path = PROJECT_ROOT / "cdk.json") -> EnvironmentConfig:

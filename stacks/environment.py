@@ -1,6 +1,6 @@
 """One environment: all stacks of it, wired together."""
 
-from aws_cdk import Stage, Tags
+from aws_cdk import PermissionsBoundary, Stage, Tags
 from constructs import Construct
 
 from stacks.bulk.bulk_stack import BulkStack
@@ -19,7 +19,13 @@ class Environment(Stage):
     """`cdk deploy "dev/*"` deploys the environment `dev`."""
 
     def __init__(self, scope: Construct, *, config: EnvironmentConfig) -> None:
-        super().__init__(scope, config.name, stage_name=config.stage_name)
+        super().__init__(
+            scope,
+            config.name,
+            stage_name=config.stage_name,
+            permissions_boundary=PermissionsBoundary.from_name(config.boundary_name) if config.boundary_name else None,
+        )
+        self.node.set_context("@aws-cdk/core:bootstrapQualifier", config.qualifier)
         data = DataStack(self, "Data", config=config)
         model = ModelStack(self, "Model", config=config, bucket=data.bucket, sagemaker_role=data.sagemaker_role)
         workflow = WorkflowStack(self, "Workflow", config=config, bucket=data.bucket, alert_topic=data.alert_topic)

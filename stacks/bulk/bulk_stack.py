@@ -155,7 +155,7 @@ class BulkStack(Stack):
                 **(substitutions or {}),
             },
             role=role,
-            log_name=f"{self._config.stage_name}-{name}",
+            name=f"{self._config.stage_name}-{name}",
             # ALL would cost more than the executions: the outcome of every image is in S3
             log_level=sfn.LogLevel.ERROR,
         )

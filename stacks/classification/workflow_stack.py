@@ -110,7 +110,7 @@ class WorkflowStack(Stack):
                 "AlertTopicArn": alert_topic.topic_arn,
                 "BucketName": bucket.bucket_name,
             },
-            log_name=f"{config.stage_name}-classification",
+            name=f"{config.stage_name}-classification",
         )
         state_machine.allow(["s3:ListBucket"], image_buckets)
         state_machine.allow(["s3:PutObject"], [bucket.arn_for_objects(f"{prefixes.MANIFESTS}*")])

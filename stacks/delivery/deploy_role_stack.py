@@ -70,7 +70,7 @@ class DeployRoleStack(Stack):
             "UseTheRolesOfCdk": (
                 ["sts:AssumeRole"],
                 [
-                    f"arn:{Aws.PARTITION}:iam::{Aws.ACCOUNT_ID}:role/cdk-hnb659fds-{kind}-role-*"
+                    f"arn:{Aws.PARTITION}:iam::{Aws.ACCOUNT_ID}:role/cdk-{config.qualifier}-{kind}-role-*"
                     for kind in ("deploy", "file-publishing", "lookup")
                 ],
             ),
@@ -89,7 +89,10 @@ class DeployRoleStack(Stack):
                 ["cloudformation:GetTemplate"],
                 [own("cloudformation", "stack", f"{config.stage_name}-*/*")],
             ),
-            "ReadBootstrapVersion": (["ssm:GetParameter"], [own("ssm", "parameter", "cdk-bootstrap/*")]),
+            "ReadBootstrapVersion": (
+                ["ssm:GetParameter"],
+                [own("ssm", "parameter", f"cdk-bootstrap/{config.qualifier}/*")],
+            ),
             "HandOverTheModel": (
                 ["ssm:GetParameter", "ssm:PutParameter"],
                 [own("ssm", "parameter", f"scones/{config.name}/*")],

@@ -72,7 +72,6 @@ class RetrainingStack(Stack):
                 **({"KeyArn": key.key_arn} if key else {}),
             },
             name=config.retraining_name,
-            log_name=config.retraining_name,
             log_execution_data=True,  # it holds no images
         )
         state_machine.allow(["sns:Publish"], [alert_topic.topic_arn])

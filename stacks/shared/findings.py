@@ -32,9 +32,11 @@ WILDCARDS = {
     ),
     r".*:states:.*:execution:.*\*": "Executions of this one state machine, which name themselves as they start",
     r"<[A-Za-z0-9]+\.Arn>:\*": "All versions of this one function, as CDK grants an invocation",
-    r".*:role/cdk-hnb659fds-[a-z-]+-role-\*": "The roles of `cdk bootstrap`, whose names end in account and region",
+    r".*:role/cdk-[a-z0-9]+-[a-z-]+-role-\*": "The roles of `cdk bootstrap`, whose names end in account and region",
     r".*:cloudformation:.*:stack/scones-[a-z0-9-]+-\*/\*": "This environment's stacks, with the ids they are given",
-    r".*:parameter/(cdk-bootstrap|scones/[a-z0-9-]+)/\*": "This environment's parameters, and that of `cdk bootstrap`",
+    r".*:parameter/(cdk-bootstrap/[a-z0-9]+|scones/[a-z0-9-]+)/\*": (
+        "This environment's parameters, and that of `cdk bootstrap`"
+    ),
 }
 # The service has no resource-level permissions for these, see the Service Authorization Reference
 UNSCOPABLE_ACTIONS = frozenset(

@@ -26,13 +26,14 @@ class StateMachine(sfn.StateMachine):
         definition: Definition,
         functions: Mapping[str, lambda_.IFunction],
         substitutions: Mapping[str, str],
-        log_name: str,
+        name: str,
         log_level: sfn.LogLevel = sfn.LogLevel.ALL,
         log_execution_data: bool = False,
-        name: str | None = None,
         role: iam.IRole | None = None,
     ) -> None:
-        """functions: that the definition invokes as `${Name}Arn`, and the role may invoke.
+        """name: also of its log group.
+
+        functions: that the definition invokes as `${Name}Arn`, and the role may invoke.
 
         substitutions: of the other placeholders that `read_definition` left. Raises ValueError where they differ.
         """
@@ -40,12 +41,12 @@ class StateMachine(sfn.StateMachine):
         # keeps cfn-lint from judging the placeholders; the tests validate what Step Functions gets
         text = json.dumps(on_one_line(definition)).replace("arn:aws:states:::", f"arn:{Aws.PARTITION}:states:::")
         substitutions = {
-            **{f"{name}Arn": function.function_arn for name, function in functions.items()},
+            **{f"{step}Arn": function.function_arn for step, function in functions.items()},
             **substitutions,
         }
         if differing := set(PLACEHOLDER.findall(text)) ^ set(substitutions):
             raise ValueError(f"{construct_id}: placeholders and substitutions differ in {', '.join(sorted(differing))}")
-        self.log_group = LogGroup(scope, f"{construct_id}Logs", config=config, state_machine=log_name)
+        self.log_group = LogGroup(scope, f"{construct_id}Logs", config=config, state_machine=name)
         super().__init__(
             scope,
             construct_id,

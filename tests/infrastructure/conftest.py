@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from stacks.config import PROJECT_ROOT
+from stacks.config import MAX_BOUNDED_NAME, PROJECT_ROOT
 from tests.conftest import LONGEST_NAME, made_once
 
+LONGEST_BOUNDED_NAME = "b" * MAX_BOUNDED_NAME
 Resource = dict[str, Any]
 
 
@@ -106,14 +107,14 @@ def _template(assembly: Path, environment: str, stack: str) -> Template:
 def variants(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The cloud assembly of environments with no setting that adds resources, with all of them, and without instances.
 
-    The one with all has the longest name.
+    The one with all has the longest name; the one that GitHub deploys the longest that this takes.
     """
     environments = {
         "plain": {"retraining": {"enabled": False}},
+        LONGEST_BOUNDED_NAME: {"github_repository": "owner/name", "bootstrap_qualifier": "own"},
         LONGEST_NAME: {
             "endpoint": {"instance_count": 2, "max_instance_count": 4},
             "alert_email": "ops@example.com",
-            "github_repository": "owner/name",
             "customer_managed_key": True,
             "access_logging": True,
             "function_concurrency": 20,

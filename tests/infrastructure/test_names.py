@@ -22,7 +22,7 @@ from stacks.config import parse_environment
 from stacks.retraining.training_job import parameters_digest
 from stacks.shared import prefixes
 from tests.conftest import LONGEST_NAME
-from tests.infrastructure.conftest import text
+from tests.infrastructure.conftest import LONGEST_BOUNDED_NAME, text
 from tests.infrastructure.test_references import templates
 
 CONFIG = parse_environment(LONGEST_NAME, {})
@@ -138,8 +138,9 @@ def reference(name: str) -> str:
 
 
 def test_what_templates_name_is_accepted(variants: Path) -> None:
-    stacks = templates(variants / f"assembly-{LONGEST_NAME}")
-    found = set(itertools.chain.from_iterable(map(own_names, stacks.values())))
+    names = (LONGEST_NAME, LONGEST_BOUNDED_NAME)
+    stacks = [template for name in names for template in templates(variants / f"assembly-{name}").values()]
+    found = set(itertools.chain.from_iterable(map(own_names, stacks)))
     assert {key for key, _ in found} == set(NAMED)
     assert not [said for key, name in found if (said := problem(NAMED[key], name))]
 

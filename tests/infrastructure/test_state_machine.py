@@ -17,5 +17,5 @@ def test_a_placeholder_without_a_substitution_and_the_reverse_are_refused(substi
             definition={"States": {"A": {"Resource": "arn:aws:states:::sns:publish", "TopicArn": "${TopicArn}"}}},
             functions={},
             substitutions=substitutions,
-            log_name="machine",
+            name="machine",
         )

@@ -13,7 +13,7 @@ import pytest
 
 from local import deployment
 from local.cloud import ACCOUNT, REGION, LocalCloud
-from stacks.config import PROJECT_ROOT
+from stacks.config import CDK_QUALIFIER, PROJECT_ROOT, parse_environment
 from tests.listener import Listener, listening
 from tests.local.conftest import use
 
@@ -142,7 +142,13 @@ def test_the_role_of_the_github_workflow_suffices(
 ) -> None:
     """From the upload of another data set to the smoke test, with IAM enforced from here on."""
     content = json.loads((PROJECT_ROOT / "cdk.json").read_text())["context"]
-    content["environments"] = {"dev": {**content["environments"]["dev"], "github_repository": "owner/name"}}
+    settings = {
+        **content["environments"]["dev"],
+        "github_repository": "owner/name",
+        "bootstrap_qualifier": CDK_QUALIFIER,
+    }
+    content["environments"] = {"dev": settings}
+    deployment.bound(parse_environment("dev", settings))
     context = {**os.environ, "CDK_OUTDIR": str(tmp_path / "cdk.out"), "CDK_CONTEXT_JSON": json.dumps(content)}
     subprocess.run([sys.executable, "app.py"], cwd=PROJECT_ROOT, env=context, check=True, timeout=120)
     deployment.deploy(empty_cloud, tmp_path / "cdk.out", "dev/DeployRole")

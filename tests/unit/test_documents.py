@@ -16,9 +16,10 @@ from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 from typer.testing import CliRunner
 
+from local.deployment import bootstrap_options
 from ops.templates import read_assembly
 from stacks import config
-from stacks.config import PROJECT_ROOT, EnvironmentConfig
+from stacks.config import PROJECT_ROOT, EnvironmentConfig, parse_environment
 
 DOCUMENTS = sorted([*PROJECT_ROOT.glob("*.md"), *PROJECT_ROOT.glob("docs/**/*.md")])
 PROGRAMS = ("make", "python", "cdk")
@@ -84,6 +85,10 @@ def test_a_command_exists_with_its_options(request: pytest.FixtureRequest, docum
         assert all(f"$({setting.partition('=')[0]})" in makefile for setting in settings)
         return
     if program == "cdk":
+        if len(arguments) > 1 and arguments[0] == "bootstrap":
+            own = parse_environment("dev", {"bootstrap_qualifier": "dev"})
+            assert arguments[1:] == bootstrap_options(own, "arn:aws:iam::ACCOUNT:policy/scones-dev-boundary")
+            return
         assert arguments[0] in {"deploy", "diff", "synth", "bootstrap", "destroy"}
         for pattern in arguments[1:]:
             stage, _, stack = pattern.partition("/")

@@ -26,6 +26,7 @@ ISSUER = "token.actions.githubusercontent.com"
 
 SETTINGS = {
     "github_repository": "owner@1234/name@5678",
+    "bootstrap_qualifier": "staging",
     "customer_managed_key": True,
     "training": {"spot": True},
 }

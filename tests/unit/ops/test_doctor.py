@@ -107,7 +107,7 @@ def test_a_region_without_sagemaker_is_failed(monkeypatch: pytest.MonkeyPatch) -
 @pytest.mark.parametrize(("version", "status"), [(None, "failed"), ("5", "failed"), ("6", "ok"), ("33", "ok")])
 def test_the_bootstrap_version_must_suffice(version: str | None, status: str) -> None:
     if version:
-        aws.ssm().put_parameter(Name=doctor.BOOTSTRAP_PARAMETER, Value=version, Type="String")
+        aws.ssm().put_parameter(Name="/cdk-bootstrap/hnb659fds/version", Value=version, Type="String")
     check = only(doctor.bootstrap(CONFIG))
     assert check.status == status
     assert ("cdk bootstrap" in check.fix) == (status == "failed")
@@ -230,7 +230,7 @@ def test_what_may_not_be_read_is_a_warning(monkeypatch: pytest.MonkeyPatch) -> N
     def refused(_config: EnvironmentConfig) -> Iterator[Check]:
         raise ClientError({"Error": {"Code": "AccessDenied", "Message": "no"}}, "ListServiceQuotas")
 
-    aws.ssm().put_parameter(Name=doctor.BOOTSTRAP_PARAMETER, Value="30", Type="String")
+    aws.ssm().put_parameter(Name="/cdk-bootstrap/hnb659fds/version", Value="30", Type="String")
     deploy_data_stack(monkeypatch, "another-stack")
     monkeypatch.setattr(quotas, "instances", refused)
     (check,) = [check for check in doctor.examine(CONFIG) if check.name == "quotas"]

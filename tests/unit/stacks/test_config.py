@@ -46,7 +46,18 @@ def test_names_carry_the_environment() -> None:
 
 @pytest.mark.parametrize("name", ["owner/name", "Some-Owner/name_1.x", "owner@1234/name@5678"])
 def test_a_repository_has_ids_or_not(name: str) -> None:
-    assert parse_environment("dev", {"github_repository": name}).github_repository == name
+    settings = {"github_repository": name, "bootstrap_qualifier": "dev"}
+    assert parse_environment("dev", settings).github_repository == name
+
+
+def test_what_github_deploys_has_a_bootstrap_of_its_own() -> None:
+    with pytest.raises(ConfigError, match="bootstrap_qualifier = None: is needed with github_repository"):
+        parse_environment("dev", {"github_repository": "owner/name"})
+    with pytest.raises(ConfigError, match="bootstrap_qualifier = 'q': takes an environment's name of at most 16"):
+        parse_environment("a" * 17, {"bootstrap_qualifier": "q"})
+    with pytest.raises(ConfigError, match="'a' and 'b': bootstrap_qualifier = 'q' of both"):
+        parse_environments({"a": {"bootstrap_qualifier": "q"}, "b": {"bootstrap_qualifier": "q"}})
+    assert parse_environment("dev", {}).qualifier == "hnb659fds"
 
 
 @pytest.mark.parametrize(
@@ -74,7 +85,7 @@ def test_a_config_cannot_be_changed() -> None:
     [
         (
             {"colour": "red"},
-            "unknown key 'colour' = 'red'; allowed are access_logging, alert_email, bulk, classes, ",
+            "unknown key 'colour' = 'red'; allowed are access_logging, alert_email, bootstrap_qualifier, ",
         ),
         ({"endpoint": {"size": 1}}, "unknown key 'endpoint.size' = 1; allowed are bake_minutes"),
         ({"training": {"gpu": 1}}, "unknown key 'training.gpu' = 1; allowed are "),
