@@ -4,6 +4,7 @@ The request, the channels and the output are those of the built-in Image Classif
 (https://docs.aws.amazon.com/sagemaker/latest/dg/image-classification.html); the model inside is not.
 """
 
+import fcntl
 import hashlib
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -42,7 +43,7 @@ class TrainingResult:
 def run(job: dict[str, Any], s3: "S3Client", *, cache: Path) -> TrainingResult:
     """Run the job of a CreateTrainingJob request; raises JobFailedError.
 
-    A model that was trained before, by the same code on the same data, is taken from `cache`.
+    A model that was trained before, by the same code on the same data, is taken from `cache`, or is waited for.
     """
     sources = {
         channel["ChannelName"]: channel["DataSource"]["S3DataSource"]["S3Uri"] for channel in job["InputDataConfig"]
@@ -56,13 +57,15 @@ def run(job: dict[str, Any], s3: "S3Client", *, cache: Path) -> TrainingResult:
 
     key = f"{train.digest}\0{num_classes}\0".encode() + Path(model.__file__).read_bytes()
     cached = cache / f"{hashlib.sha256(key).hexdigest()}.npz"
-    if cached.exists():
-        storage.read(s3, train.uris[0])  # the role needs it also where this stand-in could do without
-        trained = model.StandInModel.load(cached)
-    else:
-        trained = model.StandInModel.train(_images(s3, train), np.array(train.labels), num_classes=num_classes)
-        cache.mkdir(parents=True, exist_ok=True)
-        trained.save(cached)
+    cache.mkdir(parents=True, exist_ok=True)
+    with cached.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if cached.exists():
+            storage.read(s3, train.uris[0])  # the role needs it also where this stand-in could do without
+            trained = model.StandInModel.load(cached)
+        else:
+            trained = model.StandInModel.train(_images(s3, train), np.array(train.labels), num_classes=num_classes)
+            trained.save(cached)
     predicted = trained.predict(_images(s3, validation)).argmax(axis=1)
     artifact_uri = f"{job['OutputDataConfig']['S3OutputPath'].rstrip('/')}/{job['TrainingJobName']}/output/model.tar.gz"
     storage.write(s3, artifact_uri, container.pack_artifact(trained))

@@ -52,13 +52,27 @@ def dataset(tmp_path_factory: pytest.TempPathFactory, archive: Path) -> Path:
 
 
 @contextlib.contextmanager
-def deployed(directory: Path, assembly: Path, dataset: Path) -> Iterator[LocalCloud]:
-    """A local cloud with all stacks of the dev environment, its data set uploaded and its model trained."""
+def started(tmp_path_factory: pytest.TempPathFactory, name: str) -> Iterator[LocalCloud]:
+    """A bootstrapped local cloud, which has its trained models from the other clouds and they from it."""
+    directory = tmp_path_factory.mktemp(name)
+    models = made_once(tmp_path_factory, "models", Path.mkdir)
+    (directory / "models").symlink_to(models)
     with pytest.MonkeyPatch.context() as monkeypatch:
         monkeypatch.setenv(expressions.VARIABLE, str(directory / EXPRESSIONS))
         cloud = LocalCloud.start(directory)
     try:
         deployment.bootstrap(cloud)
+        yield cloud
+    finally:
+        LocalCloud.stop_running(directory)
+
+
+@contextlib.contextmanager
+def deployed(
+    tmp_path_factory: pytest.TempPathFactory, name: str, assembly: Path, dataset: Path
+) -> Iterator[LocalCloud]:
+    """A local cloud with all stacks of the dev environment, its data set uploaded and its model trained."""
+    with started(tmp_path_factory, name) as cloud:
         deployment.deploy(cloud, assembly, "dev/Data")
         for command in ("upload", "train"):
             subprocess.run(
@@ -71,13 +85,11 @@ def deployed(directory: Path, assembly: Path, dataset: Path) -> Iterator[LocalCl
         deployment.deploy(cloud, assembly, "dev/*")
         cloud.enforce_iam()
         yield cloud
-    finally:
-        LocalCloud.stop_running(directory)
 
 
 @pytest.fixture(scope="session")
 def cloud(tmp_path_factory: pytest.TempPathFactory, assembly: Path, dataset: Path) -> Iterator[LocalCloud]:
-    with deployed(tmp_path_factory.mktemp("cloud"), assembly, dataset) as cloud:
+    with deployed(tmp_path_factory, "cloud", assembly, dataset) as cloud:
         yield cloud
 
 

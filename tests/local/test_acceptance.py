@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from local import deployment
 from local.cloud import LocalCloud
 from ops.acceptance import PHASES
 from stacks.config import PROJECT_ROOT
 from tests.listener import Listener, listening
+from tests.local.conftest import started
 from tests.local.test_deploy import ops, stack_names, succeeded
 
 
@@ -26,14 +26,9 @@ def listener() -> Iterator[Listener]:
 @pytest.fixture(scope="module")
 def cloud(tmp_path_factory: pytest.TempPathFactory, listener: Listener) -> Iterator[LocalCloud]:
     """With IAM enforced, and nothing in it."""
-    directory = tmp_path_factory.mktemp("acceptance")
-    cloud = LocalCloud.start(directory)
-    try:
-        deployment.bootstrap(cloud)
+    with started(tmp_path_factory, "acceptance") as cloud:
         cloud.enforce_iam()
         yield cloud
-    finally:
-        LocalCloud.stop_running(directory)
 
 
 def test_prod_lives_its_whole_life_twice_with_iam_enforced(

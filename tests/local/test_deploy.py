@@ -15,7 +15,7 @@ from local import deployment
 from local.cloud import ACCOUNT, REGION, LocalCloud
 from stacks.config import CDK_QUALIFIER, PROJECT_ROOT, parse_environment
 from tests.listener import Listener, listening
-from tests.local.conftest import use
+from tests.local.conftest import started, use
 
 Run = subprocess.CompletedProcess[str]
 
@@ -31,13 +31,8 @@ def listener() -> Iterator[Listener]:
 
 @pytest.fixture(scope="module")
 def empty_cloud(tmp_path_factory: pytest.TempPathFactory, listener: Listener) -> Iterator[LocalCloud]:
-    directory = tmp_path_factory.mktemp("one-click")
-    cloud = LocalCloud.start(directory)
-    try:
-        deployment.bootstrap(cloud)
+    with started(tmp_path_factory, "one-click") as cloud:
         yield cloud
-    finally:
-        LocalCloud.stop_running(directory)
 
 
 @pytest.fixture(autouse=True)

@@ -116,18 +116,18 @@ def test_an_interruption_stops_the_sending_and_still_tells(cloud: LocalCloud, en
         stderr=subprocess.PIPE,
         text=True,
     )
-    executions = boto3.client("stepfunctions")
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline and not any(
-        page["status"] == "SUCCEEDED"
-        for page in executions.list_executions(stateMachineArn=environment.state_machine_arn, maxResults=20)[
-            "executions"
-        ]
-        if page["name"].startswith("traffic-") and page["startDate"].timestamp() > began
-    ):
-        time.sleep(0.5)
-    os.kill(process.pid, signal.SIGINT)
-    output, errors = process.communicate(timeout=120)
+
+    def answered() -> bool | None:
+        succeeded = boto3.client("stepfunctions").list_executions(
+            stateMachineArn=environment.state_machine_arn, statusFilter="SUCCEEDED"
+        )["executions"]
+        return any(e["name"].startswith("traffic-") and e["startDate"].timestamp() > began for e in succeeded) or None
+
+    try:
+        wait_for(answered, "the first execution of the stream")
+    finally:
+        os.kill(process.pid, signal.SIGINT)
+        output, errors = process.communicate(timeout=120)
     assert process.returncode == 130
     assert "Traceback" not in errors
     summary = json.loads(output)

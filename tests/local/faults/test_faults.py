@@ -147,7 +147,6 @@ def test_any_mix_of_any_length(run: Run, cases: list[ImageCase]) -> None:
 def test_an_object_of_200_megabytes_costs_one_request_and_no_memory(run: Run, environment: Environment) -> None:
     huge = ImageCase("200 MB", "FAILED", "ImageTooLargeError", stored=lambda _: bytes(200_000_000), requests=0)
     execution = run([GOOD, huge, GOOD])
-    assert execution.seconds < 10
     outcome = execution.manifest["outcomes"][1]
     boto3.client("s3").delete_object(Bucket=environment.bucket, Key=outcome["s3_key"])
 

@@ -35,7 +35,7 @@ def assembly(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def cloud(tmp_path_factory: pytest.TempPathFactory, assembly: Path, dataset: Path) -> Iterator[LocalCloud]:
-    with deployed(tmp_path_factory.mktemp("retraining-cloud"), assembly, dataset) as cloud:
+    with deployed(tmp_path_factory, "retraining-cloud", assembly, dataset) as cloud:
         yield cloud
 
 
