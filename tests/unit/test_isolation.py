@@ -23,3 +23,12 @@ def test_a_shell_with_the_local_clouds_variables_can_run_the_tests() -> None:
         timeout=120,
     )
     assert run.returncode == 0, run.stdout
+
+
+def test_what_tests_start_can_be_interrupted_from_a_shell_in_the_background() -> None:
+    """It ignores SIGINT, as the processes do that it starts."""
+    program = (
+        "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN); import tests.conftest; "
+        "raise SystemExit(signal.getsignal(signal.SIGINT) is signal.SIG_IGN)"
+    )
+    assert subprocess.run([sys.executable, "-c", program], cwd=PROJECT_ROOT, check=False, timeout=120).returncode == 0
