@@ -33,6 +33,7 @@ REGION = max(
 )
 EXECUTION_NAME = "x" * 80
 RUN = Request.of({"execution_arn": "arn", "started_at": "2026-11-25T08:00:00Z"}).run
+MOMENT = datetime(2026, 12, 31, 23, 59, 59, tzinfo=UTC)  # a name is a test's id, the same in each process
 JOB = f"{training_attempts.base_name(STAGE, 'f' * 64, parameters_digest(CONFIG))}-9999"
 IMAGE = ImageRef("bucket", "k" * MAX_KEY_BYTES, "v" * 32)
 
@@ -51,8 +52,8 @@ MADE = [
     (TRAINING_JOB, JOB),
     (MODEL, JOB),
     (ENDPOINT_CONFIG, endpoint_config_name(JOB[:-3], RUN)),
-    (TRANSFORM_JOB, transform_job_name(JOB, datetime.now(UTC))),
-    (MODEL, transform_job_name(JOB, datetime.now(UTC))),
+    (TRANSFORM_JOB, transform_job_name(JOB, MOMENT)),
+    (MODEL, transform_job_name(JOB, MOMENT)),
     (PARAMETER, CONFIG.artifact_parameter),
     (PARAMETER, CONFIG.model_metadata_parameter),
     (PARAMETER, CONFIG.baseline_parameter),
