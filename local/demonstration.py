@@ -7,7 +7,7 @@ import json
 import time
 import uuid
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
@@ -283,13 +283,8 @@ def labelled_images(dataset: Path, classes: tuple[str, ...], *, at_most: int) ->
     return turns[:at_most]
 
 
-def check_execution(
-    environment: Environment, execution: Execution, keys: list[str], *, stored_before: Collection[str] = ()
-) -> None:
-    """Raise UnexpectedError unless every image has one outcome, and everything agrees with it.
-
-    stored_before: keys of the predictions that were there already; a later model may be less confident.
-    """
+def check_execution(environment: Environment, execution: Execution, keys: list[str]) -> None:
+    """Raise UnexpectedError unless every image has one outcome, and everything agrees with it."""
     outcomes = execution.manifest.get("outcomes", [])
     if Counter(outcome["s3_key"] for outcome in outcomes) != Counter(keys):
         raise UnexpectedError(f"{len(outcomes)} outcomes for {len(keys)} images: {execution.arn}")
@@ -302,7 +297,7 @@ def check_execution(
     stored = set(environment.keys(prefixes.PREDICTIONS))
     for outcome in outcomes:
         key = f"{prefixes.PREDICTIONS}{outcome['s3_key']}/{outcome['s3_version_id']}.json"
-        if (key in stored) != (outcome["outcome"] == "ACCEPTED" or key in stored_before):
+        if (key in stored) != (outcome["outcome"] == "ACCEPTED"):
             raise UnexpectedError(f"{outcome['outcome']}, but the prediction says otherwise: {key}")
 
 
