@@ -169,6 +169,24 @@ def test_an_outcome_takes_its_prediction_from_the_steps_and_never_from_the_start
         assert ("label" in outcome, "confidence" in outcome) == (name == STEPS[-1],) * 2
 
 
+@pytest.mark.parametrize(
+    ("cause", "shown"),
+    [
+        ("text", "text"),
+        ("c" * 120, "c" * 120),
+        ("c" * 121, "c" * 119 + "…"),
+        (json.dumps({"errorMessage": "m" * 500}), "m" * 119 + "…"),
+        (json.dumps({"errorMessage": "short"}), "short"),
+    ],
+)
+def test_a_long_cause_is_cut_and_ends_in_an_ellipsis(steps: dict[str, Any], cause: str, shown: str) -> None:
+    for name in STEPS:
+        for clause in steps[name]["Catch"]:
+            error = {"Error": "CorruptImageError", "Cause": cause}
+            outcome = stepfunctions._apply_jsonata_template(clause["Output"], {}, {}, error_output=error)
+            assert outcome["cause"] == shown
+
+
 def test_a_manifest_is_written_once_and_a_second_one_of_its_name_is_the_workflows_failure(
     definition: dict[str, Any],
 ) -> None:
