@@ -26,7 +26,7 @@ def parse_json(text: bytes | str) -> Any:
         text = text.decode("utf-8-sig")  # with or without the mark that some editors write first
     try:
         value = _DECODER.decode(text)
-        if "\\u" in text:  # half a surrogate pair can be escaped, and then neither stored nor printed (section 8.2)
+        if "\\" in text:  # half a surrogate pair can be escaped, and then neither stored nor printed (section 8.2)
             json.dumps(value, ensure_ascii=False).encode()
         return value
     except RecursionError:
