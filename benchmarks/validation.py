@@ -15,15 +15,12 @@ import struct
 import time
 import zlib
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import fields
-from typing import Any
 from urllib.parse import SplitResult
 
 from benchmarks._s3_server import s3_server
 from benchmarks.functions import random_png
 from lambda_src.retraining import validate_data_set
 from lambda_src.shared import aws
-from lambda_src.shared.settings import RetrainingSettings
 
 BUCKET = "bucket"
 CLASSES = ["bicycle", "motorcycle"]
@@ -37,7 +34,7 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=20_000)
     images = parser.parse_args().images
     keys = {split: [f"{number:07}.png" for number in range(count)] for split, count in sizes(images).items()}
-    os.environ["RETRAINING"] = json.dumps(settings())
+    os.environ |= {"BUCKET_NAME": BUCKET, "CLASSES": json.dumps(CLASSES)}
     respond = functools.partial(answer, random_png(32), keys)
     with s3_server(respond, latency_ms=S3_MS, connections=aws.MAX_CONNECTIONS) as s3:
         aws.s3 = lambda: s3  # type: ignore[assignment]
@@ -63,15 +60,6 @@ def main() -> None:
 
 def sizes(images: int) -> dict[str, int]:
     return {"train": images - images // TEST_SHARE, "test": images // TEST_SHARE}
-
-
-def settings() -> dict[str, Any]:
-    """Of an environment; the validation depends on the bucket and the classes."""
-    return {
-        **dict.fromkeys((field.name for field in fields(RetrainingSettings)), 0),
-        "bucket_name": BUCKET,
-        "classes": CLASSES,
-    }
 
 
 def peak_mb() -> float:

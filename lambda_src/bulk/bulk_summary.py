@@ -73,7 +73,7 @@ def handler(event: dict[str, str], _context: object) -> dict[str, Any]:
         "errors": dict(summary.errors),
         "examples": summary.examples,
     }
-    bucket = settings.predictions().bucket_name
+    bucket = settings.bucket_name()
     uris = {status: [f"s3://{bucket}/{key}" for key in keys] for status, keys in files.items()}
     store_manifest(f"manifests/{name}.json", {**result, "outcomes": uris})
     return result
@@ -81,7 +81,7 @@ def handler(event: dict[str, str], _context: object) -> dict[str, Any]:
 
 def store_manifest(key: str, manifest: dict[str, Any]) -> None:
     """Write the manifest once; to find the same one there is what another attempt of this step does."""
-    bucket = settings.predictions().bucket_name
+    bucket = settings.bucket_name()
     body = json.dumps(manifest, ensure_ascii=False, indent=2).encode()
     try:
         aws.s3().put_object(Bucket=bucket, Key=key, Body=body, ContentType="application/json", IfNoneMatch="*")
@@ -98,7 +98,7 @@ def store_manifest(key: str, manifest: dict[str, Any]) -> None:
 
 def stored(key: str) -> bytes:
     try:
-        return aws.s3().get_object(Bucket=settings.predictions().bucket_name, Key=key)["Body"].read()
+        return aws.s3().get_object(Bucket=settings.bucket_name(), Key=key)["Body"].read()
     except (BotoCoreError, ClientError) as error:
         raise StorageUnavailableError(f"could not be read ({error}): {key}") from error
 
@@ -118,7 +118,7 @@ def summarize(files: dict[str, list[str]]) -> Summary:
 
 def result_files(prefix: str) -> dict[str, list[str]]:
     """Keys by status, as every manifest.json below the prefix names them; empty if no batch was started."""
-    bucket = settings.predictions().bucket_name
+    bucket = settings.bucket_name()
     files: dict[str, list[str]] = {"SUCCEEDED": [], "FAILED": [], "PENDING": []}
     try:
         for page in aws.s3().get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
@@ -135,7 +135,7 @@ def result_files(prefix: str) -> dict[str, list[str]]:
 
 def lines(key: str) -> Iterator[dict[str, Any]]:
     """The JSON objects of one result file, one at a time."""
-    bucket = settings.predictions().bucket_name
+    bucket = settings.bucket_name()
     try:
         for line in aws.s3().get_object(Bucket=bucket, Key=key)["Body"].iter_lines():
             if line:

@@ -32,11 +32,11 @@ def stored_outcome(item: object) -> dict[str, Any] | None:
     """
     try:
         image = ImageRef.of(item)
-        if image.bucket != settings.predictions().bucket_name:
+        if image.bucket != settings.bucket_name():
             return None  # a prediction's key has no bucket: it is of this bucket's image
         version_id = image.version_id or current_version(image)
         image = ImageRef(image.bucket, image.key, version_id)
-        stored = aws.s3().get_object(Bucket=settings.predictions().bucket_name, Key=image.prediction_key)
+        stored = aws.s3().get_object(Bucket=settings.bucket_name(), Key=image.prediction_key)
         prediction = read_json(stored["Body"], name=image.prediction_key)
         return {
             "outcome": "ACCEPTED",

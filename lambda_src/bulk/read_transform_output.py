@@ -68,7 +68,7 @@ def check_is_what_was_read(stored: StoredImage, image: ImageRef, *, started_at: 
 
 def stored_output(keys: list[str], image: ImageRef, *, job_failure: object) -> bytes:
     """The job's output for the image; a job leaves none for an image that the model refuses."""
-    bucket = settings.predictions().bucket_name
+    bucket = settings.bucket_name()
     try:
         body = read_output(aws.s3(), bucket, keys)
     except ClientError as error:

@@ -20,14 +20,14 @@ def handler(event: Item, _context: object) -> Item:
     Raises EndpointUnavailableError, EndpointMisconfiguredError, ImageRefusedError or InvalidPredictionError.
     """
     image = ImageRef.of(event)
-    body = invoke_endpoint(decode(event), settings.classifier().endpoint_name, image)
-    probabilities = parse_probabilities(body, settings.classifier().classes)
+    body = invoke_endpoint(decode(event), settings.endpoint_name(), image)
+    probabilities = parse_probabilities(body, settings.classes())
     label, confidence = best_class(probabilities)
     return {
         **event,
         "image_data": "",  # it has served; results stay small
         "inferences": probabilities,
-        "label": settings.classifier().classes[label],
+        "label": settings.classes()[label],
         "confidence": confidence,
     }
 

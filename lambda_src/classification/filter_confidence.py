@@ -27,13 +27,13 @@ def handler(event: Item, _context: object) -> Item:
     """
     image = ImageRef.of(event)
     confidence = confidence_of(event)
-    threshold = settings.filter_confidence().confidence_threshold
+    threshold = settings.confidence_threshold()
     if not is_accepted(confidence, threshold):
         count_outcome(confidence, accepted=False)
         raise LowConfidenceError(
             f"{event.get('label')} with confidence {confidence:.4f}, under {threshold}: {image.uri}"
         )
-    store_prediction(event, image, settings.filter_confidence().bucket_name)
+    store_prediction(event, image, settings.bucket_name())
     count_outcome(confidence, accepted=True)
     return {**event, "prediction_key": image.prediction_key}
 

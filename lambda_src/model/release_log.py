@@ -19,7 +19,7 @@ def handler(event: Mapping[str, Any], _context: object) -> dict[str, str]:
     """Takes a SageMaker Endpoint State Change event."""
     record = record_of(event["detail"])
     aws.s3().put_object(
-        Bucket=settings.release_log().bucket_name,
+        Bucket=settings.bucket_name(),
         Key=record.key,
         Body=json.dumps(asdict(record)).encode(),
         ContentType="application/json",

@@ -44,7 +44,7 @@ class Window:
 
 def handler(event: dict[str, Any], _context: object) -> Report:
     end = parse_time(event["time"]) if event.get("time") else datetime.now(UTC)
-    hours = settings.drift_monitor().window_hours
+    hours = settings.drift_window_hours()
     start = parse_time(event["start"]) if event.get("start") else end - timedelta(hours=hours)
     baseline, problem = None, None
     try:
@@ -59,7 +59,7 @@ def handler(event: dict[str, Any], _context: object) -> Report:
         metrics.publish(values)
         assert problem  # noqa: S101 - narrows the type
         raise problem
-    found = drift.compare(baseline, window.tally, bound=settings.drift_monitor().bound)
+    found = drift.compare(baseline, window.tally, bound=settings.drift_bound())
     if found.is_large_enough:
         values[metrics.DRIFT_SCORE] = found.score
     report = report_of(window, baseline, found)
@@ -70,8 +70,8 @@ def handler(event: dict[str, Any], _context: object) -> Report:
 
 def load_baseline() -> Baseline:
     """The baseline of the current model; raises BaselineMissingError or BaselineError."""
-    parameter = settings.drift_monitor().baseline_parameter
-    bucket = settings.drift_monitor().bucket_name
+    parameter = settings.baseline_parameter()
+    bucket = settings.bucket_name()
     try:
         key = aws.ssm().get_parameter(Name=parameter)["Parameter"]["Value"]
         baseline = Baseline.from_json(aws.s3().get_object(Bucket=bucket, Key=key)["Body"].read())
@@ -80,7 +80,7 @@ def load_baseline() -> Baseline:
         if error.response["Error"]["Code"] in {"ParameterNotFound", "NoSuchKey", "AccessDenied"}:
             raise BaselineMissingError(f"SSM parameter {parameter} names no readable baseline: {error}") from error
         raise
-    classes = settings.drift_monitor().classes
+    classes = settings.classes()
     if baseline.classes != classes:
         raise BaselineError(f"{key} is of the classes {', '.join(baseline.classes)}, not {', '.join(classes)}")
     return baseline
@@ -88,22 +88,21 @@ def load_baseline() -> Baseline:
 
 def count_captures(start: datetime, end: datetime, baseline: Baseline | None) -> Window:
     """Read the window's captures once, in bounded memory."""
-    wanted = settings.drift_monitor()
-    window = Window(start, end, Tally(baseline.confidence_edges if baseline else (), len(wanted.classes)))
+    window = Window(start, end, Tally(baseline.confidence_edges if baseline else (), len(settings.classes())))
     damage = Damage()
     last_hour = end - timedelta(hours=1)
     for capture in read_bucket(
         aws.s3(),
-        wanted.bucket_name,
-        f"{PREFIX}{wanted.endpoint_name}/",
-        classes=wanted.classes,
+        settings.bucket_name(),
+        f"{PREFIX}{settings.endpoint_name()}/",
+        classes=settings.classes(),
         damage=damage,
         since=start,
         until=end,
     ):
         window.tally.add(capture.probabilities.index(capture.confidence), capture.confidence)
         window.last_hour += capture.time >= last_hour
-        window.under_threshold += not is_accepted(capture.confidence, wanted.confidence_threshold)
+        window.under_threshold += not is_accepted(capture.confidence, settings.confidence_threshold())
     window.damaged = damage.count
     return window
 
@@ -139,7 +138,7 @@ def report_of(window: Window, baseline: Baseline, found: Drift) -> Report:
 def store_report(report: Report, end: datetime) -> None:
     """Below `monitoring/drift/`, one object for each end of a window."""
     aws.s3().put_object(
-        Bucket=settings.drift_monitor().bucket_name,
+        Bucket=settings.bucket_name(),
         Key=f"monitoring/drift/{end:%Y/%m/%d/%H%M%S}.json",
         Body=json.dumps(report, indent=2).encode(),
         ContentType="application/json",

@@ -41,16 +41,15 @@ class Score:
 
 
 def handler(event: dict[str, Any], _context: object) -> Report:
-    wanted = settings.model_accuracy()
     if "start" in event:
         start, end = parse_time(event["start"]), parse_time(event["end"])
     else:
-        end = parse_time(event["time"]) - timedelta(hours=wanted.label_delay_hours)
-        start = end - timedelta(hours=wanted.window_hours)
+        end = parse_time(event["time"]) - timedelta(hours=settings.label_delay_hours())
+        start = end - timedelta(hours=settings.accuracy_window_hours())
     report = score_window(start, end)
     if report["labelled"]:
         aws.s3().put_object(
-            Bucket=wanted.bucket_name,
+            Bucket=settings.bucket_name(),
             Key=f"monitoring/accuracy/{end:%Y/%m/%d/%H%M%S}.json",
             Body=json.dumps(report, indent=2).encode(),
             ContentType="application/json",
@@ -63,27 +62,28 @@ def handler(event: dict[str, Any], _context: object) -> Report:
 
 def score_window(start: datetime, end: datetime) -> Report:
     """Join the window's captures with every label that is there now."""
-    wanted = settings.model_accuracy()
     damaged_labels, damaged_captures = Damage(), Damage()
-    score = Score(len(wanted.classes))
+    score = Score(len(settings.classes()))
     truth = GroundTruth()
     try:
         truth.add(
-            read_bucket_labels(aws.s3(), wanted.bucket_name, classes=wanted.classes, damage=damaged_labels, since=start)
+            read_bucket_labels(
+                aws.s3(), settings.bucket_name(), classes=settings.classes(), damage=damaged_labels, since=start
+            )
         )
         if truth.size:  # without labels there is nothing to read gigabytes for
             for capture in read_bucket(
                 aws.s3(),
-                wanted.bucket_name,
-                f"{PREFIX}{wanted.endpoint_name}/",
-                classes=wanted.classes,
+                settings.bucket_name(),
+                f"{PREFIX}{settings.endpoint_name()}/",
+                classes=settings.classes(),
                 damage=damaged_captures,
                 since=start,
                 until=end,
             ):
                 true = truth.label_of(capture)
                 if true is not None:
-                    score.add(true=true, answered=wanted.classes.index(capture.label))
+                    score.add(true=true, answered=settings.classes().index(capture.label))
     finally:
         truth.close()
     return {
@@ -92,7 +92,7 @@ def score_window(start: datetime, end: datetime) -> Report:
         "labelled": score.labelled,
         "correct": score.correct,
         "accuracy": round(score.correct / score.labelled, 4) if score.labelled else None,
-        "classes": wanted.classes,
+        "classes": settings.classes(),
         "confusion": score.confusion,
         "damaged_labels": damaged_labels.count,
         "damaged_captures": damaged_captures.count,

@@ -18,9 +18,8 @@ def handler(event: Mapping[str, Any], _context: object) -> dict[str, Any]:
 
     Raises TransformOutputError or InvalidPredictionError.
     """
-    shared = settings.retraining()
     results = {role: evaluate(event[role]) for role in ("candidate", "incumbent")}
-    bounds = Bounds(shared.minimum_accuracy, shared.margin, shared.max_calibration_error)
+    bounds = Bounds(settings.minimum_accuracy(), settings.margin(), settings.max_calibration_error())
     return {
         **{role: asdict(result) for role, result in results.items()},
         "reasons": reasons_against(results["candidate"], results["incumbent"], bounds),
@@ -28,10 +27,9 @@ def handler(event: Mapping[str, Any], _context: object) -> dict[str, Any]:
 
 
 def evaluate(model: Mapping[str, str]) -> Result:
-    shared = settings.retraining()
-    lines = list(validation_lines(shared.bucket_name))
-    predictions = read_predictions(aws.s3(), shared.bucket_name, model["output"], lines, classes=shared.classes)
-    documents = documents_of(predictions, classes=shared.classes, artifact_uri=model["artifact_uri"])
+    lines = list(validation_lines(settings.bucket_name()))
+    predictions = read_predictions(aws.s3(), settings.bucket_name(), model["output"], lines, classes=settings.classes())
+    documents = documents_of(predictions, classes=settings.classes(), artifact_uri=model["artifact_uri"])
     if model["job"] != model["artifact_uri"]:  # an artifact from elsewhere has no place of its own
         for name, content in documents.items():
             release.store_json(document_key(model["job"], name), content)

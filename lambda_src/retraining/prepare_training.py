@@ -15,10 +15,9 @@ from lambda_src.shared.model_documents import document_key
 
 def handler(event: Mapping[str, Any], _context: object) -> dict[str, str]:
     """Takes ValidateDataSet's answer; answers the job's name and status, which is `New` for one to be started."""
-    known = settings.retraining()
     attempt = find_attempt(
-        base_name(known.stage_name, event["data_digest"], known.parameters_digest),
-        bucket=known.bucket_name,
+        base_name(settings.stage_name(), event["data_digest"], settings.parameters_digest()),
+        bucket=settings.bucket_name(),
         sagemaker=aws.sagemaker(),
         s3=aws.s3(),
     )
@@ -32,4 +31,4 @@ def manifest_of(data_set: Mapping[str, Any]) -> dict[str, Any]:
     manifest = release.stored_json(MANIFEST_KEY)
     if manifest and manifest["data_digest"] == data_set["data_digest"]:
         return manifest
-    return {"classes": list(settings.retraining().classes), "data_digest": data_set["data_digest"]}
+    return {"classes": list(settings.classes()), "data_digest": data_set["data_digest"]}

@@ -12,14 +12,13 @@ from lambda_src.shared.model_documents import document_key
 
 def handler(event: Mapping[str, Any], _context: object) -> dict[str, Any]:
     """Takes `{"job"}`; answers the metadata. Either all parameters name the model afterwards, or none does."""
-    shared = settings.retraining()
     model = asdict(release.trained_model(release.training_job(event["job"])))
     values = {
-        shared.metadata_parameter: json.dumps(model),
+        settings.metadata_parameter(): json.dumps(model),
         # Also where it has none yet: drift from another model's baseline would mean nothing
-        shared.baseline_parameter: document_key(event["job"], "baseline"),
+        settings.baseline_parameter(): document_key(event["job"], "baseline"),
         # The artifact last: it is what a deployment reads
-        shared.artifact_parameter: model["artifact_uri"],
+        settings.artifact_parameter(): model["artifact_uri"],
     }
     before = {name: release.parameter(name) for name in values}
     changed: list[str] = []

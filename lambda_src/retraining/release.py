@@ -62,7 +62,7 @@ def job_of(artifact_uri: str) -> str:
 
 def served() -> Served:
     """What the endpoint serves now; raises EndpointBusyError while that is changing, or EndpointNotServingError."""
-    name = settings.retraining().endpoint_name
+    name = settings.endpoint_name()
     sagemaker = aws.sagemaker()
     try:
         endpoint = sagemaker.describe_endpoint(EndpointName=name)
@@ -141,11 +141,11 @@ def update_endpoint(endpoint_config: str, *, guarded: bool) -> None:
 
     guarded: with the environment's canary and alarms. A serverless endpoint has none either way.
     """
-    deployment = settings.retraining().deployment_config
+    deployment = settings.deployment_config()
     request: Any = {"DeploymentConfig": deployment if guarded else AT_ONCE} if deployment else {}
     try:
         aws.sagemaker().update_endpoint(
-            EndpointName=settings.retraining().endpoint_name,
+            EndpointName=settings.endpoint_name(),
             EndpointConfigName=endpoint_config,
             RetainAllVariantProperties=True,
             **request,
@@ -173,7 +173,7 @@ def trained_model(job: Mapping[str, Any]) -> TrainedModel:
     evaluation = stored_json(document_key(name, "evaluation")) or {}
     return TrainedModel.of(
         job,
-        classes=manifest.get("classes", settings.retraining().classes),
+        classes=manifest.get("classes", settings.classes()),
         data_digest=manifest.get("data_digest", ""),
         accuracy=evaluation.get("accuracy", training_accuracy(job)),
     )
@@ -182,7 +182,7 @@ def trained_model(job: Mapping[str, Any]) -> TrainedModel:
 def stored_json(key: str) -> dict[str, Any] | None:
     """A JSON object of the bucket, or None."""
     try:
-        body = aws.s3().get_object(Bucket=settings.retraining().bucket_name, Key=key)["Body"]
+        body = aws.s3().get_object(Bucket=settings.bucket_name(), Key=key)["Body"]
     except aws.s3().exceptions.NoSuchKey:
         return None
     return read_json(body, name=key)
@@ -190,7 +190,7 @@ def stored_json(key: str) -> dict[str, Any] | None:
 
 def store_json(key: str, content: Any) -> None:
     aws.s3().put_object(
-        Bucket=settings.retraining().bucket_name,
+        Bucket=settings.bucket_name(),
         Key=key,
         Body=json.dumps(content, indent=2).encode(),
         ContentType="application/json",
@@ -218,7 +218,7 @@ def is_existing(error: ClientError) -> bool:
 def _tags() -> list[Any]:
     return [
         {"Key": "application", "Value": "scones-unlimited"},
-        {"Key": "environment", "Value": settings.retraining().stage_name.removeprefix("scones-")},
+        {"Key": "environment", "Value": settings.stage_name().removeprefix("scones-")},
     ]
 
 
@@ -240,5 +240,5 @@ def candidate_and_incumbent(job_name: str) -> dict[str, Any]:
         },
         "incumbent": incumbent.as_dict(),
         "is_served": incumbent.artifact_uri == artifact_uri,
-        "is_released": parameter(settings.retraining().artifact_parameter) == artifact_uri,
+        "is_released": parameter(settings.artifact_parameter()) == artifact_uri,
     }

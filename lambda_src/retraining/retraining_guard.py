@@ -81,7 +81,7 @@ class Limits:
 def handler(event: Mapping[str, Any], _context: object) -> dict[str, Any]:
     """Takes `{"execution_arn", "started_at", "input"}`; answers `{"run", "trigger", "refusal"}`, "" for none."""
     request = Request.of(event)
-    limits = Limits(settings.retraining().max_per_day, timedelta(minutes=settings.retraining().cool_down_minutes))
+    limits = Limits(settings.max_per_day(), timedelta(minutes=settings.cool_down_minutes()))
     return {"run": request.run, "trigger": request.trigger, "refusal": enter(request, limits)}
 
 
@@ -136,7 +136,7 @@ def is_running(ledger: Ledger, now: datetime) -> bool:
 def _read() -> tuple[Ledger, dict[str, str]]:
     """The ledger, and the condition under which it may be replaced."""
     try:
-        answer = aws.s3().get_object(Bucket=settings.retraining().bucket_name, Key=LEDGER_KEY)
+        answer = aws.s3().get_object(Bucket=settings.bucket_name(), Key=LEDGER_KEY)
     except aws.s3().exceptions.NoSuchKey:
         return Ledger(), {"IfNoneMatch": "*"}
     return Ledger.from_json(answer["Body"].read()), {"IfMatch": answer["ETag"]}
@@ -146,7 +146,7 @@ def _write(ledger: Ledger, condition: dict[str, Any]) -> bool:
     """Whether the ledger was still the one that was read."""
     try:
         aws.s3().put_object(
-            Bucket=settings.retraining().bucket_name,
+            Bucket=settings.bucket_name(),
             Key=LEDGER_KEY,
             Body=json.dumps({**asdict(ledger), "written_at": datetime.now(UTC).isoformat()}).encode(),
             ContentType="application/json",

@@ -37,17 +37,17 @@ def handler(event: Mapping[str, Any], _context: object) -> dict[str, int]:
 
 def _mostly_right() -> int:
     """A model that no retraining has evaluated has no known answers: it must at least be better than chance."""
-    lines = list(islice(validation_lines(settings.retraining().bucket_name), _UNKNOWN_IMAGES))
+    lines = list(islice(validation_lines(settings.bucket_name()), _UNKNOWN_IMAGES))
     answers = [ask(f"{VALIDATION_IMAGES}{line.path}") for line in lines]
     right = sum(best_class(answer)[0] == line.label for answer, line in zip(answers, lines, strict=True))
-    if right * len(settings.retraining().classes) <= len(lines):
+    if right * len(settings.classes()) <= len(lines):
         raise SmokeTestFailedError(f"the endpoint is right for {right} of {len(lines)} validation images")
     return len(lines)
 
 
 def ask(key: str) -> list[float]:
     """The endpoint's probabilities for an image of the bucket."""
-    bucket = settings.retraining().bucket_name
+    bucket = settings.bucket_name()
     body = aws.s3().get_object(Bucket=bucket, Key=key)["Body"].read()
-    answer = invoke_endpoint(body, settings.retraining().endpoint_name, ImageRef(bucket, key, "smoke-test"))
-    return parse_probabilities(answer, settings.retraining().classes)
+    answer = invoke_endpoint(body, settings.endpoint_name(), ImageRef(bucket, key, "smoke-test"))
+    return parse_probabilities(answer, settings.classes())

@@ -75,9 +75,9 @@ def handler(event: Mapping[str, Any], _context: object) -> dict[str, Any]:
 
     Raises InvalidDataSetError with the first problems.
     """
-    bucket = settings.retraining().bucket_name
+    bucket = settings.bucket_name()
     manifest, problems = _manifest(bucket), ProblemGroups()
-    rules = DataSetRules(settings.retraining().classes, problems.add)
+    rules = DataSetRules(settings.classes(), problems.add)
     validation = BucketValidation(bucket, rules, size=manifest.get("parameters", {}).get("image_size"))
     for split in SPLITS:
         validation.check_split(split)

@@ -54,7 +54,7 @@ def publish(
             "Timestamp": round((timestamp or datetime.now(UTC)).timestamp() * 1000),
             "CloudWatchMetrics": [
                 {
-                    "Namespace": settings.metrics().namespace,
+                    "Namespace": settings.metric_namespace(),
                     "Dimensions": [list(dimensions)],
                     "Metrics": [{"Name": metric.name, "Unit": metric.unit} for metric in values],
                 }

@@ -31,7 +31,7 @@ class Record:
 
 def records() -> list[Record]:
     """All of them, oldest first."""
-    bucket = settings.release_log().bucket_name
+    bucket = settings.bucket_name()
     return read_records(aws.s3(), bucket)
 
 

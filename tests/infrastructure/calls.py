@@ -52,10 +52,10 @@ def _of_functions(environment: Environment, name: str) -> dict[str, list[Call]]:
     tags = [{"Key": "environment", "Value": name}]
     role = environment.arns("AWS::IAM::Role")["SageMakerRole"]
     functions = {key[:-8]: found for key, found in environment.resources("AWS::Lambda::Function", "Environment")}
-    settings = functions["ReleaseModel"]["Environment"]["Variables"]["RETRAINING"]
+    deployment_config = functions["ReleaseModel"]["Environment"]["Variables"]["DEPLOYMENT_CONFIG"]
     released = {"EndpointName": endpoint["EndpointName"], "EndpointConfigName": f"scones-{name}-r"}
     deployed = {**released, "EndpointConfigName": "made-by-cloudformation"}
-    canary = {"DeploymentConfig": json.loads(settings)["deployment_config"]}
+    canary = {"DeploymentConfig": json.loads(deployment_config)}
     copied = {**endpoint_config, "EndpointConfigName": released["EndpointConfigName"], "Tags": tags}
     create_model = _call(
         "CreateModel", {**model, "ModelName": f"scones-{name}-j", "ExecutionRoleArn": role, "Tags": tags}

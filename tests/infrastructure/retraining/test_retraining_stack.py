@@ -245,11 +245,13 @@ def test_the_drift_alarm_exists(monitoring: Template, environment: str) -> None:
 
 def test_the_functions_know_what_the_stacks_do(retraining: Template, environment: str) -> None:
     config = load_environment(environment)
-    rendered = retraining.named("AWS::Lambda::Function", "ReleaseModel")["Environment"]["Variables"]["RETRAINING"]
-    settings = json.loads(text(rendered))
-    assert settings["deployment_config"] == deployment_config(config)
-    assert settings["parameters_digest"] == parameters_digest(config)
-    assert settings["minimum_accuracy"] == config.retraining.minimum_accuracy
+    variables = {
+        name: retraining.named("AWS::Lambda::Function", name)["Environment"]["Variables"]
+        for name in ("ReleaseModel", "PrepareTraining", "EvaluateModels")
+    }
+    assert json.loads(text(variables["ReleaseModel"]["DEPLOYMENT_CONFIG"])) == deployment_config(config)
+    assert variables["PrepareTraining"]["PARAMETERS_DIGEST"] == parameters_digest(config)
+    assert float(variables["EvaluateModels"]["MINIMUM_ACCURACY"]) == config.retraining.minimum_accuracy
 
 
 def grants(retraining: Template, function: str) -> dict[str, set[str]]:

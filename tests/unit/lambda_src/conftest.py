@@ -24,13 +24,13 @@ def _environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setenv("LABEL_DELAY_HOURS", "24")
     monkeypatch.setenv("BASELINE_PARAMETER", "/scones/dev/model/baseline-key")
     yield
-    settings.drift_monitor.cache_clear()
-    settings.model_accuracy.cache_clear()
-    settings.metrics.cache_clear()
-    settings.classifier.cache_clear()
-    settings.classes.cache_clear()
-    settings.predictions.cache_clear()
-    settings.filter_confidence.cache_clear()
+    _forget_settings()
+
+
+def _forget_settings() -> None:
+    for setting in vars(settings).values():
+        if hasattr(setting, "cache_clear"):
+            setting.cache_clear()
 
 
 # Lets clients sign their requests, which never leave the stub
@@ -57,9 +57,8 @@ def runtime(monkeypatch: pytest.MonkeyPatch) -> Iterator[Stubber]:
 
 @pytest.fixture
 def retraining_settings(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setenv("RETRAINING", json.dumps(SETTINGS))
-    settings.retraining.cache_clear()
-    settings.release_log.cache_clear()
+    for name, value in SETTINGS.items():
+        monkeypatch.setenv(name.upper(), value if isinstance(value, str) else json.dumps(value))
+    _forget_settings()
     yield
-    settings.retraining.cache_clear()
-    settings.release_log.cache_clear()
+    _forget_settings()

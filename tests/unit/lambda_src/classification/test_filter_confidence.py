@@ -140,4 +140,4 @@ def test_an_item_that_skipped_a_step_is_invalid(change: dict[str, Any], reason: 
 def test_a_bad_threshold_stops_the_function(monkeypatch: pytest.MonkeyPatch, threshold: str) -> None:
     monkeypatch.setenv("CONFIDENCE_THRESHOLD", threshold)
     with pytest.raises(ValueError, match=r"CONFIDENCE_THRESHOLD|could not convert"):
-        settings.filter_confidence()
+        settings.confidence_threshold()

@@ -220,8 +220,7 @@ def test_an_update_excludes_from_what_it_keeps_only_what_is_documented(
 def test_a_release_to_a_serverless_endpoint_has_no_deployment_config(
     world: World, monkeypatch: pytest.MonkeyPatch, rollback: bool
 ) -> None:
-    monkeypatch.setenv("RETRAINING", json.dumps({k: v for k, v in SETTINGS.items() if k != "deployment_config"}))
-    settings.retraining.cache_clear()
+    monkeypatch.setattr(settings, "deployment_config", lambda: None)
     requests: list[dict[str, Any]] = []
     monkeypatch.setattr(aws.sagemaker(), "update_endpoint", lambda **request: requests.append(request))
     move(world, NEW, rollback=rollback)
