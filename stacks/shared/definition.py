@@ -89,23 +89,21 @@ def on_one_line(value: Any) -> Any:
 def with_suffix(definition: Definition, suffix: str) -> Definition:
     """The same states under longer names: a name may stand only once in a state machine, also below its Maps."""
 
-    def renamed(value: Any) -> Any:
-        if isinstance(value, list):
-            return [renamed(item) for item in value]
-        if not isinstance(value, dict):
-            return value
-        return {
-            key: f"{item}{suffix}"
-            if key in {"StartAt", "Next", "Default"}
-            else {f"{name}{suffix}": renamed(state) for name, state in item.items()}
-            if key == "States"
-            else item
-            if key in {"Arguments", "Assign", "Output"}
-            else renamed(item)
-            for key, item in value.items()
-        }
+    def renamed(key: str, value: Any) -> Any:
+        match key, value:
+            case (("StartAt" | "Next" | "Default"), str()):
+                return f"{value}{suffix}"
+            case (("Arguments" | "Assign" | "Output"), _):
+                return value
+            case "States", dict():
+                return {f"{name}{suffix}": renamed("", state) for name, state in value.items()}
+            case _, dict():
+                return {name: renamed(name, item) for name, item in value.items()}
+            case _, list():
+                return [renamed(key, item) for item in value]
+        return value
 
-    found: Definition = renamed(definition)
+    found: Definition = renamed("", definition)
     return found
 
 
