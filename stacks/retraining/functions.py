@@ -144,7 +144,7 @@ class RetrainingFunctions:
             "ReleaseModel",
             ENDPOINT_NAME=self._config.endpoint_name,
             STAGE_NAME=self._config.stage_name,
-            DEPLOYMENT_CONFIG=self._stack.to_json_string(deployment_config(self._config)),
+            DEPLOYMENT_CONFIG=self._deployment_config,
         )
         self._let_see_what_is_served(release)
         release.allow(["sagemaker:CreateEndpointConfig", "sagemaker:AddTags"], [self._own_config])
@@ -158,7 +158,7 @@ class RetrainingFunctions:
         restore = self._function(
             "RestoreEndpoint",
             ENDPOINT_NAME=self._config.endpoint_name,
-            DEPLOYMENT_CONFIG=self._stack.to_json_string(deployment_config(self._config)),
+            DEPLOYMENT_CONFIG=self._deployment_config,
         )
         self._let_see_what_is_served(restore)
         restore.allow(["sagemaker:UpdateEndpoint"], [self._endpoint, self._any_config])
@@ -197,6 +197,11 @@ class RetrainingFunctions:
     @property
     def _classes(self) -> str:
         return self._stack.to_json_string(list(self._config.classes))
+
+    @property
+    def _deployment_config(self) -> str:
+        found = deployment_config(self._config)
+        return self._stack.to_json_string(found) if found else "null"  # of nothing, CDK makes no variable
 
     def _function(self, name: str, *, reads_all_images: bool = False, **environment: float | str) -> Function:
         return Function(
