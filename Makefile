@@ -80,7 +80,7 @@ local-cloud: setup
 ##@ The code
 
 check: setup lint ## Lint, type-check and run the unit and template tests: before every commit
-	python -m pytest -n auto tests/unit tests/infrastructure tests/fuzz
+	python -m pytest -n auto tests/infrastructure tests/unit
 
 lint: setup ## Check style and types
 	ruff check .
