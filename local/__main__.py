@@ -150,7 +150,8 @@ def run(env: EnvironmentName = "dev") -> None:
 def drift(env: EnvironmentName = "dev", archive: Archive = None, keep: Keep = True) -> None:
     """Traffic as usual, then drifted traffic: the metric crosses the bound, the alarm fires, the message arrives.
 
-    Writes the report of both to build/ENV-drift.html. Uses the local cloud that runs, if there is one.
+    Writes the report of both to build/ENV-drift.html. Uses the local cloud that runs, if there is one and its drift
+    alarm is not on.
     """
     config = _environment(env)
     with _deployed(config, archive, keep=keep) as cloud:

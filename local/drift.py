@@ -20,6 +20,7 @@ from PIL import Image, ImageEnhance, ImageOps
 
 from lambda_src.monitoring import drift
 from lambda_src.shared.baseline import Baseline, Tally
+from local.cloud import LocalCloudError
 from local.demonstration import Environment, Inbox, UnexpectedError, labelled_images, wait_for
 from stacks.shared import prefixes
 
@@ -39,7 +40,15 @@ class Chapter:
 
 
 def tell_story(environment: Environment, dataset: Path, tell: Callable[[str, Chapter], None]) -> None:
-    """Send both kinds of traffic and show what comes of each; raises UnexpectedError if it is not as it should be."""
+    """Send both kinds of traffic and show what comes of each; raises UnexpectedError if it is not as it should be.
+
+    Raises LocalCloudError if the drift alarm is on already: it looks an hour back, and would hide what this shows.
+    """
+    if _alarm_state(environment) == "ALARM":
+        raise LocalCloudError(
+            f"the alarm {alarm_name(environment)} is on already, after drift of the last hour, and this scenario "
+            "begins without: `python -m local down`, and run this again"
+        )
     inbox = Inbox(environment.alert_topic_arn)
     sources = labelled_images(dataset, environment.config.classes, at_most=200)
     files = [dataset / image.key for image in sources]
@@ -111,17 +120,22 @@ def _chapter(environment: Environment, inbox: Inbox, pictures: dict[str, bytes],
     expected = known + len(pictures)
     wait_for(lambda: len(environment.captured_inference_ids()) >= expected or None, f"{len(pictures)} captures")
     report = check_for_drift(environment, start=start, end=_next_second())
-    (alarm,) = boto3.client("cloudwatch").describe_alarms(AlarmNames=[alarm_name(environment)])["MetricAlarms"]
+    alarm_state = _alarm_state(environment)
     alarms = []
-    if alarm["StateValue"] == "ALARM":
+    if alarm_state == "ALARM":
         alarms = wait_for(lambda: inbox.alarms() or None, "the alarm's message")
     return Chapter(
         images=len(pictures),
         rejected=execution.counts["REJECTED"],
         report=report,
-        alarm_state=alarm["StateValue"],
+        alarm_state=alarm_state,
         alarms=alarms or inbox.alarms(),
     )
+
+
+def _alarm_state(environment: Environment) -> str:
+    (alarm,) = boto3.client("cloudwatch").describe_alarms(AlarmNames=[alarm_name(environment)])["MetricAlarms"]
+    return str(alarm["StateValue"])
 
 
 def check_for_drift(environment: Environment, *, start: datetime, end: datetime) -> dict[str, Any]:

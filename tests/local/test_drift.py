@@ -9,7 +9,7 @@ from pathlib import Path
 import boto3
 import pytest
 
-from local.cloud import LocalCloud
+from local.cloud import LocalCloud, LocalCloudError
 from local.demonstration import Environment, Inbox
 from local.drift import Chapter, alarm_name, check_for_drift, tell_story
 from ops.captures import captures
@@ -46,6 +46,13 @@ def test_usual_traffic_is_no_alarm_and_drifted_traffic_is_one(
     assert message["AlarmDescription"].endswith("docs/runbook.md#drift")
     # The same message reached whoever else is subscribed
     assert [alarm["AlarmName"] for alarm in inbox.alarms()] == [alarm_name(environment)]
+
+
+def test_the_scenario_is_not_repeated_while_its_alarm_is_on(
+    environment: Environment, dataset: Path, chapters: dict[str, Chapter]
+) -> None:
+    with pytest.raises(LocalCloudError, match="is on already, after drift of the last hour"):
+        tell_story(environment, dataset, lambda *_: pytest.fail("sent traffic"))
 
 
 def test_the_report_shows_the_score_of_both_kinds_of_traffic(
