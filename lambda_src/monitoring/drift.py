@@ -117,7 +117,7 @@ def minimum_sample(baseline_size: int, *, bins: int, bound: float) -> int:
 def chi_squared_quantile(tail: float, degrees_of_freedom: int) -> float:
     """What a chi-squared variable exceeds with probability `tail`.
 
-    By the cube-root approximation, within 0.5 % for tails of 0.5 % (E. Wilson and M. Hilferty, The distribution of
+    By the cube-root approximation, within 1 % for tails of 0.5 % (E. Wilson and M. Hilferty, The distribution of
     chi-square, PNAS 17(12), 1931).
     """
     variance = 2 / (9 * degrees_of_freedom)

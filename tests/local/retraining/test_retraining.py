@@ -81,7 +81,7 @@ def test_spoilt_data_is_refused_before_anything_is_trained(
     assert "InvalidDataSetError" in run.cause
     assert "train/missing.png: no such object" in run.cause
     assert "TrainCandidate" not in run.states
-    assert "Nothing was changed" in message(inbox)["Message"]
+    assert "Nothing has changed" in message(inbox)["Message"]
     assert retraining.served_artifact() == before
 
 
