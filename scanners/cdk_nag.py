@@ -19,7 +19,7 @@ from cdk_nag import (
 from scanners.finding import Finding
 from stacks.config import PROJECT_ROOT, parse_environments
 from stacks.environment import Environment
-from stacks.shared.findings import wildcard_reason
+from stacks.shared.scanner_exceptions import wildcard_reason
 
 _PACKS = (AwsSolutionsChecks, ServerlessChecks, NIST80053R5Checks, HIPAASecurityChecks, PCIDSS321Checks)
 _WILDCARD_RULE = "AwsSolutions-IAM5"
@@ -28,7 +28,7 @@ _WILDCARD_RULE = "AwsSolutions-IAM5"
 def scan(output: Path) -> list[Finding]:
     """Synthesize every environment of cdk.json into `output`, and apply every pack.
 
-    A wildcard in a policy that stacks/shared/findings.py gives a reason for is accepted where it stands.
+    A wildcard in a policy that stacks/shared/scanner_exceptions.py gives a reason for is acknowledged where it stands.
     """
     context = json.loads((PROJECT_ROOT / "cdk.json").read_text(encoding="utf-8"))["context"]
     app = App(context=context, outdir=str(output))

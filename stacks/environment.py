@@ -12,7 +12,7 @@ from stacks.model.model_stack import ModelStack
 from stacks.monitoring.monitoring_stack import MonitoringStack
 from stacks.retraining.retraining_stack import RetrainingStack
 from stacks.shared.encryption import encrypt
-from stacks.shared.findings import accept
+from stacks.shared.scanner_exceptions import acknowledge
 
 
 class Environment(Stage):
@@ -78,7 +78,7 @@ class Environment(Stage):
             )
         if data.key:
             encrypt(self, key=data.key)
-        accept(
+        acknowledge(
             self,
             "Each policy belongs to one role and goes with it; a managed one could be attached to others",
             "IAMNoInlinePolicy",

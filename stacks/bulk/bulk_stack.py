@@ -19,8 +19,8 @@ from stacks.config import EnvironmentConfig
 from stacks.shared import prefixes
 from stacks.shared.dead_letter_queue import DeadLetterQueue
 from stacks.shared.definition import Definition
-from stacks.shared.findings import accept
 from stacks.shared.function import IF_NEW, Function
+from stacks.shared.scanner_exceptions import acknowledge
 from stacks.shared.service_principal import of_this_account
 from stacks.shared.state_machine import StateMachine
 
@@ -159,7 +159,7 @@ class BulkStack(Stack):
             # ALL would cost more than the executions: the outcome of every image is in S3
             log_level=sfn.LogLevel.ERROR,
         )
-        accept(
+        acknowledge(
             state_machine,
             "Logs errors only: to log every step of a million images would cost more than to classify them",
             "AwsSolutions-SF1",

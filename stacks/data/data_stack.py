@@ -12,9 +12,9 @@ from stacks.config import EnvironmentConfig
 from stacks.shared import prefixes
 from stacks.shared.builtin_image import BuiltinImage
 from stacks.shared.encryption import environment_key, let_services_encrypt_volumes
-from stacks.shared.findings import accept
 from stacks.shared.guardrails import guardrail_alarm_arns
 from stacks.shared.sagemaker_role import SageMakerRole
+from stacks.shared.scanner_exceptions import acknowledge
 
 
 class DataStack(Stack):
@@ -87,7 +87,7 @@ def data_bucket(scope: Construct, *, config: EnvironmentConfig, key: kms.IKey | 
             ),
         ],
     )
-    accept(
+    acknowledge(
         bucket,
         "Versions protect from overwriting; a copy in a second region is a decision of the account's owner",
         "S3BucketReplicationEnabled",
@@ -133,19 +133,19 @@ def _access_log_bucket(scope: Construct, *, config: EnvironmentConfig) -> s3.Buc
             )
         ],
     )
-    accept(
+    acknowledge(
         bucket,
         "Holds the access logs: logging the access to itself would not end",
         "AwsSolutions-S1",
         "S3BucketLoggingEnabled",
         "CKV_AWS_18",
     )
-    accept(
+    acknowledge(
         bucket,
         "S3 delivers access logs only to buckets that are encrypted with S3's own keys",
         "S3DefaultEncryptionKMS",
     )
-    accept(
+    acknowledge(
         bucket,
         "Logs of access to a bucket that is not replicated either",
         "S3BucketReplicationEnabled",

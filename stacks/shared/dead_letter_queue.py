@@ -4,7 +4,7 @@ from aws_cdk import Duration
 from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
-from stacks.shared.findings import accept
+from stacks.shared.scanner_exceptions import acknowledge
 
 
 class DeadLetterQueue(sqs.Queue):
@@ -18,8 +18,8 @@ class DeadLetterQueue(sqs.Queue):
             enforce_ssl=True,
             retention_period=Duration.days(14),
         )
-        accept(self, "Is a dead-letter queue itself", "AwsSolutions-SQS3", "SQSRedrivePolicy")
-        accept(
+        acknowledge(self, "Is a dead-letter queue itself", "AwsSolutions-SQS3", "SQSRedrivePolicy")
+        acknowledge(
             self,
             "Encrypted with SQS's own keys: it holds keys of objects, and EventBridge would need the use of any other",
             "CKV_AWS_27",

@@ -9,8 +9,8 @@ from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
 from stacks.config import FUNCTIONS_UNDER_LOAD, PROJECT_ROOT, EnvironmentConfig
-from stacks.shared.findings import accept
 from stacks.shared.log_group import LogGroup
+from stacks.shared.scanner_exceptions import acknowledge
 
 _SOURCES = PROJECT_ROOT / "lambda_src"
 
@@ -73,26 +73,26 @@ class Function(lambda_.Function):
             reserved_concurrent_executions=config.function_concurrency if is_under_load else None,
         )
         if not is_under_load:
-            accept(
+            acknowledge(
                 self,
                 "Runs once an execution, an hour or a release: a reservation would only take from the account's quota",
                 "LambdaConcurrency",
                 "CKV_AWS_115",
             )
         if not dead_letters:
-            accept(
+            acknowledge(
                 self,
                 "A state machine that calls it keeps its errors; what a schedule starts is watched by an alarm",
                 "LambdaDLQ",
                 "CKV_AWS_116",
             )
-        accept(
+        acknowledge(
             self,
             "Calls nothing but AWS, and only what its role may; there is nothing in a VPC that it could reach",
             "LambdaInsideVPC",
             "CKV_AWS_117",
         )
-        accept(self, "The variables hold names and numbers, no secret", "CKV_AWS_173")
+        acknowledge(self, "The variables hold names and numbers, no secret", "CKV_AWS_173")
 
     def allow(
         self,

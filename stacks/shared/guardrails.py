@@ -10,7 +10,7 @@ from aws_cdk import aws_cloudwatch as cloudwatch
 from constructs import Construct
 
 from stacks.config import EnvironmentConfig
-from stacks.shared.findings import accept
+from stacks.shared.scanner_exceptions import acknowledge
 
 _SECONDS_BEYOND_BAKING = 30 * 60  # to start the new instances and to end the old ones
 
@@ -44,7 +44,7 @@ def guardrail_alarms(scope: Construct, *, config: EnvironmentConfig, variant_nam
             evaluation_periods=1,
             treat_missing_data=cloudwatch.TreatMissingData.NOT_BREACHING,
         )
-        accept(created, "SageMaker looks at it during an update and goes back", "CloudWatchAlarmAction")
+        acknowledge(created, "SageMaker looks at it during an update and goes back", "CloudWatchAlarmAction")
         return created
 
     return [

@@ -1,4 +1,4 @@
-"""What must hold in every template; what the scanners ask is in test_findings.py."""
+"""What must hold in every template; what the scanners ask is in test_scanner_exceptions.py."""
 
 import json
 from pathlib import Path

@@ -1,6 +1,6 @@
-"""Findings of security scanners that this project accepts: each where it arises, with its reason.
+"""Findings of security scanners that this project acknowledges: each where it arises, with its reason.
 
-cdk-nag and checkov read the reasons from the constructs; an accepted finding is not reported again. Wildcards in
+cdk-nag and checkov read the reasons from the constructs; an acknowledged finding is not reported again. Wildcards in
 policies are all listed here.
 """
 
@@ -67,7 +67,7 @@ UNSCOPABLE_ACTIONS = frozenset(
 SHARED_RULES = ("NIST.800.53.R5", "HIPAA.Security", "PCI.DSS.321", "Serverless")
 
 
-def accept(construct: IConstruct, reason: str, *rules: str) -> None:
+def acknowledge(construct: IConstruct, reason: str, *rules: str) -> None:
     """Leave these rules' findings on the construct, and on what is inside of it, out of the scanners' reports.
 
     CKV_... are checkov's rules and AwsSolutions-... that pack's of cdk-nag; any other name is that of a rule which the

@@ -10,7 +10,7 @@ from scanners.finding import Finding
 from scanners.policies import Environment
 from scanners.verdict import is_configured
 from stacks.config import load_environment
-from stacks.shared import findings
+from stacks.shared import scanner_exceptions
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +63,7 @@ def statements(assembly: Path, environment: str) -> Iterator[tuple[str, set[str]
 def test_no_wildcard_resource_but_for_what_the_service_cannot_scope(assembly: Path, environment: str) -> None:
     for role, actions, resources in statements(assembly, environment):
         if "*" in resources:
-            assert actions <= findings.UNSCOPABLE_ACTIONS, (role, actions)
+            assert actions <= scanner_exceptions.UNSCOPABLE_ACTIONS, (role, actions)
 
 
 def test_no_wildcard_in_an_action(assembly: Path, environment: str) -> None:
