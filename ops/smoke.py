@@ -37,7 +37,7 @@ class Answer:
 
 
 def smoke_test(config: EnvironmentConfig, *, images: int = IMAGES) -> list[Answer]:
-    """Ask the endpoint about test images of every class, then send the surest one through the workflow.
+    """Ask the endpoint about test images of every class, then send the most confident one through the workflow.
 
     Raises OpsError if the endpoint does not serve, answers something else than probabilities or is mostly wrong, or
     if the workflow does not store the prediction.
@@ -58,9 +58,9 @@ def smoke_test(config: EnvironmentConfig, *, images: int = IMAGES) -> list[Answe
             f"endpoint {config.endpoint_name} has {right} of {len(answers)} test images right: the order of `classes` "
             f"in cdk.json may not be the model's; `python -m ops doctor --env {config.name}` compares them"
         )
-    surest = max(answers, key=lambda answer: answer.confidence)
-    if is_accepted(surest.confidence, config.confidence_threshold):
-        _classify(outputs["Workflow"]["StateMachineArn"], bucket, surest.key)
+    best = max(answers, key=lambda answer: answer.confidence)
+    if is_accepted(best.confidence, config.confidence_threshold):
+        _classify(outputs["Workflow"]["StateMachineArn"], bucket, best.key)
     return answers
 
 
@@ -140,9 +140,9 @@ def show(config: EnvironmentConfig, answers: list[Answer]) -> None:
         f"[green]✓[/] endpoint {config.endpoint_name}: {right} of {len(answers)} test images right, "
         f"the slowest answer took {slowest:.0f} ms"
     )
-    surest = max(answers, key=lambda answer: answer.confidence)
-    if is_accepted(surest.confidence, config.confidence_threshold):
-        console.print(f"[green]✓[/] workflow: {surest.key} accepted with confidence {surest.confidence:.3f}")
+    best = max(answers, key=lambda answer: answer.confidence)
+    if is_accepted(best.confidence, config.confidence_threshold):
+        console.print(f"[green]✓[/] workflow: {best.key} accepted with confidence {best.confidence:.3f}")
     else:
         console.print(
             f"[yellow]![/] workflow: not tried, no answer reached the confidence of {config.confidence_threshold}"

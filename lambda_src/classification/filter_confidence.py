@@ -1,4 +1,4 @@
-"""FilterConfidence: store a confident prediction, fail loudly on an unsure one."""
+"""FilterConfidence: store a confident prediction, fail visibly on one below the threshold."""
 
 import json
 import math

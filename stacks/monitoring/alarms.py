@@ -47,7 +47,7 @@ def alarm_rules(metrics: Metrics, *, config: EnvironmentConfig) -> list[AlarmRul
     return [
         AlarmRule(
             name="failed-executions",
-            meaning="Executions of the classification workflow failed, and not because of unsure answers.",
+            meaning="Executions of the classification workflow failed, and not because of low confidence.",
             metric=metrics.execution_failures,
             threshold=0,
         ),
