@@ -34,6 +34,8 @@ setup: .venv/.installed node_modules/.installed ## Install the pinned tools into
 	@echo "Installing the Python packages of $< into .venv"
 	@sed -n '/^uv==/,/[^\\]$$/p' $< | .venv/bin/python -m pip install --quiet --disable-pip-version-check $(LOCKED) -r /dev/stdin
 	@.venv/bin/uv pip sync --python .venv $(LOCKED) $<
+	@# These warn when they are compiled, which uv leaves to the first import; in a test a warning is an error
+	@.venv/bin/python -W ignore -m compileall -q .venv/lib/python*/site-packages/{sagemaker,smdebug_rulesconfig}
 	@touch $@
 
 # checkov pins an old boto3 that cannot live beside the emulator's, hence an environment of its own
