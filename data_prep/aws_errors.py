@@ -104,7 +104,7 @@ def _failure(error: BotoCoreError) -> Explanation:  # noqa: PLR0911 - one for ea
             # It is no requirement: where it is installed, botocore signs every request with it, for everybody
             return Explanation(
                 "the credentials of `aws login` need the Python package awscrt, which is not installed",
-                '`.venv/bin/python -m pip install "botocore[crt]"`, or sign in with `aws sso login`',
+                '`.venv/bin/uv pip install "botocore[crt]"`, or sign in with `aws sso login`',
             )
         case exceptions.CredentialRetrievalError() | exceptions.MetadataRetrievalError():
             return Explanation(

@@ -72,7 +72,7 @@ def test_credentials_of_aws_login_without_the_package_that_reads_them(
     monkeypatch.setattr("botocore.credentials.EC", None)  # as without awscrt
     assert complaint() == (
         "the credentials of `aws login` need the Python package awscrt, which is not installed: "
-        '`.venv/bin/python -m pip install "botocore[crt]"`, or sign in with `aws sso login`'
+        '`.venv/bin/uv pip install "botocore[crt]"`, or sign in with `aws sso login`'
     )
 
 
