@@ -60,7 +60,7 @@ class BucketValidation:
         except ClientError as error:
             if error.response["Error"]["Code"] not in {"NoSuchKey", "AccessDenied"}:
                 raise
-            return CheckedImage(line, reason="no such file")
+            return CheckedImage(line, reason="no such object")
         if reason := size_problem(answer["ContentLength"]):
             answer["Body"].close()
             return CheckedImage(line, reason=reason)

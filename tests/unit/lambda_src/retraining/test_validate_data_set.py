@@ -67,7 +67,7 @@ def _list(text: str) -> Callable[[DataSet], None]:
     ("spoil", "problem"),
     [
         (lambda data: data.objects.pop("train_lst/train.lst"), "train_lst/train.lst does not exist"),
-        (lambda data: data.objects.pop("train/train_3.png"), "train/train_3.png: no such file"),
+        (lambda data: data.objects.pop("train/train_3.png"), "train/train_3.png: no such object"),
         (_replaced("train/train_3.png", b""), "train/train_3.png: neither PNG nor JPEG, but empty"),
         (_replaced("test/test_1.png", png(1)[:-20]), "test/test_1.png: truncated PNG"),
         (_replaced("test/test_1.png", png(1, size=31)), "test/test_1.png: is 31x31, not 32x32 pixels"),
