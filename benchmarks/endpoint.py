@@ -19,8 +19,8 @@ from data_prep.sample import draw_image
 from local.sagemaker.container import Container, pack_artifact
 from local.sagemaker.control_plane import ControlPlane
 from local.sagemaker.endpoint import Endpoint
-from local.sagemaker.model import StandInModel
 from local.sagemaker.server import Server
+from model_src.model import Model
 
 ORIGINAL_MS = 200.4  # what the original workflow names for its endpoint
 REQUESTS = 500
@@ -44,7 +44,7 @@ class _Variant:
 
 def main() -> None:
     images = np.stack([draw_image(CLASSES[n % 2], np.random.default_rng(n)) for n in range(400)])
-    model = StandInModel.train(images, np.arange(400) % 2, num_classes=2)
+    model = Model.train(images, np.arange(400) % 2, num_classes=2)
     container = Container(pack_artifact(model), uri="benchmark")
     with TemporaryDirectory() as folder:
         path = Path(folder) / "image.png"

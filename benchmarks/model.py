@@ -18,7 +18,7 @@ from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
-from local.sagemaker.model import StandInModel
+from model_src.model import Model
 from stacks.config import PROJECT_ROOT
 
 # Of the built-in algorithm, from scratch: what the notebook claims; the last epochs of 189 public logs
@@ -40,7 +40,7 @@ def main() -> None:
         data_prep("build", "--archive", str(archive), "--output", f"{folder}/dataset")
         train, test = (read_split(Path(folder) / "dataset", split) for split in ("train", "test"))
     started = time.perf_counter()
-    model = StandInModel.train(*train, num_classes=2)
+    model = Model.train(*train, num_classes=2)
     seconds = time.perf_counter() - started
     table = Table("model", "images", "accuracy", "s", box=None, pad_edge=False)
     table.add_row("original notebook (built-in algorithm)", "200", f"{ORIGINAL:.3f}", "")
@@ -66,7 +66,7 @@ def read_split(dataset: Path, split: str) -> tuple[Images, Labels]:
     return np.stack(images), np.array(labels)
 
 
-def accuracy(model: StandInModel, images: Images, labels: Labels) -> float:
+def accuracy(model: Model, images: Images, labels: Labels) -> float:
     return float(np.mean(model.predict(images).argmax(axis=1) == labels))
 
 
@@ -76,7 +76,7 @@ def folds(images: Images, labels: Labels) -> float:
     right = []
     for number in range(FOLDS):
         held = part == number
-        model = StandInModel.train(images[~held], labels[~held], num_classes=2)
+        model = Model.train(images[~held], labels[~held], num_classes=2)
         right.append(accuracy(model, images[held], labels[held]))
     return float(np.mean(right))
 

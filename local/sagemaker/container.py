@@ -7,30 +7,18 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
-from PIL import Image
 
 from local.sagemaker.errors import ContainerError, JobFailedError
-from local.sagemaker.model import StandInModel
+from model_src.images import CONTENT_TYPES, decode_image
+from model_src.model import Model
 
 # An artifact has the files of the algorithm's; what is in them is the stand-in's own
 MODEL_FILE = "image-classification-0000.params"
 _SYMBOL = {"nodes": [], "heads": [], "attrs": {"framework": "local stand-in"}}
 _SHAPES = [{"shape": [1, 3, 32, 32], "name": "data"}]
-IMAGE_SIZE = (32, 32)
-_CONTENT_TYPES = ("application/x-image", "image/png", "image/jpeg")
 
 
-def decode_image(data: bytes) -> NDArray[np.uint8]:
-    """A PNG or JPEG as an array (32, 32, 3) in RGB, as the algorithm sees it; raises ValueError."""
-    try:
-        with Image.open(io.BytesIO(data), formats=("PNG", "JPEG")) as image:
-            return np.asarray(image.convert("RGB").resize(IMAGE_SIZE), dtype=np.uint8)
-    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
-        raise ValueError(f"not a readable image: {error}") from error
-
-
-def pack_artifact(model: StandInModel) -> bytes:
+def pack_artifact(model: Model) -> bytes:
     """The model as the model.tar.gz that a training job uploads."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / MODEL_FILE
@@ -53,7 +41,7 @@ class Container:
         try:
             with tarfile.open(fileobj=io.BytesIO(artifact)) as archive, tempfile.TemporaryDirectory() as folder:
                 archive.extract(MODEL_FILE, folder, filter="data")
-                self._model = StandInModel.load(Path(folder) / MODEL_FILE)
+                self._model = Model.load(Path(folder) / MODEL_FILE)
         except (tarfile.TarError, KeyError, ValueError, EOFError, OSError) as error:
             raise JobFailedError(
                 f"{uri} was not trained by the local stand-in, which serves nothing else: {error}"
@@ -61,8 +49,8 @@ class Container:
 
     def invocations(self, body: bytes, content_type: str) -> bytes:
         """Answer one request; raises ContainerError."""
-        if content_type not in _CONTENT_TYPES:
-            raise ContainerError(415, f"content type must be one of {', '.join(_CONTENT_TYPES)}, not {content_type!r}")
+        if content_type not in CONTENT_TYPES:
+            raise ContainerError(415, f"content type must be one of {', '.join(CONTENT_TYPES)}, not {content_type!r}")
         try:
             image = decode_image(body)
         except ValueError as error:

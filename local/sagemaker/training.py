@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from local.sagemaker import container, model, storage
+from local.sagemaker import container, storage
 from local.sagemaker.errors import JobFailedError
+from model_src import model
+from model_src.images import decode_image
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -62,9 +64,9 @@ def run(job: dict[str, Any], s3: "S3Client", *, cache: Path) -> TrainingResult:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if cached.exists():
             storage.read(s3, train.uris[0])  # the role needs it also where this stand-in could do without
-            trained = model.StandInModel.load(cached)
+            trained = model.Model.load(cached)
         else:
-            trained = model.StandInModel.train(_images(s3, train), np.array(train.labels), num_classes=num_classes)
+            trained = model.Model.train(_images(s3, train), np.array(train.labels), num_classes=num_classes)
             trained.save(cached)
     predicted = trained.predict(_images(s3, validation)).argmax(axis=1)
     artifact_uri = f"{job['OutputDataConfig']['S3OutputPath'].rstrip('/')}/{job['TrainingJobName']}/output/model.tar.gz"
@@ -121,7 +123,7 @@ def check_hyperparameters(hyperparameters: dict[str, str], train: Channel) -> in
 def _images(s3: "S3Client", channel: Channel) -> NDArray[np.uint8]:
     def image(uri: str) -> NDArray[np.uint8]:
         try:
-            return container.decode_image(storage.read(s3, uri))
+            return decode_image(storage.read(s3, uri))
         except ValueError as error:
             raise JobFailedError(f"ClientError: {uri} is {error}") from error
 

@@ -12,11 +12,11 @@ import pytest
 from PIL import Image
 
 from local.sagemaker import cloudformation
-from local.sagemaker.container import Container, decode_image, pack_artifact
+from local.sagemaker.container import Container, pack_artifact
 from local.sagemaker.control_plane import ControlPlane
 from local.sagemaker.errors import ApiError, ContainerError, JobFailedError
-from local.sagemaker.model import StandInModel
 from local.sagemaker.training import Channel, check_hyperparameters
+from model_src.model import Model
 
 ROLE = "arn:aws:iam::000000000000:role/SageMakerRole"
 MODEL = {"ModelName": "m", "ExecutionRoleArn": ROLE, "PrimaryContainer": {"Image": "i", "ModelDataUrl": "s3://b/k"}}
@@ -171,7 +171,7 @@ def png(size: tuple[int, int] = (32, 32)) -> bytes:
 def artifact() -> bytes:
     images = np.random.default_rng(0).integers(0, 120, (40, 32, 32, 3), dtype=np.uint8)
     images[1::2] += 120
-    return pack_artifact(StandInModel.train(images, np.arange(40) % 2, num_classes=2))
+    return pack_artifact(Model.train(images, np.arange(40) % 2, num_classes=2))
 
 
 def test_an_image_of_any_size_is_answered_with_probabilities(artifact: bytes) -> None:
@@ -199,12 +199,6 @@ def test_an_artifact_of_another_algorithm_is_refused_by_name() -> None:
     for data in (buffer.getvalue(), b"", b"not a tar"):
         with pytest.raises(JobFailedError, match="s3://b/k was not trained by the local stand-in"):
             Container(data, uri="s3://b/k")
-
-
-def test_a_greyscale_or_transparent_image_becomes_rgb() -> None:
-    buffer = io.BytesIO()
-    Image.new("LA", (10, 20), (7, 255)).save(buffer, "PNG")
-    assert decode_image(buffer.getvalue()).shape == (32, 32, 3)
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from PIL import Image
 from local.sagemaker import transform
 from local.sagemaker.container import pack_artifact
 from local.sagemaker.errors import JobFailedError
-from local.sagemaker.model import StandInModel
+from model_src.model import Model
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -33,7 +33,7 @@ def png() -> bytes:
 def artifact() -> bytes:
     images = np.random.default_rng(0).integers(0, 120, (40, 32, 32, 3), dtype=np.uint8)
     images[1::2] += 120
-    return pack_artifact(StandInModel.train(images, np.arange(40) % 2, num_classes=2))
+    return pack_artifact(Model.train(images, np.arange(40) % 2, num_classes=2))
 
 
 @pytest.fixture

@@ -37,7 +37,7 @@ BATCH = 8  # images encoded at once: their activations stay near the processor's
 
 
 @dataclass(frozen=True)
-class StandInModel:
+class Model:
     """A trained model; every field is an array, and they are all that the artifact holds."""
 
     patch_mean: Floats  # (108,)
@@ -52,7 +52,7 @@ class StandInModel:
     temperature: Doubles  # ()
 
     @classmethod
-    def train(cls, images: NDArray[np.uint8], labels: NDArray[np.int64], *, num_classes: int) -> "StandInModel":
+    def train(cls, images: NDArray[np.uint8], labels: NDArray[np.int64], *, num_classes: int) -> "Model":
         """Learn from RGB images (n, 32, 32, 3) and their labels (n,) in 0..num_classes-1; the same in, the same out.
 
         Time and memory grow with the square of n: 1,000 images are quick, 5,000 take about a gigabyte.
@@ -89,7 +89,7 @@ class StandInModel:
             np.savez_compressed(file, **asdict(self))
 
     @classmethod
-    def load(cls, path: Path) -> "StandInModel":
+    def load(cls, path: Path) -> "Model":
         """Read what `save` wrote. The file is data, never code. Raises ValueError if it is something else."""
         content = path.read_bytes()
         try:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from local.sagemaker.model import StandInModel
+from model_src.model import Model
 
 Images = NDArray[np.uint8]
 Labels = NDArray[np.int64]
@@ -24,11 +24,11 @@ def striped(num_classes: int, count: int, seed: int) -> tuple[Images, Labels]:
 
 
 @pytest.fixture(scope="module")
-def model() -> StandInModel:
-    return StandInModel.train(*striped(2, 16, seed=0), num_classes=2)
+def model() -> Model:
+    return Model.train(*striped(2, 16, seed=0), num_classes=2)
 
 
-def test_learns_a_trivial_task_and_is_sure_of_it(model: StandInModel) -> None:
+def test_learns_a_trivial_task_and_is_sure_of_it(model: Model) -> None:
     images, labels = striped(2, 8, seed=1)
     probabilities = model.predict(images)
     assert probabilities.argmax(axis=1).tolist() == labels.tolist()
@@ -37,7 +37,7 @@ def test_learns_a_trivial_task_and_is_sure_of_it(model: StandInModel) -> None:
 
 def test_learns_three_classes() -> None:
     images, labels = striped(3, 9, seed=1)
-    probabilities = StandInModel.train(*striped(3, 24, seed=0), num_classes=3).predict(images)
+    probabilities = Model.train(*striped(3, 24, seed=0), num_classes=3).predict(images)
     assert probabilities.shape == (9, 3)
     assert probabilities.argmax(axis=1).tolist() == labels.tolist()
 
@@ -45,11 +45,11 @@ def test_learns_three_classes() -> None:
 def test_is_unsure_where_nothing_can_be_learned() -> None:
     images, labels = striped(2, 16, seed=0)
     shuffled = np.random.default_rng(0).permutation(labels)
-    probabilities = StandInModel.train(images, shuffled, num_classes=2).predict(striped(2, 8, seed=1)[0])
+    probabilities = Model.train(images, shuffled, num_classes=2).predict(striped(2, 8, seed=1)[0])
     assert probabilities.max() < 0.9
 
 
-def test_probabilities_sum_to_one(model: StandInModel) -> None:
+def test_probabilities_sum_to_one(model: Model) -> None:
     flat = np.stack([np.zeros((32, 32, 3), np.uint8), np.full((32, 32, 3), 255, np.uint8)])
     probabilities = model.predict(np.concatenate([flat, striped(2, 6, seed=2)[0]]))
     assert probabilities.shape == (8, 2)
@@ -57,22 +57,22 @@ def test_probabilities_sum_to_one(model: StandInModel) -> None:
     np.testing.assert_allclose(probabilities.sum(axis=1), 1)
 
 
-def test_a_mirrored_image_gets_the_same_answer(model: StandInModel) -> None:
+def test_a_mirrored_image_gets_the_same_answer(model: Model) -> None:
     images, _ = striped(2, 6, seed=3)
     np.testing.assert_allclose(model.predict(images[:, :, ::-1]), model.predict(images), atol=0.02)
 
 
-def test_the_same_images_give_the_same_model(model: StandInModel) -> None:
-    again = StandInModel.train(*striped(2, 16, seed=0), num_classes=2)
+def test_the_same_images_give_the_same_model(model: Model) -> None:
+    again = Model.train(*striped(2, 16, seed=0), num_classes=2)
     images, _ = striped(2, 6, seed=3)
     np.testing.assert_array_equal(again.predict(images), model.predict(images))
 
 
-def test_a_saved_model_predicts_exactly_the_same(model: StandInModel, tmp_path: Path) -> None:
+def test_a_saved_model_predicts_exactly_the_same(model: Model, tmp_path: Path) -> None:
     model.save(tmp_path / "model.npz")
     images, _ = striped(2, 6, seed=3)
     np.testing.assert_array_equal(
-        StandInModel.load(tmp_path / "model.npz").predict(images), model.predict(images), strict=True
+        Model.load(tmp_path / "model.npz").predict(images), model.predict(images), strict=True
     )
 
 
@@ -105,18 +105,18 @@ def test_a_foreign_file_is_refused_without_running_it(content: bytes, tmp_path: 
     path = tmp_path / "model.npz"
     path.write_bytes(content)
     with pytest.raises(ValueError, match=r"model\.npz is no model of the local trainer"):
-        StandInModel.load(path)
+        Model.load(path)
 
 
 @pytest.mark.parametrize("damage", [b"\x00", bytes(64), b"\xff" * 64], ids=["a byte", "zeros", "ones"])
-def test_a_damaged_model_is_refused(model: StandInModel, tmp_path: Path, damage: bytes) -> None:
+def test_a_damaged_model_is_refused(model: Model, tmp_path: Path, damage: bytes) -> None:
     path = tmp_path / "model.npz"
     model.save(path)
     content = path.read_bytes()
     middle = len(content) // 2
     path.write_bytes(content[:middle] + damage + content[middle + len(damage) :])
     with pytest.raises(ValueError, match="is no model"):
-        StandInModel.load(path)
+        Model.load(path)
 
 
 @pytest.mark.parametrize(
@@ -124,9 +124,9 @@ def test_a_damaged_model_is_refused(model: StandInModel, tmp_path: Path, damage:
 )
 def test_labels_that_do_not_fit_are_refused(labels: list[int], num_classes: int) -> None:
     with pytest.raises(ValueError, match="label"):
-        StandInModel.train(striped(2, 3, seed=0)[0], np.array(labels), num_classes=num_classes)
+        Model.train(striped(2, 3, seed=0)[0], np.array(labels), num_classes=num_classes)
 
 
-def test_other_shapes_are_refused(model: StandInModel) -> None:
+def test_other_shapes_are_refused(model: Model) -> None:
     with pytest.raises(ValueError, match="resize"):
         model.predict(np.zeros((1, 64, 64, 3), np.uint8))
