@@ -32,7 +32,7 @@ _SIGNATURE = {
     "RequestInTheFuture",
 }
 # HEAD requests have no body to name an error in
-_DENIED = {"AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "NotAuthorized", "403"}
+DENIED = {"AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "NotAuthorized", "403"}
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ def _refusal(error: ClientError) -> Explanation:
         )
     if code in _SIGNATURE:
         return Explanation(refused, "check AWS_SECRET_ACCESS_KEY and this machine's clock")
-    if code in _DENIED:
+    if code in DENIED:
         return Explanation(refused, f"the caller needs the permission for {error.operation_name}")
     return Explanation(refused)
 

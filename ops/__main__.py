@@ -11,6 +11,7 @@ from lambda_src.shared.json_reader import DocumentError
 from ops.acceptance import acceptance
 from ops.bulk import bulk
 from ops.captures import captures
+from ops.console.command import console
 from ops.cost import cost
 from ops.deploy import deploy
 from ops.destroy import destroy
@@ -43,6 +44,7 @@ app.command(epilog="Example: python -m ops destroy --env dev --yes")(destroy)
 app.command(epilog="Example: python -m ops acceptance --env trial --synthetic")(acceptance)
 app.command(epilog="Example: python -m ops diff --base HEAD~1")(diff)
 app.add_typer(generate, name="generate")
+app.command(epilog="Example: python -m ops console --env dev")(console)
 app.command(epilog="Example: python -m ops captures --env dev --since 24h")(captures)
 app.command(epilog="Example: python -m ops lineage predictions/incoming/bike.png/VERSION.json --env dev")(lineage)
 app.command(epilog="Example: python -m ops retrain --env dev --force")(retrain)

@@ -1,11 +1,13 @@
 """A page in a real Chromium, driven through its DevTools protocol: https://chromedevtools.github.io/devtools-protocol/."""
 
+import base64
 import json
 import os
 import shutil
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,6 +23,8 @@ NAMES = (
 )
 PACKAGED = PROJECT_ROOT / "node_modules/.browser"  # what `make browser` installs where none of them is found
 CONSOLE = {"Runtime.consoleAPICalled", "Runtime.exceptionThrown", "Log.entryAdded"}
+# An option: addresses of this machine are let through, and no others
+LOOPBACK_ONLY = "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"
 # Gives up on a browser that hangs; no test depends on it
 TIMEOUT = 120
 
@@ -30,7 +34,7 @@ def installed() -> str | None:
     return next((path for path in map(shutil.which, NAMES) if path), None)
 
 
-class _Browser:
+class Browser:
     """A headless Chromium with one page, which opens no address but those that its options let through."""
 
     def __init__(self, profile: Path, options: tuple[str, ...]) -> None:
@@ -88,6 +92,56 @@ class _Browser:
         """Read on until the event `method`."""
         self._next(method=method)
 
+    def open(self, url: str) -> None:
+        """Go to an address and wait until the page has loaded."""
+        assert "errorText" not in self.call("Page.navigate", url=url)
+        self.wait_for("Page.loadEventFired")
+
+    def evaluate(self, expression: str) -> Any:
+        """The value of an expression in the page, or of the promise that it is."""
+        answer = self.call("Runtime.evaluate", expression=expression, awaitPromise=True, returnByValue=True)
+        assert "exceptionDetails" not in answer, answer
+        return answer["result"].get("value")
+
+    def wait_until(self, expression: str) -> Any:
+        """The first value of an expression in the page that is true; the page may load another in the meantime."""
+        deadline = time.monotonic() + TIMEOUT
+        while not (found := self.evaluate(expression)):
+            assert time.monotonic() < deadline, f"never true: {expression}\n{self.text()}\n{self.console}"
+            time.sleep(0.05)
+        return found
+
+    def text(self) -> str:
+        """What the page says, as it is shown."""
+        return str(self.evaluate("document.body.innerText"))
+
+    def press(self, key: str) -> None:
+        """Press and release a key: a character, or the name of another, such as Tab."""
+        names: dict[str, dict[str, Any]] = {
+            "Enter": {"text": "\r", "windowsVirtualKeyCode": 13},
+            "Tab": {"windowsVirtualKeyCode": 9},
+        }
+        pressed: dict[str, Any] = {"text": key} if len(key) == 1 else names.get(key, {})
+        self.call("Input.dispatchKeyEvent", type="keyDown", key=key, **pressed)
+        self.call("Input.dispatchKeyEvent", type="keyUp", key=key)
+
+    def choose_files(self, selector: str, *paths: Path) -> None:
+        """Choose files in a file input, as its dialog would."""
+        document = self.call("DOM.getDocument")["root"]["nodeId"]
+        node = self.call("DOM.querySelector", nodeId=document, selector=selector)["nodeId"]
+        self.call("DOM.setFileInputFiles", nodeId=node, files=[str(path) for path in paths])
+
+    def look(self, *, width: int = 1280, height: int = 900, scheme: str = "light") -> None:
+        """Show the page on a screen of this size, to a user who prefers these colours."""
+        self.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
+        self.call(
+            "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=width < 600
+        )
+
+    def screenshot(self, path: Path) -> None:
+        """Write what the screen shows into a PNG."""
+        path.write_bytes(base64.b64decode(self.call("Page.captureScreenshot", format="png")["data"]))
+
     def close(self) -> None:
         self._watch.cancel()
         self._process.kill()
@@ -111,8 +165,9 @@ class _Browser:
 
 
 @contextmanager
-def _browser(profile: Path, options: tuple[str, ...]) -> Iterator[_Browser]:
-    browser = _Browser(profile, options)
+def started(profile: Path, *options: str) -> Iterator[Browser]:
+    """A browser until the end of the block. profile: a folder for its own files."""
+    browser = Browser(profile, options)
     try:
         yield browser
     finally:
@@ -124,7 +179,7 @@ def opened(url: str, *options: str, profile: Path, scheme: str = "light") -> tup
 
     profile: a folder for the browser's own files. scheme: the colours that the user prefers, light or dark.
     """
-    with _browser(profile, options) as browser:
+    with started(profile, *options) as browser:
         browser.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
         browser.call("Page.navigate", url=url)
         browser.call("Emulation.setVirtualTimePolicy", policy="pauseIfNetworkFetchesPending", budget=8000)

@@ -20,7 +20,7 @@ from local import authorization
 from local.cloud import Process, _free_ports
 from local.sagemaker.control_plane import ControlPlane
 from local.sagemaker.server import Server
-from tests.integration.browser import opened
+from tests.integration.browser import LOOPBACK_ONLY, opened
 
 KEY = "LOCAL0123"
 CREDENTIAL = f"X-Amz-Credential={KEY}%2F20261125%2Fus-east-1%2Flambda%2Faws4_request"  # where a page can put it
@@ -130,7 +130,7 @@ def test_a_page_starts_nothing_though_it_knows_the_key(
     page.page = PAGE % json.dumps(
         [(create_function, "{}"), (withhold, '{"ml.m5.large": "quota"}'), (control.url, "seen")]
     )
-    document, _ = opened(page.url, "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1", profile=tmp_path)
+    document, _ = opened(page.url, LOOPBACK_ONLY, profile=tmp_path)
     assert ">all sent</output>" in document
     assert control.posts == [b"seen"]
     assert (dispatched, sagemaker.control_plane.withheld) == ([], {})

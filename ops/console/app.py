@@ -1,0 +1,35 @@
+"""The console's routes, behind its guard."""
+
+from pathlib import Path
+
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import FileResponse, Response
+from starlette.routing import Mount, Route
+from starlette.staticfiles import StaticFiles
+
+from ops.console import now
+from ops.console.security import Guard, Session
+from ops.console.site import Site
+
+_FOLDER = Path(__file__).parent
+
+
+def create_app(site: Site, session: Session) -> Starlette:
+    """The application for one environment and one start."""
+    app = Starlette(
+        routes=[
+            *now.ROUTES,
+            Route("/page.css", _stylesheet),  # that of the reports
+            Mount("/static", StaticFiles(directory=_FOLDER / "static")),
+        ],
+        middleware=[Middleware(Guard, session=session)],
+    )
+    app.state.site = site
+    app.state.session = session
+    return app
+
+
+def _stylesheet(_request: Request) -> Response:
+    return FileResponse(_FOLDER.parent / "page.css")

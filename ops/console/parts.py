@@ -1,0 +1,56 @@
+"""A part of a page: what was read of AWS, or why it cannot be shown: one refused request leaves the rest as it is."""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from data_prep.aws_errors import DENIED, explain
+from data_prep.errors import DataPrepError
+
+T = TypeVar("T")
+
+# "User: ARN is not authorized to perform: s3:GetObject on resource: ARN because no identity-based policy allows ..."
+# https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot_access-denied.html
+_REFUSED = re.compile(r"not authorized to perform: (?P<action>[\w:-]+)(?: on resource: (?P<resource>\S+))?")
+# S3's operations whose permission has another name:
+# https://docs.aws.amazon.com/AmazonS3/latest/userguide/using-with-s3-policy-actions.html
+_ACTIONS = {
+    "HeadObject": "s3:GetObject",
+    "ListObjectsV2": "s3:ListBucket",
+    "ListObjectVersions": "s3:ListBucketVersions",
+}
+
+
+@dataclass(frozen=True)
+class Part(Generic[T]):
+    """Either `value` or what to tell in its place."""
+
+    value: T | None = None
+    missing: str = ""
+
+
+def part(read: Callable[[], T], *, on: str) -> Part[T]:
+    """What `read` returns. on: what it reads, for a refusal that names no resource."""
+    try:
+        return Part(read())
+    except ClientError as error:
+        return Part(missing=refusal_reason(error, on=on))
+    except BotoCoreError as error:
+        return Part(missing=str(explain(error)))
+    except DataPrepError as error:
+        return Part(missing=str(error))
+
+
+def refusal_reason(error: ClientError, *, on: str) -> str:
+    """Which permission on what is missing, or else what AWS said."""
+    details = error.response["Error"]
+    if details.get("Code") not in DENIED:
+        return str(explain(error))
+    found = _REFUSED.search(details.get("Message", ""))
+    operation = error.operation_name
+    action = found["action"] if found else _ACTIONS.get(operation, operation)
+    resource = (found and found["resource"] and found["resource"].rstrip(".")) or on
+    return f"Your credentials are missing the permission {action} on {resource}."

@@ -1,0 +1,32 @@
+"""What the pages show: one deployed environment."""
+
+from dataclasses import dataclass
+
+from starlette.requests import Request
+
+from data_prep.target import current_target
+from ops.aws import deployment
+from stacks.config import EnvironmentConfig
+
+
+@dataclass(frozen=True)
+class Site:
+    """The environment, and where it is."""
+
+    config: EnvironmentConfig
+    bucket: str
+    state_machine_arn: str
+    place: str  # account, region and address, for people
+
+    @classmethod
+    def deployed(cls, config: EnvironmentConfig) -> "Site":
+        """Raises DataPrepError if it is not deployed."""
+        found = deployment(config)
+        return cls(config, found.bucket, found.state_machine_arn, str(current_target()))
+
+
+def site(request: Request) -> Site:
+    """The site that a request is for."""
+    found = request.app.state.site
+    assert isinstance(found, Site)  # noqa: S101 - create_app put it there
+    return found

@@ -1,0 +1,36 @@
+"""How the pages become HTML."""
+
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from starlette.requests import Request
+from starlette.responses import HTMLResponse
+
+from ops.console.site import site
+from ops.terminal import confidence_text, visible
+
+PAGES = {"/": "Now", "/classify": "Classify"}  # in the order of the navigation
+
+_FOLDER = Path(__file__).parent
+# What others wrote, such as a key, is text: escaped, and with its control and bidirectional characters as codes
+_ENVIRONMENT = Environment(
+    loader=FileSystemLoader(_FOLDER / "templates"),
+    autoescape=True,
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+_ENVIRONMENT.filters |= {"visible": visible, "confidence": confidence_text}
+
+
+def page(request: Request, template: str, *, status: int = 200, **values: Any) -> HTMLResponse:
+    """The template as a response: with `site`, `pages`, `path` and `form_token` beside its own values."""
+    content = _ENVIRONMENT.get_template(template).render(
+        site=site(request),
+        pages=PAGES,
+        path=request.url.path,
+        form_token=request.app.state.session.form_token,
+        **values,
+    )
+    return HTMLResponse(content, status)
