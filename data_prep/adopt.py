@@ -10,23 +10,48 @@ import zlib
 from dataclasses import asdict, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Annotated
 
+import typer
 from botocore.exceptions import ClientError
 
 from data_prep import aws
 from data_prep.baseline import baseline_of
 from data_prep.errors import AdoptionError
 from data_prep.fetch import file_sha256
+from data_prep.options import AsJson, Environment
+from data_prep.terminal import show
 from data_prep.training import hand_over, image_uri
 from lambda_src.retraining.trained_model import TrainedModel
 from lambda_src.shared.json_reader import parse_json, read_json
 from lambda_src.shared.model_documents import document_key
-from stacks.config import EnvironmentConfig
+from stacks.config import EnvironmentConfig, load_environment
 from stacks.shared import prefixes
 
 # What the algorithm packs into model.tar.gz: the network, the weights of an epoch, the shape of its input
 _FILES = ("-symbol.json", ".params", "model-shapes.json")
 _MAX_JSON_BYTES = 16 << 20
+
+
+def adopt(
+    artifact: Annotated[str, typer.Argument(help="S3 URI of a model.tar.gz of the built-in Image Classification.")],
+    *,
+    env: Environment = "dev",
+    as_json: AsJson = False,
+) -> None:
+    """Serve a model that was trained elsewhere: check it, evaluate it on the validation images, hand it to the stacks.
+
+    Upload the data set first. A Batch Transform job evaluates, on one instance of bulk.transform_instance_type; what it
+    predicts is also the baseline that drift is measured against.
+    """
+    config = load_environment(env)
+    model = adopt_model(config, artifact)
+    show(
+        asdict(model),
+        f"{model.artifact_uri}\naccuracy {model.accuracy:.3f} on the validation images\n"
+        f'Deploy it with `cdk deploy "{config.name}/*"`',
+        as_json=as_json,
+    )
 
 
 def adopt_model(config: EnvironmentConfig, uri: str) -> TrainedModel:

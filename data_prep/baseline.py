@@ -7,15 +7,18 @@ kept here, too (lambda_src/retraining/trained_model.py).
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Annotated, Any
 
+import typer
 from botocore.exceptions import ClientError, WaiterError
 
 from data_prep import aws
 from data_prep.dataset import LISTS
 from data_prep.errors import TrainingError
+from data_prep.options import AsJson, Environment
+from data_prep.terminal import show
 from data_prep.training import POLL_SECONDS, put_parameter
 from lambda_src.retraining.errors import TransformOutputError
 from lambda_src.retraining.lst_file import ListLine, parse_lines
@@ -23,7 +26,7 @@ from lambda_src.retraining.trained_model import documents_of, read_predictions
 from lambda_src.shared.baseline import MIN_BASELINE, Baseline, BaselineError
 from lambda_src.shared.errors import InvalidPredictionError
 from lambda_src.shared.model_documents import document_key
-from stacks.config import EnvironmentConfig
+from stacks.config import EnvironmentConfig, load_environment
 from stacks.shared import prefixes
 from stacks.shared.transform_job import transform_job_request
 
@@ -37,6 +40,22 @@ class StoredBaseline:
     key: str
     size: int
     is_new: bool
+
+
+def baseline(
+    *,
+    env: Environment = "dev",
+    force: Annotated[bool, typer.Option("--force", help="Compute it even if it is there.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Let the trained model classify the validation images, as the baseline that drift is measured against.
+
+    A Batch Transform job does it, on one instance of bulk.transform_instance_type.
+    """
+    config = load_environment(env)
+    stored = store_baseline(config, force=force)
+    text = f"{stored.key}\n{stored.size} answers{'' if stored.is_new else ', computed before'}"
+    show(asdict(stored), text, as_json=as_json)
 
 
 def store_baseline(config: EnvironmentConfig, *, force: bool = False) -> StoredBaseline:

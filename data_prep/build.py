@@ -6,13 +6,38 @@ from pathlib import Path
 import numpy as np
 
 from data_prep.cifar import SPLITS, Archive, read_archive
-from data_prep.dataset import ArchiveInfo, Manifest
+from data_prep.dataset import ArchiveInfo, Manifest, default_folder, small_classes
 from data_prep.errors import DataSetError
-from data_prep.fetch import CIFAR_100
-from data_prep.progress import Progress, silent
+from data_prep.fetch import CIFAR_100, archive_for
+from data_prep.options import ArchivePath, AsJson, Environment, MaxRejectedShare, Output, Quiet, Synthetic
+from data_prep.progress import Progress, progress_bars, silent
+from data_prep.terminal import show, warn
 from data_prep.writer import MAX_REJECTED_SHARE, SourceImage, written_dataset
+from stacks.config import load_environment
 
 _IMAGES_AT_A_TIME = 256  # bounds what waits in memory
+
+
+def build(
+    *,
+    env: Environment = "dev",
+    archive: ArchivePath = None,
+    synthetic: Synthetic = False,
+    output: Output = None,
+    max_rejected_share: MaxRejectedShare = MAX_REJECTED_SHARE,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> None:
+    """Write the images of the environment's classes as checked PNG, with .lst files and a manifest."""
+    config = load_environment(env)
+    source = archive_for(config, archive, synthetic=synthetic, quiet=quiet)
+    folder = output or default_folder(env)
+    with progress_bars(quiet=quiet) as progress:
+        manifest = build_dataset(
+            source, folder, classes=config.classes, max_rejected_share=max_rejected_share, progress=progress
+        )
+    show(manifest.as_dict(), f"{folder}\n{manifest.summary()}", as_json=as_json)
+    warn(small_classes(manifest.counts))
 
 
 def build_dataset(

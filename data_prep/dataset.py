@@ -139,8 +139,21 @@ class Manifest:
             raise DataSetError(f"{file}: has format {manifest.format_version}, not {FORMAT_VERSION}; build it again")
         return manifest
 
+    @property
+    def counts(self) -> dict[str, dict[str, int]]:
+        """The number of images by split and class."""
+        return {name: split.counts for name, split in self.splits.items()}
+
     def as_dict(self) -> dict[str, Any]:
         return dataclasses.asdict(self)
+
+    def summary(self) -> str:
+        """For people: a line for each split, the source and the digest."""
+        lines = []
+        for name, split in self.splits.items():
+            counts = ", ".join(f"{count:,} {label}" for label, count in split.counts.items())
+            lines.append(f"{name:5} {split.total:,} images: {counts}; {len(split.rejected)} rejected")
+        return "\n".join([*lines, f"source {self.archive.source}", f"data digest {self.data_digest}"])
 
     def save(self, folder: Path) -> None:
         text = json.dumps(self.as_dict(), ensure_ascii=False, indent=2)

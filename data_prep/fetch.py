@@ -8,8 +8,10 @@ import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 from urllib.parse import urlsplit
 
+import typer
 import urllib3
 from urllib3.exceptions import (
     ConnectTimeoutError,
@@ -19,12 +21,14 @@ from urllib3.exceptions import (
     ProxyError,
 )
 
-from data_prep.errors import DownloadError
+from data_prep.errors import DataPrepError, DownloadError
 from data_prep.files import CHUNK, only_one
-from data_prep.progress import Progress, silent
+from data_prep.options import ArchivePath, AsJson, Environment, Quiet, Synthetic
+from data_prep.progress import Progress, progress_bars, silent
 from data_prep.sample import synthetic_archive
 from data_prep.target import is_local
-from stacks.config import PROJECT_ROOT
+from data_prep.terminal import note, show
+from stacks.config import PROJECT_ROOT, EnvironmentConfig, load_environment
 
 # Names the archive to use where a command names none; the local cloud sets it to the one that it was given
 ARCHIVE_VARIABLE = "CIFAR_100_ARCHIVE"
@@ -52,6 +56,39 @@ CIFAR_100 = RemoteArchive(
     md5="eb9058c3a382ffc7106e4002c42a8d85",
     sha256="85cd44d02ba6437773c5bbd22e183051d648de2e7d6b014e1ef29b855ba677a7",
 )
+
+
+def fetch(
+    *,
+    env: Environment = "dev",
+    archive: ArchivePath = None,
+    synthetic: Synthetic = False,
+    cache: Annotated[Path, typer.Option(help="Folder that keeps the archive.")] = DEFAULT_CACHE,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> None:
+    """Download and verify CIFAR-100, or generate an archive in its format."""
+    path = archive_for(load_environment(env), archive, synthetic=synthetic, cache=cache, quiet=quiet)
+    digest = file_sha256(path)
+    show({"archive": str(path), "sha256": digest}, f"{path}\nsha256 {digest}", as_json=as_json)
+
+
+def archive_for(
+    config: EnvironmentConfig, archive: Path | None, *, synthetic: bool, cache: Path = DEFAULT_CACHE, quiet: bool
+) -> Path:
+    """The archive that was asked for, or else the one that the environment names, the official or a synthetic one."""
+    archive = archive or (None if synthetic else named_archive())
+    if archive is None:
+        with progress_bars(quiet=quiet) as progress:
+            return fetch_archive(classes=config.classes, cache=cache, synthetic=synthetic, say=note, progress=progress)
+    if synthetic:
+        raise typer.BadParameter("there is an --archive, too: give one of them", param_hint="--synthetic")
+    if not archive.is_file():
+        raise DataPrepError(f"{archive}: no such file; give the path of an archive in CIFAR-100's format")
+    digest = file_sha256(archive)
+    if digest != CIFAR_100.sha256:
+        note(f"Warning: {archive} is not the official archive; its sha256 is {digest}")
+    return archive
 
 
 def named_archive() -> Path | None:

@@ -7,18 +7,47 @@ the archive's (8 for bicycle, 48 for motorcycle). Other systems end the lines wi
 from collections.abc import Callable, Mapping
 from hashlib import sha256
 from pathlib import Path
+from typing import Annotated
+
+import typer
 
 from data_prep.cifar import IMAGE_SIZE, SPLITS
-from data_prep.dataset import IMAGES, ArchiveInfo, Manifest, find_list, read_list
+from data_prep.dataset import IMAGES, ArchiveInfo, Manifest, default_folder, find_list, read_list, small_classes
 from data_prep.errors import DataSetError
 from data_prep.images import BadImageError, decode
-from data_prep.progress import Progress, silent
+from data_prep.options import AsJson, Environment, MaxRejectedShare, Output, Quiet
+from data_prep.progress import Progress, progress_bars, silent
+from data_prep.terminal import show, warn
 from data_prep.validate import read_image
 from data_prep.writer import MAX_REJECTED_SHARE, SourceImage, written_dataset
 from lambda_src.retraining.lst_file import DataDigest, ListLine
+from stacks.config import load_environment
 from stacks.shared.cifar_100 import CLASS_NAMES
 
 SOURCE = "imported folder"
+
+
+def import_folder(
+    folder: Annotated[Path, typer.Argument(help="With train/ and test/, and train.lst and test.lst beside them.")],
+    *,
+    env: Environment = "dev",
+    output: Output = None,
+    max_rejected_share: MaxRejectedShare = MAX_REJECTED_SHARE,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> None:
+    """Turn the folder of the original's notebook into a data set: its images checked, its labels those of cdk.json."""
+    target = output or default_folder(env)
+    with progress_bars(quiet=quiet) as progress:
+        manifest = import_dataset(
+            folder,
+            target,
+            classes=load_environment(env).classes,
+            max_rejected_share=max_rejected_share,
+            progress=progress,
+        )
+    show(manifest.as_dict(), f"{target}\n{manifest.summary()}", as_json=as_json)
+    warn(small_classes(manifest.counts))
 
 
 def import_dataset(

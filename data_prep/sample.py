@@ -9,15 +9,19 @@ import hashlib
 import math
 from collections.abc import Callable
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
+import typer
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter
 
 from data_prep.cifar import IMAGE_SIZE, SPLITS, SYNTHETIC_MARK, write_archive
 from data_prep.errors import DataSetError
 from data_prep.files import only_one, replaced_file
-from data_prep.progress import Progress, silent
+from data_prep.options import Environment, Quiet
+from data_prep.progress import Progress, progress_bars, silent
+from stacks.config import load_environment
 from stacks.shared.cifar_100 import CLASS_NAMES
 
 TRAIN_PER_CLASS, TEST_PER_CLASS = 500, 100  # as in CIFAR-100
@@ -29,6 +33,28 @@ _SIZE = IMAGE_SIZE * _SCALE
 Colour = tuple[int, int, int]
 Point = tuple[float, float]
 Grid = NDArray[np.float64]
+
+
+def sample(
+    path: Annotated[Path, typer.Argument(help="Archive to write.")],
+    *,
+    env: Environment = "dev",
+    train: Annotated[int, typer.Option(min=1, max=500, help="Training images per class.")] = TRAIN_PER_CLASS,
+    test: Annotated[int, typer.Option(min=1, max=500, help="Test images per class.")] = TEST_PER_CLASS,
+    seed: Annotated[int, typer.Option(min=0, help="Another seed gives other images.")] = SEED,
+    quiet: Quiet = False,
+) -> None:
+    """Generate an archive in CIFAR-100's format with synthetic images of the environment's classes."""
+    with progress_bars(quiet=quiet) as progress:
+        generate_archive(
+            path,
+            classes=load_environment(env).classes,
+            train_per_class=train,
+            test_per_class=test,
+            seed=seed,
+            progress=progress,
+        )
+    typer.echo(path)
 
 
 def synthetic_archive(cache: Path, classes: tuple[str, ...], progress: Progress = silent) -> Path:

@@ -5,15 +5,20 @@ import hashlib
 import mimetypes
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from multiprocessing.pool import ThreadPool
 from pathlib import Path
-from typing import TypeVar
+from typing import Annotated, TypeVar
+
+import typer
 
 from data_prep import aws
-from data_prep.dataset import IMAGES, LISTS, MANIFEST, Manifest, read_list
+from data_prep.dataset import IMAGES, LISTS, MANIFEST, Manifest, default_folder, read_list
 from data_prep.errors import DataSetError, UploadError
-from data_prep.progress import Progress, silent
+from data_prep.options import AsJson, DataSet, Environment, Quiet
+from data_prep.progress import Progress, progress_bars, silent
+from data_prep.terminal import show
+from stacks.config import load_environment
 from stacks.shared import prefixes
 
 _T = TypeVar("_T")
@@ -51,6 +56,29 @@ class Upload:
     uploaded: int
     uploaded_bytes: int
     deleted: int
+
+
+def upload(
+    *,
+    env: Environment = "dev",
+    dataset: DataSet = None,
+    delete_extra: Annotated[
+        bool, typer.Option("--delete-extra", help="Delete objects of the training channels that no .lst file names.")
+    ] = False,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> None:
+    """Copy what changed of the data set to the environment's bucket, and verify that the two are equal."""
+    config = load_environment(env)
+    bucket = aws.data_stack(config).bucket
+    with progress_bars(quiet=quiet) as progress:
+        result = upload_dataset(dataset or default_folder(env), bucket, delete_extra=delete_extra, progress=progress)
+    show(
+        {"bucket": bucket, **asdict(result)},
+        f"s3://{bucket}: {result.uploaded:,} of {result.files:,} files uploaded ({result.uploaded_bytes:,} bytes), "
+        f"{result.deleted:,} deleted; it holds exactly the data set",
+        as_json=as_json,
+    )
 
 
 def upload_dataset(folder: Path, bucket: str, *, delete_extra: bool = False, progress: Progress = silent) -> Upload:

@@ -4,13 +4,18 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from data_prep.dataset import IMAGES, LISTS, MANIFEST, Manifest, find_list, read_list
+import typer
+
+from data_prep.dataset import IMAGES, LISTS, MANIFEST, Manifest, default_folder, find_list, read_list, small_classes
 from data_prep.images import BadImageError, decode, fingerprint
-from data_prep.progress import Progress, silent
-from lambda_src.retraining.data_set_rules import CheckedImage, DataSetRules, size_problem
+from data_prep.options import AsJson, Environment, Quiet
+from data_prep.progress import Progress, progress_bars, silent
+from data_prep.terminal import note, show, warn
+from lambda_src.retraining.data_set_rules import CheckedImage, DataSetRules, ProblemGroups, size_problem
 from lambda_src.retraining.lst_file import ListLine
+from stacks.config import load_environment
 
 
 @dataclass(frozen=True)
@@ -37,6 +42,38 @@ class Report:
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
+
+
+def validate(
+    folder: Annotated[Path | None, typer.Argument(help="Data set folder; default is data/ENV.")] = None,
+    *,
+    env: Environment = "dev",
+    image_size: Annotated[
+        int | None, typer.Option(min=1, help="Width and height of every image; default is the manifest's, or any.")
+    ] = None,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> None:
+    """Check a data set folder, whoever made it; exit code 1 if anything in it should not be trained on."""
+    folder = folder or default_folder(env)
+    with progress_bars(quiet=quiet) as progress:
+        report = validate_dataset(
+            folder, classes=load_environment(env).classes, image_size=image_size, progress=progress
+        )
+    found = ", ".join(f"{count:,} {split}" for split, count in report.images.items())
+    groups = ProblemGroups()
+    for problem in report.problems:
+        groups.add(problem.file, problem.reason)
+    summary = f"{folder}: {found} images are good, {report.labels} labels, {groups.total:,} problems"
+    show(report.as_dict(), "\n".join([*groups.lines(), summary]), as_json=as_json)
+    warn(small_classes(report.counts))
+    if not report.is_valid:
+        if not (folder / MANIFEST).exists():
+            note(
+                f"`python -m data_prep import {folder}` makes a data set of it: it leaves bad images out, and takes "
+                "lists in the root and CIFAR-100's own labels"
+            )
+        raise typer.Exit(1)
 
 
 def validate_dataset(

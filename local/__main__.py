@@ -23,6 +23,7 @@ from rich.text import Text
 from data_prep.aws_errors import one_line_errors
 from data_prep.dataset import default_folder
 from data_prep.errors import DataPrepError
+from data_prep.terminal import print_whole, visible
 from local import deployment
 from local import drift as drift_story
 from local import retraining as retraining_story
@@ -40,7 +41,6 @@ from local.demonstration import (
 from local.dev import function_code, session
 from local.dev.stream import Stream
 from local.drift import Chapter
-from ops.terminal import print_whole, visible
 from stacks.config import PROJECT_ROOT, ConfigError, EnvironmentConfig, load_environment
 from stacks.shared import prefixes
 

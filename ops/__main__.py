@@ -1,12 +1,6 @@
 """`python -m ops`: to review, deploy and watch an environment."""
 
-import os
-import sys
-
-import typer
-
-from data_prep.aws_errors import one_line_errors
-from data_prep.errors import DataPrepError
+from data_prep import command_line
 from lambda_src.shared.json_reader import DocumentError
 from ops.acceptance import acceptance
 from ops.bulk import bulk
@@ -24,18 +18,9 @@ from ops.outputs import outputs
 from ops.replay import replay
 from ops.retraining import retrain, rollback
 from ops.smoke import smoke
-from ops.terminal import visible
 from ops.threshold import threshold
-from stacks.config import ConfigError
 
-app = typer.Typer(
-    name="ops",
-    help="Review, deploy and watch an environment, on AWS or in the local cloud.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
+app = command_line.application("ops", "Review, deploy and watch an environment, on AWS or in the local cloud.")
 app.command(epilog="Example: python -m ops doctor --env dev")(doctor)
 app.command(epilog="Example: python -m ops deploy --env dev")(deploy)
 app.command(epilog="Example: python -m ops smoke --env dev")(smoke)
@@ -56,17 +41,7 @@ app.command(epilog="Example: python -m ops replay --env dev")(replay)
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run a command; exit code 1 says that it could not be done, one line on stderr says why."""
-    try:
-        with one_line_errors():
-            app(args=arguments, prog_name="python -m ops")
-    except BrokenPipeError:  # `... | head` has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(141)
-    except (OpsError, DataPrepError, ConfigError, DocumentError, OSError) as error:
-        # Lines of its own are the error's, what else moves a cursor came with a name or a cause
-        typer.echo("\n".join(map(visible, f"Error: {error}".split("\n"))), err=True)
-        sys.exit(1)
+    command_line.run(app, arguments, program="python -m ops", errors=(OpsError, DocumentError))
 
 
 if __name__ == "__main__":

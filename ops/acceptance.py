@@ -24,6 +24,7 @@ from rich.table import Table
 
 from data_prep.errors import DataPrepError
 from data_prep.target import Target, current_target
+from data_prep.terminal import print_whole
 from lambda_src.shared.json_reader import read_json
 from lambda_src.shared.text import shortened
 from ops import aws, deploy, destroy, retraining
@@ -31,7 +32,6 @@ from ops.cdk import App, assembly
 from ops.cost import load_prices
 from ops.errors import OpsError
 from ops.outputs import stack_outputs
-from ops.terminal import print_whole
 from stacks.config import PROJECT_ROOT, EnvironmentConfig, load_environment
 from stacks.shared import prefixes
 

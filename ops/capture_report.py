@@ -9,6 +9,7 @@ from itertools import pairwise
 import plotly.graph_objects as go
 from PIL import Image
 
+from data_prep.terminal import confidence_text
 from lambda_src.monitoring.captures import Damage
 from lambda_src.monitoring.drift import PSI_WATCH
 from lambda_src.shared.baseline import BaselineError
@@ -33,7 +34,6 @@ from ops.page import (
 )
 from ops.shares import wilson_interval
 from ops.summary import Bucket, DriftWindow, Summary, UnsureAnswer
-from ops.terminal import confidence_text
 from ops.window import Window
 from stacks.config import EnvironmentConfig
 

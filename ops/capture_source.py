@@ -9,12 +9,12 @@ from typing import BinaryIO
 
 import typer
 
+from data_prep.terminal import visible
 from lambda_src.monitoring.capture_store import read_bucket
 from lambda_src.monitoring.captures import Capture, Damage, read_captures, split_lines
 from ops import aws
 from ops.capture_origin import Origins
 from ops.errors import OpsError
-from ops.terminal import visible
 from ops.window import Window
 from stacks.config import EnvironmentConfig
 from stacks.shared import prefixes

@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from data_prep.terminal import confidence_text, print_whole, visible
 from lambda_src.monitoring.captures import Capture
 from lambda_src.monitoring.ground_truth import GroundTruth
 from lambda_src.shared.baseline import Baseline
@@ -25,7 +26,6 @@ from ops.baseline_source import baseline_in, baseline_of
 from ops.capture_report import capture_page
 from ops.capture_source import CaptureSource
 from ops.summary import Summary
-from ops.terminal import confidence_text, print_whole, visible
 from ops.truth_source import truth_of
 from ops.window import Until, Window, since_option
 from stacks.config import load_environment

@@ -18,12 +18,12 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from data_prep.terminal import print_whole
 from ops import counts, page, templates
 from ops.counts import Counts
 from ops.errors import OpsError
 from ops.page import CLASS_COLOURS, Chart, Fact, Page
 from ops.templates import Template
-from ops.terminal import print_whole
 from stacks.config import EnvironmentConfig, load_environment
 
 PRICES = Path(__file__).with_name("prices.json")

@@ -14,12 +14,12 @@ from rich.table import Table
 from rich.text import Text
 
 from data_prep.target import current_target
+from data_prep.terminal import visible
 from ops import templates
 from ops.cdk import App
 from ops.errors import OpsError
 from ops.review import Review, excerpt, is_code, review
 from ops.templates import Assembly
-from ops.terminal import visible
 from stacks.config import load_environment
 
 CHANGED, ENDANGERED = 2, 3

@@ -10,9 +10,9 @@ import typer
 from rich.console import Console
 
 from data_prep.progress import progress_bars
+from data_prep.terminal import visible
 from ops import aws
 from ops.pictures import Drift
-from ops.terminal import visible
 from ops.traffic import carry_out
 from ops.traffic.plan import Plan, Run, Via, choose, item, test_images
 from ops.traffic.tally import Tally

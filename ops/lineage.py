@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from data_prep import aws as data_aws
+from data_prep.terminal import print_whole, visible
 from lambda_src.retraining.release import is_missing, job_of
 from lambda_src.retraining.trained_model import training_accuracy
 from lambda_src.shared.json_reader import read_json
@@ -20,7 +21,6 @@ from lambda_src.shared.model_documents import document_key
 from lambda_src.shared.release_history import Record, read_records
 from ops import aws
 from ops.errors import OpsError
-from ops.terminal import print_whole, visible
 from stacks.config import EnvironmentConfig, load_environment
 from stacks.shared import prefixes
 

@@ -10,8 +10,8 @@ from rich.table import Table
 
 from data_prep import aws
 from data_prep.target import current_target, make_command
+from data_prep.terminal import print_whole
 from ops.errors import OpsError
-from ops.terminal import print_whole
 from stacks.config import EnvironmentConfig, load_environment
 
 if TYPE_CHECKING:

@@ -6,10 +6,10 @@ from typing import Annotated, Any
 
 import typer
 
+from data_prep.terminal import visible
 from lambda_src.shared.text import shortened
 from ops import aws
 from ops.errors import OpsError
-from ops.terminal import visible
 from stacks.classification.upload_event import execution_input
 from stacks.config import load_environment
 

@@ -12,6 +12,7 @@ from botocore.exceptions import ClientError
 from rich.console import Console
 from rich.table import Table
 
+from data_prep.terminal import visible
 from lambda_src.monitoring.ground_truth import GroundTruth
 from lambda_src.retraining.trained_model import Prediction
 from lambda_src.shared.json_reader import read_json
@@ -23,7 +24,6 @@ from ops.errors import OpsError
 from ops.page import BLUE, GREEN, GREY, ORANGE, Chart, Fact, Page, Remark
 from ops.page import Table as PageTable
 from ops.shares import wilson_interval
-from ops.terminal import visible
 from ops.truth_source import truth_of
 from ops.window import Until, Window, since_option
 from stacks.config import EnvironmentConfig, load_environment

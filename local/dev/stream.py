@@ -9,8 +9,8 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
+from data_prep.terminal import visible
 from local.dev.activity import LogLine, Outcome
-from ops.terminal import visible
 
 _LISTED_IMAGES = 8
 _NAME_WIDTH = 22

@@ -7,8 +7,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.requests import Request
 from starlette.responses import HTMLResponse
 
+from data_prep.terminal import confidence_text, visible
 from ops.console.site import site
-from ops.terminal import confidence_text, visible
 
 PAGES = {"/": "Now", "/classify": "Classify"}  # in the order of the navigation
 

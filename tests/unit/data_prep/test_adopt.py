@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from data_prep import __main__ as cli
 from data_prep import aws
 from data_prep import baseline as baseline_module
 from data_prep.adopt import adopt_model, check_artifact
 from data_prep.artifact import baseline_problem, current_artifact
 from data_prep.errors import AdoptionError, DataPrepError
+from data_prep.run import _check_not_changed
 from lambda_src.retraining.release import job_of
 from lambda_src.shared.model_documents import document_key
 from stacks.config import EnvironmentConfig
@@ -140,7 +140,7 @@ def test_an_adopted_model_is_not_replaced_unnoticed(
 ) -> None:
     adopt_model(config, URI)
     with pytest.raises(DataPrepError, match="was adopted, or its data was changed"):
-        cli._check_not_changed(current_artifact(config))
+        _check_not_changed(current_artifact(config))
 
 
 def test_the_manifest_beside_it_says_where_it_came_from(

@@ -93,7 +93,7 @@ def test_an_interruption_leaves_the_job_and_says_how_to_go_on(
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(command_line, "wait_for_job", interrupt)
+    monkeypatch.setattr("data_prep.train.wait_for_job", interrupt)
     upload_dataset(folder, cloud)
     result = _run("train", "--dataset", folder)
     (job,) = _jobs()
@@ -116,7 +116,7 @@ def test_spot_and_preset_can_be_chosen_for_one_job(folder: Path, cloud: str) -> 
 @pytest.fixture
 def archives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     """Two small archives, of 40 and 42 training images, and a folder of the test's own."""
-    monkeypatch.setattr(command_line, "default_folder", lambda _: tmp_path / "dev")
+    monkeypatch.setattr("data_prep.dataset.PROJECT_ROOT", tmp_path)
     return [
         archive_of(tmp_path / f"{n}.tar.gz", train=split_of(80 + 4 * n, n), test=split_of(16, n + 9)) for n in range(2)
     ]
@@ -144,7 +144,7 @@ def baselines(monkeypatch: pytest.MonkeyPatch) -> list[EnvironmentConfig]:
         asked.append(config)
         return StoredBaseline(key="models/j/baseline.json", size=40, is_new=len(asked) == 1)
 
-    monkeypatch.setattr(command_line, "store_baseline", store)
+    monkeypatch.setattr("data_prep.run.store_baseline", store)
     return asked
 
 
@@ -189,11 +189,11 @@ def test_run_goes_on_where_it_was_interrupted(
 ) -> None:
     """With the data there, but no model; then with a model, but no baseline."""
     with monkeypatch.context() as patched:
-        patched.setattr(command_line, "_train", _interrupt)
+        patched.setattr("data_prep.run.train_model", _interrupt)
         assert _run("run", "--archive", archives[0]).exit_code == 130
     archives[0].unlink()
     with monkeypatch.context() as patched:
-        patched.setattr(command_line, "store_baseline", _interrupt)
+        patched.setattr("data_prep.run.store_baseline", _interrupt)
         result = _run("run")
     assert result.exit_code == 130
     assert "Reusing " in result.stderr
@@ -212,7 +212,7 @@ def test_run_trains_anew_where_the_configuration_asks_for_another_model(
 ) -> None:
     first, _ = _prepared("--archive", archives[0])
     changed = parse_environment("dev", {"training": {"hyperparameters": {"epochs": 3}}})
-    monkeypatch.setattr(command_line, "load_environment", lambda _: changed)
+    monkeypatch.setattr("data_prep.run.load_environment", lambda _: changed)
     second, said = _prepared()
     assert (second["data_digest"], second["hyperparameters"]["epochs"]) == (first["data_digest"], "3")
     assert "Reusing " in said
@@ -228,7 +228,7 @@ def test_a_model_serves_without_a_baseline_whatever_is_in_its_way(
     def refuse(_: object) -> StoredBaseline:
         raise ClientError({"Error": {"Code": "AccessDenied", "Message": "no"}}, "CreateTransformJob")
 
-    monkeypatch.setattr(command_line, "store_baseline", refuse)
+    monkeypatch.setattr("data_prep.run.store_baseline", refuse)
     _, said = _prepared()
     assert "the next run tries again: AWS refused CreateTransformJob" in said
 
@@ -260,10 +260,10 @@ def test_synthetic_data_of_the_local_cloud_are_not_trained_on_in_an_account(
     def fetch(**_: object) -> Path:
         raise DownloadError("the host cannot be reached")
 
-    monkeypatch.setattr(command_line, "fetch_archive", fetch)
+    monkeypatch.setattr("data_prep.fetch.fetch_archive", fetch)
     with pytest.raises(DownloadError, match="cannot be reached"):
         _run("run")
-    monkeypatch.setattr(command_line, "is_local", lambda: True)
+    monkeypatch.setattr("data_prep.run.is_local", lambda: True)
     assert "Reusing" in _run("run").stderr
 
 
@@ -271,8 +271,8 @@ def test_the_archive_that_the_environment_names_is_trained_on_instead_of_whateve
     archives: list[Path], cloud: str, monkeypatch: pytest.MonkeyPatch, baselines: list[EnvironmentConfig]
 ) -> None:
     """It is the local cloud's, which was given it before; a model that fits is kept even so."""
-    monkeypatch.setattr(command_line, "is_local", lambda: True)
-    monkeypatch.setattr(command_line, "fetch_archive", _not_called)
+    monkeypatch.setattr("data_prep.run.is_local", lambda: True)
+    monkeypatch.setattr("data_prep.fetch.fetch_archive", _not_called)
     _run("build", "--archive", archives[1])
     monkeypatch.setenv(ARCHIVE_VARIABLE, str(archives[0]))
     model, _ = _prepared()

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from data_prep import __main__ as cli
+from data_prep import dataset
 from data_prep.cifar import write_archive
 from data_prep.sample import generate_archive
 
@@ -16,13 +17,13 @@ from data_prep.sample import generate_archive
 def _small_and_offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The host of CIFAR-100 cannot be reached, archives are small, and everything is written below tmp_path."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(cli, "default_folder", lambda environment: tmp_path / "data" / environment)
+    monkeypatch.setattr(dataset, "PROJECT_ROOT", tmp_path)
 
     def fetch(*, classes: tuple[str, ...], **_: object) -> Path:
         return generate_archive(tmp_path / "drawn.tar.gz", classes=classes, train_per_class=2, test_per_class=1)
 
-    monkeypatch.setattr(cli, "fetch_archive", fetch)
-    monkeypatch.setattr(cli, "generate_archive", lambda path, **_: path)
+    monkeypatch.setattr("data_prep.fetch.fetch_archive", fetch)
+    monkeypatch.setattr("data_prep.sample.generate_archive", lambda path, **_: path)
 
 
 def run(*arguments: str) -> int:

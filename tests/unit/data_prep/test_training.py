@@ -15,7 +15,7 @@ from data_prep import aws
 from data_prep.aws_errors import one_line_errors
 from data_prep.errors import DataPrepError, DataSetError, InstanceRefusedError, TrainingError
 from data_prep.instances import InstanceTypes
-from data_prep.job_view import accuracy_bars, job_table
+from data_prep.train import accuracy_bars, job_table
 from data_prep.training import JobState, image_uri, job_state, publish_model, start_training, wait_for_job
 from data_prep.upload import upload_dataset
 from lambda_src.retraining.trained_model import TrainedModel

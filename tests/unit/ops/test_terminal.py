@@ -7,9 +7,9 @@ import pytest
 from rich.console import Console
 from rich.table import Table
 
+from data_prep.terminal import print_whole, visible
 from ops import lineage
 from ops.lineage import Lineage, Model
-from ops.terminal import print_whole, visible
 from tests.unit.ops.conftest import Writer, capture_line, run
 
 # Clears the screen, writes over the line, turns its order around, and looks like rich's markup

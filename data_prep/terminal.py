@@ -1,12 +1,31 @@
-"""Text on its way to a terminal: what others wrote, such as keys, causes and captured ids, and columns of it."""
+"""Text on its way to a terminal: results and notes, and what others wrote, such as keys, causes and captured ids."""
 
+import json
 import math
+from collections.abc import Iterable
+from typing import Any
 
+import typer
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 _WIDEST = 10_000
+
+
+def show(result: dict[str, Any], text: str, *, as_json: bool) -> None:
+    """Print the result of a command, for machines or for people."""
+    typer.echo(json.dumps(result, ensure_ascii=False, indent=2) if as_json else text)
+
+
+def note(text: str) -> None:
+    """Print what is not the result, on stderr."""
+    typer.echo(text, err=True)
+
+
+def warn(texts: Iterable[str]) -> None:
+    for text in texts:
+        note(f"Warning: {text}")
 
 
 def visible(text: str) -> str:

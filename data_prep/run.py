@@ -1,0 +1,109 @@
+"""The command `run`: whatever is missing of data set, upload, training and baseline."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from data_prep import aws
+from data_prep.artifact import Artifact, current_artifact
+from data_prep.aws_errors import one_line_errors
+from data_prep.baseline import store_baseline
+from data_prep.build import build_dataset
+from data_prep.dataset import Manifest, default_folder
+from data_prep.errors import DataPrepError, DataSetError
+from data_prep.fetch import archive_for, file_sha256, named_archive
+from data_prep.options import ArchivePath, AsJson, Environment, Quiet, Synthetic
+from data_prep.progress import progress_bars
+from data_prep.target import is_local
+from data_prep.terminal import note, show
+from data_prep.train import hand_over_model, train_model
+from data_prep.upload import upload_dataset
+from stacks.config import EnvironmentConfig, load_environment
+
+
+def run(
+    *,
+    env: Environment = "dev",
+    archive: ArchivePath = None,
+    synthetic: Synthetic = False,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> None:
+    """Do whatever is missing of data set, upload, training and baseline, and say what is reused.
+
+    Without --archive and --synthetic a model that was trained as configured is kept, whatever its data.
+    """
+    config = load_environment(env)
+    bucket = aws.data_stack(config).bucket  # before the download: is there a place for all of it?
+    tell = _nobody if quiet else note
+    served = current_artifact(config)
+    fits = served if served and not served.flaw else None
+    if fits and archive is None and not synthetic:
+        tell(f"Keeping the model of {fits.job}, {fits.origin}")
+    else:
+        folder = default_folder(env)
+        manifest = _data_set(config, folder, archive, synthetic=synthetic, quiet=quiet)
+        if fits and fits.manifest.get("data_digest") == manifest.data_digest:
+            tell(f"Same data: keeping the model of {fits.job}, which was trained on it as configured")
+        else:
+            _check_not_changed(fits)
+            fits = None
+            with progress_bars(quiet=quiet) as progress:
+                # Whoever names the data wants no other
+                sent = upload_dataset(folder, bucket, delete_extra=archive is not None or synthetic, progress=progress)
+            tell(f"s3://{bucket}: {sent.uploaded:,} of {sent.files:,} files uploaded, {sent.deleted:,} deleted")
+            hand_over_model(config, train_model(config, folder, force=False, quiet=quiet), as_json=as_json)
+    if fits:
+        show(dict(fits.metadata), fits.uri, as_json=as_json)
+    _complete_baseline(config, tell)
+
+
+def _data_set(
+    config: EnvironmentConfig, folder: Path, archive: Path | None, *, synthetic: bool, quiet: bool
+) -> Manifest:
+    """The data set that was asked for, or any of the environment's classes: built in the folder, unless it is there."""
+    tell = _nobody if quiet else note
+    archive = archive or (None if synthetic else named_archive())
+    known = _manifest_of(folder, config)
+    wished = archive is not None or synthetic
+    if not known or wished or (known.archive.is_synthetic and not is_local()):
+        source = archive_for(config, archive, synthetic=synthetic, quiet=quiet)
+        if not known or known.archive.sha256 != file_sha256(source):
+            with progress_bars(quiet=quiet) as progress:
+                built = build_dataset(source, folder, classes=config.classes, progress=progress)
+            tell(f"Built {folder} of {built.archive.source}")
+            return built
+    tell(f"Reusing {folder}, built of {known.archive.source}")
+    return known
+
+
+def _manifest_of(folder: Path, config: EnvironmentConfig) -> Manifest | None:
+    """That of a data set of the environment's classes, if the folder is one."""
+    try:
+        manifest = Manifest.load(folder)
+    except DataSetError:
+        return None
+    return manifest if manifest.classes == config.classes else None
+
+
+def _check_not_changed(served: Artifact | None) -> None:
+    """Nobody's labelled images may be replaced unnoticed, nor the model that was trained on them."""
+    if served and served.manifest and not served.is_of_an_archive:
+        raise DataPrepError(
+            f"the model in service, of {served.job}, was not trained on what an archive has: it was adopted, or its "
+            "data was changed in the bucket: leave --archive and --synthetic (make: ARCHIVE, SYNTHETIC) out to keep "
+            "both, or replace them with `python -m data_prep upload --delete-extra` and `python -m data_prep train`"
+        )
+
+
+def _complete_baseline(config: EnvironmentConfig, tell: Callable[[str], None]) -> None:
+    try:
+        with one_line_errors():
+            stored = store_baseline(config)
+    except DataPrepError as error:  # the model is there, and serves without
+        note(f"Warning: no baseline for the drift monitor, the next run tries again: {error}")
+    else:
+        tell(f"{'Computed' if stored.is_new else 'Reusing'} the baseline {stored.key}")
+
+
+def _nobody(_: str) -> None:
+    """For commands that are told to be quiet."""
