@@ -21,6 +21,7 @@ TRANSFORMS = "transforms/"  # what Batch Transform answers, until the prediction
 DATA_CAPTURE = "data-capture/"
 GROUND_TRUTH = "ground-truth/"
 MONITORING = "monitoring/"
+PAUSE = "endpoint/pause.json"  # since when the endpoint is paused, or when it was resumed
 
 # Retraining
 RETRAINING = "retraining/"  # the guard's ledger, and what a run evaluates
