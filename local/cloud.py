@@ -24,7 +24,7 @@ from typing import IO, Literal
 from local import request_guard
 from local.clock import SCALE
 from local.sagemaker.fault import Fault
-from stacks.config import PROJECT_ROOT
+from stacks.config import PROJECT_ROOT, EnvironmentConfig, load_environment
 
 DIRECTORY = PROJECT_ROOT / "build" / "local"
 ACCOUNT = "000000000000"
@@ -323,6 +323,24 @@ def _wait_until_healthy(popen: "subprocess.Popen[bytes]", health: urllib.request
             return
         time.sleep(0.05)
     raise LocalCloudError(f"{log.stem} did not answer within {START_TIMEOUT_SECONDS} s:\n{tail(log)}")
+
+
+def local_environment(name: str) -> EnvironmentConfig:
+    """The configuration of an environment of cdk.json; raises LocalCloudError for what only AWS can run."""
+    config = load_environment(name)
+    if config.endpoint.kind != "realtime":
+        raise LocalCloudError(
+            f"environment {name!r} has a {config.endpoint.kind} endpoint, and the local cloud runs realtime ones only: "
+            f"deploy it to AWS, or set endpoint.kind to realtime in cdk.json for the local run"
+        )
+    return config
+
+
+def running_cloud(env: str) -> tuple[LocalCloud, EnvironmentConfig]:
+    """The local cloud that runs, which this process uses from now on, and the environment; raises LocalCloudError."""
+    config, cloud = local_environment(env), LocalCloud.running()
+    cloud.use()
+    return cloud, config
 
 
 def tail(log: Path, *, lines: int = 20, after: int = 0) -> str:

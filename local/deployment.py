@@ -3,15 +3,41 @@
 import os
 import shlex
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import boto3
 
-from local.cloud import ACCOUNT, REGION, LocalCloud, LocalCloudError, tail
+from local.cloud import ACCOUNT, REGION, LocalCloud, LocalCloudError, running_cloud, tail
+from local.dev import function_code
+from local.options import EnvironmentName
+from local.terminal import say, stage
 from stacks.config import CDK_QUALIFIER, PROJECT_ROOT, EnvironmentConfig
 
 _CDK = str(PROJECT_ROOT / "node_modules" / ".bin" / "cdk")
 _QUIET = ["--no-notices", "--no-color", "--ci"]
+
+
+def deploy_environment(env: EnvironmentName = "dev") -> None:
+    """Run `cdk bootstrap` and `cdk deploy`; the model's stacks wait until a model is trained."""
+    cloud, config = running_cloud(env)
+    with stage("cdk synth and bootstrap"), ThreadPoolExecutor() as pool:
+        bootstrapped = pool.submit(bootstrap, cloud, config)
+        assembly = synthesize(cloud, config.name)
+        bootstrapped.result()
+    deploy_ready_stacks(cloud, config, assembly)
+
+
+def deploy_ready_stacks(cloud: LocalCloud, config: EnvironmentConfig, assembly: Path) -> None:
+    parameters = boto3.client("ssm").get_parameters(Names=[config.artifact_parameter])["Parameters"]
+    pattern = f"{config.name}/*" if parameters else f"{config.name}/Data"
+    with stage(f'cdk deploy "{pattern}"'):
+        deploy(cloud, assembly, pattern)
+        # CloudFormation knows nothing of code that `dev` has sent, and leaves it in place where a template is as before
+        functions = function_code.deployed_functions(config.stage_name, access_key=cloud.emulator.access_key)
+        function_code.send(function_code.changed(functions, function_code.read(PROJECT_ROOT, function_code.FOLDER)))
+    if not parameters:
+        say("No model is trained yet: run `python -m local train`, then `deploy` again for the rest.")
 
 
 def synthesize(cloud: LocalCloud, environment: str) -> Path:

@@ -18,10 +18,16 @@ import boto3
 import numpy as np
 from PIL import Image, ImageEnhance, ImageOps
 
-from lambda_src.monitoring import drift
+from lambda_src.monitoring.drift import compare
 from lambda_src.shared.baseline import Baseline, Tally
-from local.cloud import LocalCloudError
+from local.cloud import LocalCloud, LocalCloudError, local_environment
 from local.demonstration import Environment, Inbox, UnexpectedError, labelled_images, wait_for
+from local.lifecycle import deployed
+from local.options import Archive, EnvironmentName, Keep
+from local.prepare import data_set_of
+from local.report import write_report
+from local.terminal import say, stage
+from stacks.config import EnvironmentConfig
 from stacks.shared import prefixes
 
 Picture = Image.Image
@@ -37,6 +43,42 @@ class Chapter:
     report: dict[str, Any]
     alarm_state: str
     alarms: list[dict[str, Any]]
+
+
+def drift(env: EnvironmentName = "dev", archive: Archive = None, keep: Keep = True) -> None:
+    """Traffic as usual, then drifted traffic: the metric crosses the bound, the alarm fires, the message arrives.
+
+    Writes the report of both to build/ENV-drift.html. Uses the local cloud that runs, if there is one and its drift
+    alarm is not on.
+    """
+    config = local_environment(env)
+    with deployed(config, archive, keep=keep) as cloud:
+        show_drift(cloud, config)
+
+
+def show_drift(cloud: LocalCloud, config: EnvironmentConfig) -> None:
+    """Run the scenario in the deployed environment, and print and report what comes of it."""
+    cloud.enforce_iam()
+    environment = Environment.deployed(config)
+    data_set = data_set_of(environment)
+    started = datetime.now(UTC).replace(microsecond=0)
+    with stage("Drift: traffic as usual, then at night"):
+        tell_story(environment, data_set, _show_chapter)
+    write_report(cloud, config, f"{config.name}-drift", since=started)
+
+
+def _show_chapter(title: str, chapter: Chapter) -> None:
+    report = chapter.report
+    say(f"\n{title}")
+    say(f"  {chapter.images} images, {chapter.rejected} rejected")
+    say(f"  drift monitor: PSI {report['score']:.3f} (bound {report['bound']}), verdict {report['verdict']}")
+    for name in ("confidence", "classes"):
+        found = report[name]
+        say(f"    {name:10} PSI {found['psi']:.3f}; baseline {found['baseline_counts']}, window {found['counts']}")
+    say(f"  alarm: {chapter.alarm_state}")
+    for alarm in chapter.alarms:
+        say(f"  SNS message: {alarm['AlarmName']} is {alarm['NewStateValue']}: {alarm['NewStateReason']}")
+        say(f"    {alarm['AlarmDescription']}")
 
 
 def tell_story(environment: Environment, dataset: Path, tell: Callable[[str, Chapter], None]) -> None:
@@ -78,7 +120,7 @@ def minimum_requests(environment: Environment) -> int:
     key = boto3.client("ssm").get_parameter(Name=environment.config.baseline_parameter)["Parameter"]["Value"]
     stored = boto3.client("s3").get_object(Bucket=environment.bucket, Key=key)["Body"].read()
     baseline, bound = Baseline.from_json(stored), environment.config.monitoring.drift_bound
-    return drift.compare(baseline, Tally(baseline.confidence_edges, len(baseline.classes)), bound=bound).minimum
+    return compare(baseline, Tally(baseline.confidence_edges, len(baseline.classes)), bound=bound).minimum
 
 
 def as_usual(picture: Picture, chance: np.random.Generator) -> Picture:

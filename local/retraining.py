@@ -21,9 +21,13 @@ from PIL import Image
 
 from lambda_src.retraining.lst_file import ListLine, parse_lines
 from local import drift
-from local.cloud import LocalCloud
+from local.cloud import LocalCloud, LocalCloudError, local_environment
 from local.demonstration import Environment, Inbox, UnexpectedError, labelled_images, wait_for
+from local.lifecycle import deployed
+from local.options import Archive, EnvironmentName, Keep
+from local.prepare import data_set_of
 from local.sagemaker.fault import Fault
+from local.terminal import console, say
 from stacks.shared import prefixes
 
 RUN_TIMEOUT_SECONDS = 600  # a training takes minutes on a busy machine
@@ -31,6 +35,25 @@ TRAIN_LIST = f"{prefixes.TRAIN_LST}train.lst"
 TEST_LIST = f"{prefixes.TEST_LST}test.lst"
 STORM = 3  # alarms while a run is under way
 SLOW = Fault(delay_seconds=1.2, model_answers=True, on_canary=True)
+
+
+def retrain(env: EnvironmentName = "dev", archive: Archive = None, keep: Keep = True) -> None:
+    """Drift starts a run, one candidate is rejected, one fails its canary, one is released; no request fails.
+
+    Uses the local cloud that runs, if there is one, and if the environment was never retrained in it.
+    """
+    config = local_environment(env)
+    with deployed(config, archive, keep=keep) as cloud:
+        environment = Environment.deployed(config)
+        if Retraining.deployed(environment).executions():
+            raise LocalCloudError(
+                f"environment {env!r} has been retrained in this local cloud, maybe by its drift alarm, and this "
+                "scenario begins before the first time: `python -m local down`, and run this again"
+            )
+        cloud.enforce_iam()
+        data_set = data_set_of(environment)
+        with console.status("Retraining") as status:
+            tell_story(environment, cloud, data_set, say, status.update)
 
 
 def tell_story(

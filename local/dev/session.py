@@ -14,20 +14,26 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import boto3
+import typer
 from botocore.exceptions import ClientError, ParamValidationError
 from watchfiles import watch
 
 from local import deployment
-from local.cloud import LocalCloud, LocalCloudError
+from local.cloud import DIRECTORY, LocalCloud, LocalCloudError, running_cloud
 from local.demonstration import Environment
 from local.dev import function_code
 from local.dev.activity import Executions, Logs
 from local.dev.function_code import Function
 from local.dev.stream import Stream
+from local.options import EnvironmentName
+from local.terminal import console
+from stacks.config import PROJECT_ROOT
 from stacks.shared import prefixes
 
+PICTURES = DIRECTORY / "pictures"
 STACKS = "stacks"
 CONFIGURATION = ("app.py", "cdk.json")
 _POLL_SECONDS = 0.5
@@ -53,6 +59,19 @@ def meaning(changed: Iterable[Path], *, source: Path, pictures: Path) -> Meaning
         deployment=any(part[0] == STACKS or part in {(name,) for name in CONFIGURATION} for part in parts),
         pictures=tuple(path for path in paths if path.is_relative_to(pictures) and path.is_file()),
     )
+
+
+def dev(
+    env: EnvironmentName = "dev",
+    pictures: Annotated[Path, typer.Option(help="Pictures that appear in this folder are classified.")] = PICTURES,
+) -> None:
+    """Run what you save in the running local cloud within seconds; logs and outcomes in one stream, until Ctrl-C."""
+    cloud, config = running_cloud(env)
+    try:
+        environment = Environment.deployed(config)
+    except ClientError:
+        raise LocalCloudError(f"environment {env!r} is not deployed: run `python -m local deploy`") from None
+    follow(cloud, environment, source=PROJECT_ROOT, pictures=pictures, stream=Stream(console))
 
 
 @contextmanager

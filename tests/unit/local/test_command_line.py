@@ -10,11 +10,16 @@ import pytest
 from moto import mock_aws
 
 from data_prep.fetch import ARCHIVE_VARIABLE
-from local import __main__ as command_line
 from local import deployment
+from local.classification import run
 from local.cloud import DIRECTORY, LocalCloud, LocalCloudError, Process
 from local.demonstration import Environment
 from local.dev import function_code
+from local.dev.session import dev
+from local.drift import drift
+from local.lifecycle import all_, down, up
+from local.retraining import retrain
+from local.shell import env, exec_
 from stacks.config import PROJECT_ROOT, parse_environment
 from tests.unit.data_prep.conftest import picture, write_dataset
 
@@ -22,19 +27,19 @@ from tests.unit.data_prep.conftest import picture, write_dataset
 @pytest.mark.parametrize(
     "command",
     [
-        command_line.all_,
-        command_line.drift,
-        command_line.retrain,
-        command_line.deploy,
-        command_line.run,
-        command_line.dev,
+        all_,
+        drift,
+        retrain,
+        deployment.deploy_environment,
+        run,
+        dev,
     ],
 )
 def test_an_endpoint_that_only_aws_can_run_is_refused_before_anything_starts(
     monkeypatch: pytest.MonkeyPatch, command: object
 ) -> None:
     config = parse_environment("dev", {"endpoint": {"kind": "serverless"}})
-    monkeypatch.setattr(command_line, "load_environment", lambda _: config)
+    monkeypatch.setattr("local.cloud.load_environment", lambda _: config)
     assert callable(command)
     with pytest.raises(LocalCloudError, match="has a serverless endpoint, and the local cloud runs realtime ones only"):
         command(env="dev")
@@ -50,7 +55,7 @@ def test_the_variables_take_precedence_over_whatever_credentials_the_shell_has(
     for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_ENDPOINT_URL_S3"):
         monkeypatch.setenv(name, "of-an-account")
     monkeypatch.setenv("no_proxy", "example.com")
-    command_line.env()
+    env()
     lines = capsys.readouterr().out.splitlines()
     for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_ENDPOINT_URL_S3"):
         assert f"unset {name}" in lines
@@ -64,7 +69,7 @@ def test_without_a_local_cloud_the_evaluated_output_fails(
 ) -> None:
     monkeypatch.setattr(LocalCloud, "is_running", lambda *_: False)
     with pytest.raises(LocalCloudError, match="no local cloud is running"):
-        command_line.env()
+        env()
     assert capsys.readouterr().out == "false\n"
 
 
@@ -73,7 +78,7 @@ def test_a_command_gets_the_local_clouds_variables_only(monkeypatch: pytest.Monk
     monkeypatch.setattr(LocalCloud, "running", lambda: CLOUD)
     monkeypatch.setattr(os, "execvpe", lambda *arguments: started.append(arguments))
     monkeypatch.setenv("AWS_PROFILE", "of-an-account")
-    command_line.exec_(["aws", "s3", "ls"])
+    exec_(["aws", "s3", "ls"])
     ((program, arguments, environment),) = started
     assert (program, arguments) == ("aws", ["aws", "s3", "ls"])
     assert "AWS_PROFILE" not in environment
@@ -83,7 +88,7 @@ def test_a_command_gets_the_local_clouds_variables_only(monkeypatch: pytest.Monk
 def test_a_program_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(LocalCloud, "running", lambda: CLOUD)
     with pytest.raises(LocalCloudError, match="cannot run no-such-program: No such file"):
-        command_line.exec_(["no-such-program"])
+        exec_(["no-such-program"])
 
 
 # Whether it goes on running
@@ -100,8 +105,8 @@ class Cloud:
         monkeypatch.setattr(LocalCloud, "start", self._start)
         monkeypatch.setattr(LocalCloud, "stop_running", self._stop)
         monkeypatch.setattr(LocalCloud, "use", lambda _: None)
-        monkeypatch.setattr(command_line, "_classify", lambda *_: self.done.append("classified"))
-        monkeypatch.setattr(command_line, "_everything_deployed", lambda *_: self._start())
+        monkeypatch.setattr("local.lifecycle.classify", lambda *_: self.done.append("classified"))
+        monkeypatch.setattr("local.lifecycle.everything_deployed", lambda *_: self._start())
 
     def _start(self) -> LocalCloud:
         self.done.append("started")
@@ -118,7 +123,7 @@ def test_all_of_it_leaves_the_cloud_running_and_says_what_to_try_and_how_to_stop
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     cloud = Cloud(monkeypatch, runs=False)
-    command_line.all_(env="dev")
+    all_(env="dev")
     assert cloud.runs
     said = capsys.readouterr().out
     for command in ("python -m local drift", "make deploy LOCAL=1 ENV=prod", "python -m local down"):
@@ -129,7 +134,7 @@ def test_a_script_can_have_it_stopped_at_the_end(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     cloud = Cloud(monkeypatch, runs=False)
-    command_line.all_(env="dev", keep=False)
+    all_(env="dev", keep=False)
     assert cloud.done == ["started", "classified"]
     assert not cloud.runs
     assert "goes on running" not in capsys.readouterr().out
@@ -144,28 +149,28 @@ def test_what_failed_can_be_looked_at_and_what_was_interrupted_is_stopped(
     def fail(*_: object) -> None:
         raise error
 
-    monkeypatch.setattr(command_line, "_classify", fail)
+    monkeypatch.setattr("local.lifecycle.classify", fail)
     with pytest.raises(error):
-        command_line.all_(env="dev")
+        all_(env="dev")
     assert cloud.runs is runs
 
 
 def test_a_cloud_that_runs_is_used_and_left_as_it_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Whatever is deployed in it is somebody's."""
     cloud = Cloud(monkeypatch, runs=True)
-    monkeypatch.setattr(command_line, "_tell_of_drift", lambda *_: cloud.done.append("told of drift"))
-    command_line.up()
-    command_line.drift(env="dev", keep=False)
-    assert cloud.done == ["told of drift"]
+    monkeypatch.setattr("local.drift.show_drift", lambda *_: cloud.done.append("drifted"))
+    up()
+    drift(env="dev", keep=False)
+    assert cloud.done == ["drifted"]
     assert cloud.runs
     with pytest.raises(LocalCloudError, match="one is running"):
-        command_line.drift(env="dev", archive=tmp_path)
+        drift(env="dev", archive=tmp_path)
 
 
 def test_down_says_what_it_stopped(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     Cloud(monkeypatch, runs=True)
-    command_line.down()
-    command_line.down()
+    down()
+    down()
     first, second = capsys.readouterr().out.splitlines()
     assert first.startswith("Stopped the SageMaker stand-in and the AWS emulator, with what was deployed")
     assert second == "No local cloud was running"
@@ -252,6 +257,6 @@ def test_a_deployment_takes_back_code_that_cloudformation_does_not_know_of(monke
     monkeypatch.setattr(deployment, "deploy", lambda *_: None)
     monkeypatch.setattr(function_code, "deployed_functions", lambda *_, **__: [edited])
     monkeypatch.setattr(function_code, "send", sent.extend)
-    command_line._deploy(CLOUD, config, Path("assembly"))
+    deployment.deploy_ready_stacks(CLOUD, config, Path("assembly"))
     (function,) = sent
     assert function.package["lambda_src/__init__.py"] == (PROJECT_ROOT / "lambda_src" / "__init__.py").read_bytes()

@@ -1,0 +1,17 @@
+"""The options that several commands of the local cloud take."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+EnvironmentName = Annotated[str, typer.Option("--env", help="An environment of cdk.json.")]
+Archive = Annotated[
+    Path | None,
+    typer.Option(
+        help="A CIFAR-100 archive, which the local cloud remembers. Default: the one that it remembers, or else the "
+        "official one, or else synthetic data.",
+        show_default=False,
+    ),
+]
+Keep = Annotated[bool, typer.Option("--keep/--no-keep", help="Leave the local cloud running at the end.")]
