@@ -29,6 +29,7 @@ SETTINGS = {
     "AWS_ACCESS_KEY_ID": "none",
     "AWS_SECRET_ACCESS_KEY": "none",
     "ENDPOINT_NAME": "none",
+    "ENDPOINT_KIND": "realtime",
     "CLASSES": '["bicycle", "motorcycle"]',
     "CONFIDENCE_THRESHOLD": "0.9",
     "BUCKET_NAME": "none",

@@ -39,6 +39,7 @@ def examine(config: EnvironmentConfig) -> list[Check]:
     if not any(check.status == "failed" for check in account_checks):
         groups: dict[str, Callable[[EnvironmentConfig], Iterator[Check]]] = {
             "bootstrap": bootstrap,
+            "endpoint kind": endpoint_kind,
             "quotas": quotas.instances,
             "Lambda concurrency": quotas.concurrency,
             "model artifact": model,
@@ -142,6 +143,29 @@ def bootstrap(config: EnvironmentConfig) -> Iterator[Check]:
         yield Check("bootstrap", "failed", f"version {version}, {MIN_BOOTSTRAP_VERSION} is needed", fix)
     else:
         yield Check("bootstrap", "ok", f"version {version}")
+
+
+def endpoint_kind(config: EnvironmentConfig) -> Iterator[Check]:
+    """Whether the endpoint that is there can become the configured one.
+
+    https://docs.aws.amazon.com/sagemaker/latest/dg/serverless-endpoints-update.html
+    """
+    if config.endpoint.kind != "serverless":
+        return
+    try:
+        endpoint = aws.sagemaker().describe_endpoint(EndpointName=config.endpoint_name)
+    except ClientError as error:
+        if "Could not find" not in str(error):
+            raise
+        return
+    if "CurrentServerlessConfig" not in endpoint["ProductionVariants"][0]:
+        yield Check(
+            "endpoint kind",
+            "failed",
+            f"{config.endpoint_name} runs on instances, and SageMaker updates no such endpoint to a serverless one",
+            f"`cdk destroy {config.name}/Model` removes the endpoint and the stacks that use it, but not the bucket "
+            f"with the models. Then `{make_command('deploy', config.name)}`",
+        )
 
 
 def model(config: EnvironmentConfig) -> Iterator[Check]:

@@ -24,7 +24,18 @@ from pydantic import (
 
 from stacks.shared.cifar_100 import check_class_name
 from stacks.shared.instance_types import check_instance_type
-from stacks.shared.retry_policy import EXPRESS_SECONDS, START_WITHIN_SECONDS, USUAL_IMAGE_SECONDS
+from stacks.shared.retry_policy import (
+    COLD_START,
+    EXPRESS,
+    EXPRESS_SECONDS,
+    EXPRESS_SERVERLESS,
+    STANDARD,
+    STANDARD_SERVERLESS,
+    USUAL_IMAGE_SECONDS,
+    ImageRetries,
+    RetryPolicy,
+    start_within_seconds,
+)
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
 
@@ -155,6 +166,21 @@ class EndpointConfig(_Section):
     def largest_capacity(self) -> int:
         """Requests at a time, with all the instances that scaling adds."""
         return self._requests_at_a_time(self.max_instance_count or self.instance_count)
+
+    @property
+    def image_retries(self) -> ImageRetries:
+        """Of the classification workflow."""
+        return STANDARD_SERVERLESS if self.kind == "serverless" else STANDARD
+
+    @property
+    def cold_start_retries(self) -> tuple[RetryPolicy, ...]:
+        """Of whatever invokes the endpoint when it may have no container yet."""
+        return (COLD_START,) if self.kind == "serverless" else ()
+
+    @property
+    def bulk_retries(self) -> ImageRetries:
+        """Of the Express executions of a bulk run."""
+        return EXPRESS_SERVERLESS if self.kind == "serverless" else EXPRESS
 
     def _requests_at_a_time(self, instances: int) -> int:
         return self.serverless_max_concurrency if self.kind == "serverless" else instances * self.requests_per_instance
@@ -309,6 +335,17 @@ class EnvironmentConfig(_Section):
             )
         return value
 
+    @field_validator("monitoring")
+    @classmethod
+    def _has_what_it_monitors(cls, value: MonitoringConfig, info: ValidationInfo) -> MonitoringConfig:
+        endpoint = info.data.get("endpoint")
+        if value.sagemaker_model_monitor and endpoint and endpoint.kind == "serverless":
+            raise ValueError(
+                "sagemaker_model_monitor reads what an endpoint captures, and a serverless one captures nothing: leave "
+                "it out; the drift monitor reads the workflow's record instead"
+            )
+        return value
+
     @field_validator("bulk")
     @classmethod
     def _within_capacity(cls, value: BulkConfig, info: ValidationInfo) -> BulkConfig:
@@ -340,12 +377,13 @@ class EnvironmentConfig(_Section):
         if value.batch_size is None or endpoint is None:
             return value
         at_once = _images_at_once(_bulk_concurrency(value, endpoint, info.data.get("function_concurrency")))
-        largest = _largest_batch(at_once)
+        largest = _largest_batch(at_once, endpoint)
         if value.batch_size > largest:
+            within = start_within_seconds(endpoint.bulk_retries)
             raise ValueError(
                 f"batch_size must be at most {largest}: a batch classifies {at_once} images at a time "
-                f"(bulk.concurrency), each in up to {USUAL_IMAGE_SECONDS} s, and the last must start within "
-                f"{START_WITHIN_SECONDS} s, as an Express execution ends after {EXPRESS_SECONDS} s"
+                f"(bulk.concurrency), each in up to {USUAL_IMAGE_SECONDS} s, and the last must start within {within} "
+                f"s, as an Express execution ends after {EXPRESS_SECONDS} s"
             )
         return value
 
@@ -367,7 +405,7 @@ class EnvironmentConfig(_Section):
     @property
     def bulk_batch_size(self) -> int:
         """Images of a batch: as many as start in time."""
-        return self.bulk.batch_size or _largest_batch(self.bulk_images_at_once)
+        return self.bulk.batch_size or _largest_batch(self.bulk_images_at_once, self.endpoint)
 
     @property
     def stage_name(self) -> str:
@@ -437,8 +475,8 @@ def _images_at_once(concurrency: int) -> int:
     return min(5, concurrency)
 
 
-def _largest_batch(images_at_once: int) -> int:
-    return min(MAX_BATCH_SIZE, images_at_once * (START_WITHIN_SECONDS // USUAL_IMAGE_SECONDS))
+def _largest_batch(images_at_once: int, endpoint: EndpointConfig) -> int:
+    return min(MAX_BATCH_SIZE, images_at_once * (start_within_seconds(endpoint.bulk_retries) // USUAL_IMAGE_SECONDS))
 
 
 _SECTIONS: dict[str, type[_Section]] = {

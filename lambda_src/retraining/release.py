@@ -139,16 +139,15 @@ def ensure_endpoint_config(name: str, model: str, like: Served) -> None:
 def update_endpoint(endpoint_config: str, *, guarded: bool) -> None:
     """Let the endpoint move on. Its instance count stays where autoscaling put it.
 
-    guarded: with the environment's canary and alarms. A serverless endpoint has none either way.
+    guarded: with the environment's canary and alarms. A serverless endpoint has neither those nor instances.
     """
     deployment = settings.deployment_config()
-    request: Any = {"DeploymentConfig": deployment if guarded else AT_ONCE} if deployment else {}
+    request: Any = {}
+    if deployment:
+        request = {"RetainAllVariantProperties": True, "DeploymentConfig": deployment if guarded else AT_ONCE}
     try:
         aws.sagemaker().update_endpoint(
-            EndpointName=settings.endpoint_name(),
-            EndpointConfigName=endpoint_config,
-            RetainAllVariantProperties=True,
-            **request,
+            EndpointName=settings.endpoint_name(), EndpointConfigName=endpoint_config, **request
         )
     except ClientError as error:
         if "Cannot update in-progress endpoint" in str(error):

@@ -7,6 +7,8 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
+from lambda_src.shared import settings
+
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
     from mypy_boto3_sagemaker import SageMakerClient
@@ -24,6 +26,9 @@ _BOUNDED = Config(
     tcp_keepalive=True,
     max_pool_connections=MAX_CONNECTIONS,
 )
+# A serverless endpoint answers when its container has started. A second request would only start another container,
+# so there is one try, which ends before Classifier's time-out.
+_PATIENT = _BOUNDED.merge(Config(read_timeout=30, retries={"mode": "standard", "total_max_attempts": 1}))
 
 _TRANSIENT_CODES = {
     "InternalDependencyException",
@@ -47,7 +52,8 @@ def s3() -> "S3Client":
 
 @cache
 def sagemaker_runtime() -> "SageMakerRuntimeClient":
-    return boto3.client("sagemaker-runtime", config=_BOUNDED)
+    config = _PATIENT if settings.endpoint_kind() == "serverless" else _BOUNDED
+    return boto3.client("sagemaker-runtime", config=config)
 
 
 @cache

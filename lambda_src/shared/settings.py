@@ -47,6 +47,9 @@ def _names(text: str) -> tuple[str, ...]:
 metric_namespace = _setting("METRIC_NAMESPACE", str)
 bucket_name = _setting("BUCKET_NAME", str)
 endpoint_name = _setting("ENDPOINT_NAME", str)
+endpoint_kind = _setting(
+    "ENDPOINT_KIND", str, must_be="realtime or serverless", check=lambda kind: kind in {"realtime", "serverless"}
+)
 # In label order
 classes = _setting("CLASSES", _names, must_be="a JSON list of at least two names", check=lambda names: len(names) >= 2)
 confidence_threshold = _setting(

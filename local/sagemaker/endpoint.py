@@ -4,6 +4,7 @@ import random
 import threading
 import time
 from collections import Counter, deque
+from contextlib import nullcontext
 from typing import Any
 
 from local.sagemaker import storage
@@ -12,6 +13,7 @@ from local.sagemaker.container import Container
 from local.sagemaker.errors import ApiError, ContainerError
 from local.sagemaker.fault import Fault
 from local.sagemaker.metrics import EndpointMetrics
+from local.sagemaker.serverless import Containers
 
 # What the algorithm answers; SageMaker hands the container's header on
 RESPONSE_TYPE = "application/json"
@@ -24,7 +26,9 @@ class Variant:
         """Load the artifact; raises JobFailedError."""
         s3 = storage.as_role(model["ExecutionRoleArn"])
         uri = model["PrimaryContainer"]["ModelDataUrl"]
-        self.name: str = endpoint_config["ProductionVariants"][0]["VariantName"]
+        (variant,) = endpoint_config["ProductionVariants"]
+        self.name: str = variant["VariantName"]
+        self._containers = Containers(variant["ServerlessConfig"]) if "ServerlessConfig" in variant else None
         self._container = Container(storage.read(s3, uri), uri=uri)
         self._metrics = EndpointMetrics(endpoint_name=endpoint_name, variant_name=self.name)
         self._capture = None
@@ -33,7 +37,11 @@ class Variant:
             self._capture = CaptureWriter(s3, capture, endpoint_name=endpoint_name, variant_name=self.name)
 
     def invoke(self, body: bytes, *, content_type: str, inference_id: str | None, fault: Fault | None) -> bytes:
-        """The container's answer; raises ContainerError."""
+        """The container's answer; raises ContainerError, or ApiError where no container takes the request."""
+        with self._containers.container(body) if self._containers else nullcontext():
+            return self._answer(body, content_type=content_type, inference_id=inference_id, fault=fault)
+
+    def _answer(self, body: bytes, *, content_type: str, inference_id: str | None, fault: Fault | None) -> bytes:
         started = time.perf_counter()
         status = 200
         try:

@@ -6,7 +6,7 @@ from typing import Any
 from stacks.config import EnvironmentConfig
 from stacks.shared import prefixes
 from stacks.shared.definition import MESSAGES, Definition, image_states, read_definition, read_messages, with_suffix
-from stacks.shared.retry_policy import EXPRESS_STEP, INVOCATION, START_WITHIN_SECONDS, RetryPolicy, retriers
+from stacks.shared.retry_policy import EXPRESS, EXPRESS_STEP, INVOCATION, RetryPolicy, retriers, start_within_seconds
 from stacks.shared.transform_job import transform_job_request
 
 SUMMARY_TIMEOUT_SECONDS = 15 * 60
@@ -77,13 +77,13 @@ def _classify_batch(config: EnvironmentConfig, name: str, *, images: str) -> Def
     batch = read_definition(
         _FOLDER / "classify_batch.asl.yaml",
         **_batch(config, images=images, first_step="SerializeImageData"),
-        ClassifyImage=image_states(EXPRESS_STEP),
+        ClassifyImage=image_states(config.endpoint.bulk_retries),
     )
     return with_suffix(batch, f" ({name})")
 
 
 def _collect_batch(config: EnvironmentConfig, name: str, *, images: str) -> Definition:
-    steps = image_states(EXPRESS_STEP)
+    steps = image_states(EXPRESS)
     batch = read_definition(
         _FOLDER / "collect_batch.asl.yaml",
         **_batch(config, images=images, first_step="ReadTransformOutput"),
@@ -99,7 +99,7 @@ def _batch(config: EnvironmentConfig, *, images: str, first_step: str) -> dict[s
         "ImagesAtOnce": config.bulk_images_at_once,
         "InTime": read_definition(_FOLDER / "in_time.asl.yaml", FirstStep=first_step)["States"],
         "RetryExpressStep": retriers(EXPRESS_STEP),
-        "StartWithinMilliseconds": START_WITHIN_SECONDS * 1000,
+        "StartWithinMilliseconds": start_within_seconds(config.endpoint.bulk_retries) * 1000,
     }
 
 

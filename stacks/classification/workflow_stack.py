@@ -21,7 +21,6 @@ from stacks.shared import prefixes
 from stacks.shared.dead_letter_queue import DeadLetterQueue
 from stacks.shared.definition import MESSAGES, image_states, read_definition, read_messages
 from stacks.shared.function import IF_NEW, Function
-from stacks.shared.retry_policy import STEP
 from stacks.shared.service_principal import of_this_account
 from stacks.shared.state_machine import StateMachine
 
@@ -58,8 +57,10 @@ class WorkflowStack(Stack):
             config=config,
             environment={
                 "ENDPOINT_NAME": config.endpoint_name,
+                "ENDPOINT_KIND": config.endpoint.kind,
                 "CLASSES": self.to_json_string(list(config.classes)),
             },
+            timeout=Duration.seconds(config.endpoint.image_retries.classifier_timeout_seconds - 5),
         )
         classifier.allow(
             ["sagemaker:InvokeEndpoint"],
@@ -92,12 +93,12 @@ class WorkflowStack(Stack):
             config=config,
             definition=read_definition(
                 Path(__file__).with_name("workflow.asl.yaml"),
-                ClassifyImage=image_states(STEP),
+                ClassifyImage=image_states(config.endpoint.image_retries),
                 MapConcurrency=config.map_concurrency,
                 MaxImages=MAX_IMAGES,
                 MaxListed=MAX_IMAGES + 1,
                 MaxOutcomeBytes=MAX_OUTCOME_BYTES,
-                TimeoutSeconds=longest_execution_seconds(config.map_concurrency),
+                TimeoutSeconds=longest_execution_seconds(config.map_concurrency, config.endpoint.image_retries),
                 **read_messages(
                     MESSAGES,
                     Environment=config.name,

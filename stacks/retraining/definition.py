@@ -77,6 +77,8 @@ def retraining_definition(config: EnvironmentConfig, *, is_encrypted: bool) -> D
         OtherInstanceTypes=len(types) - 1,
         Results=_RESULTS,
         RetrainingPrefix=prefixes.RETRAINING,
+        # The model was released a moment ago, so its first container has yet to start
+        RetrySmokeTest=[*retriers(config.endpoint.cold_start_retries), *retries],
         RetryStep=retries,
         RetryStepOrBusy=[*retries, _BUSY],
         # Evaluation, release, and waiting for somebody else's update of the endpoint take at most 12 hours

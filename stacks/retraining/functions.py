@@ -171,6 +171,7 @@ class RetrainingFunctions:
             BUCKET_NAME=self._bucket.bucket_name,
             CLASSES=self._classes,
             ENDPOINT_NAME=self._config.endpoint_name,
+            ENDPOINT_KIND=self._config.endpoint.kind,
         )
         self._let_read(smoke_test, [document_key("*", "smoke_test"), f"{prefixes.TEST}*", f"{prefixes.TEST_LST}*"])
         smoke_test.allow(["sagemaker:InvokeEndpoint"], [self._endpoint])

@@ -6,14 +6,14 @@ an ARN, is left to CloudFormation's DefinitionSubstitutions, which have the same
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from stacks.shared import prefixes
-from stacks.shared.retry_policy import ANY_FAILURE, INVOCATION, STEP_TIMEOUT_SECONDS, RetryPolicy, retriers
+from stacks.shared.retry_policy import ANY_FAILURE, INVOCATION, STEP_TIMEOUT_SECONDS, ImageRetries, retriers
 
 Definition = dict[str, Any]
 
@@ -53,10 +53,14 @@ def read_definition(path: Path, **values: Any) -> Definition:
     return content
 
 
-def image_states(retries: Sequence[RetryPolicy]) -> Definition:
+def image_states(retries: ImageRetries) -> Definition:
     """The states that classify one image, of which SerializeImageData is the first and each retries by `retries`."""
-    path = Path(__file__).with_name("classify_image.asl.yaml")
-    states: Definition = read_definition(path, RetryStep=retriers(retries))["States"]
+    states: Definition = read_definition(
+        Path(__file__).with_name("classify_image.asl.yaml"),
+        RetryStep=retriers(retries.step),
+        RetryClassifier=retriers(retries.classifier),
+        ClassifierTimeoutSeconds=retries.classifier_timeout_seconds,
+    )["States"]
     return states
 
 

@@ -52,7 +52,15 @@ ANY_FAILURE = RetryPolicy(errors=("States.TaskFailed",))
 INVOCATION = (THROTTLED, SERVICE)
 STEP = (*INVOCATION, TRANSIENT)
 # Time is short in an Express execution, so all that another attempt may heal shares two
-EXPRESS_STEP = (RetryPolicy(errors=(*SERVICE.errors, *TRANSIENT.errors), interval_seconds=5, max_attempts=2),)
+_EXPRESS_ERRORS = (*SERVICE.errors, *TRANSIENT.errors)
+EXPRESS_STEP = (RetryPolicy(errors=_EXPRESS_ERRORS, interval_seconds=5, max_attempts=2),)
+
+# Of Classifier where the endpoint is serverless: its container starts when a request comes, and has three minutes until
+# it must answer (https://docs.aws.amazon.com/sagemaker/latest/dg/serverless-endpoints-invoke.html). Meanwhile the
+# endpoint refuses requests beyond its concurrency. Five attempts and their waits last longer than that.
+COLD_START_TIMEOUT_SECONDS = 40
+COLD_START = RetryPolicy(errors=TRANSIENT.errors, interval_seconds=10, max_attempts=4)
+_EXPRESS_COLD = RetryPolicy(errors=_EXPRESS_ERRORS, interval_seconds=15, max_attempts=1)
 
 
 def retriers(policies: Sequence[RetryPolicy]) -> list[dict[str, Any]]:
@@ -75,6 +83,32 @@ def longest_seconds(retries: Sequence[RetryPolicy], *, timeout_seconds: int) -> 
     return attempts * timeout_seconds + sum(policy.longest_wait_seconds for policy in retries)
 
 
+@dataclass(frozen=True, kw_only=True)
+class ImageRetries:
+    """What the three steps of an image try again; Classifier may have more patience than the others."""
+
+    step: tuple[RetryPolicy, ...]
+    classifier: tuple[RetryPolicy, ...]
+    classifier_timeout_seconds: int = STEP_TIMEOUT_SECONDS
+
+    @property
+    def longest_seconds(self) -> int:
+        """Seconds of an image that uses every retrier of every step up."""
+        return 2 * longest_seconds(self.step, timeout_seconds=STEP_TIMEOUT_SECONDS) + longest_seconds(
+            self.classifier, timeout_seconds=self.classifier_timeout_seconds
+        )
+
+
+STANDARD = ImageRetries(step=STEP, classifier=STEP)
+EXPRESS = ImageRetries(step=EXPRESS_STEP, classifier=EXPRESS_STEP)
+STANDARD_SERVERLESS = ImageRetries(
+    step=STEP, classifier=(*INVOCATION, COLD_START), classifier_timeout_seconds=COLD_START_TIMEOUT_SECONDS
+)
+EXPRESS_SERVERLESS = ImageRetries(
+    step=EXPRESS_STEP, classifier=(_EXPRESS_COLD,), classifier_timeout_seconds=COLD_START_TIMEOUT_SECONDS
+)
+
+
 # A history holds 25,000 events: https://docs.aws.amazon.com/step-functions/latest/dg/service-quotas.html. A round that
 # waits, looks and decides leaves nine of them: two of each state, and three more of the call. A retraining run has at
 # most four such loops (training, approval, release and back), so 18,000; the rest is for looks that fail, and all else.
@@ -89,10 +123,10 @@ def poll_seconds(longest_wait_seconds: int) -> int:
 # An Express execution that has not ended by then takes the outcomes of its images with it, also of those that are
 # stored: https://docs.aws.amazon.com/step-functions/latest/dg/service-quotas.html
 EXPRESS_SECONDS = 300
-_IMAGE_STEPS = 3
-# So no image of a batch starts later than this: with every retrier used up it ends before the execution does
-START_WITHIN_SECONDS = (
-    EXPRESS_SECONDS - _IMAGE_STEPS * longest_seconds(EXPRESS_STEP, timeout_seconds=STEP_TIMEOUT_SECONDS) - 10
-)
 # What an image takes when nothing is wrong, with a wide margin: measured are 0.5 s
 USUAL_IMAGE_SECONDS = 2
+
+
+def start_within_seconds(retries: ImageRetries) -> int:
+    """No image of a batch starts later than this: with every retrier used up it ends before the execution does."""
+    return EXPRESS_SECONDS - retries.longest_seconds - 10

@@ -46,12 +46,13 @@ class Endpoints(Models):
         if record["EndpointStatus"] != "InService":
             raise validation_error(f"Cannot update in-progress endpoint {record['EndpointArn']!r}.")
         _check_retained(request)
+        _check_kind(request, source["endpoint_config"], record["ProductionVariants"])
         retained = record["ProductionVariants"] if request.get("RetainAllVariantProperties") else None
         variants = _variants(source["endpoint_config"], retained=retained)
         config = request.get("DeploymentConfig")
         if config is None:
             config = record.get("LastDeploymentConfig", AT_ONCE) if request.get("RetainDeploymentConfig") else AT_ONCE
-        deployment = Deployment(config, instances=variants[0]["DesiredInstanceCount"])
+        deployment = Deployment(config, instances=variants[0].get("DesiredInstanceCount", 1))
         record.update(
             {
                 "EndpointStatus": "Updating",
@@ -139,16 +140,33 @@ def _check_retained(request: Record) -> None:
         raise validation_error("VariantPropertyType DataCaptureConfig is not currently supported.")
 
 
+def _check_kind(request: Record, endpoint_config: Record, present: list[Record]) -> None:
+    """Raise ApiError for what a serverless endpoint, or an endpoint on the way to be one, does not take.
+
+    https://docs.aws.amazon.com/sagemaker/latest/dg/serverless-endpoints-update.html and deployment-guardrails.html
+    """
+    if "ServerlessConfig" not in endpoint_config["ProductionVariants"][0]:
+        return
+    if "CurrentServerlessConfig" not in present[0]:
+        raise validation_error(
+            f"Endpoint {request['EndpointName']} runs on instances: updating it to a serverless endpoint is not "
+            "supported."
+        )
+    if "DeploymentConfig" in request:
+        raise validation_error("DeploymentConfig is not supported for serverless endpoints.")
+
+
 def _variants(endpoint_config: Record, *, retained: list[Record] | None) -> list[Record]:
     """The variants as DescribeEndpoint shows them; `retained` are those whose instance counts are kept."""
-    counts = {variant["VariantName"]: variant["DesiredInstanceCount"] for variant in retained or []}
-    return [
-        {
-            "VariantName": variant["VariantName"],
-            "CurrentWeight": variant.get("InitialVariantWeight", 1.0),
-            "DesiredWeight": variant.get("InitialVariantWeight", 1.0),
-            "CurrentInstanceCount": counts.get(variant["VariantName"], variant.get("InitialInstanceCount", 1)),
-            "DesiredInstanceCount": counts.get(variant["VariantName"], variant.get("InitialInstanceCount", 1)),
-        }
-        for variant in endpoint_config["ProductionVariants"]
-    ]
+    counts = {variant["VariantName"]: variant.get("DesiredInstanceCount") for variant in retained or []}
+    return [_summary(variant, counts.get(variant["VariantName"])) for variant in endpoint_config["ProductionVariants"]]
+
+
+def _summary(variant: Record, count: int | None) -> Record:
+    weight = variant.get("InitialVariantWeight", 1.0)
+    found = {"VariantName": variant["VariantName"], "CurrentWeight": weight, "DesiredWeight": weight}
+    if "ServerlessConfig" in variant:
+        capacity = ("ServerlessConfig", variant["ServerlessConfig"])
+    else:
+        capacity = ("InstanceCount", count or variant.get("InitialInstanceCount", 1))
+    return {**found, **{f"{state}{capacity[0]}": capacity[1] for state in ("Current", "Desired")}}

@@ -41,11 +41,8 @@ class Models(Resources):
             if "ModelName" not in variant:
                 raise validation_error(f"the local stand-in has no inference components: {variant['VariantName']}")
             model = self._find(self._models, "model", variant["ModelName"])
-            if "ServerlessConfig" in variant and (
-                model.get("EnableNetworkIsolation") or request.get("DataCaptureConfig", {}).get("EnableCapture")
-            ):
-                # https://docs.aws.amazon.com/sagemaker/latest/dg/serverless-endpoints.html (feature exclusions)
-                raise validation_error("Serverless endpoints support neither network isolation nor data capture.")
+            if "ServerlessConfig" in variant:
+                _check_serverless(request, model)
         arn = self._add(self._endpoint_configs, "endpoint-config", request["EndpointConfigName"], request)
         return {"EndpointConfigArn": arn}
 
@@ -61,3 +58,16 @@ class Models(Resources):
         self._find(self._endpoint_configs, "endpoint-config", request["EndpointConfigName"])
         del self._endpoint_configs[request["EndpointConfigName"]]
         return {}
+
+
+def _check_serverless(request: Record, model: Record) -> None:
+    """Raise ApiError for what the feature exclusions name.
+
+    https://docs.aws.amazon.com/sagemaker/latest/dg/serverless-endpoints.html
+    """
+    if model.get("EnableNetworkIsolation") or request.get("DataCaptureConfig", {}).get("EnableCapture"):
+        raise validation_error("Serverless endpoints support neither network isolation nor data capture.")
+    if model.get("VpcConfig"):
+        raise validation_error("Serverless endpoints do not support VPC configuration.")
+    if len(request["ProductionVariants"]) > 1 or request.get("ShadowProductionVariants"):
+        raise validation_error("Serverless endpoints have one production variant.")

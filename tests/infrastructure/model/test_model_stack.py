@@ -1,5 +1,6 @@
 import json
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -7,7 +8,7 @@ import pytest
 from local.sagemaker.deployment import Deployment
 from stacks.config import ENDPOINT_EXISTS, load_environment, parse_environment
 from stacks.shared.guardrails import deployment_config
-from tests.infrastructure.conftest import Template, synthesize, text
+from tests.infrastructure.conftest import Template, text
 from tests.infrastructure.test_app import of_type
 
 
@@ -68,13 +69,11 @@ class Serverless:
 
 
 @pytest.fixture(scope="module")
-def serverless(tmp_path_factory: pytest.TempPathFactory) -> Serverless:
-    output = tmp_path_factory.mktemp("serverless")
-    synthesize(output, {"other": {"endpoint": {"kind": "serverless"}}})
-    assembly = output / "assembly-other"
+def serverless(variants: Path) -> Serverless:
+    assembly = variants / "assembly-serverless"
     return Serverless(
         {
-            path.name.split(".")[0].removeprefix("other")[:-8]: json.loads(path.read_text())["Resources"]
+            path.name.split(".")[0].removeprefix("serverless")[:-8]: json.loads(path.read_text())["Resources"]
             for path in assembly.glob("*.template.json")
         },
         "".join(path.read_text() for path in assembly.glob("*.metadata.json")),
@@ -113,8 +112,8 @@ def test_a_serverless_endpoint_has_no_traffic_to_shift_in_a_deployment_or_in_a_r
 
 def test_nothing_waits_for_captures_that_a_serverless_endpoint_does_not_make(serverless: Serverless) -> None:
     alarms = [alarm["AlarmName"] for alarm in of_type(serverless.resources["Monitoring"], "AWS::CloudWatch::Alarm")]
-    assert "scones-other-drift" in alarms
-    assert "scones-other-capture-silent" not in alarms
+    assert "scones-serverless-drift" in alarms
+    assert "scones-serverless-capture-silent" not in alarms
 
 
 def test_a_realtime_endpoint_has_nothing_to_warn_of(model: Template) -> None:

@@ -14,6 +14,7 @@ from tests.unit.lambda_src.retraining.data_set import SETTINGS
 @pytest.fixture(autouse=True)
 def _environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setenv("ENDPOINT_NAME", "scones-dev")
+    monkeypatch.setenv("ENDPOINT_KIND", "realtime")
     monkeypatch.setenv("CLASSES", '["bicycle", "motorcycle"]')
     monkeypatch.setenv("CONFIDENCE_THRESHOLD", "0.9")
     monkeypatch.setenv("BUCKET_NAME", "the-bucket")

@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from local.sagemaker import cloudformation
+from local.sagemaker import cloudformation, deployment, serverless
 from local.sagemaker.container import Container, pack_artifact
 from local.sagemaker.control_plane import ControlPlane
 from local.sagemaker.errors import ApiError, ContainerError, JobFailedError
+from local.sagemaker.serverless import Containers
 from local.sagemaker.training import Channel, check_hyperparameters
 from model_src.model import Model
 
@@ -104,6 +105,100 @@ def test_a_serverless_endpoint_has_neither_network_isolation_nor_data_capture(
     }
     with pytest.raises(ApiError, match="neither network isolation nor data capture") if is_refused else nullcontext():
         control_plane.call("CreateEndpointConfig", request)
+
+
+SERVERLESS = {"MaxConcurrency": 2, "MemorySizeInMB": 2048}
+
+
+def variant(**capacity: Any) -> dict[str, Any]:
+    return {"VariantName": "v", "ModelName": "m", **(capacity or {"ServerlessConfig": SERVERLESS})}
+
+
+def on_instances() -> dict[str, Any]:
+    return variant(InstanceType="ml.m5.large", InitialInstanceCount=1)
+
+
+@pytest.mark.parametrize(
+    ("model", "variants", "message"),
+    [
+        ({"VpcConfig": {"SecurityGroupIds": ["sg-1"], "Subnets": ["s-1"]}}, [variant()], "do not support VPC"),
+        ({}, [variant(), {**variant(), "VariantName": "w"}], "have one production variant"),
+    ],
+)
+def test_a_serverless_endpoint_has_no_network_of_ones_own_and_no_second_variant(
+    control_plane: ControlPlane, model: dict[str, Any], variants: list[dict[str, Any]], message: str
+) -> None:
+    control_plane.call("CreateModel", {**MODEL, **model})
+    with pytest.raises(ApiError, match=message):
+        control_plane.call("CreateEndpointConfig", {"EndpointConfigName": "c", "ProductionVariants": variants})
+
+
+@pytest.fixture
+def settled(control_plane: ControlPlane, monkeypatch: pytest.MonkeyPatch) -> ControlPlane:
+    """Endpoints come into service at once, without a model being loaded."""
+
+    def move(name: str, source: Any, _deployment: Any, _config: Any = None) -> None:
+        record = control_plane._endpoint_records[name]
+        record.update(EndpointStatus="InService", EndpointConfigName=source["endpoint_config"]["EndpointConfigName"])
+        record.pop("PendingDeploymentSummary", None)
+
+    monkeypatch.setattr(control_plane, "_in_background", lambda _move, *arguments: move(*arguments))
+    control_plane.call("CreateModel", MODEL)
+    for name, made in (("instances", on_instances()), ("serverless", variant())):
+        control_plane.call("CreateEndpointConfig", {"EndpointConfigName": name, "ProductionVariants": [made]})
+    return control_plane
+
+
+def test_an_endpoint_on_instances_never_becomes_serverless_and_a_serverless_one_has_no_guardrails(
+    settled: ControlPlane,
+) -> None:
+    for name in ("instances", "serverless"):
+        settled.call("CreateEndpoint", {"EndpointName": name, "EndpointConfigName": name})
+    to_serverless = {"EndpointConfigName": "serverless"}
+    with pytest.raises(ApiError, match="updating it to a serverless endpoint is not supported"):
+        settled.call("UpdateEndpoint", {"EndpointName": "instances", **to_serverless})
+    with pytest.raises(ApiError, match="DeploymentConfig is not supported for serverless endpoints"):
+        settled.call(
+            "UpdateEndpoint", {"EndpointName": "serverless", **to_serverless, "DeploymentConfig": deployment.AT_ONCE}
+        )
+    settled.call("UpdateEndpoint", {"EndpointName": "serverless", **to_serverless})
+    settled.call("UpdateEndpoint", {"EndpointName": "serverless", "EndpointConfigName": "instances"})
+
+
+def test_a_serverless_endpoint_is_described_by_its_capacity(settled: ControlPlane) -> None:
+    settled.call("CreateEndpoint", {"EndpointName": "e", "EndpointConfigName": "serverless"})
+    (described,) = settled.call("DescribeEndpoint", {"EndpointName": "e"})["ProductionVariants"]
+    assert described["CurrentServerlessConfig"] == SERVERLESS
+    assert "CurrentInstanceCount" not in described
+
+
+def test_a_container_starts_for_a_request_stays_for_the_next_and_ends_when_idle(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    slept: list[float] = []
+    monkeypatch.setattr("local.sagemaker.serverless.time.sleep", slept.append)
+    containers = Containers(SERVERLESS)
+    with containers.container(b""):
+        pass
+    with containers.container(b""):
+        assert len(slept) == 1
+        with containers.container(b""):  # at the same time: it takes a second container
+            assert len(slept) == 2
+    monkeypatch.setattr(serverless, "KEPT_SECONDS", 0.0)
+    with containers.container(b""):
+        assert len(slept) == 3
+
+
+def test_requests_beyond_the_concurrency_are_throttled_and_large_ones_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(serverless, "COLD_START_SECONDS", 0.0)
+    containers = Containers({**SERVERLESS, "MaxConcurrency": 1})
+    with containers.container(b""), pytest.raises(ApiError) as refused, containers.container(b""):
+        pass
+    assert (refused.value.code, refused.value.status) == ("ThrottlingException", 429)
+    with pytest.raises(ApiError, match="takes at most 4194304"), containers.container(bytes(4 * 2**20 + 1)):
+        pass
+    with containers.container(b""):
+        pass  # what was refused holds no container
 
 
 TRAINING_JOB = {

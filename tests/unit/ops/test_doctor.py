@@ -46,6 +46,31 @@ def hand_over(config: EnvironmentConfig, **metadata: Any) -> None:
     aws.ssm().put_parameter(Name=config.artifact_parameter, Value=ARTIFACT, Type="String")
 
 
+@pytest.mark.parametrize(
+    ("found", "status"),
+    [
+        (None, []),
+        ({"VariantName": "AllTraffic", "CurrentInstanceCount": 1}, ["failed"]),
+        ({"VariantName": "AllTraffic", "CurrentServerlessConfig": {"MaxConcurrency": 1, "MemorySizeInMB": 1024}}, []),
+    ],
+)
+def test_an_endpoint_on_instances_cannot_become_serverless_and_doctor_says_what_to_do(
+    monkeypatch: pytest.MonkeyPatch, found: dict[str, Any] | None, status: list[str]
+) -> None:
+    def describe_endpoint(**_: str) -> dict[str, Any]:
+        if found is None:
+            raise ClientError({"Error": {"Code": "ValidationException", "Message": "Could not find endpoint"}}, "x")
+        return {"ProductionVariants": [found]}
+
+    monkeypatch.setattr(aws.sagemaker(), "describe_endpoint", describe_endpoint)
+    checks = list(doctor.endpoint_kind(parse_environment("dev", {"endpoint": {"kind": "serverless"}})))
+    assert [check.status for check in checks] == status
+    for check in checks:
+        assert "runs on instances" in check.found
+        assert "cdk destroy dev/Model" in check.fix
+    assert list(doctor.endpoint_kind(CONFIG)) == []
+
+
 def test_the_tools_of_this_very_environment_are_as_pinned() -> None:
     assert [check for check in doctor.tools() if check.status != "ok"] == []
 

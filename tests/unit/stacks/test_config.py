@@ -142,6 +142,15 @@ def test_a_config_cannot_be_changed() -> None:
         ({"endpoint": {"instance_type": "m5.large"}}, "endpoint.instance_type = 'm5.large': should match pattern"),
         ({"endpoint": {"kind": "batch"}}, "endpoint.kind = 'batch': should be 'realtime' or 'serverless'"),
         (
+            {"endpoint": {"kind": "serverless"}, "monitoring": {"sagemaker_model_monitor": True}},
+            "sagemaker_model_monitor reads what an endpoint captures, and a serverless one captures nothing",
+        ),
+        (
+            {"endpoint": {"kind": "serverless"}, "bulk": {"batch_size": 23, "concurrency": 1}},
+            "batch_size must be at most 22: a batch classifies 1 images at a time (bulk.concurrency), each in up to 2 "
+            "s, and the last must start within 45 s",
+        ),
+        (
             {"endpoint": {"kind": "asynchronous"}},
             "endpoint.kind = 'asynchronous': is no longer there, as such an endpoint could neither be released to nor "
             "scaled: leave it out for a realtime endpoint, or set 'serverless'",
@@ -253,7 +262,7 @@ def test_every_setting_is_reachable_from_json() -> None:
         ({"endpoint": {"instance_count": 3, "max_instance_count": 6}}, 30, 5, 100),
         ({"endpoint": {"instance_count": 3, "max_instance_count": 6}, "bulk": {"concurrency": 60}}, 60, 5, 100),
         ({"endpoint": {"instance_count": 3}, "function_concurrency": 20}, 20, 5, 100),
-        ({"endpoint": {"kind": "serverless", "serverless_max_concurrency": 4}}, 4, 4, 100),
+        ({"endpoint": {"kind": "serverless", "serverless_max_concurrency": 4}}, 4, 4, 88),
         ({"endpoint": {"requests_per_instance": 2}}, 2, 2, 64),
         ({"bulk": {"concurrency": 1}}, 1, 1, 32),
         ({"bulk": {"concurrency": 1, "batch_size": 7}}, 1, 1, 7),

@@ -92,3 +92,14 @@ def test_an_answer_that_is_no_distribution_is_refused(runtime: Stubber) -> None:
     runtime.add_response("invoke_endpoint", answer(b"[0.5, 0.6]"))
     with pytest.raises(errors.InvalidPredictionError, match=r"sum to 1\.1000"):
         handler(EVENT, None)
+
+
+@pytest.mark.parametrize(("kind", "read_timeout", "attempts"), [("realtime", 5, 2), ("serverless", 30, 1)])
+def test_it_waits_for_a_container_that_starts_and_asks_for_no_second_one(
+    monkeypatch: pytest.MonkeyPatch, kind: str, read_timeout: int, attempts: int
+) -> None:
+    monkeypatch.setenv("ENDPOINT_KIND", kind)
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    config: Any = aws.sagemaker_runtime.__wrapped__().meta.config
+    assert config.read_timeout == read_timeout
+    assert config.retries["total_max_attempts"] == attempts

@@ -217,14 +217,15 @@ def test_an_update_excludes_from_what_it_keeps_only_what_is_documented(
 
 
 @pytest.mark.parametrize("rollback", [False, True])
-def test_a_release_to_a_serverless_endpoint_has_no_deployment_config(
+def test_a_release_to_a_serverless_endpoint_moves_and_keeps_no_instances(
     world: World, monkeypatch: pytest.MonkeyPatch, rollback: bool
 ) -> None:
     monkeypatch.setattr(settings, "deployment_config", lambda: None)
     requests: list[dict[str, Any]] = []
     monkeypatch.setattr(aws.sagemaker(), "update_endpoint", lambda **request: requests.append(request))
     move(world, NEW, rollback=rollback)
-    assert ["DeploymentConfig" in request for request in requests] == [False]
+    (request,) = requests
+    assert set(request) == {"EndpointName", "EndpointConfigName"}
 
 
 def test_a_release_serves_the_model_and_changes_nothing_else(world: World) -> None:
