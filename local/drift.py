@@ -1,7 +1,7 @@
-"""The drift story: traffic like the validation images, no alarm; other traffic, an alarm in the operators' inbox.
+"""The drift scenario: normal traffic raises no alarm, drifted traffic raises one, which reaches the operators.
 
-Everything goes its usual way: images from the bucket through the workflow and the endpoint into the data capture, the
-drift monitor over the captures, its metric into CloudWatch, the alarm into the topic.
+Everything takes the path that it takes in production: images from the bucket through the workflow and the endpoint into
+the data capture, the drift monitor over the captures, its metric into CloudWatch, the alarm into the topic.
 """
 
 import io
@@ -35,8 +35,8 @@ Change = Callable[[Picture, np.random.Generator], Picture]
 
 
 @dataclass(frozen=True)
-class Chapter:
-    """What came of one kind of traffic: the drift monitor's report, the alarm, and what reached the operators."""
+class Phase:
+    """The results of one kind of traffic: the drift monitor's report, the alarm, and what reached the operators."""
 
     images: int
     rejected: int
@@ -46,10 +46,10 @@ class Chapter:
 
 
 def drift(env: EnvironmentName = "dev", archive: Archive = None, keep: Keep = True) -> None:
-    """Traffic as usual, then drifted traffic: the metric crosses the bound, the alarm fires, the message arrives.
+    """Send normal, then drifted traffic: the metric crosses the bound, the alarm fires, the message arrives.
 
-    Writes the report of both to build/ENV-drift.html. Uses the local cloud that runs, if there is one and its drift
-    alarm is not on.
+    Writes a report on both to build/ENV-drift.html. Uses the running local cloud, if there is one; its drift alarm must
+    not be in ALARM.
     """
     config = local_environment(env)
     with deployed(config, archive, keep=keep) as cloud:
@@ -57,56 +57,56 @@ def drift(env: EnvironmentName = "dev", archive: Archive = None, keep: Keep = Tr
 
 
 def show_drift(cloud: LocalCloud, config: EnvironmentConfig) -> None:
-    """Run the scenario in the deployed environment, and print and report what comes of it."""
+    """Run the scenario in the deployed environment, print the results and write the report."""
     cloud.enforce_iam()
     environment = Environment.deployed(config)
     data_set = data_set_of(environment)
     started = datetime.now(UTC).replace(microsecond=0)
-    with stage("Drift: traffic as usual, then at night"):
-        tell_story(environment, data_set, _show_chapter)
+    with stage("Drift: normal traffic, then pictures taken at night"):
+        run_scenario(environment, data_set, _show_phase)
     write_report(cloud, config, f"{config.name}-drift", since=started)
 
 
-def _show_chapter(title: str, chapter: Chapter) -> None:
-    report = chapter.report
+def _show_phase(title: str, phase: Phase) -> None:
+    report = phase.report
     say(f"\n{title}")
-    say(f"  {chapter.images} images, {chapter.rejected} rejected")
+    say(f"  {phase.images} images, {phase.rejected} rejected")
     say(f"  drift monitor: PSI {report['score']:.3f} (bound {report['bound']}), verdict {report['verdict']}")
     for name in ("confidence", "classes"):
         found = report[name]
         say(f"    {name:10} PSI {found['psi']:.3f}; baseline {found['baseline_counts']}, window {found['counts']}")
-    say(f"  alarm: {chapter.alarm_state}")
-    for alarm in chapter.alarms:
+    say(f"  alarm: {phase.alarm_state}")
+    for alarm in phase.alarms:
         say(f"  SNS message: {alarm['AlarmName']} is {alarm['NewStateValue']}: {alarm['NewStateReason']}")
         say(f"    {alarm['AlarmDescription']}")
 
 
-def tell_story(environment: Environment, dataset: Path, tell: Callable[[str, Chapter], None]) -> None:
-    """Send both kinds of traffic and show what comes of each; raises UnexpectedError if it is not as it should be.
+def run_scenario(environment: Environment, dataset: Path, show: Callable[[str, Phase], None]) -> None:
+    """Send both kinds of traffic and show the results of each; raises UnexpectedError if they are wrong.
 
-    Raises LocalCloudError if the drift alarm is on already: it looks an hour back, and would hide what this shows.
+    Raises LocalCloudError if the drift alarm is in ALARM already: it covers the last hour, so it could not fire again.
     """
     if _alarm_state(environment) == "ALARM":
         raise LocalCloudError(
-            f"the alarm {alarm_name(environment)} is on already, after drift of the last hour, and this scenario "
-            "begins without: `python -m local down`, and run this again"
+            f"the alarm {alarm_name(environment)} is in ALARM already, after drift in the last hour, so this "
+            "scenario could not show it firing: `python -m local down`, then run this again"
         )
     inbox = Inbox(environment.alert_topic_arn)
     sources = labelled_images(dataset, environment.config.classes, at_most=200)
     files = [dataset / image.key for image in sources]
     copies = math.ceil(minimum_requests(environment) / len(files))
 
-    normal = _chapter(environment, inbox, _pictures(files, copies, as_usual), name="as-usual")
-    tell("Traffic as usual: the validation images, mirrored and a little lighter or darker", normal)
+    normal = _phase(environment, inbox, _pictures(files, copies, as_usual), name="as-usual")
+    show("Normal traffic: the validation images, mirrored and a little lighter or darker", normal)
     if normal.alarm_state == "ALARM" or normal.report["verdict"] not in {"stable", "watch"}:
-        raise UnexpectedError(f"traffic as usual is taken for drift: {normal.report}")
+        raise UnexpectedError(f"normal traffic is taken for drift: {normal.report}")
     if normal.alarms:
         raise UnexpectedError(f"an alarm without a reason: {normal.alarms}")
 
-    drifted = _chapter(environment, inbox, _pictures(files, copies, at_night), name="at-night")
-    tell("Drifted traffic: the same images at night, dark and grainy", drifted)
+    drifted = _phase(environment, inbox, _pictures(files, copies, at_night), name="at-night")
+    show("Drifted traffic: the same images at night, dark and grainy", drifted)
     if drifted.report["verdict"] != "drift" or drifted.alarm_state != "ALARM":
-        raise UnexpectedError(f"drifted traffic is not noticed, the alarm is {drifted.alarm_state}: {drifted.report}")
+        raise UnexpectedError(f"drifted traffic is not detected, the alarm is {drifted.alarm_state}: {drifted.report}")
     if [alarm["AlarmName"] for alarm in drifted.alarms] != [alarm_name(environment)]:
         raise UnexpectedError(f"the topic should have one message of the drift alarm, not {drifted.alarms}")
 
@@ -148,7 +148,7 @@ def _pictures(files: list[Path], copies: int, change: Change) -> dict[str, bytes
     return pictures
 
 
-def _chapter(environment: Environment, inbox: Inbox, pictures: dict[str, bytes], *, name: str) -> Chapter:
+def _phase(environment: Environment, inbox: Inbox, pictures: dict[str, bytes], *, name: str) -> Phase:
     """Classify the pictures, then let the drift monitor look at what was captured of them."""
     prefix = f"{prefixes.SCHEDULED}{name}/"
     s3 = boto3.client("s3")
@@ -166,7 +166,7 @@ def _chapter(environment: Environment, inbox: Inbox, pictures: dict[str, bytes],
     alarms = []
     if alarm_state == "ALARM":
         alarms = wait_for(lambda: inbox.alarms() or None, "the alarm's message")
-    return Chapter(
+    return Phase(
         images=len(pictures),
         rejected=execution.counts["REJECTED"],
         report=report,

@@ -1,4 +1,4 @@
-"""The retraining story, and what it is made of: runs of the workflow, traffic on the endpoint, changes of the data set.
+"""The retraining scenario, and its parts: runs of the workflow, traffic on the endpoint, changes of the data set.
 
 Drift starts a run, carelessly labelled data makes a candidate that is rejected, carefully labelled data makes one that
 first fails its canary and is then released; and no request fails meanwhile.
@@ -53,19 +53,19 @@ def retrain(env: EnvironmentName = "dev", archive: Archive = None, keep: Keep = 
         cloud.enforce_iam()
         data_set = data_set_of(environment)
         with console.status("Retraining") as status:
-            tell_story(environment, cloud, data_set, say, status.update)
+            run_scenario(environment, cloud, data_set, say, status.update)
 
 
-def tell_story(
+def run_scenario(
     environment: Environment,
     cloud: LocalCloud,
     dataset: Path,
-    tell: Callable[[str], None],
+    report: Callable[[str], None],
     show: Callable[[str], None],
 ) -> None:
-    """Go through it on a fresh environment; raises UnexpectedError if something is not as it should be.
+    """Run it in an environment that was never retrained; raises UnexpectedError if a step goes wrong.
 
-    tell: called with each line of what happened. show: called with what is under way.
+    report: called with each line about what happened. show: called with what is in progress.
     """
     retraining = Retraining.deployed(environment)
     data = DataSet(environment.bucket, dataset)
@@ -74,7 +74,7 @@ def tell_story(
     bodies = [(dataset / image.key).read_bytes() for image in images]
     first = retraining.served_artifact()
     with Traffic(environment.config.endpoint_name, bodies) as traffic:
-        tell("\nNight falls, and whoever labels the new pictures is careless")
+        report("\nNight falls, and whoever labels the new pictures is careless")
         data.relabel(0.45)
         known = set(retraining.executions())
 
@@ -82,58 +82,61 @@ def tell_story(
             runs = set(retraining.executions()) - known
             return runs if len(runs) >= count else None
 
-        def tell_of_drift(_: str, chapter: drift.Chapter) -> None:
-            report = chapter.report
-            tell(f"  drift monitor: PSI {report['score']:.3f}, {report['verdict']}, alarm {chapter.alarm_state}")
+        def report_drift(_: str, phase: drift.Phase) -> None:
+            found = phase.report
+            report(f"  drift monitor: PSI {found['score']:.3f}, {found['verdict']}, alarm {phase.alarm_state}")
 
-        show("Traffic as usual, then at night")
-        drift.tell_story(environment, dataset, tell_of_drift)
+        show("Normal traffic, then pictures taken at night")
+        drift.run_scenario(environment, dataset, report_drift)
         wait_for(lambda: started(1), "a run that the drift alarm starts")
         _storm(environment)
         runs = [retraining.follow(arn, show) for arn in wait_for(lambda: started(1 + STORM), "a run for each alarm")]
-        endings = Counter(run.ending for run in runs)
-        tell(f"  {STORM} more alarms follow at once; the runs that they start: {dict(endings)}")
-        _expect(endings == {"Rejected": 1, "AlarmIgnored": STORM}, "one run at a time")
-        (rejected,) = [run for run in runs if run.ending == "Rejected"]
-        _tell_of(rejected, "Rejected", tell)
+        outcomes = Counter(run.outcome for run in runs)
+        report(f"  {STORM} more alarms follow at once; the runs that they start: {dict(outcomes)}")
+        _expect(outcomes == {"Rejected": 1, "AlarmIgnored": STORM}, "one run at a time")
+        (rejected,) = [run for run in runs if run.outcome == "Rejected"]
+        _check_run(rejected, "Rejected", report)
         _expect(rejected.output["trigger"] == "drift", f"the run was started by {rejected.output['trigger']}")
 
-        tell("\nThe pictures are labelled with care now, half of them taken at night; the new instance is slow")
+        report("\nThe pictures are labelled with care now, half of them taken at night; the new instance is slow")
         data.add_night()
         cloud.order_faults(environment.config.endpoint_name, *[SLOW] * 500)
         before = traffic.sent
-        _tell_of(retraining.follow(retraining.start(force=True), show), "RolledBack", tell)
-        tell(f"  {traffic.sent - before} requests meanwhile, {len(traffic.failures)} failed")
+        _check_run(retraining.follow(retraining.start(force=True), show), "RolledBack", report)
+        report(f"  {traffic.sent - before} requests meanwhile, {len(traffic.failures)} failed")
         _expect(retraining.served_artifact() == first, "a release that is rolled back leaves what was served")
 
-        tell("\nThe instance is repaired, and the same run is started again")
+        report("\nThe instance is repaired, and the same run is started again")
         calm_down(environment)
         before = traffic.sent
-        released = _tell_of(retraining.follow(retraining.start(force=True), show), "Released", tell)
+        released = _check_run(retraining.follow(retraining.start(force=True), show), "Released", report)
         _expect("TrainCandidate" not in released.states, "a job that is paid for is not done again")
-        tell(f"  {traffic.sent - before} requests meanwhile, {len(traffic.failures)} failed")
+        report(f"  {traffic.sent - before} requests meanwhile, {len(traffic.failures)} failed")
         _expect(retraining.served_artifact() == retraining.named_artifact() != first, "the candidate is served")
         for message in inbox.messages():
-            tell(f"  SNS message: {message['Subject']}")
-    tell(f"\n{traffic.sent} requests to the endpoint in all, {len(traffic.failures)} failed")
+            report(f"  SNS message: {message['Subject']}")
+    report(f"\n{traffic.sent} requests to the endpoint in all, {len(traffic.failures)} failed")
     _expect(not traffic.failures, f"{len(traffic.failures)} requests failed, the first with {traffic.failures[:1]}")
 
 
-def _tell_of(run: "Run", ending: str, tell: Callable[[str], None]) -> "Run":
-    tell("  " + " > ".join(dict.fromkeys(run.states)))
+def _check_run(run: "Run", outcome: str, report: Callable[[str], None]) -> "Run":
+    """Report a run, and raise UnexpectedError unless it had this outcome."""
+    report("  " + " > ".join(dict.fromkeys(run.states)))
     evaluation = run.output.get("evaluation", {})
     for role in ("candidate", "incumbent"):
         if role in evaluation:
             result = evaluation[role]
-            tell(
+            report(
                 f"  {role}: accuracy {result['accuracy']:.3f}, calibration error {result['calibration_error']:.3f} "
                 f"on {result['images']} validation images"
             )
     for reason in evaluation.get("reasons", []):
-        tell(f"  rejected: {reason}")
+        report(f"  rejected: {reason}")
     if run.cause:
-        tell(f"  {run.cause}")
-    _expect(run.ending in {ending, f"Notify{ending}"}, f"{run.arn} ended in {run.ending}, not {ending}: {run.cause}")
+        report(f"  {run.cause}")
+    _expect(
+        run.outcome in {outcome, f"Notify{outcome}"}, f"{run.arn} ended in {run.outcome}, not {outcome}: {run.cause}"
+    )
     return run
 
 
@@ -177,7 +180,7 @@ class Run:
     states: list[str]
 
     @property
-    def ending(self) -> str:
+    def outcome(self) -> str:
         """The last state, such as Released or Rejected."""
         return self.states[-1]
 

@@ -1,6 +1,6 @@
 """The whole life of an environment in one command, on AWS or in the local cloud, and what it confirms of AWS.
 
-docs/fidelity.md lists what nobody could check without an account; a row that names a phase of this story is confirmed
+docs/fidelity.md lists what nobody could check without an account; a row that names a phase of this run is confirmed
 when the phase passes against one.
 """
 
@@ -41,7 +41,7 @@ _TIMEOUT_SECONDS = 2 * 3600  # a transform job waits for its instance
 
 
 @dataclass(frozen=True)
-class Story:
+class Trial:
     """What every phase needs."""
 
     config: EnvironmentConfig
@@ -79,10 +79,10 @@ class Story:
 
 @dataclass(frozen=True)
 class Phase:
-    """A part of the story. `run` answers what was seen, in a sentence; it raises OpsError."""
+    """A part of the run. `run` returns what was seen, as a sentence; it raises OpsError."""
 
     name: str
-    run: Callable[[Story], str]
+    run: Callable[[Trial], str]
 
 
 @dataclass(frozen=True)
@@ -95,55 +95,55 @@ class Result:
     seen: str
 
 
-def _deploy(story: Story) -> str:
-    deploy.deploy(story.config.name, story.archive, story.synthetic, app=story.app)
-    return f"endpoint {story.config.endpoint_name} serves {_served_artifact(story)}"
+def _deploy(trial: Trial) -> str:
+    deploy.deploy(trial.config.name, trial.archive, trial.synthetic, app=trial.app)
+    return f"endpoint {trial.config.endpoint_name} serves {_served_artifact(trial)}"
 
 
-def _classify(story: Story) -> str:
+def _classify(trial: Trial) -> str:
     """A list by hand, and an upload that starts the workflow."""
-    keys = story.keys(prefixes.TEST)[:IMAGES]
-    images = [{"image_data": "", "s3_bucket": story.bucket, "s3_key": key} for key in keys]
-    machine = story.output("Workflow", "StateMachineArn")
-    outcomes = story.execute(machine, {"images": images})["outcomes"]
+    keys = trial.keys(prefixes.TEST)[:IMAGES]
+    images = [{"image_data": "", "s3_bucket": trial.bucket, "s3_key": key} for key in keys]
+    machine = trial.output("Workflow", "StateMachineArn")
+    outcomes = trial.execute(machine, {"images": images})["outcomes"]
     if [outcome["s3_key"] for outcome in outcomes] != keys:
         raise OpsError(f"{len(keys)} images were sent, and the manifest has {len(outcomes)} outcomes")
     accepted = sum(outcome["outcome"] == "ACCEPTED" for outcome in outcomes)
-    return f"{len(keys)} images have an outcome, {accepted} accepted; an upload: {_upload(story, keys[0])}"
+    return f"{len(keys)} images have an outcome, {accepted} accepted; an upload: {_upload(trial, keys[0])}"
 
 
-def _upload(story: Story, key: str) -> str:
-    known = set(story.keys(prefixes.MANIFESTS))
+def _upload(trial: Trial, key: str) -> str:
+    known = set(trial.keys(prefixes.MANIFESTS))
     target = f"{prefixes.INCOMING}acceptance-{uuid.uuid4()}.png"
-    aws.s3().copy_object(Bucket=story.bucket, Key=target, CopySource={"Bucket": story.bucket, "Key": key})
+    aws.s3().copy_object(Bucket=trial.bucket, Key=target, CopySource={"Bucket": trial.bucket, "Key": key})
 
     def manifest() -> dict[str, Any] | None:
-        new = [found for found in story.keys(prefixes.MANIFESTS) if found not in known]
-        return story.manifest(new[0].removeprefix(prefixes.MANIFESTS).removesuffix(".json")) if new else None
+        new = [found for found in trial.keys(prefixes.MANIFESTS) if found not in known]
+        return trial.manifest(new[0].removeprefix(prefixes.MANIFESTS).removesuffix(".json")) if new else None
 
     (outcome,) = _wait_for(manifest, f"the manifest of {target}")["outcomes"]
     return str(outcome["outcome"])
 
 
-def _bulk(story: Story) -> str:
-    return _run_bulk(story, "DistributedMapArn")
+def _bulk(trial: Trial) -> str:
+    return _run_bulk(trial, "DistributedMapArn")
 
 
-def _transform(story: Story) -> str:
-    return _run_bulk(story, "BatchTransformArn")
+def _transform(trial: Trial) -> str:
+    return _run_bulk(trial, "BatchTransformArn")
 
 
-def _run_bulk(story: Story, output: str) -> str:
-    images = len(story.keys(prefixes.TEST))
-    counts = story.execute(story.output("Bulk", output), {"s3_prefix": prefixes.TEST})["counts"]
+def _run_bulk(trial: Trial, output: str) -> str:
+    images = len(trial.keys(prefixes.TEST))
+    counts = trial.execute(trial.output("Bulk", output), {"s3_prefix": prefixes.TEST})["counts"]
     if sum(counts.values()) != images or counts["FAILED"]:
         raise OpsError(f"{images} images lie below {prefixes.TEST}, and the outcomes are {counts}")
     return f"{images} images: {counts['ACCEPTED']} accepted, {counts['REJECTED']} rejected"
 
 
-def _drift(story: Story) -> str:
+def _drift(trial: Trial) -> str:
     response = aws.lambda_().invoke(
-        FunctionName=story.output("Monitoring", "DriftMonitorName"),
+        FunctionName=trial.output("Monitoring", "DriftMonitorName"),
         Payload=json.dumps({"time": datetime.now(UTC).isoformat()}).encode(),
     )
     if "FunctionError" in response:
@@ -152,33 +152,33 @@ def _drift(story: Story) -> str:
     return f"{report['requests']} captured requests, {report['verdict']}"
 
 
-def _retrain(story: Story) -> str:
+def _retrain(trial: Trial) -> str:
     """On one image less, so that there is something to train; a thread approves the candidate."""
-    before = _served_artifact(story)
+    before = _served_artifact(trial)
     key = f"{prefixes.TRAIN_LST}train.lst"
-    lines = aws.s3().get_object(Bucket=story.bucket, Key=key)["Body"].read().splitlines(keepends=True)
-    aws.s3().put_object(Bucket=story.bucket, Key=key, Body=b"".join(lines[:-1]))
-    aws.s3().delete_object(Bucket=story.bucket, Key="manifest.json")  # which describes the data set as it was
-    with _approving(story.config):
-        retraining.retrain(story.config.name, force=True, approval=True)
-    after = _served_artifact(story)
+    lines = aws.s3().get_object(Bucket=trial.bucket, Key=key)["Body"].read().splitlines(keepends=True)
+    aws.s3().put_object(Bucket=trial.bucket, Key=key, Body=b"".join(lines[:-1]))
+    aws.s3().delete_object(Bucket=trial.bucket, Key="manifest.json")  # which describes the data set as it was
+    with _approving(trial.config):
+        retraining.retrain(trial.config.name, force=True, approval=True)
+    after = _served_artifact(trial)
     if after == before:
         raise OpsError(f"the endpoint still serves {before}")
     return f"trained, evaluated, approved and released: {after}"
 
 
-def _roll_back(story: Story) -> str:
-    before = _served_artifact(story)
-    retraining.rollback(story.config.name)
-    after = _served_artifact(story)
+def _roll_back(trial: Trial) -> str:
+    before = _served_artifact(trial)
+    retraining.rollback(trial.config.name)
+    after = _served_artifact(trial)
     if after == before:
         raise OpsError(f"the endpoint still serves {before}")
     return f"serves {after} again"
 
 
-def _destroy(story: Story) -> str:
-    destroy.destroy(story.config.name, data=True, yes=True, app=story.app)
-    if left := stack_outputs(story.config):
+def _destroy(trial: Trial) -> str:
+    destroy.destroy(trial.config.name, data=True, yes=True, app=trial.app)
+    if left := stack_outputs(trial.config):
         raise OpsError(f"these stacks are still there: {', '.join(left)}")
     return "no stack is left"
 
@@ -212,8 +212,8 @@ def acceptance(
     if not yes and typer.prompt(question) != env:
         raise OpsError("nothing was deployed")
     started = datetime.now(UTC)
-    story = Story(config, archive, synthetic, assembly(env, app))
-    results = list(_tell(story))
+    trial = Trial(config, archive, synthetic, assembly(env, app))
+    results = list(_results(trial))
     report = report_of(config, target, results, costs=_costs(config, since=started))
     path = PROJECT_ROOT / "build" / f"acceptance-{env}.md"
     path.parent.mkdir(exist_ok=True)
@@ -224,29 +224,29 @@ def acceptance(
         raise OpsError(f"{failed[0].phase}: {failed[0].seen}")
 
 
-def _tell(story: Story) -> Iterator[Result]:
+def _results(trial: Trial) -> Iterator[Result]:
     """The results of the phases up to the first that fails; after a failure the environment is destroyed, too."""
     for phase in PHASES:
-        result = _result(phase, story)
+        result = _result(phase, trial)
         yield result
         if not result.passed:
-            if stack_outputs(story.config):
-                yield _result(Phase("destroy", _destroy), story)
+            if stack_outputs(trial.config):
+                yield _result(Phase("destroy", _destroy), trial)
             return
 
 
-def _result(phase: Phase, story: Story) -> Result:
+def _result(phase: Phase, trial: Trial) -> Result:
     typer.secho(f"\n==== {phase.name}", bold=True)
     started = time.monotonic()
     try:
-        seen, passed = phase.run(story), True
+        seen, passed = phase.run(trial), True
     except (OpsError, DataPrepError, ClientError, BotoCoreError) as error:
         seen, passed = str(error), False
     return Result(phase.name, passed, time.monotonic() - started, seen)
 
 
-def _served_artifact(story: Story) -> str:
-    endpoint = aws.sagemaker().describe_endpoint(EndpointName=story.config.endpoint_name)
+def _served_artifact(trial: Trial) -> str:
+    endpoint = aws.sagemaker().describe_endpoint(EndpointName=trial.config.endpoint_name)
     config = aws.sagemaker().describe_endpoint_config(EndpointConfigName=endpoint["EndpointConfigName"])
     model = aws.sagemaker().describe_model(ModelName=config["ProductionVariants"][0]["ModelName"])
     return str(model["PrimaryContainer"]["ModelDataUrl"])

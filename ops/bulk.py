@@ -1,4 +1,4 @@
-"""Classify everything below a prefix: picks the way by size and price, says why, and starts it."""
+"""Classify everything below a prefix: selects the method by size and price, prints why, and starts it."""
 
 import json
 import sys
@@ -14,7 +14,7 @@ from ops.errors import OpsError
 from ops.outputs import stack_outputs
 from stacks.config import EnvironmentConfig, load_environment
 
-# Outputs of the stacks by way, and what the workflow takes
+# Stack and output that name the state machine of each method
 _STATE_MACHINES = {
     "inline Map": ("Workflow", "StateMachineArn"),
     "Distributed Map": ("Bulk", "DistributedMapArn"),
@@ -25,27 +25,27 @@ NAMES = {"inline": "inline Map", "distributed-map": "Distributed Map", "batch-tr
 
 @dataclass(frozen=True)
 class Choice:
-    """A way, and why it was taken."""
+    """A method, and why it was selected."""
 
-    way: str
+    method: str
     dollars: float
     reasons: tuple[str, ...]
 
 
 def choose(choices: Sequence[Way], images: int, prices: Mapping[str, float], *, prefix: str) -> Choice:
-    """The cheapest way that takes so many images. The endpoint is there anyway, so it costs nothing more."""
+    """The cheapest method that can process so many images. The endpoint runs anyway, so it adds no cost."""
     reasons, costs = [], {}
-    for way in choices:
-        if way.name not in _STATE_MACHINES:
+    for method in choices:
+        if method.name not in _STATE_MACHINES:
             continue
-        limit = way.images_per_execution
+        limit = method.images_per_execution
         if limit and images > limit:
-            reasons.append(f"{way.name}: takes at most {limit:,} images, there are {images:,}")
-        elif way.name == "Batch Transform" and not prefix.endswith("/"):
-            reasons.append(f"{way.name}: takes a prefix that ends with a slash, not {prefix!r}")
+            reasons.append(f"{method.name}: takes at most {limit:,} images, there are {images:,}")
+        elif method.name == "Batch Transform" and not prefix.endswith("/"):
+            reasons.append(f"{method.name}: takes a prefix that ends with a slash, not {prefix!r}")
         else:
-            costs[way.name] = way.run(images, prices)
-            reasons.append(f"{way.name}: {costs[way.name]:.4f} USD")
+            costs[method.name] = method.run(images, prices)
+            reasons.append(f"{method.name}: {costs[method.name]:.4f} USD")
     best = min(costs, key=lambda name: costs[name])
     return Choice(best, costs[best], tuple(reasons))
 
@@ -53,20 +53,20 @@ def choose(choices: Sequence[Way], images: int, prices: Mapping[str, float], *, 
 def bulk(
     prefix: Annotated[str, typer.Argument(help="Below incoming/, scheduled/ or test/; or a manifest below bulk/.")],
     env: Annotated[str, typer.Option(help="An environment of cdk.json.")] = "dev",
-    way: Annotated[str, typer.Option(help=f"Take this way: {', '.join(NAMES)}.")] = "",
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be started, and why.")] = False,
+    method: Annotated[str, typer.Option(help=f"Use this method: {', '.join(NAMES)}.")] = "",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only print what would be started, and why.")] = False,
 ) -> None:
-    """Classify all images below a prefix, or of a list; show the price of each way first."""
-    if way and way not in NAMES:
-        raise OpsError(f"--way must be one of {', '.join(NAMES)}, not {way!r}")
+    """Classify all images below a prefix, or of a list; print the price of each method first."""
+    if method and method not in NAMES:
+        raise OpsError(f"--method must be one of {', '.join(NAMES)}, not {method!r}")
     config = load_environment(env)
     is_list = prefix.startswith("bulk/")
     if is_list:
         takes_it = "batch-transform" if prefix.endswith(".manifest") else "distributed-map"
-        if way not in {"", takes_it}:
-            raise OpsError(f"{prefix} is a list of images that only --way {takes_it} takes, not {way}")
+        if method not in {"", takes_it}:
+            raise OpsError(f"{prefix} is a list of images that only --method {takes_it} takes, not {method}")
         name, execution_input = NAMES[takes_it], {"manifest_key": prefix}
-        typer.echo(f"{name}: the only way that takes such a list of images, {prefix}")
+        typer.echo(f"{name}: the only method that takes such a list of images, {prefix}")
     else:
         bucket = aws.bucket(config)
         images = _count(bucket, prefix)
@@ -74,11 +74,13 @@ def bulk(
             raise OpsError(f"there is no image below s3://{bucket}/{prefix}")
         choices, prices = ways(_deployment(config), config, counts.load(), Assumptions()), load_prices()["prices"]
         choice = choose(choices, images, prices, prefix=prefix)
-        name = NAMES[way] if way else choice.way
+        name = NAMES[method] if method else choice.method
         typer.echo(f"{images:,} images below s3://{bucket}/{prefix}")
         for reason in choice.reasons:
             typer.echo(f"  {reason}")
-        typer.echo(f"{name}: {'as you asked' if way else f'the cheapest that takes them, {choice.dollars:.4f} USD'}")
+        typer.echo(
+            f"{name}: {'as requested' if method else f'the cheapest that can process them, {choice.dollars:.4f} USD'}"
+        )
         execution_input = {"s3_prefix": prefix}
         if name == "inline Map":
             execution_input["s3_bucket"] = bucket
@@ -97,7 +99,7 @@ def _deployment(config: EnvironmentConfig) -> Deployment:
 
 
 def _count(bucket: str, prefix: str) -> int:
-    """Objects below the prefix that are no folders; says how far it is where somebody watches."""
+    """The number of objects below the prefix that are no folders; prints progress on a terminal."""
     total = 0
     for page in aws.s3().get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
         total += sum(not entry["Key"].endswith("/") for entry in page.get("Contents", []))

@@ -137,33 +137,33 @@ def test_the_page_has_both_charts_with_their_tables_and_needs_no_network(of_the_
 
 
 @pytest.mark.parametrize(
-    ("images", "prefix", "way", "reason"),
+    ("images", "prefix", "method", "reason"),
     [
         (5, "scheduled/", "Distributed Map", "Batch Transform: 0.00"),
         (501, "scheduled/", "Distributed Map", "inline Map: takes at most 500 images, there are 501"),
         (10**7, "scheduled/x", "Distributed Map", "takes a prefix that ends with a slash, not 'scheduled/x'"),
     ],
 )
-def test_bulk_takes_the_cheapest_way_that_can_and_says_why(
-    choices: dict[str, Way], images: int, prefix: str, way: str, reason: str
+def test_bulk_takes_the_cheapest_method_that_can_and_says_why(
+    choices: dict[str, Way], images: int, prefix: str, method: str, reason: str
 ) -> None:
     choice = bulk.choose(list(choices.values()), images, PRICES, prefix=prefix)
-    assert choice.way == way
+    assert choice.method == method
     assert any(reason in line for line in choice.reasons)
     assert not any("original" in line for line in choice.reasons)
 
 
 def test_without_an_endpoint_batch_transform_is_what_is_left(choices: dict[str, Way]) -> None:
-    dear = {name: replace(way, per_image={"states.transition": 10}) for name, way in choices.items()}
+    dear = {name: replace(method, per_image={"states.transition": 10}) for name, method in choices.items()}
     dear["Batch Transform"] = choices["Batch Transform"]
-    assert bulk.choose(list(dear.values()), 1000, PRICES, prefix="test/").way == "Batch Transform"
+    assert bulk.choose(list(dear.values()), 1000, PRICES, prefix="test/").method == "Batch Transform"
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["bulk", "test/", "--way", "pigeon"], "--way must be one of inline, distributed-map, batch-transform"),
-        (["bulk", "bulk/a.csv", "--way", "inline"], "a list of images that only --way distributed-map takes"),
+        (["bulk", "test/", "--method", "pigeon"], "--method must be one of inline, distributed-map, batch-transform"),
+        (["bulk", "bulk/a.csv", "--method", "inline"], "a list of images that only --method distributed-map takes"),
     ],
 )
 def test_what_bulk_cannot_do_it_says(arguments: list[str], message: str) -> None:
@@ -173,8 +173,8 @@ def test_what_bulk_cannot_do_it_says(arguments: list[str], message: str) -> None
 
 
 @pytest.mark.parametrize(
-    ("key", "way"), [("bulk/images.csv", "Distributed Map"), ("bulk/images.manifest", "Batch Transform")]
+    ("key", "method"), [("bulk/images.csv", "Distributed Map"), ("bulk/images.manifest", "Batch Transform")]
 )
-def test_a_list_goes_to_the_way_that_takes_its_form(key: str, way: str) -> None:
+def test_a_list_goes_to_the_method_that_takes_its_form(key: str, method: str) -> None:
     result = CliRunner().invoke(app, ["bulk", key, "--dry-run"], catch_exceptions=False)
-    assert result.stdout == f"{way}: the only way that takes such a list of images, {key}\n"
+    assert result.stdout == f"{method}: the only method that takes such a list of images, {key}\n"

@@ -11,7 +11,7 @@ import pytest
 
 from local.cloud import LocalCloud, LocalCloudError
 from local.demonstration import Environment, Inbox
-from local.drift import Chapter, alarm_name, check_for_drift, tell_story
+from local.drift import Phase, alarm_name, check_for_drift, run_scenario
 from ops.captures import captures
 from stacks.config import PROJECT_ROOT
 
@@ -28,16 +28,16 @@ def baseline(cloud: LocalCloud) -> None:
 
 
 @pytest.fixture(scope="module")
-def chapters() -> dict[str, Chapter]:
-    """What the story told, filled by the test that tells it."""
+def phases() -> dict[str, Phase]:
+    """The phases of the scenario, filled by the test that runs it."""
     return {}
 
 
 def test_usual_traffic_is_no_alarm_and_drifted_traffic_is_one(
-    baseline: None, environment: Environment, inbox: Inbox, dataset: Path, chapters: dict[str, Chapter]
+    baseline: None, environment: Environment, inbox: Inbox, dataset: Path, phases: dict[str, Phase]
 ) -> None:
-    tell_story(environment, dataset, lambda title, chapter: chapters.update({title: chapter}))
-    usual, drifted = chapters.values()
+    run_scenario(environment, dataset, lambda title, phase: phases.update({title: phase}))
+    usual, drifted = phases.values()
     assert usual.report["score"] < 0.25 <= drifted.report["score"]
     assert (usual.alarm_state, drifted.alarm_state) == ("OK", "ALARM")
     assert usual.alarms == []
@@ -49,19 +49,19 @@ def test_usual_traffic_is_no_alarm_and_drifted_traffic_is_one(
 
 
 def test_the_scenario_is_not_repeated_while_its_alarm_is_on(
-    environment: Environment, dataset: Path, chapters: dict[str, Chapter]
+    environment: Environment, dataset: Path, phases: dict[str, Phase]
 ) -> None:
-    with pytest.raises(LocalCloudError, match="is on already, after drift of the last hour"):
-        tell_story(environment, dataset, lambda *_: pytest.fail("sent traffic"))
+    with pytest.raises(LocalCloudError, match="is in ALARM already, after drift in the last hour"):
+        run_scenario(environment, dataset, lambda *_: pytest.fail("sent traffic"))
 
 
 def test_the_report_shows_the_score_of_both_kinds_of_traffic(
-    environment: Environment, chapters: dict[str, Chapter], tmp_path: Path
+    environment: Environment, phases: dict[str, Phase], tmp_path: Path
 ) -> None:
-    since = next(iter(chapters.values())).report["start"]
+    since = next(iter(phases.values())).report["start"]
     captures(env=environment.config.name, since=since, html=tmp_path / "drift.html")
     html = (tmp_path / "drift.html").read_text(encoding="utf-8")
-    images = sum(chapter.images for chapter in chapters.values())
+    images = sum(phase.images for phase in phases.values())
     assert f'<dd class="value">{images:,}</dd>' in html
     assert "<td>stable</td>" in html
     assert "<td>drift</td>" in html
@@ -69,16 +69,16 @@ def test_the_report_shows_the_score_of_both_kinds_of_traffic(
     assert f"Models: scones-{environment.config.name}-" in html
 
 
-def test_the_reports_are_in_the_bucket(environment: Environment, chapters: dict[str, Chapter]) -> None:
+def test_the_reports_are_in_the_bucket(environment: Environment, phases: dict[str, Phase]) -> None:
     stored = [
         json.loads(boto3.client("s3").get_object(Bucket=environment.bucket, Key=key)["Body"].read())
         for key in environment.keys("monitoring/drift/")
     ]
     assert [report["verdict"] for report in stored if report["requests"]][-2:] == ["stable", "drift"]
-    assert all(chapter.report in stored for chapter in chapters.values())
+    assert all(phase.report in stored for phase in phases.values())
 
 
-def test_the_metrics_of_the_functions_are_in_cloudwatch(environment: Environment, chapters: dict[str, Chapter]) -> None:
+def test_the_metrics_of_the_functions_are_in_cloudwatch(environment: Environment, phases: dict[str, Phase]) -> None:
     metrics = boto3.client("cloudwatch").list_metrics(Namespace=environment.config.metric_namespace)["Metrics"]
     assert {"ImagesAccepted", "ImagesRejected", "Confidence", "DriftScore", "CapturedRequests", "UnderThreshold"} <= {
         metric["MetricName"] for metric in metrics
@@ -91,7 +91,7 @@ def test_no_request_within_the_window_is_missed(environment: Environment) -> Non
     assert report["requests"] == len(environment.captured_inference_ids())
 
 
-def test_labels_become_an_accuracy(environment: Environment, chapters: dict[str, Chapter]) -> None:
+def test_labels_become_an_accuracy(environment: Environment, phases: dict[str, Phase]) -> None:
     requests = environment.captured_inference_ids()
     lines = [
         json.dumps({"groundTruthData": {"data": "bicycle"}, "eventMetadata": {"eventId": request}})

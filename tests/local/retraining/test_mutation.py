@@ -33,7 +33,7 @@ def release(cloud: LocalCloud, dataset: Path) -> dict[str, Any]:
         environment = Environment.deployed(load_environment("dev"))
         DataSet(environment.bucket, dataset).keep(0.95)
         run = Retraining.deployed(environment).run(force=True)
-        assert run.ending == "Released", (run.states, run.cause)
+        assert run.outcome == "Released", (run.states, run.cause)
         pages = boto3.client("stepfunctions").get_paginator("get_execution_history").paginate(executionArn=run.arn)
         entered = [e["stateEnteredEventDetails"] for p in pages for e in p["events"] if "stateEnteredEventDetails" in e]
     return {state["name"]: json.loads(state["input"]) for state in entered}

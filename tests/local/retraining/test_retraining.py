@@ -60,14 +60,14 @@ def released(retraining: Retraining, data: DataSet) -> Run:
     """Release another good model."""
     share = prepare(retraining, data)
     run = retraining.run(force=True)
-    assert run.ending == "Released", (run.states, run.cause, run.output.get("evaluation"))
+    assert run.outcome == "Released", (run.states, run.cause, run.output.get("evaluation"))
     JOBS[share] = run.output["training"]["job"]
     return run
 
 
 def test_the_same_data_again_is_nothing_new(retraining: Retraining, data: DataSet, inbox: Inbox) -> None:
     run = retraining.run(force=True)
-    assert run.ending == "NothingNew", (run.states, run.cause)
+    assert run.outcome == "NothingNew", (run.states, run.cause)
     assert "nothing new to serve" in message(inbox)["Subject"]
 
 
@@ -91,7 +91,7 @@ def test_a_worse_candidate_is_rejected_and_both_results_are_told(
     before = retraining.served_artifact()
     data.relabel(0.45)
     run = retraining.run(force=True)
-    assert run.ending == "Rejected", (run.states, run.cause)
+    assert run.outcome == "Rejected", (run.states, run.cause)
     told = message(inbox)
     assert "candidate rejected" in told["Subject"]
     results = run.output["evaluation"]
@@ -110,7 +110,7 @@ def test_instance_types_that_cannot_be_had_are_passed_over(
         run = retraining.run(force=True)
     finally:
         cloud.withhold_instances({})
-    assert run.ending == "Rejected", (run.states, run.cause)
+    assert run.outcome == "Rejected", (run.states, run.cause)
     assert run.states.count("TrainCandidate") == 3
     job = run.output["training"]["job"]
     assert job.endswith("-2"), "the job without capacity took the first name, the refused request none"
@@ -205,7 +205,7 @@ def test_rollback_goes_back_and_the_next_deployment_keeps_it(
     assert retraining.served_artifact() == first, "a deployment must keep what was released"
     data.keep(0.8)  # never served, so that what was served before it is the first
     run = retraining.run(force=True)
-    assert run.ending == "Released", (run.states, run.cause)
+    assert run.outcome == "Released", (run.states, run.cause)
     second = retraining.served_artifact()
     assert second != first
     ops(cloud, "rollback", "--env", "dev")
@@ -237,13 +237,13 @@ def test_a_prediction_leads_back_to_its_data(
 def test_approval_is_waited_for(retraining: Retraining, data: DataSet, inbox: Inbox) -> None:
     prepare(retraining, data)
     before = retraining.served_artifact()
-    for answer, ending in (("Rejected", "NotApproved"), ("Approved", "Released")):
+    for answer, outcome in (("Rejected", "NotApproved"), ("Approved", "Released")):
         arn = retraining.start(force=True, approval=True)
         package = wait_for(_waiting_package, "a model package that waits")
         assert retraining.served_artifact() == before
         boto3.client("sagemaker").update_model_package(ModelPackageArn=package, ModelApprovalStatus=answer)  # type: ignore[arg-type]
         run = retraining.follow(arn)
-        assert run.ending == ending, (run.states, run.cause)
+        assert run.outcome == outcome, (run.states, run.cause)
         assert package in inbox.messages()[0]["Message"]
 
 
@@ -279,9 +279,9 @@ def test_a_storm_of_alarms_changes_nothing_while_a_run_is_under_way(
                 StateReason="a test",
             )
     started = wait_for(lambda: new if len(new := set(retraining.executions()) - known) >= 5 else None, "five runs")
-    assert [retraining.follow(run).ending for run in started] == ["AlarmIgnored"] * 5
+    assert [retraining.follow(run).outcome for run in started] == ["AlarmIgnored"] * 5
     boto3.client("sagemaker").update_model_package(ModelPackageArn=package, ModelApprovalStatus="Rejected")
-    assert retraining.follow(arn).ending == "NotApproved"
+    assert retraining.follow(arn).outcome == "NotApproved"
 
 
 # In their order; a run that ends after any of them is taken up by the next
@@ -323,7 +323,7 @@ def test_a_run_that_crashed_after_any_step_is_finished_by_the_next(
             client.update_state_machine(stateMachineArn=retraining.state_machine_arn, definition=whole)
             again = retraining.run(force=True)
             assert "TrainCandidate" not in again.states, "a job that is paid for is not done again"
-            assert again.ending == ("NothingNew" if step == "RecordRelease" else "Released"), (step, again.states)
+            assert again.outcome == ("NothingNew" if step == "RecordRelease" else "Released"), (step, again.states)
             if step != "TrainCandidate":
                 JOBS[share] = again.output["training"]["job"]
             assert retraining.served_artifact() == retraining.named_artifact(), step

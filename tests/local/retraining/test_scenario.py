@@ -1,4 +1,4 @@
-"""`python -m local retrain`, as the command tells it."""
+"""`python -m local retrain`, as the command reports it."""
 
 import json
 import subprocess
@@ -12,7 +12,7 @@ import pytest
 from local.cloud import LocalCloud
 from local.demonstration import Environment, labelled_images
 from local.drift import check_for_drift
-from local.retraining import DataSet, Retraining, tell_story
+from local.retraining import DataSet, Retraining, run_scenario
 from stacks.config import PROJECT_ROOT
 from stacks.shared import prefixes
 
@@ -20,17 +20,17 @@ from stacks.shared import prefixes
 def test_drift_leads_to_a_release_and_no_request_fails(
     cloud: LocalCloud, environment: Environment, data: DataSet, dataset: Path
 ) -> None:
-    """The story itself raises when something is not as it should be; here is what a reader is told."""
+    """The scenario itself raises when a step goes wrong; here is what it reports."""
     module(cloud, "data_prep", "baseline")
-    told: list[str] = []
+    reported: list[str] = []
     shown: set[str] = set()
-    tell_story(environment, cloud, dataset, told.append, shown.add)
-    text = "\n".join(told)
+    run_scenario(environment, cloud, dataset, reported.append, shown.add)
+    text = "\n".join(reported)
     assert "drift, alarm ALARM" in text
     assert "'AlarmIgnored': 3" in text
-    for ending in ("NotifyRejected > Rejected", "NotifyRolledBack > RolledBack", "NotifyReleased > Released"):
-        assert text.count(ending) == 1
-    assert told[-1].endswith("requests to the endpoint in all, 0 failed")
+    for outcome in ("NotifyRejected > Rejected", "NotifyRolledBack > RolledBack", "NotifyReleased > Released"):
+        assert text.count(outcome) == 1
+    assert reported[-1].endswith("requests to the endpoint in all, 0 failed")
     assert {"The run is in TrainCandidate", "The run is in ReleaseModel"} <= shown
 
 
@@ -45,7 +45,7 @@ def test_what_is_released_can_be_traced_judged_and_watched(
     """As the model that data_prep trained can be."""
     first = retraining.served_artifact()
     data.keep(0.9)
-    assert retraining.run(force=True).ending == "Released"
+    assert retraining.run(force=True).outcome == "Released"
     served = retraining.served_artifact()
     assert served != first
 
