@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 
-from lambda_src.monitoring.captures import Capture, Damage, read_captures, split_lines
+from lambda_src.monitoring.captures import Capture, ParseErrors, read_captures, split_lines
 from lambda_src.shared.baseline import Baseline
 from ops.summary import Summary
 
@@ -92,7 +92,7 @@ READERS: dict[str, Callable[[Iterator[bytes]], int]] = {
 
 
 def captures(stream: Iterator[bytes]) -> Iterator[Capture]:
-    return read_captures(split_lines(stream), classes=CLASSES, damage=Damage(), name="benchmark")
+    return read_captures(split_lines(stream), classes=CLASSES, parse_errors=ParseErrors(), name="benchmark")
 
 
 def prepared_lines() -> list[bytes]:

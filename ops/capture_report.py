@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 from PIL import Image
 
 from data_prep.terminal import confidence_text
-from lambda_src.monitoring.captures import Damage
+from lambda_src.monitoring.captures import ParseErrors
 from lambda_src.monitoring.drift import PSI_WATCH
 from lambda_src.shared.baseline import BaselineError
 from lambda_src.shared.errors import ImageError
@@ -45,11 +45,11 @@ _THUMBNAIL_PIXELS = 160
 Section = Chart | Remark | Gallery
 
 
-def capture_page(config: EnvironmentConfig, window: Window, summary: Summary, damage: Damage) -> Page:
+def capture_page(config: EnvironmentConfig, window: Window, summary: Summary, parse_errors: ParseErrors) -> Page:
     """The page of an environment's captures in a window."""
     notes = [f"Endpoint {config.endpoint_name}. Times are in UTC. One request is one image that was asked about."]
-    if damage.count:
-        notes.append(f"{damage.count:,} damaged lines were skipped, such as {'; '.join(damage.examples)}")
+    if parse_errors.count:
+        notes.append(f"{parse_errors.count:,} malformed lines were skipped, such as {'; '.join(parse_errors.examples)}")
     known = {model: count for model, count in summary.models.most_common() if model}
     if known:
         notes.append(f"Models: {', '.join(f'{model} ({count:,} requests)' for model, count in known.items())}")
@@ -71,10 +71,10 @@ def capture_page(config: EnvironmentConfig, window: Window, summary: Summary, da
         _accuracy(summary),
         _least_confident(summary),
     ]
-    return Page(title, str(window), _facts(summary, windows, damage), sections, notes)
+    return Page(title, str(window), _facts(summary, windows, parse_errors), sections, notes)
 
 
-def _facts(summary: Summary, windows: list[DriftWindow], damage: Damage) -> list[Fact]:
+def _facts(summary: Summary, windows: list[DriftWindow], parse_errors: ParseErrors) -> list[Fact]:
     total = summary.total
     facts = [
         Fact("Requests", f"{summary.requests:,}", f"within {_age(summary)}"),
@@ -97,8 +97,8 @@ def _facts(summary: Summary, windows: list[DriftWindow], damage: Damage) -> list
     if total.labelled:
         accuracy = _percent(total.correct, total.labelled)
         facts.append(Fact("Accuracy", accuracy, f"{total.correct:,} of {total.labelled:,} labelled"))
-    if damage.count:
-        facts.append(Fact("Damaged lines", f"{damage.count:,}", "skipped", "warning"))
+    if parse_errors.count:
+        facts.append(Fact("Malformed lines", f"{parse_errors.count:,}", "skipped", "warning"))
     return facts
 
 

@@ -11,7 +11,7 @@ import typer
 
 from data_prep.terminal import visible
 from lambda_src.monitoring.capture_store import read_bucket
-from lambda_src.monitoring.captures import Capture, Damage, read_captures, split_lines
+from lambda_src.monitoring.captures import Capture, ParseErrors, read_captures, split_lines
 from ops import aws
 from ops.capture_origin import Origins
 from ops.errors import OpsError
@@ -46,7 +46,7 @@ class CaptureSource:
     config: EnvironmentConfig
     window: Window
     folder: Path | None = None
-    damage: Damage = field(default_factory=Damage)
+    parse_errors: ParseErrors = field(default_factory=ParseErrors)
     outside: Outside = field(default_factory=Outside)
 
     @cached_property
@@ -60,13 +60,13 @@ class CaptureSource:
 
     def __iter__(self) -> Iterator[Capture]:
         if self.folder is not None:
-            return self._in_window(read_files(self.folder, classes=self.config.classes, damage=self.damage))
+            return self._in_window(read_files(self.folder, classes=self.config.classes, parse_errors=self.parse_errors))
         return read_bucket(
             aws.s3(),
             aws.bucket(self.config),
             f"{prefixes.DATA_CAPTURE}{self.config.endpoint_name}/",
             classes=self.config.classes,
-            damage=self.damage,
+            parse_errors=self.parse_errors,
             since=self.window.since,
             until=self.window.until,
         )
@@ -79,17 +79,17 @@ class CaptureSource:
                 self.outside.add(capture.time)
 
     def report_skipped(self) -> None:
-        """Print on stderr what was not taken: damaged lines, and captures outside the window."""
-        if self.damage.count:
-            typer.echo(f"Warning: {self.damage.count:,} damaged lines were skipped, such as", err=True)
-            for example in self.damage.examples:
+        """Print on stderr what was not taken: malformed lines, and captures outside the window."""
+        if self.parse_errors.count:
+            typer.echo(f"Warning: {self.parse_errors.count:,} malformed lines were skipped, such as", err=True)
+            for example in self.parse_errors.examples:
                 typer.echo(f"  {visible(example)}", err=True)
         if self.outside.count:
             span = f"{self.outside.first:%Y-%m-%d %H:%M:%S} to {self.outside.last:%Y-%m-%d %H:%M:%S} UTC"
             typer.echo(f"Outside the window: {self.outside.count:,} captures from {span}", err=True)
 
 
-def read_files(path: Path, *, classes: tuple[str, ...], damage: Damage) -> Iterator[Capture]:
+def read_files(path: Path, *, classes: tuple[str, ...], parse_errors: ParseErrors) -> Iterator[Capture]:
     """Every capture of a file, or of the .jsonl files below a folder in order of their paths."""
     if not path.exists():
         raise OpsError(
@@ -103,7 +103,7 @@ def read_files(path: Path, *, classes: tuple[str, ...], damage: Damage) -> Itera
             yield from read_captures(
                 split_lines(_chunks(content)),
                 classes=classes,
-                damage=damage,
+                parse_errors=parse_errors,
                 name=str(file.relative_to(path)) if file != path else file.name,
             )
 

@@ -69,7 +69,9 @@ def captures(
             html,
             threshold=bound,
             baseline=baseline_in(baseline, config) if baseline else None if is_offline else baseline_of(config),
-            truth=truth_of(config, window, source.damage, ground_truth) if ground_truth or not is_offline else None,
+            truth=truth_of(config, window, source.parse_errors, ground_truth)
+            if ground_truth or not is_offline
+            else None,
         )
     elif as_json:
         write_json(source, bound)
@@ -94,7 +96,7 @@ def write_report(
         origins=source.origins,
     )
     summary.add(source)
-    page.write(capture_page(config, source.window, summary, source.damage), target)
+    page.write(capture_page(config, source.window, summary, source.parse_errors), target)
     typer.echo(f"Report of {summary.requests:,} requests: {target}")
 
 

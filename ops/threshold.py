@@ -66,7 +66,7 @@ def threshold(
     else:
         window = Window.parse(since, until, default=None if folder else _RECENT)
         captures = CaptureSource(config, window, folder)
-        truth = truth_of(config, window, captures.damage, ground_truth)
+        truth = truth_of(config, window, captures.parse_errors, ground_truth)
         calibration, origin = labelled_captures(captures, truth, model)
         truth.close()
     if not calibration.total:

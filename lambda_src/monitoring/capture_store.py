@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from botocore.exceptions import BotoCoreError
 
-from lambda_src.monitoring.captures import Capture, Damage, read_captures, split_lines
+from lambda_src.monitoring.captures import Capture, ParseErrors, read_captures, split_lines
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -30,7 +30,7 @@ def read_bucket(
     prefix: str,
     *,
     classes: tuple[str, ...],
-    damage: Damage,
+    parse_errors: ParseErrors,
     since: datetime,
     until: datetime,
 ) -> Iterator[Capture]:
@@ -53,7 +53,7 @@ def read_bucket(
                 key, future = ahead.popleft()
                 chunks = read_chunks(s3, bucket, key) if future is None else iter(future.result())
                 yield from read_captures(
-                    split_lines(chunks), classes=classes, damage=damage, name=key, since=since, until=until
+                    split_lines(chunks), classes=classes, parse_errors=parse_errors, name=key, since=since, until=until
                 )
         finally:  # also when the caller has seen enough
             pool.shutdown(cancel_futures=True)

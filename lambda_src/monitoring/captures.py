@@ -20,7 +20,7 @@ from lambda_src.shared.errors import InvalidPredictionError
 from lambda_src.shared.json_reader import parse_json
 from lambda_src.shared.predictions import best_class, parse_probabilities
 
-# A real-time request has at most 25 MB, which base64 makes 34 MB. A longer line is a damaged file, not a request.
+# A real-time request has at most 25 MB, which base64 makes 34 MB. A longer line is a corrupt file, not a request.
 MAX_LINE_BYTES = 40 * 2**20
 
 
@@ -46,8 +46,8 @@ class Capture(NamedTuple):
 
 
 @dataclass
-class Damage:
-    """Lines that are no capture: how many, and what is wrong with the first few."""
+class ParseErrors:
+    """How many lines could not be parsed, and what is wrong with the first few."""
 
     count: int = 0
     examples: list[str] = field(default_factory=list)
@@ -62,14 +62,14 @@ def read_captures(
     lines: Iterable[bytes],
     *,
     classes: tuple[str, ...],
-    damage: Damage,
+    parse_errors: ParseErrors,
     name: str,
     since: datetime | None = None,
     until: datetime | None = None,
 ) -> Iterator[Capture]:
     """The captures among the lines of the file `name` with since <= time < until.
 
-    A damaged line is counted in `damage` and skipped. `classes` is in label order.
+    A malformed line is counted in `parse_errors` and skipped. `classes` is in label order.
     """
     for number, line in enumerate(lines, 1):
         if not line or line.isspace():
@@ -77,7 +77,7 @@ def read_captures(
         try:
             capture = parse_capture(line, classes)
         except (ValueError, OverflowError, InvalidPredictionError) as error:
-            damage.add(f"{name}, line {number}", error)
+            parse_errors.add(f"{name}, line {number}", error)
             continue
         if (since is None or since <= capture.time) and (until is None or capture.time < until):
             yield capture

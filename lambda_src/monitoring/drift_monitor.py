@@ -13,7 +13,7 @@ from botocore.exceptions import ClientError
 
 from lambda_src.monitoring import drift
 from lambda_src.monitoring.capture_store import PREFIX, parse_time, read_bucket
-from lambda_src.monitoring.captures import Damage
+from lambda_src.monitoring.captures import ParseErrors
 from lambda_src.monitoring.drift import Drift
 from lambda_src.shared import aws, metrics, settings
 from lambda_src.shared.baseline import Baseline, BaselineError, Tally
@@ -35,7 +35,7 @@ class Window:
     tally: Tally
     last_hour: int = 0
     under_threshold: int = 0
-    damaged: int = 0
+    malformed: int = 0
 
     @property
     def requests(self) -> int:
@@ -89,21 +89,21 @@ def load_baseline() -> Baseline:
 def count_captures(start: datetime, end: datetime, baseline: Baseline | None) -> Window:
     """Read the window's captures once, in bounded memory."""
     window = Window(start, end, Tally(baseline.confidence_edges if baseline else (), len(settings.classes())))
-    damage = Damage()
+    parse_errors = ParseErrors()
     last_hour = end - timedelta(hours=1)
     for capture in read_bucket(
         aws.s3(),
         settings.bucket_name(),
         f"{PREFIX}{settings.endpoint_name()}/",
         classes=settings.classes(),
-        damage=damage,
+        parse_errors=parse_errors,
         since=start,
         until=end,
     ):
         window.tally.add(capture.probabilities.index(capture.confidence), capture.confidence)
         window.last_hour += capture.time >= last_hour
         window.under_threshold += not is_accepted(capture.confidence, settings.confidence_threshold())
-    window.damaged = damage.count
+    window.malformed = parse_errors.count
     return window
 
 
@@ -117,7 +117,7 @@ def report_of(window: Window, baseline: Baseline, found: Drift) -> Report:
         "bound": found.bound,
         "requests": window.requests,
         "minimum_requests": found.minimum,
-        "damaged_captures": window.damaged,
+        "malformed_captures": window.malformed,
         "under_threshold_percent": round(_percent(window), 2) if window.requests else None,
         "baseline": {"artifact_uri": baseline.artifact_uri, "answers": baseline.size},
         "confidence": {

@@ -18,7 +18,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lambda_src.monitoring.capture_store import read_chunks
-from lambda_src.monitoring.captures import Capture, Damage, split_lines
+from lambda_src.monitoring.captures import Capture, ParseErrors, split_lines
 from lambda_src.shared.errors import InvalidInputError
 from lambda_src.shared.item import ImageRef
 from lambda_src.shared.json_reader import parse_json
@@ -82,7 +82,7 @@ class GroundTruth:
 
 
 def read_bucket_labels(
-    s3: "S3Client", bucket: str, *, classes: tuple[str, ...], damage: Damage, since: datetime
+    s3: "S3Client", bucket: str, *, classes: tuple[str, ...], parse_errors: ParseErrors, since: datetime
 ) -> Iterator[Label]:
     """The labels of every file but those in a folder `.../YYYY/MM/DD/...` of a day before `since`.
 
@@ -96,21 +96,25 @@ def read_bucket_labels(
             if not key.endswith(".jsonl") or not entry["Size"] or (day and day[1] < f"{since:%Y/%m/%d}"):
                 continue
             yield from read_labels(
-                split_lines(read_chunks(s3, bucket, key)), classes=classes, bucket=bucket, damage=damage, name=key
+                split_lines(read_chunks(s3, bucket, key)),
+                classes=classes,
+                bucket=bucket,
+                parse_errors=parse_errors,
+                name=key,
             )
 
 
 def read_labels(
-    lines: Iterable[bytes], *, classes: tuple[str, ...], bucket: str, damage: Damage, name: str
+    lines: Iterable[bytes], *, classes: tuple[str, ...], bucket: str, parse_errors: ParseErrors, name: str
 ) -> Iterator[Label]:
-    """The labels of the file `name`. A damaged line is counted in `damage` and skipped."""
+    """The labels of the file `name`. A malformed line is counted in `parse_errors` and skipped."""
     for number, line in enumerate(lines, 1):
         if not line or line.isspace():
             continue
         try:
             yield parse_label(line, classes, bucket)
         except (ValueError, InvalidInputError) as error:
-            damage.add(f"{name}, line {number}", error)
+            parse_errors.add(f"{name}, line {number}", error)
 
 
 def parse_label(line: bytes, classes: tuple[str, ...], bucket: str) -> Label:

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from lambda_src.monitoring.capture_store import PREFIX, parse_time, read_bucket
-from lambda_src.monitoring.captures import Damage
+from lambda_src.monitoring.captures import ParseErrors
 from lambda_src.monitoring.ground_truth import GroundTruth, read_bucket_labels
 from lambda_src.shared import aws, metrics, settings
 
@@ -62,13 +62,13 @@ def handler(event: dict[str, Any], _context: object) -> Report:
 
 def score_window(start: datetime, end: datetime) -> Report:
     """Join the window's captures with every label that is there now."""
-    damaged_labels, damaged_captures = Damage(), Damage()
+    malformed_labels, malformed_captures = ParseErrors(), ParseErrors()
     score = Score(len(settings.classes()))
     truth = GroundTruth()
     try:
         truth.add(
             read_bucket_labels(
-                aws.s3(), settings.bucket_name(), classes=settings.classes(), damage=damaged_labels, since=start
+                aws.s3(), settings.bucket_name(), classes=settings.classes(), parse_errors=malformed_labels, since=start
             )
         )
         if truth.size:  # without labels there is nothing to read gigabytes for
@@ -77,7 +77,7 @@ def score_window(start: datetime, end: datetime) -> Report:
                 settings.bucket_name(),
                 f"{PREFIX}{settings.endpoint_name()}/",
                 classes=settings.classes(),
-                damage=damaged_captures,
+                parse_errors=malformed_captures,
                 since=start,
                 until=end,
             ):
@@ -94,6 +94,6 @@ def score_window(start: datetime, end: datetime) -> Report:
         "accuracy": round(score.correct / score.labelled, 4) if score.labelled else None,
         "classes": settings.classes(),
         "confusion": score.confusion,
-        "damaged_labels": damaged_labels.count,
-        "damaged_captures": damaged_captures.count,
+        "malformed_labels": malformed_labels.count,
+        "malformed_captures": malformed_captures.count,
     }

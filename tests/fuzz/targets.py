@@ -27,7 +27,7 @@ from PIL import Image
 from data_prep import cifar, pickles
 from data_prep.errors import ArchiveError
 from lambda_src.classification import serialize_image_data
-from lambda_src.monitoring.captures import Damage, read_captures, split_lines
+from lambda_src.monitoring.captures import ParseErrors, read_captures, split_lines
 from lambda_src.monitoring.ground_truth import read_labels
 from lambda_src.shared import metrics
 from lambda_src.shared.errors import CorruptImageError, ImageTooLargeError, InvalidInputError
@@ -139,9 +139,9 @@ def _with_headers(data: bytes) -> bytes:
 def _captures(data: bytes) -> None:
     lines = list(split_lines(data[start : start + 7] for start in range(0, len(data), 7)))
     assert lines == data.removesuffix(b"\n").split(b"\n") or not data.strip(b"\n")
-    damage = Damage()
-    captures = list(read_captures(lines, classes=CLASSES, damage=damage, name="file"))
-    assert len(captures) + damage.count == sum(bool(line.strip(b" \t\n\r\x0b\f")) for line in lines)
+    parse_errors = ParseErrors()
+    captures = list(read_captures(lines, classes=CLASSES, parse_errors=parse_errors, name="file"))
+    assert len(captures) + parse_errors.count == sum(bool(line.strip(b" \t\n\r\x0b\f")) for line in lines)
     for capture in captures:
         assert capture.time.tzinfo is UTC
         assert capture.confidence == max(capture.probabilities) == capture.probabilities[CLASSES.index(capture.label)]
@@ -151,8 +151,8 @@ def _captures(data: bytes) -> None:
 
 
 def _labels(data: bytes) -> None:
-    damage = Damage()
-    for label in read_labels(data.split(b"\n"), classes=CLASSES, bucket="b", damage=damage, name="file"):
+    parse_errors = ParseErrors()
+    for label in read_labels(data.split(b"\n"), classes=CLASSES, bucket="b", parse_errors=parse_errors, name="file"):
         assert label.label in range(len(CLASSES))
         assert bool(label.request) != bool(label.image)
         if label.image:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lambda_src.monitoring.captures import Damage, read_captures
+from lambda_src.monitoring.captures import ParseErrors, read_captures
 from lambda_src.monitoring.ground_truth import GroundTruth, Label
 from lambda_src.shared.baseline import Baseline
 from ops.capture_report import _bin_names, capture_page, thumbnail
@@ -40,10 +40,10 @@ def baseline() -> Baseline:
 
 
 def report(*lines: bytes, base: Baseline | None = None, truth: GroundTruth | None = None) -> str:
-    damage = Damage()
+    parse_errors = ParseErrors()
     summary = Summary(classes=CONFIG.classes, threshold=0.9, drift_bound=0.25, baseline=base, truth=truth)
-    summary.add(read_captures(lines, classes=CONFIG.classes, damage=damage, name="f"))
-    return render(capture_page(CONFIG, WINDOW, summary, damage))
+    summary.add(read_captures(lines, classes=CONFIG.classes, parse_errors=parse_errors, name="f"))
+    return render(capture_page(CONFIG, WINDOW, summary, parse_errors))
 
 
 def full_report() -> str:
@@ -55,7 +55,7 @@ def full_report() -> str:
     ]
     truth = GroundTruth()
     truth.add(Label(int(n % 5 == 0) ^ n % 2, f"inference-{n}", None) for n in range(0, 800, 3))
-    return report(*lines, b"{damaged", base=baseline(), truth=truth)
+    return report(*lines, b"{malformed", base=baseline(), truth=truth)
 
 
 class Elements(HTMLParser):
@@ -163,8 +163,8 @@ def test_bins_of_confidence_have_different_names(edges: tuple[float, ...], names
     assert all(name in {None, shown} for name, shown in zip(names, found, strict=True))
 
 
-def test_damage_is_told(html: str) -> None:
-    assert "1 damaged lines were skipped, such as f, line 801" in html
+def test_parse_errors_are_shown(html: str) -> None:
+    assert "1 malformed lines were skipped, such as f, line 801" in html
 
 
 def test_the_least_confident_images_are_shown_with_what_was_said_of_them(html: str) -> None:
@@ -204,8 +204,8 @@ def test_many_classes_are_shown_as_the_most_frequent_and_the_others() -> None:
         answer[n % 20] = 1.0
         record["captureData"]["endpointOutput"]["data"] = json.dumps(answer)
         lines.append(json.dumps(record).encode())
-    summary.add(read_captures(lines, classes=config.classes, damage=Damage(), name="f"))
-    shown = render(capture_page(config, WINDOW, summary, Damage()))
+    summary.add(read_captures(lines, classes=config.classes, parse_errors=ParseErrors(), name="f"))
+    shown = render(capture_page(config, WINDOW, summary, ParseErrors()))
     assert "other classes 75%" in shown
 
 

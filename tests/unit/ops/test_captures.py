@@ -52,12 +52,12 @@ def test_the_table_shows_the_last_and_counts_all(write_captures: Writer, capsys:
     assert "under 0.9: 10 (20.0%)" in shown
 
 
-def test_damage_is_reported_and_not_fatal(write_captures: Writer, capsys: Output) -> None:
+def test_parse_errors_are_reported_and_not_fatal(write_captures: Writer, capsys: Output) -> None:
     folder = write_captures(capture_line(0, 0.95), b"{", capture_line(1, 0.95))
     assert run("captures", "--folder", folder, *WINDOW, "--json") == 0
     output = capsys.readouterr()
     assert len(output.out.splitlines()) == 2
-    assert "Warning: 1 damaged lines were skipped" in output.err
+    assert "Warning: 1 malformed lines were skipped" in output.err
     assert "scones-dev/AllTraffic/2026/11/25/08/a.jsonl, line 2: " in output.err
 
 

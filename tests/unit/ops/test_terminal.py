@@ -43,8 +43,8 @@ def test_no_cell_is_cut_or_wrapped(capsys: Output) -> None:
 def test_a_hostile_capture_is_shown_and_not_obeyed(write_captures: Writer, capsys: Output) -> None:
     hostile = json.loads(capture_line(0, 0.95))
     hostile["eventMetadata"]["eventId"] = HOSTILE
-    damaged = json.dumps({"captureData": 1, "eventMetadata": {HOSTILE: 1}}).encode() + b"\x1b[2J"
-    folder = write_captures(json.dumps(hostile).encode(), damaged)
+    malformed = json.dumps({"captureData": 1, "eventMetadata": {HOSTILE: 1}}).encode() + b"\x1b[2J"
+    folder = write_captures(json.dumps(hostile).encode(), malformed)
     assert run("captures", "--folder", folder, "--since", "2026-11-25T08:00", "--until", "2026-11-25T12:00") == 0
     said = capsys.readouterr()
     assert "\x1b" not in said.out + said.err

@@ -11,7 +11,7 @@ from moto import mock_aws
 
 from lambda_src.monitoring import capture_store
 from lambda_src.monitoring.capture_store import capture_files, read_bucket, read_chunks
-from lambda_src.monitoring.captures import Damage
+from lambda_src.monitoring.captures import ParseErrors
 from tests.unit.lambda_src.monitoring.test_captures import CLASSES, line
 
 if TYPE_CHECKING:
@@ -34,8 +34,10 @@ def put(s3: "S3Client", hour: str, *lines: bytes, variant: str = "AllTraffic", n
     s3.put_object(Bucket=BUCKET, Key=f"{PREFIX}{variant}/{hour}/{name}", Body=b"\n".join(lines) + b"\n")
 
 
-def read(s3: "S3Client", damage: Damage | None = None) -> list[str]:
-    found = read_bucket(s3, BUCKET, PREFIX, classes=CLASSES, damage=damage or Damage(), since=SINCE, until=UNTIL)
+def read(s3: "S3Client", parse_errors: ParseErrors | None = None) -> list[str]:
+    found = read_bucket(
+        s3, BUCKET, PREFIX, classes=CLASSES, parse_errors=parse_errors or ParseErrors(), since=SINCE, until=UNTIL
+    )
     return [capture.event_id for capture in found]
 
 
@@ -89,17 +91,17 @@ def test_large_files_are_not_held(bucket: "S3Client", monkeypatch: pytest.Monkey
     assert read(bucket) == [str(n) for n in range(20)]
 
 
-def test_damage_is_named_by_key(bucket: "S3Client") -> None:
+def test_parse_errors_are_named_by_key(bucket: "S3Client") -> None:
     put(bucket, "2026/11/25/00", b"?", line(time="2026-11-25T00:00:00Z"))
-    damage = Damage()
-    assert len(read(bucket, damage)) == 1
-    assert damage.examples[0].startswith(f"{PREFIX}AllTraffic/2026/11/25/00/a.jsonl, line 1: ")
+    parse_errors = ParseErrors()
+    assert len(read(bucket, parse_errors)) == 1
+    assert parse_errors.examples[0].startswith(f"{PREFIX}AllTraffic/2026/11/25/00/a.jsonl, line 1: ")
 
 
 def test_a_caller_may_stop_early(bucket: "S3Client") -> None:
     for number in range(30):
         put(bucket, "2026/11/25/00", line(eventId=str(number), time="2026-11-25T00:00:00Z"), name=f"{number:02}.jsonl")
-    found = read_bucket(bucket, BUCKET, PREFIX, classes=CLASSES, damage=Damage(), since=SINCE, until=UNTIL)
+    found = read_bucket(bucket, BUCKET, PREFIX, classes=CLASSES, parse_errors=ParseErrors(), since=SINCE, until=UNTIL)
     assert next(found).event_id == "0"
     found.close()  # type: ignore[attr-defined]  # a generator
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lambda_src.monitoring import captures
-from lambda_src.monitoring.captures import Capture, Damage, read_captures, split_lines
+from lambda_src.monitoring.captures import Capture, ParseErrors, read_captures, split_lines
 
 CLASSES = ("bicycle", "motorcycle")
 TIME = "2026-11-25T01:54:00Z"
@@ -39,20 +39,22 @@ def line(answer: str = "[0.25, 0.75]", encoding: str = "JSON", time: str = TIME,
     return json.dumps(record).encode()
 
 
-def read(*lines: bytes, since: datetime | None = None, until: datetime | None = None) -> tuple[list[Capture], Damage]:
-    damage = Damage()
-    found = read_captures(lines, classes=CLASSES, damage=damage, name="f.jsonl", since=since, until=until)
-    return list(found), damage
+def read(
+    *lines: bytes, since: datetime | None = None, until: datetime | None = None
+) -> tuple[list[Capture], ParseErrors]:
+    parse_errors = ParseErrors()
+    found = read_captures(lines, classes=CLASSES, parse_errors=parse_errors, name="f.jsonl", since=since, until=until)
+    return list(found), parse_errors
 
 
 @pytest.mark.parametrize("encoding", ["JSON", "BASE64"])
 def test_an_answer_is_decoded_by_its_encoding(encoding: str) -> None:
-    (capture,), damage = read(line(encoding=encoding))
+    (capture,), parse_errors = read(line(encoding=encoding))
     assert capture.time == datetime(2026, 11, 25, 1, 54, tzinfo=UTC)
     assert (capture.event_id, capture.inference_id) == ("e1", "i1")
     assert (capture.label, capture.confidence, capture.probabilities) == ("motorcycle", 0.75, [0.25, 0.75])
     assert capture.image() == b"pixels"
-    assert damage.count == 0
+    assert parse_errors.count == 0
 
 
 def test_an_answer_in_csv_is_taken_too() -> None:
@@ -61,9 +63,9 @@ def test_an_answer_in_csv_is_taken_too() -> None:
 
 
 def test_all_lines_of_a_file_are_read_and_empty_ones_ignored() -> None:
-    found, damage = read(line(eventId="a"), b"", b" \r", line(eventId="b") + b"\r", line(eventId="c"))
+    found, parse_errors = read(line(eventId="a"), b"", b" \r", line(eventId="b") + b"\r", line(eventId="c"))
     assert [capture.event_id for capture in found] == ["a", "b", "c"]
-    assert damage.count == 0
+    assert parse_errors.count == 0
 
 
 def test_a_caller_without_inference_id_and_a_capture_without_input() -> None:
@@ -77,13 +79,13 @@ def test_a_caller_without_inference_id_and_a_capture_without_input() -> None:
 def test_an_input_that_cannot_be_decoded_is_no_image() -> None:
     record = json.loads(line())
     record["captureData"]["endpointInput"]["data"] = "not base64!"
-    (capture,), damage = read(json.dumps(record).encode())
+    (capture,), parse_errors = read(json.dumps(record).encode())
     assert capture.image() is None
-    assert damage.count == 0
+    assert parse_errors.count == 0
 
 
 @pytest.mark.parametrize(
-    ("damaged", "reason"),
+    ("malformed", "reason"),
     [
         (line()[:-20], "delimiter|Unterminated|Expecting"),
         (b"\xff\xfe\x00", "decode"),
@@ -100,26 +102,26 @@ def test_an_input_that_cannot_be_decoded_is_no_image() -> None:
         (line(encoding="ROT13"), "'ROT13', not BASE64"),
     ],
 )
-def test_a_damaged_line_is_counted_and_named_and_stops_nothing(damaged: bytes, reason: str) -> None:
-    found, damage = read(line(), damaged, line())
+def test_a_malformed_line_is_counted_and_named_and_stops_nothing(malformed: bytes, reason: str) -> None:
+    found, parse_errors = read(line(), malformed, line())
     assert len(found) == 2
-    assert damage.count == 1
-    assert re.search(reason, damage.examples[0])
-    assert damage.examples[0].startswith("f.jsonl, line 2: ")
+    assert parse_errors.count == 1
+    assert re.search(reason, parse_errors.examples[0])
+    assert parse_errors.examples[0].startswith("f.jsonl, line 2: ")
 
 
 @pytest.mark.parametrize("output", [None, "text", {"encoding": "JSON"}, {"encoding": "BASE64", "data": "?"}])
-def test_an_output_without_an_answer_is_damage(output: object) -> None:
+def test_an_output_without_an_answer_is_a_parse_error(output: object) -> None:
     record = json.loads(line())
     record["captureData"]["endpointOutput"] = output
-    found, damage = read(json.dumps(record).encode())
-    assert (found, damage.count) == ([], 1)
+    found, parse_errors = read(json.dumps(record).encode())
+    assert (found, parse_errors.count) == ([], 1)
 
 
-def test_only_the_first_damaged_lines_are_kept() -> None:
-    _, damage = read(*[b"?"] * 1000)
-    assert damage.count == 1000
-    assert len(damage.examples) == 5
+def test_only_the_first_malformed_lines_are_kept() -> None:
+    _, parse_errors = read(*[b"?"] * 1000)
+    assert parse_errors.count == 1000
+    assert len(parse_errors.examples) == 5
 
 
 def test_the_window_takes_its_beginning_and_not_its_end() -> None:
@@ -149,9 +151,9 @@ def test_of_a_file_without_line_ends_only_the_beginning_is_held(monkeypatch: pyt
     chunks = (b"x" * 1000 for _ in range(100_000))
     (held,) = split_lines(chunks)
     assert len(held) <= 6000
-    found, damage = read(held, line())
+    found, parse_errors = read(held, line())
     assert len(found) == 1
-    assert damage.examples == ["f.jsonl, line 1: longer than any request can be"]
+    assert parse_errors.examples == ["f.jsonl, line 1: longer than any request can be"]
 
 
 def test_a_line_after_one_that_is_too_long_is_read(monkeypatch: pytest.MonkeyPatch) -> None:

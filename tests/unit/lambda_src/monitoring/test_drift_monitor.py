@@ -134,12 +134,12 @@ def test_the_report_is_stored_under_the_windows_end(s3: Any) -> None:
     assert json.loads(stored) == json.loads(json.dumps(report))
 
 
-def test_damaged_captures_and_those_of_other_classes_are_counted(s3: Any) -> None:
+def test_malformed_captures_and_those_of_other_classes_are_counted(s3: Any) -> None:
     put(s3, record(time=END - timedelta(hours=1)), "{half", hour=END - timedelta(hours=1))
     three = record("[0.2, 0.3, 0.5]", time=END - timedelta(hours=1))
     put(s3, three, hour=END - timedelta(hours=1), name="b.jsonl")
     report = handler(EVENT, None)
-    assert (report["requests"], report["damaged_captures"]) == (1, 2)
+    assert (report["requests"], report["malformed_captures"]) == (1, 2)
 
 
 def test_without_a_baseline_captures_are_counted_and_the_run_fails(

@@ -7,7 +7,7 @@ import boto3
 import pytest
 from moto import mock_aws
 
-from lambda_src.monitoring.captures import Capture, Damage
+from lambda_src.monitoring.captures import Capture, ParseErrors
 from lambda_src.monitoring.ground_truth import GroundTruth, label_line, parse_label, read_bucket_labels, read_labels
 from lambda_src.shared.errors import InvalidInputError
 from lambda_src.shared.item import ImageRef
@@ -34,9 +34,9 @@ def capture(event_id: str = "e", inference_id: str | None = None) -> Capture:
 
 
 def truth(*lines: bytes) -> GroundTruth:
-    truth, damage = GroundTruth(), Damage()
-    truth.add(read_labels(lines, classes=CLASSES, bucket="b", damage=damage, name="f"))
-    assert damage.count == 0
+    truth, parse_errors = GroundTruth(), ParseErrors()
+    truth.add(read_labels(lines, classes=CLASSES, bucket="b", parse_errors=parse_errors, name="f"))
+    assert parse_errors.count == 0
     return truth
 
 
@@ -99,13 +99,13 @@ def test_a_label_is_a_name_or_an_index(label: object) -> None:
         b'{"label": "bicycle"}',
     ],
 )
-def test_a_damaged_line_is_counted(line: bytes) -> None:
+def test_a_malformed_line_is_counted(line: bytes) -> None:
     with pytest.raises((ValueError, InvalidInputError)):
         parse_label(line, CLASSES, "b")
-    damage = Damage()
+    parse_errors = ParseErrors()
     lines = [of_request("i", 1), line]
-    assert len(list(read_labels(lines, classes=CLASSES, bucket="b", damage=damage, name="f"))) == 1
-    assert damage.examples[0].startswith("f, line 2: ")
+    assert len(list(read_labels(lines, classes=CLASSES, bucket="b", parse_errors=parse_errors, name="f"))) == 1
+    assert parse_errors.examples[0].startswith("f, line 2: ")
 
 
 @pytest.fixture
@@ -125,9 +125,9 @@ def test_files_of_days_before_the_window_are_not_read(s3: "S3Client") -> None:
     put("by-hand.jsonl", of_request("undated", 0))
     put("empty.jsonl")
     put("notes.txt", b"?")
-    damage = Damage()
+    parse_errors = ParseErrors()
     labels: Any = read_bucket_labels(
-        s3, "labels", classes=CLASSES, damage=damage, since=datetime(2026, 1, 2, 5, tzinfo=UTC)
+        s3, "labels", classes=CLASSES, parse_errors=parse_errors, since=datetime(2026, 1, 2, 5, tzinfo=UTC)
     )
     assert [label.request for label in labels] == ["new", "undated"]
-    assert damage.count == 1
+    assert parse_errors.count == 1

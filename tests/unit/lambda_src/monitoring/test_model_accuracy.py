@@ -111,9 +111,9 @@ def test_without_labels_nothing_is_said_and_no_capture_is_read(
     assert "Contents" not in s3.list_objects_v2(Bucket="the-bucket", Prefix="monitoring/")
 
 
-def test_damage_is_counted_and_stops_nothing(s3: Any) -> None:
+def test_parse_errors_are_counted_and_stop_nothing(s3: Any) -> None:
     capture(s3, "1", BICYCLE)
     put(s3, "{half", hour=END - timedelta(hours=1), name="bad.jsonl")
     label(s3, ("1", "bicycle"), ("2", "unicorn"))
     report = handler(EVENT, None)
-    assert (report["labelled"], report["damaged_labels"], report["damaged_captures"]) == (1, 1, 1)
+    assert (report["labelled"], report["malformed_labels"], report["malformed_captures"]) == (1, 1, 1)
