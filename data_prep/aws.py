@@ -14,6 +14,7 @@ from stacks.config import EnvironmentConfig
 
 if TYPE_CHECKING:
     from mypy_boto3_cloudformation import CloudFormationClient
+    from mypy_boto3_cloudwatch import CloudWatchClient
     from mypy_boto3_lambda import LambdaClient
     from mypy_boto3_logs import CloudWatchLogsClient
     from mypy_boto3_s3 import S3Client
@@ -41,6 +42,11 @@ _ADAPTIVE = _BOUNDED.merge(Config(retries={"mode": "adaptive", "total_max_attemp
 @cache
 def cloudformation() -> "CloudFormationClient":
     return boto3.client("cloudformation", region_name=region(), config=_BOUNDED)
+
+
+@cache
+def cloudwatch() -> "CloudWatchClient":
+    return boto3.client("cloudwatch", region_name=region(), config=_BOUNDED)
 
 
 @cache

@@ -42,6 +42,7 @@ def apply() -> None:
     finish_requests_under_way()
     check_requests_of_functions()
     call_services_as_the_state_machine()
+    write_whole_histories()
     distributed_map.register(client_of_role)
     count_loopback_as_tls()
     match_newlines_in_policies()
@@ -361,6 +362,53 @@ def evaluate_alarms_as_cloudwatch_does() -> None:
     cloudwatch._describe_alarms = describe_evaluated
 
 
+def write_whole_histories() -> None:
+    """A history has the states of every iteration, and names the event before each; the emulator's knows neither.
+
+    https://docs.aws.amazon.com/step-functions/latest/apireference/API_HistoryEvent.html
+    """
+    add_event, run_sub_machine = stepfunctions._add_event, stepfunctions._run_sub_machine
+    lock = threading.Lock()  # iterations run at the same time, and an event's id is its place
+    previous: ContextVar[int] = ContextVar("previous", default=0)
+    running: ContextVar[Any] = ContextVar("running")
+
+    def add_linked_event(execution: Any, event_type: str, details: Any = None) -> Any:
+        with lock:
+            event = add_event(execution, event_type, {"previousEventId": previous.get(), **(details or {})})
+        previous.set(event["id"])
+        return event
+
+    def run_iteration(states: Any, start_at: str, item: Any, execution: Any, context: Any) -> Any:
+        running.set(execution)
+        if "Map" not in context or "mapRunArn" in execution:  # a child of a Distributed Map has a history of its own
+            return run_sub_machine(states, start_at, item, execution, context)
+        details = {"index": context["Map"]["Item"]["Index"]}
+        add_linked_event(execution, "MapIterationStarted", {"mapIterationStartedEventDetails": details})
+        try:
+            result = run_sub_machine(states, start_at, item, execution, context)
+        except Exception:
+            add_linked_event(execution, "MapIterationFailed", {"mapIterationFailedEventDetails": details})
+            raise
+        add_linked_event(execution, "MapIterationSucceeded", {"mapIterationSucceededEventDetails": details})
+        return result
+
+    def entering(kind: str, execute: Any) -> Any:
+        def enter_and_execute(state: Any, raw_input: Any, *rest: Any) -> Any:
+            context = rest[-1]
+            if "Map" in context:
+                details = {"stateEnteredEventDetails": {"name": context["State"]["Name"]}}
+                add_linked_event(running.get(), f"{kind}StateEntered", details)
+            return execute(state, raw_input, *rest)
+
+        return enter_and_execute
+
+    stepfunctions._add_event = add_linked_event
+    stepfunctions._run_sub_machine = run_iteration
+    for kind in ("Pass", "Task", "Choice", "Wait"):
+        name = f"_execute_{kind.lower()}"
+        setattr(stepfunctions, name, entering(kind, getattr(stepfunctions, name)))
+
+
 def call_services_as_the_state_machine() -> None:
     """Step Functions calls S3 and SageMaker with the state machine's role.
 
@@ -376,9 +424,6 @@ def call_services_as_the_state_machine() -> None:
         # A child of a Distributed Map has a name of its own below its state machine's
         state_machine_arn = execution["stateMachineArn"].partition("/")[0]
         role_arn.set(stepfunctions._state_machines[state_machine_arn]["roleArn"])
-        if "Map" in context:  # the history of AWS has the states of every iteration; the emulator's only its tasks
-            name = {"stateEnteredEventDetails": {"name": context["State"]["Name"]}}
-            stepfunctions._add_event(execution, "TaskStateEntered", name)
         return execute_task(state, raw_input, execution, context)
 
     def invoke_in_role(resource: str, arguments: Any) -> Any:

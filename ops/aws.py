@@ -3,12 +3,23 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from data_prep.aws import MAX_CONNECTIONS, lambda_, outputs_of_stack, s3, sagemaker, sqs, ssm, stepfunctions
+from data_prep.aws import MAX_CONNECTIONS, cloudwatch, lambda_, outputs_of_stack, s3, sagemaker, sqs, ssm, stepfunctions
 from lambda_src.shared.item import ImageRef
 from lambda_src.shared.stored_image import version_of
 from stacks.config import EnvironmentConfig
 
-__all__ = ["MAX_CONNECTIONS", "Deployment", "deployment", "lambda_", "s3", "sagemaker", "sqs", "ssm", "stepfunctions"]
+__all__ = [
+    "MAX_CONNECTIONS",
+    "Deployment",
+    "cloudwatch",
+    "deployment",
+    "lambda_",
+    "s3",
+    "sagemaker",
+    "sqs",
+    "ssm",
+    "stepfunctions",
+]
 
 
 @dataclass(frozen=True)

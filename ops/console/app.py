@@ -9,7 +9,8 @@ from starlette.responses import FileResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from ops.console import now
+from ops.console import classify, now, pictures
+from ops.console.activity import Activity
 from ops.console.security import Guard, Session
 from ops.console.site import Site
 
@@ -21,6 +22,8 @@ def create_app(site: Site, session: Session) -> Starlette:
     app = Starlette(
         routes=[
             *now.ROUTES,
+            *classify.ROUTES,
+            *pictures.ROUTES,
             Route("/page.css", _stylesheet),  # that of the reports
             Mount("/static", StaticFiles(directory=_FOLDER / "static")),
         ],
@@ -28,6 +31,8 @@ def create_app(site: Site, session: Session) -> Starlette:
     )
     app.state.site = site
     app.state.session = session
+    app.state.activity = Activity(state_machine_arn=site.state_machine_arn, bucket=site.bucket)
+    app.state.uploads = classify.Uploads()
     return app
 
 

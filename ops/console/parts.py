@@ -9,18 +9,21 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from data_prep.aws_errors import DENIED, explain
 from data_prep.errors import DataPrepError
+from lambda_src.shared.json_reader import DocumentError
 
 T = TypeVar("T")
 
 # "User: ARN is not authorized to perform: s3:GetObject on resource: ARN because no identity-based policy allows ..."
 # https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot_access-denied.html
 _REFUSED = re.compile(r"not authorized to perform: (?P<action>[\w:-]+)(?: on resource: (?P<resource>\S+))?")
-# S3's operations whose permission has another name:
+# What S3's operations need, as S3 may say no more than "Access Denied":
 # https://docs.aws.amazon.com/AmazonS3/latest/userguide/using-with-s3-policy-actions.html
 _ACTIONS = {
+    "GetObject": "s3:GetObject",
     "HeadObject": "s3:GetObject",
     "ListObjectsV2": "s3:ListBucket",
     "ListObjectVersions": "s3:ListBucketVersions",
+    "PutObject": "s3:PutObject",
 }
 
 
@@ -30,6 +33,7 @@ class Part(Generic[T]):
 
     value: T | None = None
     missing: str = ""
+    error: Exception | None = None
 
 
 def part(read: Callable[[], T], *, on: str) -> Part[T]:
@@ -37,11 +41,11 @@ def part(read: Callable[[], T], *, on: str) -> Part[T]:
     try:
         return Part(read())
     except ClientError as error:
-        return Part(missing=refusal_reason(error, on=on))
+        return Part(missing=refusal_reason(error, on=on), error=error)
     except BotoCoreError as error:
-        return Part(missing=str(explain(error)))
-    except DataPrepError as error:
-        return Part(missing=str(error))
+        return Part(missing=str(explain(error)), error=error)
+    except (DataPrepError, DocumentError) as error:
+        return Part(missing=str(error), error=error)
 
 
 def refusal_reason(error: ClientError, *, on: str) -> str:

@@ -1,9 +1,11 @@
 """How the pages become HTML."""
 
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
 from starlette.requests import Request
 from starlette.responses import HTMLResponse
 
@@ -13,6 +15,14 @@ from ops.console.site import site
 PAGES = {"/": "Now", "/classify": "Classify"}  # in the order of the navigation
 
 _FOLDER = Path(__file__).parent
+
+
+def _when(moment: datetime) -> Markup:
+    """A time element, in UTC as everywhere else in the project."""
+    shown = moment.astimezone(UTC)
+    return Markup('<time datetime="{}">{:%Y-%m-%d %H:%M:%S}</time>').format(shown.isoformat(), shown)
+
+
 # What others wrote, such as a key, is text: escaped, and with its control and bidirectional characters as codes
 _ENVIRONMENT = Environment(
     loader=FileSystemLoader(_FOLDER / "templates"),
@@ -21,7 +31,7 @@ _ENVIRONMENT = Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
-_ENVIRONMENT.filters |= {"visible": visible, "confidence": confidence_text}
+_ENVIRONMENT.filters |= {"visible": visible, "confidence": confidence_text, "when": _when}
 
 
 def page(request: Request, template: str, *, status: int = 200, **values: Any) -> HTMLResponse:

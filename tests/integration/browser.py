@@ -129,7 +129,7 @@ class Browser:
         """Choose files in a file input, as its dialog would."""
         document = self.call("DOM.getDocument")["root"]["nodeId"]
         node = self.call("DOM.querySelector", nodeId=document, selector=selector)["nodeId"]
-        self.call("DOM.setFileInputFiles", nodeId=node, files=[str(path) for path in paths])
+        self.call("DOM.setFileInputFiles", nodeId=node, files=[str(path.resolve()) for path in paths])
 
     def look(self, *, width: int = 1280, height: int = 900, scheme: str = "light") -> None:
         """Show the page on a screen of this size, to a user who prefers these colours."""

@@ -104,6 +104,12 @@ def test_the_emulators_state_machines_still_invoke_and_publish_without_a_role() 
         assert "role" not in inspect.getsource(function).lower()
 
 
+def test_the_emulators_histories_still_have_no_iterations() -> None:
+    source = inspect.getsource(stepfunctions)
+    assert "MapIterationStarted" not in source
+    assert "previousEventId" not in source
+
+
 def test_the_emulators_functions_still_start_with_the_accounts_credentials() -> None:
     config = {
         "FunctionArn": "arn:aws:lambda:us-east-1:000000000000:function:f",

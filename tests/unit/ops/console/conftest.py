@@ -12,9 +12,9 @@ from ops.console.app import create_app
 from ops.console.security import Session
 from ops.console.site import Site
 from stacks.config import load_environment
+from tests.unit.ops.console.cloud import BUCKET, STATE_MACHINE, Cloud, cloud
 
-BUCKET = "scones-dev-data-bucket"
-STATE_MACHINE = "arn:aws:states:us-east-1:123456789012:stateMachine:scones-dev-classification"
+__all__ = ["cloud"]
 
 
 @pytest.fixture(autouse=True)
@@ -50,7 +50,7 @@ class Browser:
 
 
 @pytest.fixture
-def stranger(site: Site, session: Session) -> Iterator[TestClient]:
+def stranger(site: Site, session: Session, cloud: Cloud) -> Iterator[TestClient]:
     """A client that has opened nothing yet."""
     with TestClient(create_app(site, session), base_url=session.origin, follow_redirects=False) as client:
         yield client

@@ -1,0 +1,140 @@
+"""The workflow as its definition draws it, and the way that each image of an execution took through it."""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+# Pixels
+_WIDTH, _HEIGHT, _GAP_X, _GAP_Y = 190, 34, 18, 30
+
+
+@dataclass(frozen=True)
+class Node:
+    """A state: its place in the drawing, and how often the execution entered it."""
+
+    name: str
+    kind: str
+    x: int
+    y: int
+    entered: int
+    ends_badly: bool
+
+    width: int = _WIDTH
+    height: int = _HEIGHT
+
+    @property
+    def middle(self) -> int:
+        return self.x + self.width // 2
+
+
+@dataclass(frozen=True)
+class Edge:
+    """From a state to one that may follow."""
+
+    start: Node
+    end: Node
+
+    @property
+    def is_taken(self) -> bool:
+        """As far as can be told from the states."""
+        return bool(self.start.entered and self.end.entered)
+
+    @property
+    def path(self) -> str:
+        """As SVG: from the lower side to the upper."""
+        x1, y1, x2, y2 = self.start.middle, self.start.y + self.start.height, self.end.middle, self.end.y
+        bend = (y2 - y1) // 2
+        return f"M{x1} {y1}C{x1} {y1 + bend} {x2} {y2 - bend} {x2} {y2}"
+
+
+@dataclass(frozen=True)
+class Graph:
+    """One level of a state machine, from top to bottom. title: of the machine, or the Map or branch that it is in."""
+
+    title: str
+    nodes: tuple[Node, ...]
+    edges: tuple[Edge, ...]
+    width: int
+    height: int
+
+
+@dataclass(frozen=True)
+class History:
+    """What an execution's events say: how often each state was entered, and by which image in which order."""
+
+    entered: Mapping[str, int]
+    paths: Mapping[int, tuple[str, ...]]  # by the index of the Map's iteration
+
+    @classmethod
+    def of(cls, events: Iterable[Mapping[str, Any]]) -> "History":
+        """events: of GetExecutionHistory, oldest first. What an iteration does follows from its start."""
+        entered: Counter[str] = Counter()
+        paths: defaultdict[int, list[str]] = defaultdict(list)
+        iterations: dict[int, int] = {}  # by the id of an event within one
+        for event in events:
+            if started := event.get("mapIterationStartedEventDetails"):
+                iterations[event["id"]] = started["index"]
+                paths[started["index"]] = []
+            elif not event["type"].startswith("MapState"):  # these follow the last iteration, and are of none
+                index = iterations.get(event.get("previousEventId", 0))
+                if index is not None:
+                    iterations[event["id"]] = index
+                if details := event.get("stateEnteredEventDetails"):
+                    entered[details["name"]] += 1
+                    if index is not None:
+                        paths[index].append(details["name"])
+            elif details := event.get("stateEnteredEventDetails"):
+                entered[details["name"]] += 1
+        return cls(entered, {index: tuple(path) for index, path in paths.items()})
+
+
+def graphs(title: str, machine: Mapping[str, Any], history: History) -> Iterator[Graph]:
+    """The state machine, or the processor of a Map, and then all that are within it."""
+    states: Mapping[str, Any] = machine["States"]
+    yield _drawn(title, machine["StartAt"], states, history)
+    for name, state in states.items():
+        inner = [state[key] for key in ("ItemProcessor", "Iterator") if key in state] + state.get("Branches", [])
+        for number, processor in enumerate(inner, start=1):
+            yield from graphs(f"{name}, branch {number}" if len(inner) > 1 else name, processor, history)
+
+
+def _drawn(title: str, start: str, states: Mapping[str, Any], history: History) -> Graph:
+    """Each state a row below the lowest of those that lead to it."""
+    rows: dict[str, int] = {}
+
+    def place(name: str, row: int, above: frozenset[str]) -> None:
+        if name in above or rows.get(name, -1) >= row:  # a loop, or a place that is low enough
+            return
+        rows[name] = row
+        for follower in followers(states[name]):
+            place(follower, row + 1, above | {name})
+
+    place(start, 0, frozenset())
+    by_row: defaultdict[int, list[str]] = defaultdict(list)
+    for name, row in rows.items():
+        by_row[row].append(name)
+    columns = max(map(len, by_row.values()))
+    width = columns * (_WIDTH + _GAP_X) - _GAP_X
+    nodes = {}
+    for row, names in by_row.items():
+        left = (width - len(names) * (_WIDTH + _GAP_X) + _GAP_X) // 2
+        for column, name in enumerate(names):
+            kind = states[name]["Type"]
+            nodes[name] = Node(
+                name,
+                kind,
+                x=left + column * (_WIDTH + _GAP_X),
+                y=row * (_HEIGHT + _GAP_Y),
+                entered=history.entered.get(name, 0),
+                ends_badly=kind == "Fail" or name in {"Rejected", "Failed"},
+            )
+    edges = [Edge(node, nodes[name]) for node in nodes.values() for name in followers(states[node.name])]
+    return Graph(title, tuple(nodes.values()), tuple(edges), width, len(by_row) * (_HEIGHT + _GAP_Y) - _GAP_Y)
+
+
+def followers(state: Mapping[str, Any]) -> list[str]:
+    """Names of the states that may come next, each once, the usual one first."""
+    choices = [*state.get("Choices", []), *state.get("Catch", [])]
+    names = [state.get("Next"), state.get("Default"), *(choice["Next"] for choice in choices)]
+    return list(dict.fromkeys(name for name in names if name))

@@ -1,0 +1,204 @@
+"""The AWS that the console's pages see in these tests: an environment in memory, behind boto3's own clients."""
+
+import io
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+from typing import Any
+
+import boto3
+import pytest
+
+from data_prep import aws
+
+NOW = datetime.now(UTC).replace(microsecond=0)
+BUCKET = "scones-dev-data-bucket"
+STATE_MACHINE = "arn:aws:states:us-east-1:123456789012:stateMachine:scones-dev-classification"
+ARTIFACT = f"s3://{BUCKET}/models/scones-dev-1/output/model.tar.gz"
+
+CREDENTIALS: dict[str, Any] = {"aws_access_key_id": "key", "aws_secret_access_key": "secret"}
+
+Request = dict[str, Any]
+Answer = dict[str, Any]
+
+DEFINITION = {
+    "StartAt": "ReadInput",
+    "States": {
+        "ReadInput": {"Type": "Pass", "Next": "ClassifyImages"},
+        "ClassifyImages": {
+            "Type": "Map",
+            "ItemProcessor": {
+                "StartAt": "Classifier",
+                "States": {
+                    "Classifier": {"Type": "Task", "Catch": [{"Next": "Failed"}], "Next": "FilterConfidence"},
+                    "FilterConfidence": {"Type": "Task", "Catch": [{"Next": "Rejected"}], "End": True},
+                    "Rejected": {"Type": "Pass", "End": True},
+                    "Failed": {"Type": "Pass", "End": True},
+                },
+            },
+            "Next": "AllAccepted?",
+        },
+        "AllAccepted?": {"Type": "Choice", "Choices": [{"Next": "Accepted"}], "Default": "InferencesRejected"},
+        "Accepted": {"Type": "Succeed"},
+        "InferencesRejected": {"Type": "Fail"},
+    },
+}
+
+
+class Cloud:
+    """`objects` of the bucket, `executions` with their manifests, and what may be asked for."""
+
+    def __init__(self) -> None:
+        self.objects: dict[str, bytes] = {}
+        self.executions: list[Answer] = []
+        self.events: list[Answer] = []
+        self.requests: list[tuple[str, Request]] = []
+        self.alarms = {"drift": "OK", "rejected-share": "ALARM"}
+        self.metadata: Answer = {"job": "scones-dev-1", "accuracy": 0.91}
+        self._refused: dict[str, str] = {}
+        self.release(NOW - timedelta(days=3), ARTIFACT)
+        self.objects[f"monitoring/drift/{NOW:%Y/%m/%d}/000000.json"] = json.dumps(
+            {"end": NOW.isoformat(), "verdict": "no drift", "score": 0.1234, "bound": 0.25, "requests": 321}
+        ).encode()
+
+    def refuse(self, operation: str, message: str = "Access Denied") -> None:
+        """Deny an operation, such as `s3:GetObject`. S3 used to say no more than this."""
+        self._refused[operation] = message
+
+    def release(self, time: datetime, artifact_uri: str, status: str = "IN_SERVICE") -> None:
+        record = {"time": time.isoformat(), "status": status, "endpoint_config": "c", "model": "m"}
+        key = f"releases/{time.isoformat()}-{status}.json"
+        self.objects[key] = json.dumps({**record, "artifact_uri": artifact_uri}).encode()
+
+    def execute(
+        self, name: str, *outcomes: Any, status: str = "SUCCEEDED", ago: timedelta = timedelta(minutes=5)
+    ) -> None:
+        """An execution that ended, or runs. Outcomes: of its manifest, which there is none of without them."""
+        arn = f"{STATE_MACHINE.replace(':stateMachine:', ':execution:')}:{name}"
+        found: Answer = {"executionArn": arn, "stateMachineArn": STATE_MACHINE, "name": name, "status": status}
+        found |= {"startDate": NOW - ago - timedelta(seconds=2)}
+        if status != "RUNNING":
+            found |= {"stopDate": NOW - ago}
+        self.executions.append(found)
+        if outcomes:
+            self.objects[f"manifests/{name}.json"] = json.dumps({"outcomes": outcomes}).encode()
+
+    def client(self, service: Any) -> Any:
+        """A client of boto3 whose requests are checked as always, and answered here."""
+        client = boto3.client(service, "us-east-1", **CREDENTIALS)
+        events = client.meta.events
+        events.register("before-parameter-build", self._note_request)
+        events.register("before-call", self._answer)
+        return client
+
+    @staticmethod
+    def _note_request(params: Request, context: Any, **_: Any) -> None:
+        context["request"] = params
+
+    def _answer(self, model: Any, context: Any, **_: Any) -> tuple[Any, Answer]:
+        operation, request = f"{model.service_model.service_name}:{model.name}", context["request"]
+        self.requests.append((operation, request))
+        if message := self._refused.get(operation):
+            return _error("AccessDenied", message, 403)
+        answer: Callable[[Request], Any] = getattr(self, f"_{model.name}")
+        found = answer(request)
+        return found if isinstance(found, tuple) else (SimpleNamespace(status_code=200), found)
+
+    def _ListObjectsV2(self, request: Request) -> Answer:  # noqa: N802 - AWS's names from here on
+        assert request["Bucket"] == BUCKET
+        keys = sorted(key for key in self.objects if key.startswith(request["Prefix"]))
+        return {"Contents": [{"Key": key} for key in keys], "IsTruncated": False}
+
+    def _GetObject(self, request: Request) -> Any:  # noqa: N802
+        assert request["Bucket"] == BUCKET
+        if request["Key"] not in self.objects:
+            return _error("NoSuchKey", "The specified key does not exist.", 404)
+        return {"Body": io.BytesIO(self.objects[request["Key"]])}
+
+    def _PutObject(self, request: Request) -> Any:  # noqa: N802
+        assert request["Bucket"] == BUCKET
+        assert request["IfNoneMatch"] == "*"
+        body = request["Body"]  # of bytes, botocore makes a file
+        self.objects[request["Key"]] = body.read() if hasattr(body, "read") else body
+        return {"ETag": '"etag"', "VersionId": f"version-of-{request['Key']}"}
+
+    def _ListExecutions(self, request: Request) -> Answer:  # noqa: N802
+        assert request["stateMachineArn"] == STATE_MACHINE
+        newest = sorted(self.executions, key=_position, reverse=True)
+        more = {"nextToken": "more"} if len(newest) > request["maxResults"] else {}
+        return {"executions": newest[: request["maxResults"]], **more}
+
+    def _DescribeExecution(self, request: Request) -> Any:  # noqa: N802
+        found = [each for each in self.executions if each["executionArn"] == request["executionArn"]]
+        return found[0] if found else _error("ExecutionDoesNotExist", "Execution Does Not Exist", 400)
+
+    def _GetExecutionHistory(self, request: Request) -> Answer:  # noqa: N802
+        assert request["includeExecutionData"] is False
+        return {"events": self.events}
+
+    def _DescribeStateMachineForExecution(self, _request: Request) -> Answer:  # noqa: N802
+        return {"definition": json.dumps(DEFINITION)}
+
+    def _DescribeEndpoint(self, request: Request) -> Answer:  # noqa: N802
+        assert request["EndpointName"] == "scones-dev"
+        variants = [{"CurrentInstanceCount": 2}]
+        return {"EndpointStatus": "InService", "LastModifiedTime": NOW, "ProductionVariants": variants}
+
+    def _GetParameter(self, request: Request) -> Answer:  # noqa: N802
+        assert request["Name"] == "/scones/dev/model/metadata"
+        return {"Parameter": {"Value": json.dumps(self.metadata)}}
+
+    def _DescribeAlarms(self, request: Request) -> Answer:  # noqa: N802
+        states = {f"scones-dev-{name}": state for name, state in self.alarms.items()}
+        return {
+            "MetricAlarms": [
+                {
+                    "AlarmName": name,
+                    "StateValue": states[name],
+                    "StateUpdatedTimestamp": NOW,
+                    "AlarmDescription": "What it means. What to do: docs/runbook.md#x",
+                }
+                for name in request["AlarmNames"]
+                if name in states
+            ]
+        }
+
+
+def _position(found: Answer) -> datetime:
+    position: datetime = found["stopDate" if "stopDate" in found else "startDate"]
+    return position
+
+
+def _error(code: str, message: str, status: int) -> tuple[Any, Answer]:
+    return SimpleNamespace(status_code=status), {"Error": {"Code": code, "Message": message}}
+
+
+@pytest.fixture
+def cloud(monkeypatch: pytest.MonkeyPatch) -> Cloud:
+    """Stands for AWS in all that the console reads."""
+    made = Cloud()
+    for name, service in {
+        "s3": "s3",
+        "stepfunctions": "stepfunctions",
+        "sagemaker": "sagemaker",
+        "ssm": "ssm",
+        "cloudwatch": "cloudwatch",
+    }.items():
+        client = made.client(service)
+        monkeypatch.setattr(aws, name, lambda client=client: client)
+        monkeypatch.setattr(f"ops.aws.{name}", lambda client=client: client)
+    return made
+
+
+def accepted(key: str = "incoming/bike.png") -> Answer:
+    return {"outcome": "ACCEPTED", "s3_key": key, "s3_version_id": "v", "label": "bicycle", "confidence": 0.97}
+
+
+def rejected(key: str = "incoming/dim.png") -> Answer:
+    why = {"error": "LowConfidenceError", "cause": "0.61 is under 0.93"}
+    return {**accepted(key), "outcome": "REJECTED", "confidence": 0.61, **why}
+
+
+def failed(key: str = "incoming/torn.png", cause: str = "truncated PNG") -> Answer:
+    return {"outcome": "FAILED", "s3_key": key, "s3_version_id": "v", "error": "CorruptImageError", "cause": cause}
