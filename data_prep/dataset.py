@@ -32,6 +32,7 @@ LISTS = {"train": f"{prefixes.TRAIN_LST}train.lst", "test": f"{prefixes.TEST_LST
 # A class with fewer images than this share of its split's largest is warned of
 SMALL_CLASS = 0.1
 
+_OF_REVIEWS = ("reviewed", "original_digest")
 _STRICT = ConfigDict(extra="forbid", strict=True)
 
 
@@ -69,9 +70,13 @@ def find_list(folder: Path, split: str) -> Path:
     )
 
 
+def list_text(lines: Iterable[ListLine]) -> bytes:
+    return "".join(f"{line}\n" for line in lines).encode()
+
+
 def write_list(file: Path, lines: Iterable[ListLine]) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8", newline="\n")
+    file.write_bytes(list_text(lines))
 
 
 def read_list(file: Path) -> Iterator[tuple[int, ListLine | ValueError]]:
@@ -111,8 +116,24 @@ class ArchiveInfo:
 
 
 @dataclass(frozen=True, config=_STRICT)
+class ReviewedImage:
+    """An image that was added from a review: its line of the split's `.lst` file, and the picture that it was."""
+
+    split: str
+    label: int
+    path: str  # reviewed/SHA256.png, of the file's own SHA-256
+    s3_bucket: str
+    s3_key: str
+    s3_version_id: str | None
+
+
+@dataclass(frozen=True, config=_STRICT)
 class Manifest:
-    """What a built data set is. It holds no time: building the same archive again gives the same bytes."""
+    """What a built data set is. It holds no time: building the same archive again gives the same bytes.
+
+    The splits and the data digest include the reviewed images, which `python -m ops review publish` adds in the bucket;
+    original_digest is that of the data set without them.
+    """
 
     format_version: int
     classes: tuple[str, ...]
@@ -120,23 +141,32 @@ class Manifest:
     splits: dict[str, Split]
     data_digest: str
     parameters: dict[str, int | float]
+    reviewed: tuple[ReviewedImage, ...] = ()
+    original_digest: str = ""
 
     @classmethod
     def load(cls, folder: Path) -> "Manifest":
         """The manifest of a data set folder; raises DataSetError."""
         file = folder / MANIFEST
         try:
-            manifest = _ADAPTER.validate_json(file.read_bytes())
+            content = file.read_bytes()
         except OSError as error:
             raise DataSetError(
                 f"{file}: cannot be read ({error.strerror}); `python -m data_prep build` writes it"
             ) from None
+        return cls.parse(content, name=str(file))
+
+    @classmethod
+    def parse(cls, content: bytes, *, name: str) -> "Manifest":
+        """The manifest that is in the file or object `name`; raises DataSetError."""
+        try:
+            manifest = _ADAPTER.validate_json(content)
         except ValidationError as error:
             first = error.errors()[0]
             where = ".".join(map(str, first["loc"]))
-            raise DataSetError(f"{file}: {where or 'content'}: {first['msg']}; build the data set again") from None
+            raise DataSetError(f"{name}: {where or 'content'}: {first['msg']}; build the data set again") from None
         if manifest.format_version != FORMAT_VERSION:
-            raise DataSetError(f"{file}: has format {manifest.format_version}, not {FORMAT_VERSION}; build it again")
+            raise DataSetError(f"{name}: has format {manifest.format_version}, not {FORMAT_VERSION}; build it again")
         return manifest
 
     @property
@@ -145,7 +175,12 @@ class Manifest:
         return {name: split.counts for name, split in self.splits.items()}
 
     def as_dict(self) -> dict[str, Any]:
-        return dataclasses.asdict(self)
+        """Without the members about reviewed images where there are none."""
+        content = dataclasses.asdict(self)
+        return content if self.reviewed else {k: v for k, v in content.items() if k not in _OF_REVIEWS}
+
+    def as_json(self) -> bytes:
+        return f"{json.dumps(self.as_dict(), ensure_ascii=False, indent=2)}\n".encode()
 
     def summary(self) -> str:
         """For people: a line for each split, the source and the digest."""
@@ -156,8 +191,7 @@ class Manifest:
         return "\n".join([*lines, f"source {self.archive.source}", f"data digest {self.data_digest}"])
 
     def save(self, folder: Path) -> None:
-        text = json.dumps(self.as_dict(), ensure_ascii=False, indent=2)
-        (folder / MANIFEST).write_text(f"{text}\n", encoding="utf-8", newline="\n")
+        (folder / MANIFEST).write_bytes(self.as_json())
 
 
 _ADAPTER = TypeAdapter(Manifest)

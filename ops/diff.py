@@ -18,7 +18,7 @@ from data_prep.terminal import visible
 from ops import templates
 from ops.cdk import App
 from ops.errors import OpsError
-from ops.review import Review, excerpt, is_code, review
+from ops.diff_report import DiffReport, diff_report, excerpt, is_code
 from ops.templates import Assembly
 from stacks.config import load_environment
 
@@ -33,7 +33,7 @@ _STYLES = {"Lost": "bold red", "Security": "yellow", "Price": "cyan", "Resources
 _SIGNS = {"create": "+", "delete": "-", "orphan": "-"}
 
 
-def markdown(found: Review, *, against: str) -> str:
+def markdown(found: DiffReport, *, against: str) -> str:
     """The report as a GitHub comment. Text in <pre> has no markup but HTML, which is escaped."""
     room = MARKDOWN_LIMIT
     blocks = []
@@ -50,7 +50,7 @@ def markdown(found: Review, *, against: str) -> str:
     return f"### {warning}{verdict(found)}\n\n{blocks[0]}{shown_details}\n"
 
 
-def verdict(found: Review) -> str:
+def verdict(found: DiffReport) -> str:
     """In numbers and fixed words only."""
     if not found.changes:
         return "Changes nothing in the cloud"
@@ -58,7 +58,7 @@ def verdict(found: Review) -> str:
     return text + (f"; loses or replaces {found.lost} with state" if found.lost else "")
 
 
-def summary(found: Review) -> Table:
+def summary(found: DiffReport) -> Table:
     """What is lost, and at most FEW_ROWS sentences of each other section."""
     table = Table.grid(padding=(0, 2, 0, 0))
     for section, style in _STYLES.items():
@@ -79,7 +79,7 @@ def _lines(*parts: RenderableType) -> list[str]:
     return [line.rstrip() for line in file.getvalue().splitlines()]
 
 
-def details(found: Review) -> Iterator[str]:
+def details(found: DiffReport) -> Iterator[str]:
     """Every permission and every value, by stack."""
     for row in found.rows:
         if row.section == "Security":
@@ -123,7 +123,7 @@ def diff(
         raise OpsError("--env compares with what is deployed, --base with a commit: give one of them")
     with Console(stderr=True).status("Synthesizing"):
         before, after, against = _deployed_and_synthesized(env, app) if env else _both_synthesized(base, app)
-    found = review(before, after)
+    found = diff_report(before, after)
     status = ENDANGERED if found.lost else CHANGED if found.changes else 0
     hint = ". Every value: --details, or make diff DETAILS=1" if found.changes else ""
     head = Group(

@@ -7,7 +7,8 @@ Any number of `.jsonl` files lie below `ground-truth/`, one object a line, in ei
 
 The first is SageMaker's (https://docs.aws.amazon.com/sagemaker/latest/dg/model-monitor-model-quality-merge.html), where
 eventId is the inference id of a request or the event id of its capture. The second names the image instead. A label
-is a class's name or its index in label order. A later line about the same request or image overrules an earlier one.
+is a class's name or its index in label order; null says that the image shows none of the classes, and is no label. A
+later line about the same request or image overrules an earlier one.
 """
 
 import json
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 PREFIX = "ground-truth/"
+REVIEWS = f"{PREFIX}reviews/"  # one file for each reviewed image: ops/review/records.py
 _DATED = re.compile(r"/(\d{4}/\d{2}/\d{2})/")
 _BATCH = 10_000
 
@@ -84,7 +86,7 @@ class GroundTruth:
 def read_bucket_labels(
     s3: "S3Client", bucket: str, *, classes: tuple[str, ...], parse_errors: ParseErrors, since: datetime
 ) -> Iterator[Label]:
-    """The labels of every file but those in a folder `.../YYYY/MM/DD/...` of a day before `since`.
+    """The labels of every file but those in a folder `.../YYYY/MM/DD/...` of a day before `since`, or of a review before.
 
     A label is not known before the request, so such a file has nothing to say of later requests. Raises ClientError or
     BotoCoreError.
@@ -92,8 +94,9 @@ def read_bucket_labels(
     for page in s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=PREFIX):
         for entry in page.get("Contents", []):
             key = entry["Key"]
-            day = _DATED.search(key)
-            if not key.endswith(".jsonl") or not entry["Size"] or (day and day[1] < f"{since:%Y/%m/%d}"):
+            dated = _DATED.search(key)
+            day = f"{entry['LastModified']:%Y/%m/%d}" if key.startswith(REVIEWS) else dated and dated[1]
+            if not key.endswith(".jsonl") or not entry["Size"] or (day and day < f"{since:%Y/%m/%d}"):
                 continue
             yield from read_labels(
                 split_lines(read_chunks(s3, bucket, key)),
@@ -112,13 +115,19 @@ def read_labels(
         if not line or line.isspace():
             continue
         try:
-            yield parse_label(line, classes, bucket)
+            label = parse_label(line, classes, bucket)
         except (ValueError, InvalidInputError) as error:
             parse_errors.add(f"{name}, line {number}", error)
+        else:
+            if label:
+                yield label
 
 
-def parse_label(line: bytes, classes: tuple[str, ...], bucket: str) -> Label:
-    """One line's label; an image without `s3_bucket` lies in `bucket`. Raises ValueError or InvalidInputError."""
+def parse_label(line: bytes, classes: tuple[str, ...], bucket: str) -> Label | None:
+    """One line's label, if it has one; an image without `s3_bucket` lies in `bucket`.
+
+    Raises ValueError or InvalidInputError.
+    """
     try:
         record: dict[str, Any] = parse_json(line)
         if "groundTruthData" in record:
@@ -126,7 +135,8 @@ def parse_label(line: bytes, classes: tuple[str, ...], bucket: str) -> Label:
             if not isinstance(request, str) or not request:
                 raise ValueError(f"eventId must be a non-empty string, not {request!r}")
             return Label(_index(record["groundTruthData"]["data"], classes), request, None)
-        return Label(_index(record["label"], classes), None, ImageRef.of({"s3_bucket": bucket, **record}))
+        image = ImageRef.of({"s3_bucket": bucket, **record})
+        return Label(_index(record["label"], classes), None, image) if record["label"] is not None else None
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"not a label: {error!r}") from None
 

@@ -7,6 +7,11 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import PurePosixPath
+from typing import Literal
+
+Source = Literal["original", "reviewed"]
+# Folder of a split that holds what was added from reviews (ops/review): train/reviewed/HASH.png
+REVIEWED = "reviewed/"
 
 
 @dataclass(frozen=True)
@@ -16,6 +21,11 @@ class ListLine:
     index: int
     label: int
     path: str
+
+    @property
+    def source(self) -> Source:
+        """Whether the image is the data set's own, or was added from a review."""
+        return "reviewed" if self.path.startswith(REVIEWED) else "original"
 
     def __str__(self) -> str:
         return f"{self.index}\t{self.label}\t{self.path}"

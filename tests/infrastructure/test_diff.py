@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from ops import templates
 from ops.__main__ import app
-from ops.review import review
+from ops.diff_report import diff_report
 from ops.templates import Assembly, read_assembly
 from stacks.config import PROJECT_ROOT
 from tests.conftest import LONGEST_NAME
@@ -72,15 +72,15 @@ Edit = Callable[[Resource], None]
 
 
 def sentences(synthesized: Assembly, stack: str, resource_type: str, edit: Edit) -> list[tuple[str, str]]:
-    """What the review says if the first resource of a type is edited."""
+    """What the report says if the first resource of a type is edited."""
     after = {**synthesized.templates, stack: copy.deepcopy(synthesized.templates[stack])}
     edit(next(each["Properties"] for each in after[stack]["Resources"].values() if each["Type"] == resource_type))
-    rows = review(synthesized, replace(synthesized, templates=after)).rows
+    rows = diff_report(synthesized, replace(synthesized, templates=after)).rows
     return [(row.section, row.text) for row in rows]
 
 
 def test_the_same_application_has_no_difference(synthesized: Assembly) -> None:
-    assert review(synthesized, copy.deepcopy(synthesized)).changes == ()
+    assert diff_report(synthesized, copy.deepcopy(synthesized)).changes == ()
 
 
 def test_a_renamed_bucket_says_what_is_replaced(synthesized: Assembly, environment: str) -> None:

@@ -12,7 +12,7 @@ from typer.testing import CliRunner, Result
 from ops import diff, templates
 from ops.__main__ import app
 from ops.errors import OpsError
-from ops.review import review
+from ops.diff_report import diff_report
 from tests.unit.ops.small_templates import Resources, assembly, bucket, function, resource
 
 THRESHOLD = {"F": function("F", THRESHOLD="0.9")}, {"F": function("F", THRESHOLD="0.8")}
@@ -27,7 +27,7 @@ def run(sides: tuple[Resources, Resources], monkeypatch: pytest.MonkeyPatch, *op
 
 
 def markdown(before: Resources, after: Resources) -> str:
-    return diff.markdown(review(assembly(before), assembly(after)), against="HEAD")
+    return diff.markdown(diff_report(assembly(before), assembly(after)), against="HEAD")
 
 
 @pytest.mark.parametrize(

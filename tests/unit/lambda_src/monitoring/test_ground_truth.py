@@ -1,6 +1,6 @@
 import json
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import boto3
@@ -8,7 +8,7 @@ import pytest
 from moto import mock_aws
 
 from lambda_src.monitoring.captures import Capture, ParseErrors
-from lambda_src.monitoring.ground_truth import GroundTruth, label_line, parse_label, read_bucket_labels, read_labels
+from lambda_src.monitoring.ground_truth import GroundTruth, Label, label_line, parse_label, read_bucket_labels, read_labels
 from lambda_src.shared.errors import InvalidInputError
 from lambda_src.shared.item import ImageRef
 
@@ -65,9 +65,14 @@ def test_without_labels_nothing_is_known() -> None:
 
 
 def test_an_image_lies_in_the_bucket_unless_it_says_otherwise() -> None:
-    label = parse_label(b'{"s3_key": "k", "label": "bicycle"}', CLASSES, "b")
-    assert label.image == ImageRef("b", "k", None)
-    assert parse_label(b'{"s3_bucket": "c", "s3_key": "k", "label": 1}', CLASSES, "b").image == ImageRef("c", "k", None)
+    here, elsewhere = b'{"s3_key": "k", "label": "bicycle"}', b'{"s3_bucket": "c", "s3_key": "k", "label": 1}'
+    assert parse_label(here, CLASSES, "b") == Label(0, None, ImageRef("b", "k", None))
+    assert parse_label(elsewhere, CLASSES, "b") == Label(1, None, ImageRef("c", "k", None))
+
+
+def test_an_image_of_no_class_has_no_label() -> None:
+    known = truth(b'{"s3_key": "k", "s3_version_id": "v", "label": null}', of_request("i1", 1))
+    assert known.size == 1
 
 
 def test_more_labels_than_are_stored_at_once() -> None:
@@ -78,7 +83,7 @@ def test_more_labels_than_are_stored_at_once() -> None:
 
 @pytest.mark.parametrize("label", ["bicycle", "0", 0, 0.0, " bicycle\n"])
 def test_a_label_is_a_name_or_an_index(label: object) -> None:
-    assert parse_label(of_request("i", label), CLASSES, "b").label == 0
+    assert parse_label(of_request("i", label), CLASSES, "b") == Label(0, "i", None)
 
 
 @pytest.mark.parametrize(
@@ -97,6 +102,7 @@ def test_a_label_is_a_name_or_an_index(label: object) -> None:
         b'{"groundTruthData": {"data": "bicycle"}, "eventMetadata": {"eventId": 5}}',
         b'{"groundTruthData": null, "eventMetadata": {"eventId": "e"}}',
         b'{"label": "bicycle"}',
+        b'{"label": null}',
     ],
 )
 def test_a_malformed_line_is_counted(line: bytes) -> None:
@@ -131,3 +137,15 @@ def test_files_of_days_before_the_window_are_not_read(s3: "S3Client") -> None:
     )
     assert [label.request for label in labels] == ["new", "undated"]
     assert parse_errors.count == 1
+
+
+def test_a_review_is_of_the_day_on_which_it_was_written(s3: "S3Client") -> None:
+    s3.put_object(Bucket="labels", Key="ground-truth/reviews/a.jsonl", Body=of_request("reviewed", 0))
+    now = datetime.now(UTC)
+
+    def requests(since: datetime) -> list[str | None]:
+        labels = read_bucket_labels(s3, "labels", classes=CLASSES, parse_errors=ParseErrors(), since=since)
+        return [label.request for label in labels]
+
+    assert requests(now) == ["reviewed"]
+    assert requests(now + timedelta(days=2)) == []

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from ops.changes import ABSENT, Difference
-from ops.review import Row, excerpt, review
+from ops.diff_report import Row, diff_report, excerpt
 from tests.unit.ops.small_templates import (
     Resources,
     allow,
@@ -21,7 +21,7 @@ from tests.unit.ops.small_templates import (
 
 
 def sentences(before: Resources, after: Resources, *, details: bool = False) -> list[tuple[str, str]]:
-    rows = review(assembly(before), assembly(after)).rows
+    rows = diff_report(assembly(before), assembly(after)).rows
     return [(row.section, row.text) for row in rows if details or not row.is_detail]
 
 
@@ -31,7 +31,7 @@ def permissions(before: Resources, after: Resources, *, details: bool = False) -
 
 def test_an_unchanged_application_has_no_sentence() -> None:
     app = {"B": bucket(), "F": function("F")}
-    assert review(assembly(app), assembly(app)).rows == ()
+    assert diff_report(assembly(app), assembly(app)).rows == ()
 
 
 def test_a_changed_value_is_named_with_its_resources_and_its_environments() -> None:
@@ -40,9 +40,9 @@ def test_a_changed_value_is_named_with_its_resources_and_its_environments() -> N
 
     dev, prod = (assembly(at("0.9"), environment=name) for name in ("dev", "prod"))
     text = "CONFIDENCE_THRESHOLD 0.9 → 0.8 (Data/Filter, Data/Monitor)"
-    assert review(both(dev, prod), both(assembly(at("0.8")), prod)).rows == (Row("Behaviour", text, False, ("dev",)),)
+    assert diff_report(both(dev, prod), both(assembly(at("0.8")), prod)).rows == (Row("Behaviour", text, False, ("dev",)),)
     everywhere = both(assembly(at("0.8")), assembly(at("0.8"), environment="prod"))
-    assert review(both(dev, prod), everywhere).rows == (Row("Behaviour", text, False, ("dev", "prod")),)
+    assert diff_report(both(dev, prod), everywhere).rows == (Row("Behaviour", text, False, ("dev", "prod")),)
 
 
 def test_a_resource_with_many_differences_is_one_sentence() -> None:
@@ -98,7 +98,7 @@ def test_a_definition_is_the_states_that_changed_came_and_went() -> None:
     ],
 )
 def test_lost_state_comes_first_and_is_counted(before: Resources, after: Resources, expected: str) -> None:
-    found = review(assembly({**before, "F": function("F", "a")}), assembly({**after, "F": function("F", "b")}))
+    found = diff_report(assembly({**before, "F": function("F", "a")}), assembly({**after, "F": function("F", "b")}))
     assert (found.rows[0].section, found.rows[0].text) == ("Lost", expected)
     assert found.lost == 1
 
@@ -110,7 +110,7 @@ def test_resources_without_state_are_counted_or_named() -> None:
         "E": resource("SageMaker::Model", "Model", {"ModelName": "b"}),
         "R": resource("Events::Rule", "Rule"),
     }
-    found = review(assembly(before), assembly(after))
+    found = diff_report(assembly(before), assembly(after))
     assert [row.text for row in found.rows if row.section == "Resources"] == [
         "creates 1 Lambda::Function, 1 Events::Rule",
         "replaces Data/Model (ModelName)",

@@ -47,7 +47,7 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Review:
+class DiffReport:
     rows: tuple[Row, ...]
     changes: tuple[Change, ...]
 
@@ -57,7 +57,7 @@ class Review:
         return sum(change.impact in _VERBS and _holds_state(change) for change in self.changes)
 
 
-def review(before: Assembly, after: Assembly) -> Review:
+def diff_report(before: Assembly, after: Assembly) -> DiffReport:
     comparison = compare(before, after)
     environments: dict[tuple[Section, str, bool], set[str]] = defaultdict(set)
     for environment in sorted({stack.partition("/")[0] for stack in (*before.templates, *after.templates)}):
@@ -65,7 +65,7 @@ def review(before: Assembly, after: Assembly) -> Review:
             environments[sentence].add(environment)
     rows = [Row(*sentence, tuple(sorted(true_of))) for sentence, true_of in environments.items()]
     order = get_args(Section)
-    return Review(tuple(sorted(rows, key=lambda row: order.index(row.section))), comparison.changes)
+    return DiffReport(tuple(sorted(rows, key=lambda row: order.index(row.section))), comparison.changes)
 
 
 def _sentences(
