@@ -3,7 +3,7 @@
 import base64
 import hashlib
 import mimetypes
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from multiprocessing.pool import ThreadPool
@@ -18,6 +18,7 @@ from data_prep.errors import DataSetError, UploadError
 from data_prep.options import AsJson, DataSet, Environment, Quiet
 from data_prep.progress import Progress, progress_bars, silent
 from data_prep.terminal import show
+from lambda_src.retraining.lst_file import REVIEWED
 from stacks.config import load_environment
 from stacks.shared import prefixes
 
@@ -63,7 +64,11 @@ def upload(
     env: Environment = "dev",
     dataset: DataSet = None,
     delete_extra: Annotated[
-        bool, typer.Option("--delete-extra", help="Delete objects of the training channels that no .lst file names.")
+        bool,
+        typer.Option(
+            "--delete-extra",
+            help="Delete objects of the training channels that no .lst file names, and reviewed pictures.",
+        ),
     ] = False,
     quiet: Quiet = False,
     as_json: AsJson = False,
@@ -72,7 +77,13 @@ def upload(
     config = load_environment(env)
     bucket = aws.data_stack(config).bucket
     with progress_bars(quiet=quiet) as progress:
-        result = upload_dataset(dataset or default_folder(env), bucket, delete_extra=delete_extra, progress=progress)
+        result = upload_dataset(
+            dataset or default_folder(env),
+            bucket,
+            delete_extra=delete_extra,
+            delete_reviewed=delete_extra,
+            progress=progress,
+        )
     show(
         {"bucket": bucket, **asdict(result)},
         f"s3://{bucket}: {result.uploaded:,} of {result.files:,} files uploaded ({result.uploaded_bytes:,} bytes), "
@@ -81,7 +92,14 @@ def upload(
     )
 
 
-def upload_dataset(folder: Path, bucket: str, *, delete_extra: bool = False, progress: Progress = silent) -> Upload:
+def upload_dataset(
+    folder: Path,
+    bucket: str,
+    *,
+    delete_extra: bool = False,
+    delete_reviewed: bool = False,
+    progress: Progress = silent,
+) -> Upload:
     """Make the bucket's training channels equal to the folder; sends only what differs.
 
     An interrupted upload is taken up by calling this again. Images go first and the files that name them last, so
@@ -89,10 +107,13 @@ def upload_dataset(folder: Path, bucket: str, *, delete_extra: bool = False, pro
     and S3 checks the SHA-256 of each before it stores it.
 
     Afterwards lists the bucket: raises UploadError if it does not hold exactly what the `.lst` files name. A training
-    job would fetch objects that no `.lst` file names, and could read a second `.lst` file.
+    job would fetch objects that no `.lst` file names, and could read a second `.lst` file. Without `delete_reviewed`,
+    raises it before anything is sent if reviewed pictures would be taken out of the data set.
     """
     images, lists = _files(folder)
     stored = _listing(bucket)
+    if not delete_reviewed:
+        _check_takes_no_reviewed_pictures(bucket, stored, images)
     etags: dict[str, str] = {}
     sent: list[int] = []
     with _in_parallel(lambda key: _bring(folder, bucket, key, stored.get(key)), images) as results:
@@ -119,6 +140,17 @@ def upload_dataset(folder: Path, bucket: str, *, delete_extra: bool = False, pro
         )
     _delete(bucket, extra)
     return Upload(files=len(etags), uploaded=len(sent), uploaded_bytes=sum(sent), deleted=len(extra))
+
+
+def _check_takes_no_reviewed_pictures(bucket: str, stored: Iterable[str], images: Iterable[str]) -> None:
+    folders = tuple(f"{prefix}{REVIEWED}" for prefix in IMAGES.values())
+    reviewed = {key for key in stored if key.startswith(folders)} - set(images)
+    if reviewed:
+        raise UploadError(
+            f"s3://{bucket}: its data set has {len(reviewed):,} reviewed pictures, which this upload would take out, "
+            "so nothing was uploaded. `python -m ops retrain` trains on it as it is; `python -m data_prep upload "
+            "--delete-extra` replaces it, and `python -m ops review publish` adds the reviewed pictures to the new one"
+        )
 
 
 def compare(folder: Path, bucket: str) -> Comparison:

@@ -17,6 +17,7 @@ from ops.lineage import lineage
 from ops.outputs import outputs
 from ops.replay import replay
 from ops.retraining import retrain, rollback
+from ops.review.command import review
 from ops.smoke import smoke
 from ops.threshold import threshold
 
@@ -30,6 +31,7 @@ app.command(epilog="Example: python -m ops acceptance --env trial --synthetic")(
 app.command(epilog="Example: python -m ops diff --base HEAD~1")(diff)
 app.add_typer(generate, name="generate")
 app.command(epilog="Example: python -m ops console --env dev")(console)
+app.add_typer(review, name="review")
 app.command(epilog="Example: python -m ops captures --env dev --since 24h")(captures)
 app.command(epilog="Example: python -m ops lineage predictions/incoming/bike.png/VERSION.json --env dev")(lineage)
 app.command(epilog="Example: python -m ops retrain --env dev --force")(retrain)

@@ -17,8 +17,8 @@ from data_prep.target import current_target
 from data_prep.terminal import visible
 from ops import templates
 from ops.cdk import App
-from ops.errors import OpsError
 from ops.diff_report import DiffReport, diff_report, excerpt, is_code
+from ops.errors import OpsError
 from ops.templates import Assembly
 from stacks.config import load_environment
 

@@ -86,7 +86,7 @@ class GroundTruth:
 def read_bucket_labels(
     s3: "S3Client", bucket: str, *, classes: tuple[str, ...], parse_errors: ParseErrors, since: datetime
 ) -> Iterator[Label]:
-    """The labels of every file but those in a folder `.../YYYY/MM/DD/...` of a day before `since`, or of a review before.
+    """The labels of every file, without folders `.../YYYY/MM/DD/...` and reviews of a day before `since`.
 
     A label is not known before the request, so such a file has nothing to say of later requests. Raises ClientError or
     BotoCoreError.

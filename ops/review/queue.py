@@ -1,4 +1,4 @@
-"""The pictures that wait for a label: what the workflow rejected, and on request what it accepted with least confidence.
+"""The pictures that wait for a label: what was rejected, and on request what was accepted with least confidence.
 
 They are read from the manifests, in which each execution leaves the outcome of each of its images, of a bulk run in
 files that its manifest names. A manifest never changes, so each is read once.

@@ -120,9 +120,7 @@ class Records:
         stale = [key for key, etag in listed.items() if key not in self._stored or self._stored[key].etag != etag]
         with ThreadPoolExecutor(aws.MAX_CONNECTIONS) as pool:
             list(pool.map(self._read, stale))
-        return {
-            stored.review.outcome.id: stored.review for key, stored in list(self._stored.items()) if key in listed
-        }
+        return {stored.review.outcome.id: stored.review for key, stored in list(self._stored.items()) if key in listed}
 
     def read(self, identifier: str) -> Review | None:
         """The review as it is now."""

@@ -11,8 +11,8 @@ from typer.testing import CliRunner, Result
 
 from ops import diff, templates
 from ops.__main__ import app
-from ops.errors import OpsError
 from ops.diff_report import diff_report
+from ops.errors import OpsError
 from tests.unit.ops.small_templates import Resources, assembly, bucket, function, resource
 
 THRESHOLD = {"F": function("F", THRESHOLD="0.9")}, {"F": function("F", THRESHOLD="0.8")}

@@ -40,7 +40,9 @@ def test_a_changed_value_is_named_with_its_resources_and_its_environments() -> N
 
     dev, prod = (assembly(at("0.9"), environment=name) for name in ("dev", "prod"))
     text = "CONFIDENCE_THRESHOLD 0.9 → 0.8 (Data/Filter, Data/Monitor)"
-    assert diff_report(both(dev, prod), both(assembly(at("0.8")), prod)).rows == (Row("Behaviour", text, False, ("dev",)),)
+    assert diff_report(both(dev, prod), both(assembly(at("0.8")), prod)).rows == (
+        Row("Behaviour", text, False, ("dev",)),
+    )
     everywhere = both(assembly(at("0.8")), assembly(at("0.8"), environment="prod"))
     assert diff_report(both(dev, prod), everywhere).rows == (Row("Behaviour", text, False, ("dev", "prod")),)
 

@@ -8,7 +8,14 @@ import pytest
 from moto import mock_aws
 
 from lambda_src.monitoring.captures import Capture, ParseErrors
-from lambda_src.monitoring.ground_truth import GroundTruth, Label, label_line, parse_label, read_bucket_labels, read_labels
+from lambda_src.monitoring.ground_truth import (
+    GroundTruth,
+    Label,
+    label_line,
+    parse_label,
+    read_bucket_labels,
+    read_labels,
+)
 from lambda_src.shared.errors import InvalidInputError
 from lambda_src.shared.item import ImageRef
 

@@ -1,0 +1,62 @@
+"""`python -m ops review`."""
+
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from data_prep.progress import progress_bars
+from data_prep.terminal import visible
+from ops import aws
+from ops.review.publication import Publication, publish
+from stacks.config import load_environment
+
+SHOWN = 10
+
+review = typer.Typer(no_args_is_help=True, help="What people said of the pictures that the workflow was unsure of.")
+
+
+@review.callback()
+def _group() -> None:
+    """Keeps `publish` a command of its own, as there is only one."""
+
+
+@review.command(name="publish", epilog="Example: python -m ops review publish --env dev")
+def publish_command(
+    env: Annotated[str, typer.Option("--env", help="An environment of cdk.json.")] = "dev",
+) -> None:
+    """Add the reviewed pictures to the data set in the bucket, which starts retraining.
+
+    Can be repeated and interrupted: what is published follows from the reviews and the data set.
+    """
+    config = load_environment(env)
+    with progress_bars(quiet=False) as progress:
+        found = publish(config, progress=progress)
+    console = Console(highlight=False)
+    for line in summary(found, aws.bucket(config), retrains=config.retraining.enabled):
+        console.print(line, soft_wrap=True, markup=False)
+
+
+def summary(found: Publication, bucket: str, *, retrains: bool) -> list[str]:
+    """What happened, a sentence a line."""
+    if found.is_changed:
+        said = (
+            f"added {found.added['train']:,} to the training and {found.added['test']:,} to the validation images, "
+            f"changed {found.relabelled:,} labels, removed {found.removed:,}"
+        )
+    else:
+        said = "nothing is new"
+    lines = [
+        f"s3://{bucket}: {said}; the data set has {found.published:,} reviewed pictures",
+        f"Kept out: {found.neither:,} reviewed as neither class, {len(found.left_out):,} that cannot be trained on",
+    ]
+    lines += [f"  {visible(left.uri)}: {visible(left.reason)}" for left in found.left_out[:SHOWN]]
+    if len(found.left_out) > SHOWN:
+        lines.append(f"  and {len(found.left_out) - SHOWN:,} more")
+    if found.started:
+        lines.append(
+            "Retraining starts, unless a run has started too recently; `python -m ops retrain --force` does not wait"
+            if retrains
+            else "Retraining is off for new data (retraining.enabled): start it with `python -m ops retrain`"
+        )
+    return lines

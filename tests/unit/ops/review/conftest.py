@@ -1,0 +1,126 @@
+"""A bucket with a data set and pictures that the workflow has classified, in an account inside the process."""
+
+import io
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from moto import mock_aws
+from PIL import Image
+
+from data_prep.upload import upload_dataset
+from lambda_src.shared.item import ImageRef
+from ops import aws
+from ops.review.queue import Outcome
+from ops.review.records import Records
+from stacks.config import EnvironmentConfig, parse_environment
+from tests.unit.data_prep.conftest import write_dataset
+
+BUCKET = "scones-dev-data"
+AT = datetime(2026, 11, 25, 8, tzinfo=UTC)
+
+
+def pixels(seed: int, size: int = 32) -> Any:
+    """A picture that is like that of no other seed: 8x8 patches of noise."""
+    patches = np.random.default_rng(seed).integers(0, 256, (8, 8, 3), np.uint8)
+    return np.asarray(Image.fromarray(patches).resize((size, size), Image.Resampling.NEAREST))
+
+
+def png(values: Any) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(values).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+class Account:
+    """What a test does to the bucket as the workflow, and sees in it."""
+
+    bucket = BUCKET
+
+    def __init__(self) -> None:
+        self.running: list[Any] = []
+        self.records = Records(BUCKET)
+
+    def picture(self, name: str, content: bytes | int = 1) -> ImageRef:
+        """An upload below incoming/: the bytes, or the picture of a seed."""
+        body = content if isinstance(content, bytes) else png(pixels(content, 64))
+        key = f"incoming/{name}"
+        return ImageRef(BUCKET, key, aws.s3().put_object(Bucket=BUCKET, Key=key, Body=body)["VersionId"])
+
+    def reviewed(self, name: str, content: bytes | int, label: str | None, *, reviewer: str = "ann") -> Outcome:
+        outcome = outcome_of(self.picture(name, content))
+        self.records.label(outcome, label, reviewer=reviewer)
+        return outcome
+
+    def manifest_of(self, execution: str, outcomes: Any, *, at: datetime = AT) -> None:
+        """What an execution leaves."""
+        body = {"execution": execution, "started_at": at.isoformat(), "counts": {}, "outcomes": outcomes}
+        self.put(f"manifests/{execution}.json", json.dumps(body).encode())
+
+    def put(self, key: str, body: bytes) -> None:
+        aws.s3().put_object(Bucket=BUCKET, Key=key, Body=body)
+
+    def get(self, key: str) -> bytes:
+        return aws.s3().get_object(Bucket=BUCKET, Key=key)["Body"].read()
+
+    def keys(self, prefix: str) -> list[str]:
+        return [e["Key"] for e in aws.s3().list_objects_v2(Bucket=BUCKET, Prefix=prefix).get("Contents", [])]
+
+    def list_executions(self, **_: Any) -> dict[str, Any]:
+        return {"executions": self.running}
+
+
+def outcome_of(image: ImageRef, *, confidence: float = 0.6, name: str = "REJECTED", at: datetime = AT) -> Outcome:
+    return Outcome(image, name, "bicycle", confidence, at)
+
+
+def item(outcome: Outcome) -> dict[str, Any]:
+    """The outcome as the workflow writes it."""
+    image = outcome.image
+    return {
+        "outcome": outcome.name,
+        "s3_bucket": image.bucket,
+        "s3_key": image.key,
+        "s3_version_id": image.version_id,
+        "label": outcome.label,
+        "confidence": outcome.confidence,
+    }
+
+
+@pytest.fixture
+def config() -> EnvironmentConfig:
+    return parse_environment("dev", {})
+
+
+@pytest.fixture
+def account(monkeypatch: pytest.MonkeyPatch) -> Iterator[Account]:
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    with mock_aws():
+        aws.s3().create_bucket(Bucket=BUCKET)
+        aws.s3().put_bucket_versioning(Bucket=BUCKET, VersioningConfiguration={"Status": "Enabled"})
+        found = Account()
+        monkeypatch.setattr(aws, "bucket", lambda _: BUCKET)
+        monkeypatch.setattr(aws, "retraining_machine", lambda _: "arn:retraining")
+        monkeypatch.setattr(aws, "stepfunctions", lambda: found)
+        yield found
+
+
+def save(file: Path, number: int) -> None:
+    Image.fromarray(pixels(number)).save(file)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Of 8 training images, which have the seeds from 0, and 4 validation images, from 10,000."""
+    return write_dataset(tmp_path / "dataset", 8, 4, save)
+
+
+@pytest.fixture
+def data_set(account: Account, folder: Path) -> Path:
+    """The folder whose data set the bucket holds."""
+    upload_dataset(folder, BUCKET)
+    return folder
