@@ -3,7 +3,18 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from data_prep.aws import MAX_CONNECTIONS, cloudwatch, lambda_, outputs_of_stack, s3, sagemaker, sqs, ssm, stepfunctions
+from data_prep.aws import (
+    MAX_CONNECTIONS,
+    cloudwatch,
+    lambda_,
+    outputs_of_stack,
+    s3,
+    sagemaker,
+    sqs,
+    ssm,
+    stepfunctions,
+    sts,
+)
 from lambda_src.shared.item import ImageRef
 from lambda_src.shared.stored_image import version_of
 from stacks.config import EnvironmentConfig
@@ -19,6 +30,7 @@ __all__ = [
     "sqs",
     "ssm",
     "stepfunctions",
+    "sts",
 ]
 
 

@@ -9,10 +9,11 @@ from starlette.responses import FileResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from ops.console import classify, now, pictures
+from ops.console import classify, now, pictures, review
 from ops.console.activity import Activity
 from ops.console.security import Guard, Session
 from ops.console.site import Site
+from ops.review.desk import Desk
 
 _FOLDER = Path(__file__).parent
 
@@ -23,6 +24,7 @@ def create_app(site: Site, session: Session) -> Starlette:
         routes=[
             *now.ROUTES,
             *classify.ROUTES,
+            *review.ROUTES,
             *pictures.ROUTES,
             Route("/page.css", _stylesheet),  # that of the reports
             Mount("/static", StaticFiles(directory=_FOLDER / "static")),
@@ -33,6 +35,7 @@ def create_app(site: Site, session: Session) -> Starlette:
     app.state.session = session
     app.state.activity = Activity(state_machine_arn=site.state_machine_arn, bucket=site.bucket)
     app.state.uploads = classify.Uploads()
+    app.state.desk = Desk(site.bucket)
     return app
 
 

@@ -128,9 +128,18 @@ class Records:
         return stored.review if stored else None
 
     def label(self, outcome: Outcome, label: str | None, *, reviewer: str) -> Review:
-        """Store that the picture shows `label`, or none of the classes; raises AlreadyReviewedError."""
+        """Store that the picture shows `label`, or none of the classes.
+
+        Raises AlreadyReviewedError, unless this reviewer has said the very same: a button that was pressed twice.
+        """
         stored = self._read(key_of(outcome.id))
         if stored and not stored.review.is_open:
+            if (stored.review.reviewer, stored.review.decision, stored.review.label) == (
+                reviewer,
+                "labelled" if label else "neither",
+                label,
+            ):
+                return stored.review
             raise AlreadyReviewedError(stored.review)
         review = Review(outcome, "labelled" if label else "neither", label, reviewer, datetime.now(UTC))
         return self._write(review, stored)

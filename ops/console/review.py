@@ -1,0 +1,188 @@
+"""Review: one picture at a time, a key for each class; and the button that publishes what was reviewed.
+
+Where a reviewer is stands in the page's address, and what was said in the bucket, so nothing depends on this process.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlencode
+
+from botocore.exceptions import BotoCoreError, ClientError
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+from starlette.routing import Route
+
+from data_prep.aws_errors import explain
+from data_prep.dataset import MANIFEST, Manifest
+from data_prep.errors import DataPrepError
+from ops import aws
+from ops.console.parts import Part, part, refusal_reason
+from ops.console.site import Site, site
+from ops.console.views import page
+from ops.errors import OpsError
+from ops.review.command import summary
+from ops.review.desk import Desk, Place, View
+from ops.review.publication import not_published, publish
+from ops.review.queue import place
+from ops.review.records import AlreadyReviewedError
+
+NEITHER = "neither"
+# One for each class; n, s and u are those of "neither", "skip" and "undo". Of more classes the rest has buttons only
+KEYS = "1234567890abcdefghijklmopqrtvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+
+
+@dataclass(frozen=True)
+class _Ready:
+    """How many labelled pictures are not in the data set as they are labelled."""
+
+    count: int
+    neither: int
+
+
+def review(request: Request) -> Response:
+    return _page(request)
+
+
+def label(request: Request) -> Response:
+    """Takes `image`, an inference id, and `label`, a class or `neither`."""
+    form, desk = request.state.form, _desk(request)
+    wanted = form.get("label", "")
+    if wanted not in {NEITHER, *site(request).config.classes}:
+        return _page(request, problem=f"{wanted or 'Nothing'} is no class of this environment.", status=400)
+
+    def store() -> str:
+        outcome = desk.outcome(form.get("image", ""))
+        if outcome is None:
+            raise OpsError("That picture is not in the queue any more.")
+        try:
+            desk.label(outcome, None if wanted == NEITHER else wanted)
+        except AlreadyReviewedError as error:
+            return error.review.outcome.id
+        return ""
+
+    return _changed(request, store, lambda conflict: {"conflict": conflict} if conflict else {})
+
+
+def undo(request: Request) -> Response:
+    """Takes the reviewer's latest label back and shows its picture again."""
+    desk = _desk(request)
+
+    def take_back() -> str:
+        undone = desk.undo()
+        return undone.outcome.id if undone else ""
+
+    return _changed(request, take_back, lambda image: {"image": image} if image else {})
+
+
+def publish_reviews(request: Request) -> Response:
+    shown, desk = site(request), _desk(request)
+    done: Part[list[str]] = _attempt(
+        lambda: summary(publish(shown.config, records=desk.records), shown.bucket, retrains=_retrains(shown)),
+        on=f"s3://{shown.bucket}",
+    )
+    return _page(request, published=done, status=409 if done.missing else 200)
+
+
+def _changed(request: Request, change: Any, parameters: Any) -> Response:
+    """Make a change, then go on with the next picture."""
+    done: Part[str] = _attempt(change, on=f"s3://{site(request).bucket}/ground-truth/reviews/")
+    if done.missing:
+        return _page(request, problem=done.missing, status=409)
+    query = urlencode(_query(_place(request.state.form)) | parameters(done.value))
+    return RedirectResponse(f"/review?{query}" if query else "/review", 303)
+
+
+def _attempt(change: Any, *, on: str) -> Part[Any]:
+    try:
+        return Part(change())
+    except ClientError as error:
+        return Part(missing=refusal_reason(error, on=on), error=error)
+    except BotoCoreError as error:
+        return Part(missing=str(explain(error)), error=error)
+    except (OpsError, DataPrepError) as error:
+        return Part(missing=str(error), error=error)
+
+
+def _page(
+    request: Request, *, problem: str = "", published: Part[list[str]] | None = None, status: int = 200
+) -> Response:
+    values = request.query_params if request.method == "GET" else request.state.form
+    at, shown, desk = _place(values), site(request), _desk(request)
+    bucket = shown.bucket
+    view: Part[View] = part(lambda: desk.view(at, wanted=values.get("image", "")), on=f"s3://{bucket}")
+    ready: Part[_Ready] = part(lambda: _ready(desk, bucket), on=f"s3://{bucket}/{MANIFEST}")
+    outcome = view.value.outcome if view.value else None
+    keys = dict(zip(shown.config.classes, [*KEYS, *[""] * 100], strict=False))
+    return page(
+        request,
+        "review.html",
+        status=status,
+        view=view,
+        ready=ready,
+        classes=keys,
+        neither=NEITHER,
+        at=at,
+        fields=_query(at),
+        address=_address,
+        skip=_address(at, after=place(outcome, at.order)) if outcome else "",
+        problem=problem or _conflict(desk, values.get("conflict", "")),
+        published=published,
+        retrains=_retrains(shown),
+    )
+
+
+def _conflict(desk: Desk, identifier: str) -> str:
+    """What somebody else said of a picture that this reviewer labelled a moment later."""
+    found = part(lambda: desk.records.read(identifier), on="the review") if identifier else Part()
+    return str(AlreadyReviewedError(found.value)) if found.value else found.missing
+
+
+def _ready(desk: Desk, bucket: str) -> _Ready:
+    reviews = desk.reviews()
+    try:
+        stored = aws.s3().get_object(Bucket=bucket, Key=MANIFEST)["Body"].read()
+        manifest = Manifest.parse(stored, name=MANIFEST)
+    except aws.s3().exceptions.NoSuchKey:
+        manifest = None
+    neither = sum(review.decision == "neither" for review in reviews)
+    return _Ready(len(not_published(reviews, manifest)), neither)
+
+
+def _retrains(shown: Site) -> bool:
+    return shown.config.retraining.enabled
+
+
+def _place(values: Any) -> Place:
+    """Where the page's address, or a form on it, says that the reviewer is; of what it does not say, the usual."""
+    before, _, identifier = str(values.get("after", "")).partition("~")
+    return Place(
+        order="least-sure" if values.get("order") == "least-sure" else "oldest",
+        accepted=values.get("accepted") == "1",
+        after=(before, identifier) if identifier else None,
+    )
+
+
+def _query(at: Place) -> dict[str, str]:
+    """What `_place` reads again."""
+    found = {"order": at.order if at.order != "oldest" else "", "accepted": "1" if at.accepted else ""}
+    found["after"] = "~".join(at.after) if at.after else ""
+    return {name: value for name, value in found.items() if value}
+
+
+def _address(at: Place, **changes: Any) -> str:
+    """The page's address with another order, other pictures or another place."""
+    query = urlencode(_query(Place(**({"order": at.order, "accepted": at.accepted} | changes))))
+    return f"/review?{query}" if query else "/review"
+
+
+def _desk(request: Request) -> Desk:
+    desk: Desk = request.app.state.desk
+    return desk
+
+
+ROUTES = [
+    Route("/review", review),
+    Route("/review/label", label, methods=["POST"]),
+    Route("/review/undo", undo, methods=["POST"]),
+    Route("/review/publish", publish_reviews, methods=["POST"]),
+]
