@@ -16,11 +16,13 @@ from rich.console import Console
 from rich.table import Table
 
 from data_prep.sample import draw_image
-from local.sagemaker.container import Container, pack_artifact
+from local.sagemaker import builtin
+from local.sagemaker.container import Container
 from local.sagemaker.control_plane import ControlPlane
 from local.sagemaker.endpoint import Endpoint
 from local.sagemaker.server import Server
-from model_src.model import Model
+from local.sagemaker.training import packed
+from model import Model
 
 ORIGINAL_MS = 200.4  # what the original workflow names for its endpoint
 REQUESTS = 500
@@ -36,7 +38,7 @@ class _Variant:
         self._container = container
 
     def invoke(self, body: bytes, *, content_type: str, **_: object) -> bytes:
-        return self._container.invocations(body, content_type)
+        return self._container.invocations(body, content_type=content_type)
 
     def close(self) -> None:
         """Nothing to write."""
@@ -44,9 +46,18 @@ class _Variant:
 
 def main() -> None:
     images = np.stack([draw_image(CLASSES[n % 2], np.random.default_rng(n)) for n in range(400)])
-    model = Model.train(images, np.arange(400) % 2, num_classes=2)
-    container = Container(pack_artifact(model), uri="benchmark")
     with TemporaryDirectory() as folder:
+        artifact = Path(folder) / "artifact"
+        builtin.copy_code(artifact / "code")
+        Model.train(images, np.arange(400) % 2, num_classes=2).save(artifact / "model.npz")
+        container = Container(
+            packed(artifact),
+            {
+                "Image": "registry/sagemaker-scikit-learn:1.9-0-cpu-py3",
+                "ModelDataUrl": "benchmark",
+                "Environment": builtin.SERVING_ENVIRONMENT,
+            },
+        )
         path = Path(folder) / "image.png"
         Image.fromarray(images[0]).save(path)
         body = path.read_bytes()

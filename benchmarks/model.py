@@ -18,7 +18,7 @@ from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
-from model_src.model import Model
+from model import Model
 from stacks.config import PROJECT_ROOT
 
 # Of the built-in algorithm, from scratch: what the notebook claims; the last epochs of 189 public logs

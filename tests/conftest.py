@@ -16,6 +16,7 @@ from xdist.scheduler import LoadScopeScheduling
 
 from local import strict
 from stacks.config import PROJECT_ROOT
+from tests import container_tree
 
 # What AWS would refuse fails in every client, whether it is stubbed, moto's or of the local cloud
 strict.install()
@@ -108,3 +109,9 @@ def _synthesize(output: Path) -> None:
         check=True,
         timeout=120,
     )
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tree of a training job that has ended; nobody changes it."""
+    return made_once(tmp_path_factory, "trained", container_tree.train)

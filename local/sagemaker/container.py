@@ -1,58 +1,149 @@
-"""What runs in the model container: image bytes in, a JSON list of probabilities out."""
+"""The containers that run on SageMaker, as processes of this machine: the same entry points in the same tree of files.
 
+A process gets the variables that the request names and few others, with `/opt/ml` replaced by a folder of its own. It
+is no container: it may read other files, and network isolation is not enforced.
+"""
+
+import http.client
 import io
-import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
 import tarfile
 import tempfile
+import time
+import weakref
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-import numpy as np
-
+from local.sagemaker import builtin, wsgi_server
 from local.sagemaker.errors import ContainerError, JobFailedError
-from model_src.images import CONTENT_TYPES, decode_image
-from model_src.model import Model
 
-# An artifact has the files of the algorithm's; what is in them is the stand-in's own
-MODEL_FILE = "image-classification-0000.params"
-_SYMBOL = {"nodes": [], "heads": [], "attrs": {"framework": "local stand-in"}}
-_SHAPES = [{"shape": [1, 3, 32, 32], "name": "data"}]
+ROOT = "/opt/ml"
+# https://docs.aws.amazon.com/sagemaker/latest/dg/your-algorithms-inference-code.html: a container has 8 minutes to be
+# healthy, and 60 seconds for an answer. Here nothing is downloaded meanwhile.
+_START_TIMEOUT_SECONDS = 60
+_INVOCATION_TIMEOUT_SECONDS = 60
+_LOG_CHARACTERS = 600
 
 
-def pack_artifact(model: Model) -> bytes:
-    """The model as the model.tar.gz that a training job uploads."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / MODEL_FILE
-        model.save(path)
-        buffer = io.BytesIO()
-        with tarfile.open(fileobj=buffer, mode="w:gz") as archive:
-            archive.add(path, MODEL_FILE)
-            for name, content in (("image-classification-symbol.json", _SYMBOL), ("model-shapes.json", _SHAPES)):
-                text = json.dumps(content).encode()
-                member = tarfile.TarInfo(name)
-                member.size = len(text)
-                archive.addfile(member, io.BytesIO(text))
-        return buffer.getvalue()
+def is_scikit_learn(image: str) -> bool:
+    """Whether it is SageMaker's prebuilt scikit-learn container; all others are taken for the built-in algorithm's."""
+    return "/sagemaker-scikit-learn:" in image
+
+
+def process_environment(variables: Mapping[str, str], root: Path) -> dict[str, str]:
+    """The variables of a container's process whose /opt/ml is `root`."""
+    return {
+        # As the container's Dockerfile has them
+        "PATH": os.environ["PATH"],
+        "LANG": "C.UTF-8",
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "PYTHONUNBUFFERED": "1",
+        # Not as there: this machine's processors are everybody's
+        "OPENBLAS_NUM_THREADS": "1",
+        **{name: value.replace(ROOT, str(root)) for name, value in variables.items()},
+    }
 
 
 class Container:
-    """One loaded model artifact, with the contract of /invocations."""
+    """One container that serves a model artifact, with the contract of /ping and /invocations.
 
-    def __init__(self, artifact: bytes, *, uri: str) -> None:
+    Its process ends with `close`, or with the last reference to the object, so that requests under way are answered.
+    """
+
+    def __init__(self, artifact: bytes, definition: Mapping[str, Any], *, variables: Mapping[str, str] = {}) -> None:
+        """Start it and wait until it is healthy; raises JobFailedError.
+
+        definition: the model's ContainerDefinition. variables: more than its own, as a transform job has them.
+        """
+        # Not below TMPDIR, which may be long: a socket's path has at most 104 characters
+        folder = Path(tempfile.mkdtemp(prefix="scones-", dir="/tmp"))
+        processes: list[subprocess.Popen[bytes]] = []
+        self.close = weakref.finalize(self, _end, processes, folder)
+        self._socket, self._log = folder / "socket", folder / "log"
+        environment = {**definition.get("Environment", {}), **variables}
         try:
-            with tarfile.open(fileobj=io.BytesIO(artifact)) as archive, tempfile.TemporaryDirectory() as folder:
-                archive.extract(MODEL_FILE, folder, filter="data")
-                self._model = Model.load(Path(folder) / MODEL_FILE)
-        except (tarfile.TarError, KeyError, ValueError, EOFError, OSError) as error:
+            with tarfile.open(fileobj=io.BytesIO(artifact)) as archive:
+                archive.extractall(folder / "model", filter="data")
+            if not is_scikit_learn(definition["Image"]):
+                builtin.reveal(folder / "model")
+                environment |= builtin.SERVING_ENVIRONMENT
+        except (tarfile.TarError, EOFError, OSError) as error:
+            uri = definition["ModelDataUrl"]
+            raise JobFailedError(f"{uri} was not trained here, and nothing else is served: {error}") from error
+        if "SAGEMAKER_SERVING_MODULE" not in environment:
             raise JobFailedError(
-                f"{uri} was not trained by the local stand-in, which serves nothing else: {error}"
-            ) from error
+                "the local stand-in has no script mode: set SAGEMAKER_SERVING_MODULE, as network isolation demands"
+            )
+        with self._log.open("wb") as log:
+            self._process = subprocess.Popen(
+                # -P: nothing beside the server's own file is imported
+                [sys.executable, "-P", wsgi_server.__file__, environment["SAGEMAKER_SERVING_MODULE"], self._socket],
+                cwd=folder,
+                env=process_environment(environment, folder),
+                stdin=subprocess.PIPE,  # it ends when this is closed
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
+        processes.append(self._process)
+        self._wait_until_healthy(definition["ModelDataUrl"])
 
-    def invocations(self, body: bytes, content_type: str) -> bytes:
+    def invocations(self, body: bytes, *, content_type: str, accept: str = "") -> bytes:
         """Answer one request; raises ContainerError."""
-        if content_type not in CONTENT_TYPES:
-            raise ContainerError(415, f"content type must be one of {', '.join(CONTENT_TYPES)}, not {content_type!r}")
+        headers = {"Content-Type": content_type, **({"Accept": accept} if accept else {})}
         try:
-            image = decode_image(body)
-        except ValueError as error:
-            raise ContainerError(400, str(error)) from error
-        return json.dumps(self._model.predict(image[np.newaxis])[0].tolist()).encode()
+            status, answer = self._request("POST", "/invocations", body, headers)
+        except (OSError, http.client.HTTPException) as error:
+            raise ContainerError(500, f"no answer from the container: {error}; its log: {self._log_tail()}") from error
+        if status != 200:
+            raise ContainerError(status, answer.decode(errors="replace").strip())
+        return answer
+
+    def _request(self, method: str, path: str, body: bytes = b"", headers: Mapping[str, str] = {}) -> tuple[int, bytes]:
+        connection = _Connection(str(self._socket))
+        try:
+            connection.request(method, path, body, dict(headers))
+            answer = connection.getresponse()
+            return answer.status, answer.read()
+        finally:
+            connection.close()
+
+    def _wait_until_healthy(self, uri: str) -> None:
+        deadline = time.monotonic() + _START_TIMEOUT_SECONDS
+        while self._process.poll() is None and time.monotonic() < deadline:
+            try:
+                status, _ = self._request("GET", "/ping")
+            except (OSError, http.client.HTTPException):
+                time.sleep(0.02)
+                continue
+            if status == 200:
+                return
+            break
+        raise JobFailedError(
+            f"The primary container did not pass the ping health check with {uri}. Its log ends: {self._log_tail()}"
+        )
+
+    def _log_tail(self) -> str:
+        return self._log.read_text(errors="replace")[-_LOG_CHARACTERS:]
+
+
+class _Connection(http.client.HTTPConnection):
+    def __init__(self, path: str) -> None:
+        super().__init__("container", timeout=_INVOCATION_TIMEOUT_SECONDS)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(self._path)
+
+
+def _end(processes: "list[subprocess.Popen[bytes]]", folder: Path) -> None:
+    for process in processes:
+        with process:
+            process.kill()
+    shutil.rmtree(folder)

@@ -20,16 +20,16 @@ RESPONSE_TYPE = "application/json"
 
 
 class Variant:
-    """One production variant: the artifact in memory, ready to answer."""
+    """One production variant: a container that is ready to answer."""
 
     def __init__(self, *, endpoint_name: str, model: dict[str, Any], endpoint_config: dict[str, Any]) -> None:
-        """Load the artifact; raises JobFailedError."""
+        """Start the container; raises JobFailedError."""
         s3 = storage.as_role(model["ExecutionRoleArn"])
-        uri = model["PrimaryContainer"]["ModelDataUrl"]
+        definition = model["PrimaryContainer"]
         (variant,) = endpoint_config["ProductionVariants"]
         self.name: str = variant["VariantName"]
         self._containers = Containers(variant["ServerlessConfig"]) if "ServerlessConfig" in variant else None
-        self._container = Container(storage.read(s3, uri), uri=uri)
+        self._container = Container(storage.read(s3, definition["ModelDataUrl"]), definition)
         self._metrics = EndpointMetrics(endpoint_name=endpoint_name, variant_name=self.name)
         self._capture = None
         capture = endpoint_config.get("DataCaptureConfig")
@@ -46,9 +46,10 @@ class Variant:
         status = 200
         try:
             time.sleep(fault.delay_seconds if fault else 0)
-            response = (
-                _faulty(fault) if fault and not fault.model_answers else self._container.invocations(body, content_type)
-            )
+            if fault and not fault.model_answers:
+                response = _faulty(fault)
+            else:
+                response = self._container.invocations(body, content_type=content_type)
         except ContainerError as error:
             status = error.status
             raise
@@ -65,7 +66,7 @@ class Variant:
         return response
 
     def close(self) -> None:
-        """Write what was captured and measured, and stop."""
+        """Write what was captured and measured. The container ends with the last request that it answers."""
         if self._capture:
             self._capture.close()
         self._metrics.close()

@@ -1,37 +1,33 @@
-"""A training job: reads the four channels, trains the stand-in model, writes the artifact.
+"""A training job: the channels as files, the entry point as a process, the artifact from what it leaves behind.
 
-The request, the channels and the output are those of the built-in Image Classification algorithm
-(https://docs.aws.amazon.com/sagemaker/latest/dg/image-classification.html); the model inside is not.
+https://docs.aws.amazon.com/sagemaker/latest/dg/your-algorithms-training-algo.html
 """
 
 import fcntl
 import hashlib
+import io
+import json
+import re
+import shutil
+import subprocess
+import sys
+import tarfile
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from local.sagemaker import container, storage
+from local.sagemaker import builtin, container, storage
 from local.sagemaker.errors import JobFailedError
-from model_src import model
-from model_src.images import decode_image
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
+CODE = "code"  # the channel, of which the cache knows the content
 _DOWNLOADS = 8
-
-
-@dataclass(frozen=True)
-class Channel:
-    """The images that a `.lst` file names, with their labels."""
-
-    uris: list[str]
-    labels: list[int]
-    digest: str
+_REASON_CHARACTERS = 1024  # of the file `failure`, as FailureReason
 
 
 @dataclass(frozen=True)
@@ -42,90 +38,131 @@ class TrainingResult:
     metrics: dict[str, float]
 
 
+@dataclass(frozen=True)
+class Channel:
+    """A channel's objects: path below /opt/ml/input/data, URI and ETag."""
+
+    objects: list[tuple[str, str, str]]
+
+    @classmethod
+    def find(cls, s3: "S3Client", name: str, uri: str) -> "Channel":
+        """Raises JobFailedError if there are none."""
+        etags = storage.etags(s3, uri)
+        if not etags:
+            raise JobFailedError(f"ClientError: Data download failed: no S3 objects found under {uri}")
+        return cls([(f"{name}/{found.removeprefix(uri).lstrip('/')}", found, etags[found]) for found in sorted(etags)])
+
+
 def run(job: dict[str, Any], s3: "S3Client", *, cache: Path) -> TrainingResult:
     """Run the job of a CreateTrainingJob request; raises JobFailedError.
 
-    A model that was trained before, by the same code on the same data, is taken from `cache`, or is waited for.
+    What was trained before, by the same code on the same data, is taken from `cache`, or is waited for.
     """
-    sources = {
-        channel["ChannelName"]: channel["DataSource"]["S3DataSource"]["S3Uri"] for channel in job["InputDataConfig"]
+    specification, values = job["AlgorithmSpecification"], job.get("HyperParameters", {})
+    channels = {
+        channel["ChannelName"]: Channel.find(s3, channel["ChannelName"], channel["DataSource"]["S3DataSource"]["S3Uri"])
+        for channel in job["InputDataConfig"]
     }
-    missing = {"train", "train_lst", "validation", "validation_lst"} - set(sources)
-    if missing:
-        raise JobFailedError(f"ClientError: missing channel {', '.join(sorted(missing))}")
-    train = read_channel(s3, sources["train"], sources["train_lst"])
-    validation = read_channel(s3, sources["validation"], sources["validation_lst"])
-    num_classes = check_hyperparameters(job.get("HyperParameters", {}), train)
-
-    key = f"{train.digest}\0{num_classes}\0".encode() + Path(model.__file__).read_bytes()
-    cached = cache / f"{hashlib.sha256(key).hexdigest()}.npz"
-    cache.mkdir(parents=True, exist_ok=True)
-    with cached.with_suffix(".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if cached.exists():
-            storage.read(s3, train.uris[0])  # the role needs it also where this stand-in could do without
-            trained = model.Model.load(cached)
+    if is_script := container.is_scikit_learn(specification["TrainingImage"]):
+        if "ContainerEntrypoint" not in specification:
+            raise JobFailedError("the local stand-in has no script mode: set ContainerEntrypoint and a channel of code")
+        entrypoint, metrics = specification["ContainerEntrypoint"], specification.get("MetricDefinitions", [])
+    else:
+        builtin.check_channels(set(channels))
+        entrypoint, metrics, values = builtin.ENTRYPOINT, builtin.METRICS, builtin.own_hyperparameters(values)
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        code = root / "input" / "data" / CODE
+        if is_script:
+            _download(s3, [channels.pop(CODE)] if CODE in channels else [], root)
         else:
-            trained = model.Model.train(_images(s3, train), np.array(train.labels), num_classes=num_classes)
-            trained.save(cached)
-    predicted = trained.predict(_images(s3, validation)).argmax(axis=1)
-    artifact_uri = f"{job['OutputDataConfig']['S3OutputPath'].rstrip('/')}/{job['TrainingJobName']}/output/model.tar.gz"
-    storage.write(s3, artifact_uri, container.pack_artifact(trained))
-    return TrainingResult(artifact_uri, {"validation:accuracy": float(np.mean(predicted == validation.labels))})
+            builtin.copy_code(code)
+        (root / "input" / "config").mkdir(parents=True)
+        (root / "input" / "config" / "hyperparameters.json").write_text(json.dumps(values), encoding="utf-8")
+        done = cache / _key(channels.values(), code, values, entrypoint)
+        cache.mkdir(parents=True, exist_ok=True)
+        with done.with_suffix(".lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if done.exists():
+                for channel in channels.values():
+                    storage.read(s3, channel.objects[0][1])  # the role needs it also where this stand-in does not
+            else:
+                _download(s3, channels.values(), root)
+                log = _run_entrypoint(entrypoint, job.get("Environment", {}), root, is_script=is_script)
+                _keep(root, log, done)
+        artifact = root / "artifact"
+        shutil.copytree(done / "model", artifact)
+        if not is_script:
+            builtin.disguise(artifact)
+        uri = f"{job['OutputDataConfig']['S3OutputPath'].rstrip('/')}/{job['TrainingJobName']}/output/model.tar.gz"
+        storage.write(s3, uri, packed(artifact))
+        return TrainingResult(uri, read_metrics((done / "log").read_text(encoding="utf-8"), metrics))
 
 
-def read_channel(s3: "S3Client", images_uri: str, lst_uri: str) -> Channel:
-    """List a channel's images; raises JobFailedError for a line that names none."""
-    etags = storage.etags(s3, images_uri)
-    lines = [
-        line
-        for uri in storage.etags(s3, lst_uri)
-        if uri.endswith(".lst")
-        for line in storage.read(s3, uri).decode().splitlines()
-    ]
-    uris, labels, digest = [], [], hashlib.sha256()
-    for line in lines:
-        _, label, path = line.split("\t")
-        uri = f"{images_uri.rstrip('/')}/{path}"
-        if uri not in etags:
-            raise JobFailedError(f"ClientError: {lst_uri} names an image that is not there: {uri}")
-        digest.update(f"{label}\0{path}\0{etags[uri]}\n".encode())  # not the URI: each run has a bucket of its own
-        uris.append(uri)
-        labels.append(int(float(label)))
-    if not uris:
-        raise JobFailedError(f"ClientError: no .lst file below {lst_uri} names an image")
-    return Channel(uris, labels, digest.hexdigest())
+def read_metrics(log: str, definitions: Iterable[Mapping[str, str]]) -> dict[str, float]:
+    """The last value of each metric that the log has."""
+    found = {definition["Name"]: re.findall(definition["Regex"], log) for definition in definitions}
+    return {name: float(values[-1]) for name, values in found.items() if values}
 
 
-def check_hyperparameters(hyperparameters: dict[str, str], train: Channel) -> int:
-    """The number of classes; raises JobFailedError where the algorithm would refuse."""
-    try:
-        num_classes = int(hyperparameters["num_classes"])
-        num_training_samples = int(hyperparameters["num_training_samples"])
-        mini_batch_size = int(hyperparameters.get("mini_batch_size", "32"))
-    except KeyError as error:
-        raise JobFailedError(f"ClientError: hyperparameter {error} is required") from None
-    except ValueError as error:
-        raise JobFailedError(f"ClientError: hyperparameter: {error}") from None
-    if num_training_samples != len(train.uris):
-        raise JobFailedError(
-            f"ClientError: num_training_samples is {num_training_samples}, the channel has {len(train.uris)} images"
-        )
-    if mini_batch_size > num_training_samples:
-        raise JobFailedError(
-            f"ClientError: mini_batch_size {mini_batch_size} is above num_training_samples {num_training_samples}"
-        )
-    if set(train.labels) != set(range(num_classes)):
-        raise JobFailedError(f"ClientError: num_classes is {num_classes}, the labels are {sorted(set(train.labels))}")
-    return num_classes
+def _key(channels: Iterable[Channel], code: Path, values: Mapping[str, str], entrypoint: Sequence[str]) -> str:
+    """Of all that a training depends on; not of the URIs, as each run of the local cloud has a bucket of its own."""
+    files = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in code.rglob("*.py")}
+    data = sorted((path, etag) for channel in channels for path, _, etag in channel.objects)
+    known = json.dumps([data, files, values, list(entrypoint)], sort_keys=True)
+    return hashlib.sha256(known.encode()).hexdigest()
 
 
-def _images(s3: "S3Client", channel: Channel) -> NDArray[np.uint8]:
-    def image(uri: str) -> NDArray[np.uint8]:
-        try:
-            return decode_image(storage.read(s3, uri))
-        except ValueError as error:
-            raise JobFailedError(f"ClientError: {uri} is {error}") from error
+def _download(s3: "S3Client", channels: Iterable[Channel], root: Path) -> None:
+    """Raises JobFailedError."""
 
+    def download(path: str, uri: str) -> None:
+        file = root / "input" / "data" / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(storage.read(s3, uri))
+
+    objects = [(path, uri) for channel in channels for path, uri, _ in channel.objects if not path.endswith("/")]
     with ThreadPoolExecutor(_DOWNLOADS) as pool:
-        return np.stack(list(pool.map(image, channel.uris)))
+        for _ in pool.map(download, *zip(*objects, strict=True)):
+            pass
+
+
+def _run_entrypoint(entrypoint: Sequence[str], variables: Mapping[str, str], root: Path, *, is_script: bool) -> str:
+    """The process's output; raises JobFailedError with what it gives as its reason."""
+    program, *arguments = (part.replace(container.ROOT, str(root)) for part in entrypoint)
+    ended = subprocess.run(
+        [sys.executable if program == "python3" else program, *arguments],
+        cwd=root,
+        env=container.process_environment(variables, root),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    if ended.returncode == 0:
+        return ended.stdout
+    sys.stderr.write(ended.stdout)  # the log, of which the service tells nothing
+    failure = root / "output" / "failure"
+    reason = failure.read_text(encoding="utf-8")[:_REASON_CHARACTERS] if failure.exists() else ""
+    kind = "ClientError" if reason and not is_script else "AlgorithmError"
+    raise JobFailedError(f"{kind}: {reason}, exit code: {ended.returncode}")
+
+
+def _keep(root: Path, log: str, done: Path) -> None:
+    """Put the model and the log into the cache, in one step."""
+    unfinished = done.with_suffix(".unfinished")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    unfinished.mkdir()
+    (unfinished / "log").write_text(log, encoding="utf-8")
+    shutil.copytree(root / "model", unfinished / "model")
+    unfinished.rename(done)
+
+
+def packed(folder: Path) -> bytes:
+    """As the model.tar.gz that a job uploads."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:gz") as archive:
+        for path in sorted(folder.rglob("*")):
+            archive.add(path, path.relative_to(folder), recursive=False)
+    return buffer.getvalue()

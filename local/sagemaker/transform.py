@@ -8,13 +8,14 @@ answer to application/json the endpoint's list
 (https://docs.aws.amazon.com/sagemaker/latest/dg/image-classification.html).
 """
 
+import contextlib
 import json
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 from local.sagemaker import storage
-from local.sagemaker.container import Container
+from local.sagemaker.container import Container, is_scikit_learn
 from local.sagemaker.errors import ContainerError, JobFailedError
 
 if TYPE_CHECKING:
@@ -33,11 +34,12 @@ def run(job: dict[str, Any], model: dict[str, Any], s3: "S3Client", *, stopped: 
     for setting, default in (("SplitType", "None"), ("CompressionType", "None")):
         if source.get(setting, default) != default:
             raise JobFailedError(f"ClientError: the stand-in takes whole images only, not {setting} {source[setting]}")
-    artifact_uri = model["PrimaryContainer"]["ModelDataUrl"]
-    container = Container(storage.read(s3, artifact_uri), uri=artifact_uri)
     inputs = input_objects(s3, source["DataSource"]["S3DataSource"])
     output = job["TransformOutput"]["S3OutputPath"].rstrip("/")
-    is_list = job["TransformOutput"].get("Accept") == "application/json"
+    definition = model["PrimaryContainer"]
+    accept = job["TransformOutput"].get("Accept", "")
+    if not accept and not is_scikit_learn(definition["Image"]):
+        accept = "application/jsonlines"  # of the built-in algorithm: its only documented answer to a transform job
     limit = job.get("MaxPayloadInMB", _DEFAULT_MAX_PAYLOAD_MB) * 2**20 or None
     content_type = source.get("ContentType", "")
     computing = threading.Lock()  # the job must not take the endpoint's processors, which on AWS are others
@@ -51,14 +53,15 @@ def run(job: dict[str, Any], model: dict[str, Any], s3: "S3Client", *, stopped: 
             if limit and len(body) > limit:
                 return f"{uri}: {len(body)} bytes exceed MaxPayloadInMB"
             with computing:
-                probabilities = json.loads(container.invocations(body, content_type))
+                answer = served.invocations(body, content_type=content_type, accept=accept)
         except (ContainerError, JobFailedError) as error:
             return f"{uri}: {error}"
-        answer = json.dumps(probabilities) if is_list else f"{json.dumps({'prediction': probabilities})}\n"
-        storage.write(s3, f"{output}/{relative}.out", answer.encode())
+        storage.write(s3, f"{output}/{relative}.out", answer)
         return None
 
-    with ThreadPoolExecutor(_TRANSFERS) as pool:
+    variables = {"SAGEMAKER_BATCH": "true", **job.get("Environment", {})}
+    served = Container(storage.read(s3, definition["ModelDataUrl"]), definition, variables=variables)
+    with contextlib.closing(served), ThreadPoolExecutor(_TRANSFERS) as pool:
         problems = [problem for problem in pool.map(transform, *zip(*inputs, strict=True)) if problem]
     if problems:
         raise JobFailedError(

@@ -1,23 +1,15 @@
 """The stand-in refuses what SageMaker refuses."""
 
-import io
-import json
-import tarfile
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-from PIL import Image
 
 from local.sagemaker import cloudformation, deployment, serverless
-from local.sagemaker.container import Container, pack_artifact
 from local.sagemaker.control_plane import ControlPlane
-from local.sagemaker.errors import ApiError, ContainerError, JobFailedError
+from local.sagemaker.errors import ApiError
 from local.sagemaker.serverless import Containers
-from local.sagemaker.training import Channel, check_hyperparameters
-from model_src.model import Model
 
 ROLE = "arn:aws:iam::000000000000:role/SageMakerRole"
 MODEL = {"ModelName": "m", "ExecutionRoleArn": ROLE, "PrimaryContainer": {"Image": "i", "ModelDataUrl": "s3://b/k"}}
@@ -254,60 +246,3 @@ def test_an_endpoint_is_created_without_what_is_for_its_updates() -> None:
     properties = {"EndpointName": "e", "EndpointConfigName": "c", "RetainAllVariantProperties": True}
     with pytest.raises(ValueError, match="RetainAllVariantProperties: only for updates"):
         cloudformation._create_endpoint("Endpoint", properties, "stack")
-
-
-def png(size: tuple[int, int] = (32, 32)) -> bytes:
-    buffer = io.BytesIO()
-    Image.new("RGB", size, (250, 10, 10)).save(buffer, "PNG")
-    return buffer.getvalue()
-
-
-@pytest.fixture(scope="module")
-def artifact() -> bytes:
-    images = np.random.default_rng(0).integers(0, 120, (40, 32, 32, 3), dtype=np.uint8)
-    images[1::2] += 120
-    return pack_artifact(Model.train(images, np.arange(40) % 2, num_classes=2))
-
-
-def test_an_image_of_any_size_is_answered_with_probabilities(artifact: bytes) -> None:
-    container = Container(artifact, uri="s3://b/k")
-    for size in ((32, 32), (640, 480)):
-        probabilities = json.loads(container.invocations(png(size), "application/x-image"))
-        assert len(probabilities) == 2
-        assert sum(probabilities) == pytest.approx(1)
-
-
-@pytest.mark.parametrize(
-    ("body", "content_type", "status"),
-    [(b"no image", "application/x-image", 400), (png()[:60], "application/x-image", 400), (png(), "text/csv", 415)],
-)
-def test_the_container_refuses_what_it_cannot_use(artifact: bytes, body: bytes, content_type: str, status: int) -> None:
-    with pytest.raises(ContainerError) as caught:
-        Container(artifact, uri="s3://b/k").invocations(body, content_type)
-    assert caught.value.status == status
-
-
-def test_an_artifact_of_another_algorithm_is_refused_by_name() -> None:
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w:gz") as archive:
-        archive.addfile(tarfile.TarInfo("image-classification-0030.params"))
-    for data in (buffer.getvalue(), b"", b"not a tar"):
-        with pytest.raises(JobFailedError, match="s3://b/k was not trained by the local stand-in"):
-            Container(data, uri="s3://b/k")
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"num_classes": None}, "hyperparameter 'num_classes' is required"),
-        ({"num_training_samples": "5"}, "num_training_samples is 5, the channel has 4 images"),
-        ({"mini_batch_size": "5"}, "mini_batch_size 5 is above num_training_samples 4"),
-        ({"mini_batch_size": "many"}, "hyperparameter: invalid literal"),
-        ({"num_classes": "3"}, r"num_classes is 3, the labels are \[0, 1\]"),
-    ],
-)
-def test_training_fails_as_the_algorithm_does(change: dict[str, str | None], message: str) -> None:
-    train = Channel(uris=["a", "b", "c", "d"], labels=[0, 1, 0, 1], digest="")
-    values = {"num_classes": "2", "num_training_samples": "4", "mini_batch_size": "2", **change}
-    with pytest.raises(JobFailedError, match=message):
-        check_hyperparameters({key: value for key, value in values.items() if value is not None}, train)

@@ -1,50 +1,53 @@
 """Batch Transform in the stand-in: what SageMaker documents of inputs, outputs and failures."""
 
-import io
 import json
 import threading
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import boto3
-import numpy as np
 import pytest
 from moto import mock_aws
-from PIL import Image
 
 from local.sagemaker import transform
-from local.sagemaker.container import pack_artifact
-from local.sagemaker.errors import JobFailedError
-from model_src.model import Model
+from local.sagemaker.errors import ContainerError, JobFailedError
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-MODEL = {"PrimaryContainer": {"ModelDataUrl": "s3://images/models/model.tar.gz"}}
+IMAGE = "811284229777.dkr.ecr.us-east-1.amazonaws.com/image-classification:1"
+MODEL = {"PrimaryContainer": {"Image": IMAGE, "ModelDataUrl": "s3://images/models/model.tar.gz"}}
 
 
-def png() -> bytes:
-    buffer = io.BytesIO()
-    Image.new("RGB", (32, 32), (250, 10, 10)).save(buffer, "PNG")
-    return buffer.getvalue()
+class _Container:
+    """Answers as the containers do (tests/integration/test_containers.py), without a process and a socket."""
 
+    def __init__(self, artifact: bytes, definition: dict[str, Any], *, variables: dict[str, str]) -> None:
+        assert artifact == b"model"
+        assert definition == MODEL["PrimaryContainer"]
+        assert variables == {"SAGEMAKER_BATCH": "true"}
 
-@pytest.fixture(scope="module")
-def artifact() -> bytes:
-    images = np.random.default_rng(0).integers(0, 120, (40, 32, 32, 3), dtype=np.uint8)
-    images[1::2] += 120
-    return pack_artifact(Model.train(images, np.arange(40) % 2, num_classes=2))
+    def invocations(self, body: bytes, *, content_type: str, accept: str) -> bytes:
+        if content_type != "application/x-image":
+            raise ContainerError(415, "content type")
+        if not body.startswith(b"PNG"):
+            raise ContainerError(400, "not a readable image")
+        return {"application/jsonlines": b'{"prediction": [0.9, 0.1]}\n', "application/json": b"[0.9, 0.1]"}[accept]
+
+    def close(self) -> None:
+        """Nothing to end."""
 
 
 @pytest.fixture
-def s3(artifact: bytes, monkeypatch: pytest.MonkeyPatch) -> Iterator["S3Client"]:
+def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator["S3Client"]:
     monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
+    monkeypatch.setattr(transform, "Container", _Container)
     with mock_aws():
         client = boto3.Session("test", "test", region_name="us-east-1").client("s3")
         client.create_bucket(Bucket="images")
-        client.put_object(Bucket="images", Key="models/model.tar.gz", Body=artifact)
+        client.put_object(Bucket="images", Key="models/model.tar.gz", Body=b"model")
         for key in ("images/a.png", "images/x/b.png"):
-            client.put_object(Bucket="images", Key=key, Body=png())
+            client.put_object(Bucket="images", Key=key, Body=b"PNG")
         yield client
 
 
@@ -127,7 +130,7 @@ def test_a_job_that_cannot_run_says_why(s3: "S3Client", request_: dict[str, Any]
 
 
 def test_an_image_above_the_payload_limit_is_refused(s3: "S3Client") -> None:
-    s3.put_object(Bucket="images", Key="images/large.png", Body=png() + bytes(2**20))
+    s3.put_object(Bucket="images", Key="images/large.png", Body=b"PNG" + bytes(2**20))
     with pytest.raises(JobFailedError, match="exceed MaxPayloadInMB"):
         run(s3, {**job(), "MaxPayloadInMB": 1})
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from model_src.images import decode_image
+from images import decode_image
 
 
 def encoded(image: Image.Image, form: str = "PNG") -> bytes:

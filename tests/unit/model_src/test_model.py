@@ -4,23 +4,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
-from model_src.model import Model
-
-Images = NDArray[np.uint8]
-Labels = NDArray[np.int64]
-
-
-def striped(num_classes: int, count: int, seed: int) -> tuple[Images, Labels]:
-    """Noisy stripes, level, upright or aslant by class, at random places."""
-    random = np.random.default_rng(seed)
-    labels = np.arange(count) % num_classes
-    rows, columns = np.mgrid[:32, :32]
-    directions = np.stack([rows, columns, rows + columns])[labels]
-    waves = np.sin(directions + random.uniform(0, 6, (count, 1, 1)))
-    noise = random.normal(0, 20, (count, 32, 32, 3))
-    return np.clip(128 + 60 * waves[..., np.newaxis] + noise, 0, 255).astype(np.uint8), labels
+from model import Model
+from tests.container_tree import striped
 
 
 @pytest.fixture(scope="module")

@@ -99,12 +99,13 @@ class World:
 class _Container:
     """Answers by the artifact: what OLD doubts NEW is sure of. The artifact of `broken` cannot be loaded."""
 
-    def __init__(self, _artifact: bytes, *, uri: str) -> None:
+    def __init__(self, _artifact: bytes, definition: dict[str, Any]) -> None:
+        uri = definition["ModelDataUrl"]
         if "broken" in uri:
             raise JobFailedError(f"{uri} cannot be loaded")
         self.answer = [0.9, 0.1] if "-22222222-" in uri else [0.7, 0.3]
 
-    def invocations(self, _body: bytes, _content_type: str) -> bytes:
+    def invocations(self, _body: bytes, **_: str) -> bytes:
         return json.dumps(self.answer).encode()
 
 
