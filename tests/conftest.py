@@ -7,11 +7,13 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import hypothesis
 import pytest
+from botocore.loaders import JSONFileLoader, Loader
 from xdist.scheduler import LoadScopeScheduling
 
 from local import strict
@@ -20,6 +22,18 @@ from tests import container_tree
 
 # What AWS would refuse fails in every client, whether it is stubbed, moto's or of the local cloud
 strict.install()
+
+
+class ModelLoader(JSONFileLoader):
+    """Parses each of botocore's models once for all sessions, of which nearly every test has its own."""
+
+    _parse = staticmethod(cache(JSONFileLoader().load_file))
+
+    def load_file(self, file_path: str) -> Any:
+        return self._parse(file_path)
+
+
+Loader.FILE_LOADER_CLASS = ModelLoader
 
 # How long a test takes, or hypothesis to make up its examples, says nothing about the code
 hypothesis.settings.register_profile("no clock", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
