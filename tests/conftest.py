@@ -11,9 +11,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import botocore.session
 import hypothesis
 import pytest
-from botocore.loaders import JSONFileLoader, Loader
+from botocore.loaders import create_loader
 from xdist.scheduler import LoadScopeScheduling
 
 from local import strict
@@ -23,17 +24,8 @@ from tests import container_tree
 # What AWS would refuse fails in every client, whether it is stubbed, moto's or of the local cloud
 strict.install()
 
-
-class ModelLoader(JSONFileLoader):
-    """Parses each of botocore's models once for all sessions, of which nearly every test has its own."""
-
-    _parse = staticmethod(cache(JSONFileLoader().load_file))
-
-    def load_file(self, file_path: str) -> Any:
-        return self._parse(file_path)
-
-
-Loader.FILE_LOADER_CLASS = ModelLoader
+# Nearly every test has a boto3 session of its own, and none changes botocore's models: they are found and parsed once
+botocore.session.create_loader = cache(create_loader)
 
 # How long a test takes, or hypothesis to make up its examples, says nothing about the code
 hypothesis.settings.register_profile("no clock", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
