@@ -77,8 +77,8 @@ def by_reader(stream: Iterator[bytes]) -> int:
 
 def by_report(stream: Iterator[bytes]) -> int:
     rng = random.Random(1)  # noqa: S311 - an example
-    answers = [(1 - p, p) for p in (rng.random() for _ in range(1000))]
-    baseline = Baseline.of(answers, classes=CLASSES, artifact_uri="")
+    predictions = [(1 - p, p) for p in (rng.random() for _ in range(1000))]
+    baseline = Baseline.of(predictions, classes=CLASSES, artifact_uri="")
     summary = Summary(classes=CLASSES, threshold=0.9, drift_bound=0.25, baseline=baseline)
     summary.add(captures(stream))
     return summary.total.requests

@@ -2,7 +2,7 @@
 
 Beside `data_prep build` it measures, each in a process of its own,
 - the floor: one streaming decompression, one unpickling, bare PNG encoding of the same pixels with the same settings,
-- the notebook's way: extract all to disk, load the whole pickle, filter with a DataFrame, matplotlib's imsave per row;
+- the notebook: extract all to disk, load the whole pickle, filter with a DataFrame, matplotlib's imsave per row;
   it is left out unless pandas and matplotlib are installed.
 """
 
@@ -102,19 +102,19 @@ def notebook(archive: Path, folder: Path, classes: tuple[str, ...]) -> dict[str,
     return {"Extracting": extracted - started, "Loading, filtering, saving": time.perf_counter() - extracted}
 
 
-WAYS: dict[str, Callable[[Path, Path, tuple[str, ...]], dict[str, float]]] = {
+METHODS: dict[str, Callable[[Path, Path, tuple[str, ...]], dict[str, float]]] = {
     "data_prep build": ours,
     "floor": floor,
-    "notebook's way": notebook,
+    "the notebook": notebook,
 }
 
 
-def measure(way: str, archive: Path, classes: tuple[str, ...], parent: Path) -> tuple[dict[str, float], int]:
+def measure(method: str, archive: Path, classes: tuple[str, ...], parent: Path) -> tuple[dict[str, float], int]:
     """The time of each stage in seconds, and the peak memory of the process in bytes; the best of three runs."""
     runs = []
     for _ in range(3):
         with tempfile.TemporaryDirectory(dir=parent) as folder:
-            command = [sys.executable, "-m", "benchmarks.data_prep", "--way", way, str(archive), folder, *classes]
+            command = [sys.executable, "-m", "benchmarks.data_prep", "--method", method, str(archive), folder, *classes]
             result = subprocess.run(command, check=True, capture_output=True, text=True, cwd=PROJECT_ROOT)
         *stages, memory = result.stdout.splitlines()
         times = {name: float(seconds) for name, seconds in (line.split("\t") for line in stages)}
@@ -122,9 +122,9 @@ def measure(way: str, archive: Path, classes: tuple[str, ...], parent: Path) -> 
     return min(runs, key=lambda run: sum(run[0].values()))
 
 
-def run_one(way: str, archive: str, folder: str, *classes: str) -> None:
-    """In a child process: one way, once; writes a line per stage and one with the peak memory."""
-    for stage, seconds in WAYS[way](Path(archive), Path(folder), classes).items():
+def run_one(method: str, archive: str, folder: str, *classes: str) -> None:
+    """In a child process: one method, once; writes a line per stage and one with the peak memory."""
+    for stage, seconds in METHODS[method](Path(archive), Path(folder), classes).items():
         print(f"{stage}\t{seconds}")
     unit = 1 if sys.platform == "darwin" else 1024
     print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit)
@@ -139,7 +139,7 @@ def main(
         Path, typer.Option(help="Where the images go; a memory file system leaves the time of the disk out.")
     ] = GENERATED.parent,
 ) -> None:
-    """Measure `data_prep build` beside its floor and the notebook's way."""
+    """Measure `data_prep build` beside its floor and the notebook."""
     GENERATED.parent.mkdir(parents=True, exist_ok=True)
     if archive is None:
         archive = GENERATED
@@ -153,27 +153,27 @@ def main(
     images = sum(ROWS.values()) * classes // len(CLASS_NAMES)
     print(f"{archive.name}: {archive.stat().st_size:,} bytes, largest member {largest:,}; {images:,} images, best of 3")
     totals = {}
-    for way in WAYS:
-        if way == "notebook's way" and not all(map(importlib.util.find_spec, ("pandas", "matplotlib"))):
-            print(f"{way}: left out, pandas and matplotlib are not installed")
+    for method in METHODS:
+        if method == "the notebook" and not all(map(importlib.util.find_spec, ("pandas", "matplotlib"))):
+            print(f"{method}: left out, pandas and matplotlib are not installed")
             continue
-        times, memory = measure(way, archive, names, folder)
-        totals[way] = sum(times.values())
+        times, memory = measure(method, archive, names, folder)
+        totals[method] = sum(times.values())
         print(
-            f"{way}: {totals[way]:.2f} s, {images / totals[way]:,.0f} images/s, "
+            f"{method}: {totals[method]:.2f} s, {images / totals[method]:,.0f} images/s, "
             f"peak memory {memory / 1e6:,.0f} MB = {memory / largest:.2f} of the largest member"
         )
         for stage, seconds in times.items():
             print(f"    {stage:32} {seconds:6.2f} s")
     own = totals.pop("data_prep build")
-    for way, total in totals.items():
-        print(f"data_prep build / {way}: {own / total:.2f}")
+    for method, total in totals.items():
+        print(f"data_prep build / {method}: {own / total:.2f}")
 
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["--generate"]:
         generate(Path(sys.argv[2]))
-    elif sys.argv[1:2] == ["--way"]:
+    elif sys.argv[1:2] == ["--method"]:
         run_one(*sys.argv[2:])
     else:
         typer.run(main)

@@ -50,7 +50,7 @@ def main() -> None:
             "METRIC_NAMESPACE": "benchmark",
         }
     )
-    with s3_server(functools.partial(answer, captures, files)) as client:
+    with s3_server(functools.partial(respond, captures, files)) as client:
         aws.s3 = lambda: client  # type: ignore[assignment]
         aws.ssm = lambda: SimpleNamespace(  # type: ignore[assignment]
             get_parameter=lambda **_: {"Parameter": {"Value": BASELINE_KEY}}
@@ -107,11 +107,11 @@ def capture_file() -> bytes:
 def baseline() -> Baseline:
     chance = random.Random(2)  # noqa: S311 - no secret
     confidences = [0.5 + 0.5 * chance.betavariate(8, 1) for _ in range(200)]
-    answers = [[c, 1 - c] if number % 2 else [1 - c, c] for number, c in enumerate(confidences)]
-    return Baseline.of(answers, classes=("bicycle", "motorcycle"), artifact_uri="s3://bucket/model.tar.gz")
+    predictions = [[c, 1 - c] if number % 2 else [1 - c, c] for number, c in enumerate(confidences)]
+    return Baseline.of(predictions, classes=("bicycle", "motorcycle"), artifact_uri="s3://bucket/model.tar.gz")
 
 
-def answer(captures: bytes, files: int, url: SplitResult) -> bytes:
+def respond(captures: bytes, files: int, url: SplitResult) -> bytes:
     """The listing of the captures, the baseline, or one file of captures, whatever its name."""
     if "list-type" in url.query:
         variant = "data-capture/scones-dev/AllTraffic/"

@@ -84,7 +84,7 @@ def seconds_of(code: str) -> float:
 
 
 def warm_handlers() -> list[tuple[str, list[float], float]]:
-    """Seconds of each handler with AWS answering at once, by the image's side; and microseconds per kB of image."""
+    """Seconds of each handler if AWS responds immediately, by the image's side; and microseconds per kB of image."""
     # After the settings
     from lambda_src.classification import classifier, filter_confidence, serialize_image_data  # noqa: PLC0415
     from lambda_src.shared import aws  # noqa: PLC0415
@@ -126,7 +126,7 @@ def median_seconds(call: Callable[[], object], runs: int = 400) -> float:
 
 
 class FakeS3:
-    """Answers at once, with an image."""
+    """Responds immediately, with an image."""
 
     def __init__(self, image: bytes) -> None:
         self._image = image
@@ -147,7 +147,7 @@ class FakeS3:
 
 
 class FakeRuntime:
-    """Answers at once, with probabilities."""
+    """Responds immediately, with probabilities."""
 
     def invoke_endpoint(self, **_: object) -> dict[str, Any]:
         return {"Body": io.BytesIO(b"[0.97, 0.03]")}

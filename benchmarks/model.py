@@ -2,7 +2,7 @@
 
     python -m benchmarks.model [--archive cifar-100-python.tar.gz]
 
-Without an archive the images are drawn, and the figures say nothing about photographs.
+Without an archive the images are synthetic, and the figures say nothing about photographs.
 """
 
 import argparse

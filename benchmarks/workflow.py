@@ -49,7 +49,7 @@ def main() -> None:
 
 @contextlib.contextmanager
 def deployed() -> Iterator[tuple[LocalCloud, Environment, list[str]]]:
-    """The dev environment with a model that was trained on drawn images, IAM enforced."""
+    """The dev environment with a model that was trained on synthetic images, IAM enforced."""
     with tempfile.TemporaryDirectory() as folder:
         directory = Path(folder)
         dataset = directory / "dataset"
@@ -78,7 +78,7 @@ def data_prep(*arguments: str) -> None:
 
 
 def confident_keys(environment: Environment, test_keys: list[str]) -> list[str]:
-    """Images that the model is sure of, so that every run ends the same way; also warms the functions up."""
+    """Images with confident predictions, so that every run has the same outcome; also warms the functions up."""
     outcomes = environment.classify(test_keys).manifest["outcomes"]
     return [outcome["s3_key"] for outcome in outcomes if outcome["outcome"] == "ACCEPTED"]
 

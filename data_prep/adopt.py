@@ -112,7 +112,7 @@ def _download(uri: str, file: Path) -> None:
 def check_artifact(file: Path, *, name: str) -> None:
     """Raise AdoptionError unless the file is what the built-in Image Classification leaves behind.
 
-    Nothing is extracted, and the weights are not looked into: the evaluation tells whether they load.
+    Nothing is extracted, and the weights are not inspected: the evaluation shows whether they load.
     """
     found: set[str] = set()
     try:

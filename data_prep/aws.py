@@ -35,7 +35,7 @@ _BOUNDED = Config(
     retries={"mode": "standard", "total_max_attempts": 5},
     max_pool_connections=MAX_CONNECTIONS,
 )
-# A client that is told to slow down sends more slowly, instead of giving requests up
+# A client that is throttled sends more slowly instead of giving up
 _ADAPTIVE = _BOUNDED.merge(Config(retries={"mode": "adaptive", "total_max_attempts": 8}))
 
 

@@ -1,4 +1,4 @@
-"""What AWS refuses, or the way to it, in one line: what is wrong, and how to fix it."""
+"""Errors of AWS, and of the connection to it, in one line: what is wrong, and how to fix it."""
 
 import os
 from collections.abc import Iterator
@@ -37,7 +37,7 @@ DENIED = {"AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "Not
 
 @dataclass(frozen=True)
 class Explanation:
-    """Why a request to AWS came to nothing, and what to do about it; `fix` is empty where nobody can say."""
+    """Why a request to AWS failed, and what to do about it; `fix` is empty where it is not known."""
 
     problem: str
     fix: str = ""
@@ -48,7 +48,7 @@ class Explanation:
 
 @contextmanager
 def one_line_errors() -> Iterator[None]:
-    """Raise errors of AWS, and of the way to it, as DataPrepError."""
+    """Raise errors of AWS, and of the connection to it, as DataPrepError."""
     try:
         yield
     except (BotoCoreError, ClientError) as error:
@@ -56,7 +56,7 @@ def one_line_errors() -> Iterator[None]:
 
 
 def explain(error: BotoCoreError | ClientError) -> Explanation:
-    """Say what an error of boto3 means for whoever gave the command."""
+    """What an error of boto3 means for the user of the command."""
     return _refusal(error) if isinstance(error, ClientError) else _failure(error)
 
 
@@ -121,7 +121,7 @@ def _failure(error: BotoCoreError) -> Explanation:  # noqa: PLR0911 - one for ea
 
 def _unreachable(error: BotoCoreError) -> Explanation:
     if is_loopback(str(error.kwargs.get("endpoint_url", ""))):
-        return Explanation(f"the local cloud does not answer: {error}", "start it with `python -m local up`")
+        return Explanation(f"the local cloud does not respond: {error}", "start it with `python -m local up`")
     return Explanation(f"cannot reach AWS: {error}", "check the network, its proxy and the region")
 
 

@@ -1,8 +1,8 @@
 """The baseline of the current model: its own predictions for the validation images, which drift is measured against.
 
-Training tells no predictions by image, so a Batch Transform job asks the trained model, before it serves anyone. The
-job needs no endpoint, and its requests are in no data capture. What retraining keeps of a model that it evaluates is
-kept here, too (lambda_src/retraining/trained_model.py).
+Training reports no predictions by image, so a Batch Transform job runs the trained model before it serves requests. The
+job needs no endpoint, and data capture does not see it. The documents that retraining stores for each model that it
+evaluates are stored here, too (lambda_src/retraining/trained_model.py).
 """
 
 import json
@@ -35,7 +35,7 @@ _MAX_POLLS = 3600
 
 @dataclass(frozen=True)
 class StoredBaseline:
-    """Where a baseline lies, of how many answers it is, and whether it was computed just now."""
+    """Where a baseline lies, how many predictions it holds, and whether it was computed just now."""
 
     key: str
     size: int
@@ -45,7 +45,7 @@ class StoredBaseline:
 def baseline(
     *,
     env: Environment = "dev",
-    force: Annotated[bool, typer.Option("--force", help="Compute it even if it is there.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Compute it even if it exists.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Let the trained model classify the validation images, as the baseline that drift is measured against.
@@ -54,12 +54,12 @@ def baseline(
     """
     config = load_environment(env)
     stored = store_baseline(config, force=force)
-    text = f"{stored.key}\n{stored.size} answers{'' if stored.is_new else ', computed before'}"
+    text = f"{stored.key}\n{stored.size} predictions{'' if stored.is_new else ', computed before'}"
     show(asdict(stored), text, as_json=as_json)
 
 
 def store_baseline(config: EnvironmentConfig, *, force: bool = False) -> StoredBaseline:
-    """Compute the current model's baseline, unless it is there, and tell the drift monitor of it.
+    """Compute the current model's baseline, unless it exists, and make it the drift monitor's.
 
     Raises TrainingError if there is no model, too few validation images, or if the job fails.
     """
@@ -69,7 +69,7 @@ def store_baseline(config: EnvironmentConfig, *, force: bool = False) -> StoredB
 
 
 def baseline_of(config: EnvironmentConfig, model: Mapping[str, Any], *, force: bool = False) -> StoredBaseline:
-    """Compute a model's baseline, and what else is kept of its predictions, unless they are there.
+    """Compute a model's baseline, and what else is stored of its predictions, unless it exists.
 
     model: its `job`, `artifact_uri` and `image`. Raises TrainingError.
     """
@@ -109,7 +109,7 @@ def _stored_size(bucket: str, job: str) -> int | None:
 
 
 def _compute(config: EnvironmentConfig, stack: aws.DataStack, model: Mapping[str, Any]) -> int:
-    """Let the model predict, and keep what follows; how many predictions there are."""
+    """Let the model predict, and store the results; returns the number of predictions."""
     lines = _validation_lines(stack.bucket)
     if len(lines) < MIN_BASELINE:
         raise TrainingError(
@@ -145,7 +145,7 @@ def transform_job_name(training_job: str, now: datetime) -> str:
 
 
 def _transform(config: EnvironmentConfig, stack: aws.DataStack, model: Mapping[str, Any], *, output: str) -> None:
-    """Ask the model for every validation image; raises TrainingError."""
+    """Run the model over every validation image; raises TrainingError."""
     sagemaker = aws.sagemaker()
     name = transform_job_name(model["job"], datetime.now(UTC))
     sagemaker.create_model(

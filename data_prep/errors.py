@@ -1,4 +1,4 @@
-"""What stops a command of data_prep: one line that names the input, the reason and the way out."""
+"""What stops a command of data_prep: one line that names the input, the reason and the fix."""
 
 
 class DataPrepError(Exception):
@@ -14,7 +14,7 @@ class ArchiveError(DataPrepError):
 
 
 class DownloadError(DataPrepError):
-    """When the archive's host answers something else than the archive."""
+    """When the archive's host sends something else than the archive."""
 
 
 class DataSetError(DataPrepError):

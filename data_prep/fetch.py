@@ -1,4 +1,4 @@
-"""The CIFAR-100 archive: downloaded once, verified always; and synthetic data instead, where somebody asks for them."""
+"""The CIFAR-100 archive: downloaded once, verified always; or synthetic data on request."""
 
 import hashlib
 import os
@@ -34,7 +34,7 @@ from stacks.config import PROJECT_ROOT, EnvironmentConfig, load_environment
 ARCHIVE_VARIABLE = "CIFAR_100_ARCHIVE"
 DEFAULT_CACHE = PROJECT_ROOT / "data" / "cache"
 TIMEOUT = urllib3.Timeout(connect=5, read=30)
-# How often a download that breaks off is taken up again, with pauses of 1, 2, 4 ... seconds
+# How often an interrupted download is resumed, with pauses of 1, 2, 4 ... seconds
 ATTEMPTS = 5
 _UNREACHABLE = (NewConnectionError, ConnectTimeoutError, ProxyError)
 
@@ -118,7 +118,7 @@ def fetch_archive(
     """The path of the verified archive in `cache`, downloaded if it is not there yet.
 
     If `synthetic`, it is an archive of synthetic images of `classes`. So it is in the local cloud where the host cannot
-    be reached, and `say` is told. Raises DownloadError if the host cannot be reached, or answers something else.
+    be reached, which `say` reports. Raises DownloadError if the host cannot be reached, or sends something else.
     """
     if synthetic:
         return synthetic_archive(cache, classes, progress)
@@ -135,7 +135,7 @@ def fetch_archive(
 
 
 def download(remote: RemoteArchive, cache: Path, progress: Progress = silent) -> Path:
-    """The path of the verified file in `cache`. A download that was interrupted goes on where it stopped."""
+    """The path of the verified file in `cache`. An interrupted download resumes where it stopped."""
     if urlsplit(remote.url).scheme != "https":
         raise DownloadError(f"{remote.url}: only https is used")
     target = cache / remote.url.rpartition("/")[2]
@@ -182,7 +182,7 @@ def _problem(path: Path, remote: RemoteArchive) -> str | None:
 
 
 def _complete(remote: RemoteArchive, part: Path, progress: Progress) -> None:
-    """Download what `part` lacks; takes up a broken connection again as long as that brings new bytes or hope."""
+    """Download what `part` lacks. Resumes after a broken connection, at most ATTEMPTS times in all."""
     with _pool(remote.url) as pool:
         for attempt in range(1, ATTEMPTS + 1):
             try:
@@ -191,8 +191,8 @@ def _complete(remote: RemoteArchive, part: Path, progress: Progress) -> None:
                 if attempt == ATTEMPTS:
                     have = part.stat().st_size if part.exists() else 0
                     raise DownloadError(
-                        f"{remote.url}: broke off at {have:,} of {remote.length:,} bytes ({error}); "
-                        "run the command again to go on from there"
+                        f"{remote.url}: interrupted at {have:,} of {remote.length:,} bytes ({error}); "
+                        "run the command again to resume there"
                     ) from None
                 time.sleep(2 ** (attempt - 1))
             else:
@@ -200,7 +200,7 @@ def _complete(remote: RemoteArchive, part: Path, progress: Progress) -> None:
 
 
 def _pool(url: str) -> urllib3.PoolManager:
-    # Only the start of a request is repeated here; a body that breaks off is taken up by _complete
+    # Only the start of a request is retried here; _complete resumes a body that is interrupted
     retries = urllib3.Retry(connect=1, read=1, status=3, backoff_factor=1, status_forcelist=(429, 502, 503))
     context = ssl.create_default_context()
     proxy = urllib.request.getproxies().get("https")

@@ -19,7 +19,7 @@ def only_one(target: Path) -> Iterator[None]:
         with path.open("wb") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             if not _is_open_file(path, lock.fileno()):
-                continue  # whoever held it has removed it: another process may have made a new one
+                continue  # its holder has removed it: another process may have created a new one
             try:
                 yield
             finally:

@@ -1,4 +1,4 @@
-"""How long work tells where it is: functions call a `Progress`, command lines show it as bars."""
+"""Progress of long work: functions call a `Progress`, command lines show it as bars."""
 
 import sys
 from collections.abc import Iterator

@@ -28,40 +28,40 @@ def run(
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
-    """Do whatever is missing of data set, upload, training and baseline, and say what is reused.
+    """Do whatever is missing of data set, upload, training and baseline, and report what is reused.
 
-    Without --archive and --synthetic a model that was trained as configured is kept, whatever its data.
+    Without --archive and --synthetic, a model that was trained as configured is reused, whatever its data.
     """
     config = load_environment(env)
-    bucket = aws.data_stack(config).bucket  # before the download: is there a place for all of it?
-    tell = _nobody if quiet else note
+    bucket = aws.data_stack(config).bucket  # before the download: is there a bucket to upload to?
+    report = _nobody if quiet else note
     served = current_artifact(config)
     fits = served if served and not served.flaw else None
     if fits and archive is None and not synthetic:
-        tell(f"Keeping the model of {fits.job}, {fits.origin}")
+        report(f"Keeping the model of {fits.job}, {fits.origin}")
     else:
         folder = default_folder(env)
         manifest = _data_set(config, folder, archive, synthetic=synthetic, quiet=quiet)
         if fits and fits.manifest.get("data_digest") == manifest.data_digest:
-            tell(f"Same data: keeping the model of {fits.job}, which was trained on it as configured")
+            report(f"Same data: keeping the model of {fits.job}, which was trained on it as configured")
         else:
             _check_not_changed(fits)
             fits = None
             with progress_bars(quiet=quiet) as progress:
-                # Whoever names the data wants no other
+                # Data that was named replaces all other
                 sent = upload_dataset(folder, bucket, delete_extra=archive is not None or synthetic, progress=progress)
-            tell(f"s3://{bucket}: {sent.uploaded:,} of {sent.files:,} files uploaded, {sent.deleted:,} deleted")
+            report(f"s3://{bucket}: {sent.uploaded:,} of {sent.files:,} files uploaded, {sent.deleted:,} deleted")
             hand_over_model(config, train_model(config, folder, force=False, quiet=quiet), as_json=as_json)
     if fits:
         show(dict(fits.metadata), fits.uri, as_json=as_json)
-    _complete_baseline(config, tell)
+    _complete_baseline(config, report)
 
 
 def _data_set(
     config: EnvironmentConfig, folder: Path, archive: Path | None, *, synthetic: bool, quiet: bool
 ) -> Manifest:
-    """The data set that was asked for, or any of the environment's classes: built in the folder, unless it is there."""
-    tell = _nobody if quiet else note
+    """The requested data set, or any with the environment's classes; it is built in the folder unless it is there."""
+    report = _nobody if quiet else note
     archive = archive or (None if synthetic else named_archive())
     known = _manifest_of(folder, config)
     wished = archive is not None or synthetic
@@ -70,14 +70,14 @@ def _data_set(
         if not known or known.archive.sha256 != file_sha256(source):
             with progress_bars(quiet=quiet) as progress:
                 built = build_dataset(source, folder, classes=config.classes, progress=progress)
-            tell(f"Built {folder} of {built.archive.source}")
+            report(f"Built {folder} of {built.archive.source}")
             return built
-    tell(f"Reusing {folder}, built of {known.archive.source}")
+    report(f"Reusing {folder}, built of {known.archive.source}")
     return known
 
 
 def _manifest_of(folder: Path, config: EnvironmentConfig) -> Manifest | None:
-    """That of a data set of the environment's classes, if the folder is one."""
+    """The folder's manifest, if it holds a data set with the environment's classes."""
     try:
         manifest = Manifest.load(folder)
     except DataSetError:
@@ -86,7 +86,7 @@ def _manifest_of(folder: Path, config: EnvironmentConfig) -> Manifest | None:
 
 
 def _check_not_changed(served: Artifact | None) -> None:
-    """Nobody's labelled images may be replaced unnoticed, nor the model that was trained on them."""
+    """Raise DataPrepError rather than replace labelled images, or the model trained on them, without notice."""
     if served and served.manifest and not served.is_of_an_archive:
         raise DataPrepError(
             f"the model in service, of {served.job}, was not trained on what an archive has: it was adopted, or its "
@@ -95,15 +95,15 @@ def _check_not_changed(served: Artifact | None) -> None:
         )
 
 
-def _complete_baseline(config: EnvironmentConfig, tell: Callable[[str], None]) -> None:
+def _complete_baseline(config: EnvironmentConfig, report: Callable[[str], None]) -> None:
     try:
         with one_line_errors():
             stored = store_baseline(config)
-    except DataPrepError as error:  # the model is there, and serves without
-        note(f"Warning: no baseline for the drift monitor, the next run tries again: {error}")
+    except DataPrepError as error:  # the model can serve without a baseline
+        note(f"Warning: no baseline for the drift monitor, the next run retries: {error}")
     else:
-        tell(f"{'Computed' if stored.is_new else 'Reusing'} the baseline {stored.key}")
+        report(f"{'Computed' if stored.is_new else 'Reusing'} the baseline {stored.key}")
 
 
 def _nobody(_: str) -> None:
-    """For commands that are told to be quiet."""
+    """Report nothing, for --quiet."""

@@ -60,7 +60,7 @@ def sample(
 def synthetic_archive(cache: Path, classes: tuple[str, ...], progress: Progress = silent) -> Path:
     """The path of the synthetic archive of `classes` in `cache`, generated if it is not there yet."""
     key = hashlib.sha256(" ".join((str(_VERSION), *classes)).encode()).hexdigest()[:12]
-    target = cache / f"drawn-sample-{key}.tar.gz"
+    target = cache / f"synthetic-{key}.tar.gz"
     with only_one(target):
         if not target.is_file():
             generate_archive(target, classes=classes, progress=progress)
@@ -76,7 +76,7 @@ def generate_archive(
     seed: int = SEED,
     progress: Progress = silent,
 ) -> Path:
-    """Draw images of `classes`, names of CIFAR-100, into an archive at `path`; equal arguments give equal bytes.
+    """Generate images of `classes`, names of CIFAR-100, into an archive at `path`; equal arguments give equal bytes.
 
     Raises DataSetError for a class that CIFAR-100 does not have.
     """

@@ -102,7 +102,7 @@ def upload_dataset(
 ) -> Upload:
     """Make the bucket's training channels equal to the folder; sends only what differs.
 
-    An interrupted upload is taken up by calling this again. Images go first and the files that name them last, so
+    Calling this again resumes an interrupted upload. Images go first and the files that name them last, so
     that a `.lst` file never names an image that is not there. Objects are encrypted as the bucket prescribes,
     and S3 checks the SHA-256 of each before it stores it.
 
@@ -185,18 +185,18 @@ def _bring(folder: Path, bucket: str, key: str, there: Stored | None) -> tuple[s
     content = _read(folder, key)
     if there and _holds(bucket, key, there, content):
         return key, there.etag, []
-    answer = aws.s3().put_object(
+    response = aws.s3().put_object(
         Bucket=bucket,
         Key=key,
         Body=content,
         ChecksumSHA256=_sha256(content),
         ContentType=mimetypes.guess_type(key)[0] or "text/plain",
     )
-    return key, answer["ETag"], [len(content)]
+    return key, response["ETag"], [len(content)]
 
 
 def _holds(bucket: str, key: str, there: Stored, content: bytes) -> bool:
-    """Whether the object has this content. An ETag that is the MD5 tells without a request.
+    """Whether the object has this content. An ETag that is the MD5 answers that without a request.
 
     In a bucket that encrypts with KMS it is not, and the SHA-256 that came with the upload has to be asked for.
     https://docs.aws.amazon.com/AmazonS3/latest/API/API_Object.html
@@ -235,10 +235,10 @@ def _listing(bucket: str) -> dict[str, Stored]:
 def _delete(bucket: str, keys: list[str]) -> None:
     for start in range(0, len(keys), _MAX_KEYS):
         batch = keys[start : start + _MAX_KEYS]
-        answer = aws.s3().delete_objects(
+        response = aws.s3().delete_objects(
             Bucket=bucket, Delete={"Objects": [{"Key": key} for key in batch], "Quiet": True}
         )
-        for error in answer.get("Errors", []):
+        for error in response.get("Errors", []):
             raise UploadError(f"s3://{bucket}/{error['Key']}: cannot be deleted: {error['Message']}")
 
 

@@ -1,4 +1,4 @@
-"""Is a data set folder fit to train on? Also one that somebody else made, of PNG or JPEG, nested, without manifest."""
+"""Is a data set folder fit to train on? Also one from elsewhere: PNG or JPEG, nested folders, no manifest."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -54,7 +54,7 @@ def validate(
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
-    """Check a data set folder, whoever made it; exit code 1 if anything in it should not be trained on."""
+    """Check a data set folder, whatever its origin; exit code 1 if anything in it should not be trained on."""
     folder = folder or default_folder(env)
     with progress_bars(quiet=quiet) as progress:
         report = validate_dataset(

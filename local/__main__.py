@@ -33,7 +33,7 @@ app.command("all")(all_)
 
 
 def _interrupt(*_: object) -> None:
-    # Once: whoever asks again must not interrupt the clean-up
+    # Once: a second signal must not interrupt the clean-up
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
     LocalCloud.stop_commands()

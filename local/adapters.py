@@ -1,4 +1,4 @@
-"""What the emulator lacks and this project needs, added from outside. Each has a test that says when to drop it.
+"""What the emulator lacks and this project needs, added from outside. Each has a test that fails once upstream has it.
 
 Written against ministack 1.5.33, whose version is pinned exactly for this reason.
 """
@@ -74,7 +74,7 @@ def enforce_iam() -> None:
 
 
 def _end_when_idle(workers: list[lambda_runtime.Worker]) -> None:
-    """Let processes go that started with what holds no longer; others answer the requests to come."""
+    """Drop the processes that started with outdated settings; new ones take the requests to come."""
     deadline = time.monotonic() + _LONGEST_REQUEST_SECONDS
     while workers:
         is_late = time.monotonic() > deadline
@@ -143,7 +143,7 @@ _WORKER_POLL_SECONDS = 0.02
 
 
 def finish_requests_under_way() -> None:
-    """New code and settings are for requests to come; the emulator ends the processes that answer one already."""
+    """New code and settings are for requests to come; the emulator ends the processes that handle one already."""
     invalidate = lambda_runtime.invalidate_worker
 
     def invalidate_idle(function_name: str, **options: Any) -> None:
@@ -489,11 +489,11 @@ def _call_sdk(role_arn: str, service: str, action: str, arguments: Any) -> Any:
     client: Any = client_of_role(role_arn, service)
     operation, request = strict.task_request(f"{service}:{action}", arguments)
     try:
-        answer = getattr(client, xform_name(action))(**request)
+        response = getattr(client, xform_name(action))(**request)
     except ClientError as error:
         raise stepfunctions._ExecutionError(error_name(service, operation, error), str(error)) from error
-    del answer["ResponseMetadata"]
-    return json.loads(json.dumps(answer, default=_as_json))
+    del response["ResponseMetadata"]
+    return json.loads(json.dumps(response, default=_as_json))
 
 
 def error_name(service: str, operation: OperationModel, error: ClientError) -> str:
@@ -510,7 +510,7 @@ def _as_json(value: Any) -> str:
 
 
 def _run_sagemaker_job(role_arn: str, kind: str, arguments: Any) -> Any:
-    """Create the job, wait for its end, answer its description; a job that failed fails the task."""
+    """Create the job, wait for its end, return its description; a failed job fails the task."""
     region, account = os.environ["AWS_REGION"], role_arn.split(":")[4]
     call = Call(operation=f"create{kind}.sync", request=arguments, region=region, account=account)
     _check_permissions(role_arn, needed(call), "SageMaker.AccessDeniedException")

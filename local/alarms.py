@@ -162,8 +162,8 @@ def _calculate(node: ast.AST, values: Mapping[str, Value]) -> Value:  # noqa: PL
             value = _calculate(metric, values)
             return _calculate(filling, values) if value is None else value
         case ast.Call(func=ast.Name(id="IF"), args=[condition, yes, no]):
-            answer = _calculate(condition, values)
-            return None if answer is None else _calculate(yes if answer else no, values)
+            result = _calculate(condition, values)
+            return None if result is None else _calculate(yes if result else no, values)
     raise ValueError(f"metric math is not understood: {ast.unparse(node)!r}")
 
 

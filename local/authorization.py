@@ -1,4 +1,4 @@
-"""The emulator's IAM: whom it answers at all, and its decisions for SageMaker's stand-in and for state machines.
+"""The emulator's IAM: whose requests it takes, and its decisions for SageMaker's stand-in and for state machines.
 
 The stand-in is another process and knows of a caller only the access key that signed the request; the emulator knows
 whose key that is, and what it may do. So the stand-in asks at PATH (local/sagemaker/authorization.py).
@@ -25,7 +25,7 @@ Send = Callable[[dict[str, Any]], Awaitable[None]]
 
 
 def register() -> None:
-    """Refuse strangers in front of the emulator's own application, and answer at PATH."""
+    """Refuse strangers in front of the emulator's own application, and serve PATH."""
     give_functions_keys_of_this_start()
     emulator = ministack.app.app
     port = int(os.environ["GATEWAY_PORT"])

@@ -1,4 +1,4 @@
-"""Classify test images in the deployed workflow, and check and show what became of them: the command `run`."""
+"""Classify test images in the deployed workflow, check and show the outcomes: the command `run`."""
 
 from datetime import UTC, datetime, timedelta
 from pathlib import PurePosixPath
@@ -28,7 +28,7 @@ from stacks.config import EnvironmentConfig
 from stacks.shared import prefixes
 
 LISTED_IMAGES = 60
-MESSAGE_LINES = 8  # that are shown of a message of the topic
+MESSAGE_LINES = 8  # shown of each message
 
 
 def run(env: EnvironmentName = "dev") -> None:
@@ -92,7 +92,7 @@ def _show_outcomes(outcomes: list[dict[str, Any]], truth: dict[str, str]) -> Non
 def _show_accuracy(outcomes: list[dict[str, Any]], truth: dict[str, str], config: EnvironmentConfig) -> None:
     def accuracy(selected: list[dict[str, Any]]) -> str:
         correct = sum(outcome["label"] == truth[outcome["s3_key"]] for outcome in selected)
-        return f"{correct} of {len(selected)} right ({correct / len(selected):.1%})" if selected else "none"
+        return f"{correct} of {len(selected)} correct ({correct / len(selected):.1%})" if selected else "none"
 
     accepted = [outcome for outcome in outcomes if outcome["outcome"] == "ACCEPTED"]
     say(f"\nAll images: {accuracy(outcomes)}")
@@ -123,8 +123,8 @@ def _show_messages(inbox: Inbox, executions: list[Execution]) -> None:
 def _show_places(environment: Environment, execution: Execution, by_upload: Execution) -> None:
     say("")
     for title, one in (("Executions:", execution), ("", by_upload)):
-        # What check_execution has seen to
-        why = f", as it should with a rejected image ({one.error})" if one.error else ""
+        # check_execution has checked that
+        why = f", as expected with a rejected image ({one.error})" if one.error else ""
         say(f"{title:13} {one.status} in {one.seconds:.1f} s{why}")
     for name, prefix in (
         ("Predictions", prefixes.PREDICTIONS),
@@ -141,6 +141,6 @@ def _report(
     outcomes: list[dict[str, Any]],
     truth: dict[str, str],
 ) -> None:
-    """Tell the true classes, as people would do later, and write the report that shows captures and truth together."""
+    """Label the images, as people would do later, and write the report of captures and true classes."""
     environment.label(outcomes, truth)
     write_report(cloud, config, f"{config.name}-report", since=datetime.now(UTC) - timedelta(hours=1))

@@ -1,6 +1,6 @@
 """The local cloud's two processes: the AWS emulator and the stand-in for SageMaker.
 
-Both run code on behalf of whoever they answer. So they listen on 127.0.0.1 only, answer nobody who does not know the
+Both run code for any client they serve. So they listen on 127.0.0.1 only, refuse every client that does not know the
 access key of this start (local/request_guard.py), and keep what they write where this user alone can read it.
 """
 
@@ -233,8 +233,8 @@ class LocalCloud:
 
     def endpoint_requests(self, endpoint_name: str) -> Counter[str]:
         """How many requests the endpoint has seen, by InferenceId, those that met a fault included."""
-        with _open(self.sagemaker.request(f"/endpoints/{endpoint_name}/requests"), timeout=5) as answer:
-            return Counter(json.load(answer))
+        with _open(self.sagemaker.request(f"/endpoints/{endpoint_name}/requests"), timeout=5) as response:
+            return Counter(json.load(response))
 
     @property
     def environment(self) -> dict[str, str]:
@@ -268,7 +268,7 @@ def _environment(directory: Path, emulator_port: int, sagemaker_port: int, acces
         "AWS_ENDPOINT_URL_SAGEMAKER": sagemaker,
         "AWS_ENDPOINT_URL_SAGEMAKER_RUNTIME": sagemaker,
         "AWS_ACCESS_KEY_ID": access_key,
-        "AWS_SECRET_ACCESS_KEY": access_key,  # nobody checks a signature made with it
+        "AWS_SECRET_ACCESS_KEY": access_key,  # its signatures are not checked
         "AWS_REGION": REGION,
         "AWS_DEFAULT_REGION": REGION,
         "AWS_CONFIG_FILE": os.devnull,
@@ -322,7 +322,7 @@ def _wait_until_healthy(popen: "subprocess.Popen[bytes]", health: urllib.request
         with contextlib.suppress(OSError), _open(health, timeout=1):
             return
         time.sleep(0.05)
-    raise LocalCloudError(f"{log.stem} did not answer within {START_TIMEOUT_SECONDS} s:\n{tail(log)}")
+    raise LocalCloudError(f"{log.stem} did not respond within {START_TIMEOUT_SECONDS} s:\n{tail(log)}")
 
 
 def local_environment(name: str) -> EnvironmentConfig:

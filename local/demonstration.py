@@ -33,7 +33,7 @@ T = TypeVar("T")
 
 
 class UnexpectedError(Exception):
-    """When the environment did something else than it is meant to do."""
+    """When the environment did not behave as expected."""
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ class Environment:
     def execute(
         self, execution_input: Any, *, state_machine_arn: str = "", timeout_seconds: float = TIMEOUT_SECONDS
     ) -> Execution:
-        """One execution with any input, followed to its end; of the inline workflow unless told otherwise."""
+        """One execution with any input, followed to its end; of the inline workflow by default."""
         arn = boto3.client("stepfunctions").start_execution(
             stateMachineArn=state_machine_arn or self.state_machine_arn, input=json.dumps(execution_input)
         )["executionArn"]
@@ -302,11 +302,11 @@ def check_execution(environment: Environment, execution: Execution, keys: list[s
 
 
 def wait_for(condition: Callable[[], T | None], what: str, *, timeout_seconds: float = TIMEOUT_SECONDS) -> T:
-    """The condition's first answer that is not None; raises UnexpectedError when it does not come in time."""
+    """The condition's first result that is not None; raises UnexpectedError when there is none in time."""
     deadline = time.monotonic() + timeout_seconds
     while time.monotonic() < deadline:
-        answer = condition()
-        if answer is not None:
-            return answer
+        result = condition()
+        if result is not None:
+            return result
         time.sleep(_POLL_SECONDS)
     raise UnexpectedError(f"waited {timeout_seconds:.0f} s for {what}")

@@ -94,7 +94,7 @@ def deploy(cloud: LocalCloud, assembly: Path, pattern: str) -> None:
 
 def deploy_source(cloud: LocalCloud, source: Path, environment: str) -> None:
     """`cdk deploy` of all stacks of an environment, as the project in `source` describes them."""
-    # The changes are nobody's to look at first, and a set of them takes the emulator as long as making them
+    # Nobody reviews these changes, and creating a change set takes the emulator as long as making the changes
     options = ("--method=direct", "--require-approval=never", "--concurrency=4", f"--context=only={environment}")
     # Not cdk.json's own app: a copy of the project has no .venv
     application = shlex.join([sys.executable, "app.py"])

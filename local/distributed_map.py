@@ -1,4 +1,4 @@
-"""What the emulator's Distributed Map lacks: JSONata, ItemBatcher, ResultWriter, S3 Inventory, and the role's rights.
+"""What the emulator's Distributed Map lacks: JSONata, ItemBatcher, ResultWriter, S3 Inventory, IAM.
 
 Its own implementation still runs the children and counts failures; around it, items are read, selected and batched, and
 results written, as https://docs.aws.amazon.com/step-functions/latest/dg/state-map-distributed.html says.

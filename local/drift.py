@@ -196,7 +196,7 @@ def check_for_drift(environment: Environment, *, start: datetime, end: datetime)
 
 
 def _next_second() -> datetime:
-    """Wait for the next whole second, as captures tell time in whole seconds."""
+    """Wait for the next whole second, as captures hold time in whole seconds."""
     now = datetime.now(UTC)
     following = now.replace(microsecond=0) + timedelta(seconds=1)
     time.sleep((following - now).total_seconds())

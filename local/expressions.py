@@ -1,4 +1,4 @@
-"""Which JSONata expressions a run evaluates, with what, and what came out, so that they can be evaluated again.
+"""Which JSONata expressions a run evaluates, their inputs and results, so that they can be evaluated again.
 
 Switched on by the environment variable `RECORD_EXPRESSIONS`, which names the file. tests/second_opinion.py reads it.
 """
@@ -77,7 +77,7 @@ class _Recorder:
 
 
 def shape(value: Any) -> Hashable:
-    """Equal for values that an expression hardly tells apart: the same members with the same kinds of values."""
+    """Equal for values that an expression hardly distinguishes: the same members with the same kinds of values."""
     match value:
         case dict():
             return tuple(sorted((name, shape(member)) for name, member in value.items()))

@@ -1,6 +1,6 @@
 """The permissions that AWS checks for a request beyond its own action: one table, each row with its source.
 
-Two read it: the local cloud, which refuses a call whose caller or execution role lacks one of them
+Two read it: the local cloud, which refuses a call whose caller or execution role is missing one of them
 (local/authorization.py), and tests/infrastructure, which evaluates the policies of the templates against it.
 """
 

@@ -14,7 +14,7 @@ DATASET = DIRECTORY / "dataset"
 
 
 def train(env: EnvironmentName = "dev", archive: Archive = None) -> None:
-    """Build the data set, upload it, train the stand-in model, and tell SSM of the artifact."""
+    """Build the data set, upload it, train the stand-in model, and store the artifact's URI in SSM."""
     cloud, config = running_cloud(env)
     remember(archive)
     build_dataset(cloud, config, is_new=archive is not None)
@@ -35,7 +35,7 @@ def build_dataset(cloud: LocalCloud, config: EnvironmentConfig, *, is_new: bool)
 
 
 def upload_and_train(cloud: LocalCloud, config: EnvironmentConfig, *, is_new: bool = False) -> None:
-    replace = ["--delete-extra"] if is_new else []  # whoever names the data wants no other
+    replace = ["--delete-extra"] if is_new else []  # data that was named replaces all other
     for command, options in (("upload", replace), ("train", [])):
         with stage(f"data_prep {command}", is_silent=False):
             _data_prep(cloud, command, "--env", config.name, "--dataset", str(DATASET), *options)

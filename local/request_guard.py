@@ -1,6 +1,6 @@
 """Whose requests the local cloud takes: those of this user's own tools, not of a web page or of another user.
 
-Both processes run code on behalf of whoever they answer, and not only their user can reach 127.0.0.1: every page in a
+Both processes run code for any client they serve, and not only their user can reach 127.0.0.1: every page in a
 browser may send a POST that asks no permission, a name that an attacker points at 127.0.0.1 gives their page the
 listener's own origin, and other local users may connect. Browsers say what a page sent, in headers that no script can
 set or remove (https://fetch.spec.whatwg.org/#forbidden-request-header); other users do not know the access key.

@@ -74,7 +74,7 @@ def run_scenario(
     bodies = [(dataset / image.key).read_bytes() for image in images]
     first = retraining.served_artifact()
     with Traffic(environment.config.endpoint_name, bodies) as traffic:
-        report("\nNight falls, and whoever labels the new pictures is careless")
+        report("\nNight falls, and the new pictures are labelled carelessly")
         data.relabel(0.45)
         known = set(retraining.executions())
 
@@ -202,10 +202,10 @@ class Retraining:
 
     def start(self, **execution_input: Any) -> str:
         """Start a run by hand; returns its ARN."""
-        answer = boto3.client("stepfunctions").start_execution(
+        response = boto3.client("stepfunctions").start_execution(
             stateMachineArn=self.state_machine_arn, input=json.dumps(execution_input)
         )
-        return answer["executionArn"]
+        return response["executionArn"]
 
     def run(self, **execution_input: Any) -> Run:
         return self.follow(self.start(**execution_input))
@@ -262,7 +262,7 @@ class Retraining:
 
 
 class Traffic:
-    """Requests to the endpoint, one after another from several threads, until told to stop.
+    """Requests to the endpoint, one after another from several threads, until stopped.
 
     Often enough that each client meets a canary, which lasts seconds here, and seldom enough that these requests are
     over 1 % of those in the minute that the latency alarm looks at, whatever else the workflow asked in it.

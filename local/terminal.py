@@ -18,7 +18,7 @@ def say(line: str) -> None:
 
 @contextlib.contextmanager
 def stage(name: str, *, is_silent: bool = True) -> Iterator[None]:
-    """One line with the time that the stage took; where somebody watches, a spinner while a silent one lasts."""
+    """One line with the time that the stage took; on a terminal, a spinner during a silent one."""
     started = time.monotonic()
     with console.status(name) if is_silent else contextlib.nullcontext():
         yield

@@ -1,4 +1,4 @@
-"""The baseline of the model's answers from an environment's bucket or from a file that was copied from it."""
+"""The baseline of the model's predictions from an environment's bucket or from a file that was copied from it."""
 
 from pathlib import Path
 

@@ -2,7 +2,7 @@
 
 Counts only, so any number of predictions fits: by confidence in steps of 0.0001, and in the bins of the ECE.
 
-Coverage at a threshold is the share of predictions with at least that confidence; accuracy is the share of right ones
+Coverage at a threshold is the share of predictions with at least that confidence; accuracy is the share of correct ones
 among those (R. El-Yaniv and Y. Wiener, JMLR 11, 2010). The expected calibration error is
 `ECE = sum(n_b / n * |accuracy_b - mean confidence_b|)` over 15 bins of equal width (C. Guo et al., On Calibration of
 Modern Neural Networks, ICML 2017, equation 3).
@@ -25,7 +25,7 @@ class OperatingPoint:
 
     threshold: float
     accepted: int
-    right: int
+    correct: int
     total: int
 
     @property
@@ -39,12 +39,12 @@ class OperatingPoint:
     @property
     def accuracy(self) -> float | None:
         """None if nothing is accepted."""
-        return self.right / self.accepted if self.accepted else None
+        return self.correct / self.accepted if self.accepted else None
 
     @property
     def interval(self) -> tuple[float, float]:
         """The 95% interval of the accuracy."""
-        return wilson_interval(self.right, self.accepted)
+        return wilson_interval(self.correct, self.accepted)
 
 
 @dataclass
@@ -53,38 +53,38 @@ class ReliabilityBin:
 
     count: int = 0
     confidence_sum: float = 0.0
-    right: int = 0
+    correct: int = 0
 
 
 @dataclass
 class Calibration:
-    """Counts of predictions by confidence, and how many of them are right."""
+    """Counts of predictions by confidence, and how many of them are correct."""
 
     counts: list[int] = field(default_factory=lambda: [0] * (STEPS + 1))
-    right: list[int] = field(default_factory=lambda: [0] * (STEPS + 1))
+    correct: list[int] = field(default_factory=lambda: [0] * (STEPS + 1))
     bins: list[ReliabilityBin] = field(default_factory=lambda: [ReliabilityBin() for _ in range(ECE_BINS)])
     total: int = 0
 
     def add(self, predictions: Iterable[tuple[float, bool]]) -> None:
-        """Count predictions: the confidence of each and whether it is right."""
-        for confidence, is_right in predictions:
+        """Count predictions: the confidence of each and whether it is correct."""
+        for confidence, is_correct in predictions:
             # By comparison, not by multiplication, so that a threshold accepts exactly what it would accept in service
             step = bisect_right(_EDGES, confidence) - 1
             self.counts[step] += 1
-            self.right[step] += is_right
+            self.correct[step] += is_correct
             reliability = self.bins[min(int(confidence * ECE_BINS), ECE_BINS - 1)]
             reliability.count += 1
             reliability.confidence_sum += confidence
-            reliability.right += is_right
+            reliability.correct += is_correct
             self.total += 1
 
     def curve(self) -> Iterator[OperatingPoint]:
         """Every threshold in steps of 0.0001, from 1 down to 0."""
-        accepted = right = 0
+        accepted = correct = 0
         for step in range(STEPS, -1, -1):
             accepted += self.counts[step]
-            right += self.right[step]
-            yield OperatingPoint(_EDGES[step], accepted, right, self.total)
+            correct += self.correct[step]
+            yield OperatingPoint(_EDGES[step], accepted, correct, self.total)
 
     def at(self, *thresholds: float) -> list[OperatingPoint]:
         """The operating points of thresholds, which are taken in steps of 0.0001."""
@@ -92,7 +92,7 @@ class Calibration:
         return [point for point in self.curve() if round(point.threshold * STEPS) in wanted][::-1]
 
     def threshold_for(self, accuracy: float, *, certainly: bool = False) -> OperatingPoint | None:
-        """The lowest threshold above which at least `accuracy` is right, None if there is none.
+        """The lowest threshold above which at least `accuracy` of the predictions are correct, None if there is none.
 
         `certainly`: the lower end of the 95% interval must reach it, not only the share in this sample.
         """
@@ -105,4 +105,4 @@ class Calibration:
 
     @property
     def expected_calibration_error(self) -> float:
-        return sum(abs(bin_.right - bin_.confidence_sum) for bin_ in self.bins) / self.total
+        return sum(abs(bin_.correct - bin_.confidence_sum) for bin_ in self.bins) / self.total

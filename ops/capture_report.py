@@ -1,4 +1,4 @@
-"""The report of a time window: what the endpoint was asked and answered, as one HTML page."""
+"""The report of a time window: the endpoint's requests and predictions, as one HTML page."""
 
 import io
 import math
@@ -33,7 +33,7 @@ from ops.page import (
     Tone,
 )
 from ops.shares import wilson_interval
-from ops.summary import Bucket, DriftWindow, Summary, UnsureAnswer
+from ops.summary import Bucket, DriftWindow, LeastConfident, Summary
 from ops.window import Window
 from stacks.config import EnvironmentConfig
 
@@ -53,7 +53,7 @@ def capture_page(config: EnvironmentConfig, window: Window, summary: Summary, pa
     known = {model: count for model, count in summary.models.most_common() if model}
     if known:
         notes.append(f"Models: {', '.join(f'{model} ({count:,} requests)' for model, count in known.items())}")
-    title = f"Scones Unlimited {config.name}: what the endpoint answered"
+    title = f"Scones Unlimited {config.name}: predictions of the endpoint"
     if not summary.first or not summary.last:
         nothing = Remark("No captures", f"Data capture kept no request from {window}.")
         return Page(title, str(window), [Fact("Requests", "0")], [nothing], notes)
@@ -135,7 +135,7 @@ def _confidence_over_time(summary: Summary) -> Chart:
     return Chart(
         name="confidence-over-time",
         heading="Confidence over time",
-        text=f"Each point is one answer ({sample}{summary.requests:,}). Answers under the line are rejected.",
+        text=f"Each point is one prediction ({sample}{summary.requests:,}). Predictions under the line are rejected.",
         figure=page.figure(
             traces,
             xaxis=_time_axis(summary),
@@ -143,7 +143,7 @@ def _confidence_over_time(summary: Summary) -> Chart:
             **page.bounds((summary.threshold, f"threshold {summary.threshold:g}", ORANGE)),
         ),
         alt=(
-            f"Confidence of {summary.requests:,} answers over {_span(summary)}: "
+            f"Confidence of {summary.requests:,} predictions over {_span(summary)}: "
             f"median {confidence_text(total.quantile(0.5))}, "
             f"lowest tenth under {confidence_text(total.quantile(0.1))}, "
             f"{_percent(total.under_threshold, summary.requests)} under the threshold of {summary.threshold:g}"
@@ -170,7 +170,7 @@ def _confidence_distribution(summary: Summary) -> Chart:
     names = _bin_names(summary.edges)
     observed = [count / summary.requests for count in total.tally.confidence_counts]
     expected = [count / baseline.size for count in baseline.confidence_counts] if baseline else []
-    if not baseline:  # below the lowest answer, every bin is empty
+    if not baseline:  # below the lowest prediction, every bin is empty
         first = next(index for index, share in enumerate(observed) if share)
         names, observed = names[first:], observed[first:]
     traces: list[go.Scatter | go.Bar] = []
@@ -190,7 +190,7 @@ def _confidence_distribution(summary: Summary) -> Chart:
     for trace in traces:
         trace.hovertemplate = "%{y}<br>%{x:.1%}<extra>" + str(trace.name) + "</extra>"
     text = (
-        "Against the model's own answers to the validation images. The bins hold equal shares of those."
+        "Against the model's own predictions for the validation images. The bins hold equal shares of those."
         if baseline
         else "Without a baseline there is nothing to compare with; `python -m data_prep baseline` computes one."
     )
@@ -205,14 +205,14 @@ def _confidence_distribution(summary: Summary) -> Chart:
             traces,
             barmode="group",
             bargap=0.25,
-            xaxis={"title": {"text": "share of answers"}, "tickformat": ".0%", "nticks": 6},
+            xaxis={"title": {"text": "share of predictions"}, "tickformat": ".0%", "nticks": 6},
             yaxis={"type": "category", "automargin": True},
         ),
         alt=(
-            "Bars of the share of answers by confidence, baseline and captured. The largest difference is at "
+            "Bars of the share of predictions by confidence, baseline and captured. The largest difference is at "
             f"confidence {shift[2]}: {shift[0]:.1%} captured, {shift[1]:.1%} in the baseline"
             if shift
-            else f"Bars of the share of answers by confidence. Most lie at {names[observed.index(max(observed))]}"
+            else f"Bars of the share of predictions by confidence. Most lie at {names[observed.index(max(observed))]}"
         ),
         table=Table(
             ["confidence", "captured", *(["baseline"] if baseline else [])],
@@ -229,7 +229,7 @@ def _drift(summary: Summary, windows: list[DriftWindow], problem: str | None) ->
     if summary.baseline is None:
         return Remark(
             heading,
-            "There is no baseline to compare with. `python -m data_prep baseline` lets the model answer the validation "
+            "There is no baseline to compare with. `python -m data_prep baseline` runs the model on the validation "
             "images and stores it.",
         )
     if problem:
@@ -321,15 +321,15 @@ def _class_mix(summary: Summary) -> Chart:
     return Chart(
         name="class-mix",
         heading="Class mix over time",
-        text=f"Which classes the answers name, for each {_duration(summary.bucket_seconds)} with requests. All: {mix}.",
+        text=f"Which classes are predicted, for each {_duration(summary.bucket_seconds)} with requests. All: {mix}.",
         figure=page.figure(
             traces,
             barmode="stack",
             bargap=0,
             xaxis=_time_axis(summary),
-            yaxis={"title": {"text": "share of answers"}, "tickformat": ".0%", "range": [0, 1]},
+            yaxis={"title": {"text": "share of predictions"}, "tickformat": ".0%", "range": [0, 1]},
         ),
-        alt=f"Stacked bars of the share of each class over time. Of all answers: {mix}",
+        alt=f"Stacked bars of the share of each class over time. Of all predictions: {mix}",
         table=Table(
             ["from", "requests", *(name for name, _, _ in groups)],
             [
@@ -362,10 +362,14 @@ def _under_threshold(summary: Summary) -> Chart:
                 )
             ],
             xaxis=_time_axis(summary),
-            yaxis={"title": {"text": "share of answers"}, "tickformat": ".0%", "range": [0, max(*shares, 0.1) * 1.15]},
+            yaxis={
+                "title": {"text": "share of predictions"},
+                "tickformat": ".0%",
+                "range": [0, max(*shares, 0.1) * 1.15],
+            },
             **page.bounds((overall, f"all {overall:.1%}", GREY)),
         ),
-        alt=f"Share of answers under the threshold over time: {overall:.1%} of all, at most {max(shares):.1%}",
+        alt=f"Share of predictions under the threshold over time: {overall:.1%} of all, at most {max(shares):.1%}",
         table=Table(
             ["from", "requests", "under", "share"],
             [
@@ -383,7 +387,7 @@ def _accuracy(summary: Summary) -> Section:
         return Remark(
             heading,
             "No true class is known of these images. Labels that are put below ground-truth/ in the bucket are joined "
-            "with the answers.",
+            "with the predictions.",
             is_wide=True,
         )
     total = summary.total
@@ -394,8 +398,8 @@ def _accuracy(summary: Summary) -> Section:
         name="accuracy",
         heading=heading,
         text=(
-            f"Share of right answers among the {total.labelled:,} of {summary.requests:,} whose true class is known, "
-            "with the interval that holds the true share in 95 of 100 cases."
+            f"Share of correct predictions among the {total.labelled:,} of {summary.requests:,} with a true "
+            "class, with the interval that holds the true share in 95 of 100 cases."
         ),
         figure=page.figure(
             [
@@ -413,15 +417,15 @@ def _accuracy(summary: Summary) -> Section:
             ],
             xaxis=_time_axis(summary),
             yaxis={
-                "title": {"text": "right answers"},
+                "title": {"text": "correct predictions"},
                 "tickformat": ".0%",
                 "range": [max(0.0, min(low for low, _ in intervals) - 0.05), 1.03],
             },
             **page.bounds((overall, f"all {overall:.1%}", GREY)),
         ),
-        alt=f"Accuracy over time: {overall:.1%} of {total.labelled:,} labelled answers are right",
+        alt=f"Accuracy over time: {overall:.1%} of {total.labelled:,} labelled predictions are correct",
         table=Table(
-            ["from", "to", "labelled", "right", "accuracy", "95% interval"],
+            ["from", "to", "labelled", "correct", "accuracy", "95% interval"],
             [
                 [
                     _time(start),
@@ -439,16 +443,16 @@ def _accuracy(summary: Summary) -> Section:
 
 
 def _least_confident(summary: Summary) -> Section:
-    unsure = summary.unsure
-    years = {answer.time.year for answer in unsure}
+    least_confident = summary.least_confident
+    years = {prediction.time.year for prediction in least_confident}
     time_format = "%m-%d %H:%M:%S" if len(years) == 1 else "%Y-%m-%d %H:%M:%S"
-    has_several_models = len({answer.model for answer in unsure}) > 1
+    has_several_models = len({prediction.model for prediction in least_confident}) > 1
     return Gallery(
-        "Least confident answers",
-        "The images that the model was least sure of, as the endpoint received them.",
-        [_picture(answer, time_format, with_model=has_several_models) for answer in unsure],
+        "Least confident predictions",
+        "The images with the lowest confidence, as the endpoint received them.",
+        [_picture(prediction, time_format, with_model=has_several_models) for prediction in least_confident],
         Table(
-            ["time", "image", "event id", "answer", "confidence", "", "true class", "model"],
+            ["time", "image", "event id", "prediction", "confidence", "", "true class", "model"],
             [
                 [
                     _time(a.time),
@@ -460,29 +464,29 @@ def _least_confident(summary: Summary) -> Section:
                     a.true_label or "not known",
                     a.model or "not known",
                 ]
-                for a in unsure
+                for a in least_confident
             ],
         ),
     )
 
 
-def _picture(answer: UnsureAnswer, time_format: str, *, with_model: bool) -> Picture:
+def _picture(prediction: LeastConfident, time_format: str, *, with_model: bool) -> Picture:
     marks: list[Mark] = []
-    if answer.true_label is not None:
-        is_right = answer.true_label == answer.label
-        marks.append(Mark("correct", "good") if is_right else Mark(f"wrong: {answer.true_label}", "bad"))
-    if not answer.is_accepted:
+    if prediction.true_label is not None:
+        is_correct = prediction.true_label == prediction.label
+        marks.append(Mark("correct", "good") if is_correct else Mark(f"wrong: {prediction.true_label}", "bad"))
+    if not prediction.is_accepted:
         marks.append(Mark("rejected", "warning"))
-    confidence = confidence_text(answer.confidence)
+    confidence = confidence_text(prediction.confidence)
     said = "".join(f", {mark.text}" for mark in marks)
     return Picture(
-        thumbnail(answer.image),
-        alt=f"Captured image, answered {answer.label} with confidence {confidence} at {_time(answer.time)}{said}",
+        thumbnail(prediction.image),
+        alt=f"Captured image: {prediction.label} with confidence {confidence} at {_time(prediction.time)}{said}",
         caption=[
-            f"{answer.label} {confidence}",
-            *([answer.key] if answer.key else []),
-            f"{answer.time:{time_format}}",
-            *([answer.model] if with_model and answer.model else []),
+            f"{prediction.label} {confidence}",
+            *([prediction.key] if prediction.key else []),
+            f"{prediction.time:{time_format}}",
+            *([prediction.model] if with_model and prediction.model else []),
         ],
         marks=marks,
     )

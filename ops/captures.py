@@ -1,4 +1,4 @@
-"""`python -m ops captures`: what the endpoint was asked, and what it answered."""
+"""`python -m ops captures`: the endpoint's captured requests and responses."""
 
 import csv
 import heapq
@@ -56,7 +56,7 @@ def captures(
     ] = None,
     as_csv: Annotated[bool, typer.Option("--csv", help="Comma-separated values on standard output.")] = False,
 ) -> None:
-    """Show what data capture kept of the endpoint's requests and answers."""
+    """Show the requests and responses that data capture recorded."""
     config = load_environment(env)
     bound = config.confidence_threshold if threshold is None else threshold
     # Of captures in a folder the environment may know nothing

@@ -80,7 +80,7 @@ def change_stacks(
 
 
 def _run_quietly(command: str, *arguments: str, target: Target, log: Path) -> None:
-    """A line for each stack that is done, and how far the others are where somebody watches."""
+    """A line for each stack that is done; on a terminal, also the progress of the others."""
     console, started = Console(highlight=False), time.monotonic()
     events: dict[str, str] = {}
     log.parent.mkdir(parents=True, exist_ok=True)

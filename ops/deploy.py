@@ -74,7 +74,7 @@ def _cdk_deploy(config: EnvironmentConfig, pattern: str, app: Path, *, verbose: 
 
 
 def _parameters(config: EnvironmentConfig) -> list[str]:
-    """What only the account can tell a template: where the endpoint scales, whether it is there already."""
+    """What a template needs to know of the account: the endpoint's current capacity, and whether it exists already."""
     if not config.endpoint.max_instance_count:
         return []
     return [f"--parameters={config.stage_name}-Model:{ENDPOINT_EXISTS}={str(_endpoint_exists(config)).lower()}"]

@@ -1,4 +1,4 @@
-"""Remove what an environment costs, and tell what is left."""
+"""Remove what an environment costs, and list what is left."""
 
 import time
 from dataclasses import dataclass
@@ -57,7 +57,7 @@ def destroy(
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     app: App = None,
 ) -> None:
-    """Remove all of an environment that costs money by the hour, and list what is kept."""
+    """Remove all of an environment that costs money by the hour, and list what is retained."""
     config = load_environment(env)
     target = current_target()
     typer.echo(f"Destroying environment {env} in {target}")
@@ -93,18 +93,18 @@ def destroy(
         _delete_parameters(config)
     kept = [*retained, *_kept_by_design(config, bucket, with_data=with_data)]
     console = Console(highlight=False, soft_wrap=True)
-    console.print("\nKept:")
+    console.print("\nRetained:")
     for entry in kept:
         console.print(f"  {entry.what}\n    [dim]to remove:[/] {entry.removal}", markup=True)
 
 
 def _wait_for_rest(config: EnvironmentConfig) -> None:
-    """Wait for what an interrupted command left under way: CloudFormation refuses to delete a stack that it updates."""
+    """Wait for what an interrupted command left in progress: CloudFormation cannot delete a stack that it updates."""
     shown = ""
     while moving := [
         f"{stack['StackName']} ({stack['StackStatus']})"
         for stack in deployed_stacks(config).values()
-        # A change set that nobody executed is for review as long as its stack is there
+        # The stack of a change set that was never executed stays in review
         if stack["StackStatus"].endswith("_IN_PROGRESS") and stack["StackStatus"] != "REVIEW_IN_PROGRESS"
     ]:
         line = f"Waiting for {', '.join(moving)}"
@@ -184,7 +184,7 @@ def _buckets(config: EnvironmentConfig) -> list[str]:
 
 
 def _removed_bucket(buckets: list[str], kept: Kept) -> bool:
-    """Delete a bucket itself, which is empty by now, if its stack has let go of it."""
+    """Delete a bucket itself, which is empty by now, if its stack no longer holds it."""
     kind, _, name = kept.what.partition(" ")
     if kind != "AWS::S3::Bucket" or name not in buckets:
         return False
@@ -202,8 +202,8 @@ def empty_bucket(bucket: str) -> None:
         objects: list[ObjectIdentifierTypeDef] = [
             {"Key": entry["Key"], "VersionId": entry["VersionId"]} for entry in entries
         ]
-        answer = aws.s3().delete_objects(Bucket=bucket, Delete={"Objects": objects, "Quiet": True})
-        if errors := answer.get("Errors"):
+        response = aws.s3().delete_objects(Bucket=bucket, Delete={"Objects": objects, "Quiet": True})
+        if errors := response.get("Errors"):
             first = errors[0]
             raise OpsError(
                 f"s3://{bucket}/{first.get('Key')} cannot be deleted: {first.get('Code')} {first.get('Message')}"
@@ -257,7 +257,7 @@ def _is_of(config: EnvironmentConfig, arn: str) -> bool:
 
 
 def _delete_parameters(config: EnvironmentConfig) -> None:
-    """What training told SSM names artifacts that are gone."""
+    """The SSM parameters that training set name artifacts that are gone."""
     for name in _parameters(config):
         aws.ssm().delete_parameter(Name=name)
 

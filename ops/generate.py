@@ -64,19 +64,19 @@ def stream(
     drift_after: Annotated[str, typer.Option(help="When the drift begins.")] = "0s",
     bad: Annotated[float, typer.Option(min=0, max=1, help="Share of inputs that cannot succeed.")] = 0.0,
     label: Annotated[
-        bool, typer.Option("--label", help="Also put the true classes below ground-truth/, as if someone had looked.")
+        bool, typer.Option("--label", help="Also upload the true classes below ground-truth/, simulating human labels.")
     ] = False,
     settle: Annotated[str, typer.Option(help="How long to wait for the last outcomes.")] = "2m",
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bars.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="The summary as JSON on standard output.")] = False,
 ) -> None:
-    """Send images at a steady rate and tell what became of them. Ctrl-C stops the sending and still tells."""
+    """Send images at a steady rate and report the outcomes. Ctrl-C stops sending and prints the report."""
     config = load_environment(env)
     chosen: Via = via or ("uploads" if drift else "executions")
     if drift and chosen == "executions":
         raise typer.BadParameter("drifted images must be uploaded: leave --via out, or say --via uploads")
     if batch > 1 and chosen == "uploads":
-        raise typer.BadParameter("each upload is an execution of its own: --batch needs --via executions")
+        raise typer.BadParameter("each upload starts its own execution: --batch needs --via executions")
     plan = Plan(
         classes=config.classes,
         images=max(1, round(rate * parse_duration(duration))),

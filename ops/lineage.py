@@ -41,7 +41,7 @@ class Model:
 
 @dataclass(frozen=True)
 class Lineage:
-    """A prediction and the model behind it: two while an update was under way, as either may have answered."""
+    """A prediction and the model behind it: two while an update was under way, as either may have served it."""
 
     prediction_key: str
     image: str
@@ -78,7 +78,7 @@ def rows(found: Lineage) -> list[tuple[str, str]]:
     ]
     for number, model in enumerate(found.models):
         if number:
-            lines.append(("or", "the update from one to the other was under way"))
+            lines.append(("or", "the update from one to the other was in progress"))
         accuracy = "unknown" if model.accuracy is None else f"{model.accuracy:.4f} on the validation images"
         if model.calibration_error is not None:
             accuracy += f", calibration error {model.calibration_error:.4f}"
@@ -122,7 +122,7 @@ def trace(config: EnvironmentConfig, key: str) -> Lineage:
 
 
 def serving_at(records: Sequence[Record], when: datetime) -> list[Record]:
-    """Who can have answered at a time: the model in service, and during an update also the one that came next."""
+    """The models that may have served at a time: the one in service, and during an update also its successor."""
     past = [record for record in records if datetime.fromisoformat(record.time) <= when]
     in_service = [record for record in past if record.is_in_service]
     if not in_service:

@@ -1,4 +1,4 @@
-"""What the stacks of a deployed environment tell: their outputs."""
+"""The outputs of a deployed environment's stacks."""
 
 import json
 import re
@@ -55,7 +55,7 @@ def outputs(
     env: Annotated[str, typer.Option("--env", help="An environment of cdk.json.")] = "dev",
     as_json: Annotated[bool, typer.Option("--json", help="The outputs as JSON on standard output.")] = False,
 ) -> None:
-    """Show what the stacks of an environment tell: bucket, endpoint, state machine."""
+    """Show the stack outputs of an environment: bucket, endpoint, state machine."""
     config = load_environment(env)
     target = current_target()
     found = stack_outputs(config)

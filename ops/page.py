@@ -1,6 +1,6 @@
 """One self-contained HTML file with charts: opens from disk, needs no network, follows light and dark.
 
-The charts are drawn by plotly.js, which is in the file once. Every chart has its numbers as a table beside it, for
+plotly.js draws the charts; the file holds it once. Every chart has its numbers as a table beside it, for
 those who cannot see it, and for where no script runs.
 """
 

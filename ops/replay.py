@@ -42,12 +42,12 @@ def replay(env: Annotated[str, typer.Option(help="An environment of cdk.json.")]
 def _messages(queue_url: str) -> Iterator[Any]:
     """Each message once: what is not deleted stays invisible for ten minutes."""
     while True:
-        answer = aws.sqs().receive_message(
+        response = aws.sqs().receive_message(
             QueueUrl=queue_url, MaxNumberOfMessages=10, VisibilityTimeout=600, WaitTimeSeconds=1
         )
-        if not answer.get("Messages"):
+        if not response.get("Messages"):
             return
-        yield from answer["Messages"]
+        yield from response["Messages"]
 
 
 def _start(state_machine_arn: str, *, name: str, image: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""A handful of images through the live environment: does the endpoint answer, does the workflow store?"""
+"""A handful of images through the live environment: does the endpoint respond, does the workflow store?"""
 
 import json
 import time
@@ -26,8 +26,8 @@ _TIMEOUT_SECONDS = 120
 
 
 @dataclass(frozen=True)
-class Answer:
-    """The endpoint's answer to one test image."""
+class Response:
+    """The endpoint's response to one test image."""
 
     key: str
     true_class: str
@@ -36,10 +36,10 @@ class Answer:
     milliseconds: float
 
 
-def smoke_test(config: EnvironmentConfig, *, images: int = IMAGES) -> list[Answer]:
-    """Ask the endpoint about test images of every class, then send the most confident one through the workflow.
+def smoke_test(config: EnvironmentConfig, *, images: int = IMAGES) -> list[Response]:
+    """Invoke the endpoint with test images of every class, then send the most confident one through the workflow.
 
-    Raises OpsError if the endpoint does not serve, answers something else than probabilities or is mostly wrong, or
+    Raises OpsError if the endpoint does not serve, returns something else than probabilities or is mostly wrong, or
     if the workflow does not store the prediction.
     """
     outputs = stack_outputs(config)
@@ -51,17 +51,17 @@ def smoke_test(config: EnvironmentConfig, *, images: int = IMAGES) -> list[Answe
             )
     bucket = outputs["Data"]["BucketName"]
     _check_in_service(config)
-    answers = [_ask(config, bucket, key, true_class) for key, true_class in _test_images(config, bucket, images)]
-    right = sum(answer.label == answer.true_class for answer in answers)
-    if 2 * right < len(answers):
+    responses = [_invoke(config, bucket, key, true_class) for key, true_class in _test_images(config, bucket, images)]
+    correct = sum(response.label == response.true_class for response in responses)
+    if 2 * correct < len(responses):
         raise OpsError(
-            f"endpoint {config.endpoint_name} has {right} of {len(answers)} test images right: the order of `classes` "
-            f"in cdk.json may not be the model's; `python -m ops doctor --env {config.name}` compares them"
+            f"endpoint {config.endpoint_name} predicts {correct} of {len(responses)} test images correctly: the order "
+            f"of `classes` in cdk.json may not be the model's; `python -m ops doctor --env {config.name}` compares them"
         )
-    best = max(answers, key=lambda answer: answer.confidence)
+    best = max(responses, key=lambda response: response.confidence)
     if is_accepted(best.confidence, config.confidence_threshold):
         _classify(outputs["Workflow"]["StateMachineArn"], bucket, best.key)
-    return answers
+    return responses
 
 
 def _check_in_service(config: EnvironmentConfig) -> None:
@@ -97,7 +97,7 @@ def _test_images(config: EnvironmentConfig, bucket: str, count: int) -> list[tup
     return turns[:count]
 
 
-def _ask(config: EnvironmentConfig, bucket: str, key: str, true_class: str) -> Answer:
+def _invoke(config: EnvironmentConfig, bucket: str, key: str, true_class: str) -> Response:
     data = aws.s3().get_object(Bucket=bucket, Key=key)["Body"].read()
     started = time.perf_counter()
     try:
@@ -108,7 +108,7 @@ def _ask(config: EnvironmentConfig, bucket: str, key: str, true_class: str) -> A
     except (ClientError, InvalidPredictionError) as error:
         raise OpsError(f"endpoint {config.endpoint_name} did not classify {key}: {error}") from None
     label, confidence = best_class(probabilities)
-    return Answer(key, true_class, config.classes[label], confidence, 1000 * (time.perf_counter() - started))
+    return Response(key, true_class, config.classes[label], confidence, 1000 * (time.perf_counter() - started))
 
 
 def _classify(state_machine_arn: str, bucket: str, key: str) -> None:
@@ -131,21 +131,21 @@ def _classify(state_machine_arn: str, bucket: str, key: str) -> None:
     raise OpsError(f"the workflow did not end within {_TIMEOUT_SECONDS} s: {execution}")
 
 
-def show(config: EnvironmentConfig, answers: list[Answer]) -> None:
+def show(config: EnvironmentConfig, responses: list[Response]) -> None:
     """Two lines about a smoke test that went well."""
-    right = sum(answer.label == answer.true_class for answer in answers)
-    slowest = max(answer.milliseconds for answer in answers)
+    correct = sum(response.label == response.true_class for response in responses)
+    slowest = max(response.milliseconds for response in responses)
     console = Console(highlight=False, soft_wrap=True)
     console.print(
-        f"[green]✓[/] endpoint {config.endpoint_name}: {right} of {len(answers)} test images right, "
-        f"the slowest answer took {slowest:.0f} ms"
+        f"[green]✓[/] endpoint {config.endpoint_name}: {correct} of {len(responses)} test images correct, "
+        f"the slowest response took {slowest:.0f} ms"
     )
-    best = max(answers, key=lambda answer: answer.confidence)
+    best = max(responses, key=lambda response: response.confidence)
     if is_accepted(best.confidence, config.confidence_threshold):
         console.print(f"[green]✓[/] workflow: {best.key} accepted with confidence {best.confidence:.3f}")
     else:
         console.print(
-            f"[yellow]![/] workflow: not tried, no answer reached the confidence of {config.confidence_threshold}"
+            f"[yellow]![/] workflow: not tried, no prediction reached the confidence of {config.confidence_threshold}"
         )
 
 

@@ -23,7 +23,7 @@ FEW_BUCKETS = 12
 MAX_POINTS = 1500
 MAX_UNSURE = 24
 MAX_IMAGE_BYTES = 2**20  # of one that is kept to be shown
-# Bins of confidence where there is no baseline to give them: finer towards 1, where most answers lie
+# Bins of confidence where there is no baseline to give them: finer towards 1, where most predictions lie
 CONFIDENCE_EDGES = (*(round(0.05 * step, 2) for step in range(1, 20)), 0.99, 0.999)
 
 
@@ -34,7 +34,7 @@ class Bucket:
     tally: Tally  # in the baseline's bins, or those of CONFIDENCE_EDGES
     under_threshold: int = 0
     confidence_sum: float = 0.0
-    # How many answers lack so much to certainty, to three digits: for quantiles that tell 0.99997 from 0.9995
+    # Predictions counted by 1 - confidence, to three digits: for quantiles that distinguish 0.99997 from 0.9995
     missing: Counter[float] = field(default_factory=Counter)
     labelled: int = 0
     correct: int = 0
@@ -48,13 +48,13 @@ class Bucket:
         return self.confidence_sum / self.requests
 
     def add(self, label: int, confidence: float) -> None:
-        """Count one answer by the index of its class and by its confidence."""
+        """Count one prediction by the index of its class and by its confidence."""
         self.tally.add(label, confidence)
         self.confidence_sum += confidence
         self.missing[float(f"{1 - confidence:.3g}")] += 1
 
     def quantile(self, share: float) -> float:
-        """The confidence that a `share` of the answers stays under, to three digits of what it lacks to 1."""
+        """The confidence that a `share` of the predictions stays under, to three digits of what it lacks to 1."""
         rank, seen = share * self.requests, 0
         for missing in sorted(self.missing, reverse=True):
             seen += self.missing[missing]
@@ -76,7 +76,7 @@ class Bucket:
 
 @dataclass(frozen=True)
 class Point:
-    """One answer, as a point in a plot."""
+    """One prediction, as a point in a plot."""
 
     time: datetime
     confidence: float
@@ -84,8 +84,8 @@ class Point:
 
 
 @dataclass(frozen=True)
-class UnsureAnswer:
-    """One of the least confident answers, with what was asked about."""
+class LeastConfident:
+    """One of the least confident predictions, with its image."""
 
     time: datetime
     event_id: str
@@ -108,7 +108,7 @@ class DriftWindow:
 
 
 class Summary:
-    """Counts of captures in buckets of time, which grow with the time that they span; some answers are kept."""
+    """Counts of captures in buckets of time, which grow with the time that they span; some predictions are kept."""
 
     def __init__(
         self,
@@ -130,7 +130,7 @@ class Summary:
         self.models: Counter[str] = Counter()  # requests by training job
         self._width = 0  # index into WIDTHS_SECONDS
         self._buckets: dict[int, Bucket] = {}
-        self._random = random.Random(0)  # noqa: S311 - which answers become points, the same in every run
+        self._random = random.Random(0)  # noqa: S311 - which predictions become points, the same in every run
         self._points: list[Point] = []
         self._unsure: list[tuple[float, int, Capture, int | None]] = []
         self._unsure_images: set[str] = set()
@@ -168,14 +168,14 @@ class Summary:
 
     @property
     def points(self) -> list[Point]:
-        """Every answer, or a sample of MAX_POINTS of them, in order of time."""
+        """Every prediction, or a sample of MAX_POINTS of them, in order of time."""
         return sorted(self._points, key=lambda point: point.time)
 
     @property
-    def unsure(self) -> list[UnsureAnswer]:
-        """The least confident answers, the least confident first."""
+    def least_confident(self) -> list[LeastConfident]:
+        """The least confident predictions, the least confident first."""
         return [
-            UnsureAnswer(
+            LeastConfident(
                 time=capture.time,
                 event_id=capture.event_id,
                 label=capture.label,
@@ -270,7 +270,7 @@ class Summary:
         return True
 
     def _keep(self, capture: Capture, true: int | None) -> None:
-        # Reservoir sampling: every answer has the same chance to be a point (Vitter 1985, algorithm R)
+        # Reservoir sampling: every prediction has the same chance to be a point (Vitter 1985, algorithm R)
         place = int(self._random.random() * self.requests)
         if len(self._points) < MAX_POINTS:
             self._points.append(Point(capture.time, capture.confidence, capture.label))

@@ -44,7 +44,7 @@ def threshold(
         typer.Option(help="Predictions for the validation images, or captures whose ground truth is known."),
     ] = "validation",
     accuracy: Annotated[
-        float, typer.Option(min=0, max=1, help="Wanted share of right answers among the accepted.")
+        float, typer.Option(min=0, max=1, help="Required share of correct predictions among the accepted.")
     ] = 0.98,
     since: Annotated[str | None, since_option(_RECENT)] = None,
     until: Until = "now",
@@ -89,8 +89,8 @@ def labelled_captures(captures: CaptureSource, truth: GroundTruth, model: str) -
     for capture in captures:
         true = truth.label_of(capture)
         if true is not None:
-            is_right = captures.config.classes[true] == capture.label
-            by_model[captures.origins.model_of(capture)].add([(capture.confidence, is_right)])
+            is_correct = captures.config.classes[true] == capture.label
+            by_model[captures.origins.model_of(capture)].add([(capture.confidence, is_correct)])
     captures.report_skipped()
     model = model or captures.origins.served
     chosen = by_model.pop(model, Calibration())
@@ -141,7 +141,7 @@ def _verdict(calibration: Calibration, accuracy: float) -> str:
     text = (
         f"For an accuracy of {accuracy:.1%}, the threshold is {point.threshold:g}: it accepts {point.coverage:.1%} and "
         f"rejects {point.rejected:,} of {point.total:,} images. "
-        f"({point.right:,} of {point.accepted:,} are right; 95% interval {low:.1%} to {high:.1%}.)"
+        f"({point.correct:,} of {point.accepted:,} are correct; 95% interval {low:.1%} to {high:.1%}.)"
     )
     safe = calibration.threshold_for(accuracy, certainly=True)
     if safe is None:
@@ -282,11 +282,15 @@ def _curve_chart(
     return Chart(
         name="accuracy-coverage",
         heading="Accuracy against coverage",
-        text="A higher threshold accepts fewer images (to the left), of which more are right.",
+        text="A higher threshold accepts fewer images (to the left), of which more are correct.",
         figure=page.figure(
             traces,
             xaxis={"title": {"text": "share of images accepted"}, "tickformat": ".0%", "range": [0, 1.02]},
-            yaxis={"title": {"text": "right among the accepted"}, "tickformat": ".1%", "range": [lowest - 0.01, 1.004]},
+            yaxis={
+                "title": {"text": "correct among the accepted"},
+                "tickformat": ".1%",
+                "range": [lowest - 0.01, 1.004],
+            },
             **page.bounds((accuracy, f"wanted {accuracy:.1%}", GREY)),
         ),
         alt=_verdict(calibration, accuracy),
@@ -297,13 +301,13 @@ def _curve_chart(
 def _reliability_chart(calibration: Calibration) -> Chart:
     bins = [(index, bin_) for index, bin_ in enumerate(calibration.bins) if bin_.count]
     means = [bin_.confidence_sum / bin_.count for _, bin_ in bins]
-    shares = [bin_.right / bin_.count for _, bin_ in bins]
+    shares = [bin_.correct / bin_.count for _, bin_ in bins]
     first = bins[0][0] / len(calibration.bins)
     error = calibration.expected_calibration_error
     return Chart(
         name="reliability",
         heading="Calibration",
-        text=f"Right answers against confidence. On the line, 0.9 is right 9 times of 10. ECE {error:.4f}.",
+        text=f"Correct predictions against confidence. On the line, 0.9 is correct 9 times out of 10. ECE {error:.4f}.",
         figure=page.figure(
             [
                 go.Scatter(
@@ -322,16 +326,16 @@ def _reliability_chart(calibration: Calibration) -> Chart:
                     name="this model",
                     line={"color": BLUE, "width": 2},
                     marker={"size": 8},
-                    error_y=page.error_bars(shares, [wilson_interval(bin_.right, bin_.count) for _, bin_ in bins]),
-                    hovertemplate="confidence %{x:.3f}<br>right %{y:.1%}<br>%{text}<extra></extra>",
+                    error_y=page.error_bars(shares, [wilson_interval(bin_.correct, bin_.count) for _, bin_ in bins]),
+                    hovertemplate="confidence %{x:.3f}<br>correct %{y:.1%}<br>%{text}<extra></extra>",
                 ),
             ],
             xaxis={"title": {"text": "mean confidence"}, "range": [first - 0.02, 1.02]},
-            yaxis={"title": {"text": "right answers"}, "tickformat": ".0%", "range": [0, 1.04]},
+            yaxis={"title": {"text": "correct predictions"}, "tickformat": ".0%", "range": [0, 1.04]},
         ),
-        alt=f"Reliability diagram: share of right answers by confidence. Expected calibration error {error:.4f}",
+        alt=f"Reliability diagram: share of correct predictions by confidence. Expected calibration error {error:.4f}",
         table=PageTable(
-            ["confidence", "predictions", "mean confidence", "right"],
+            ["confidence", "predictions", "mean confidence", "correct"],
             [
                 [
                     f"{index / len(calibration.bins):.2f} to {(index + 1) / len(calibration.bins):.2f}",

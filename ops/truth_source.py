@@ -28,7 +28,7 @@ def truth_of(config: EnvironmentConfig, window: Window, parse_errors: ParseError
 
 
 def with_versions(labels: Iterable[Label]) -> Iterator[Label]:
-    """A label of an image whose version is not told is one of each version of that image."""
+    """A label without a version applies to every version of the image."""
     for label in labels:
         if label.image is None or label.image.version_id:
             yield label

@@ -20,7 +20,7 @@ def main(locks: list[str]) -> int:
         audited = [dependency for dependency in dependencies if "skip_reason" not in dependency]
         if not audited:
             sys.stderr.write(
-                f"error: {lock}: nothing was audited, as the advisory database at pypi.org does not answer; "
+                f"error: {lock}: nothing was audited, as the advisory database at pypi.org does not respond; "
                 "run `make audit` where it does\n"
             )
             return 2

@@ -248,7 +248,7 @@ class RetrainingConfig(_Section):
 
 
 class MonitoringConfig(_Section):
-    """When the operators are told."""
+    """When the operators are notified."""
 
     p99_latency_ms: Annotated[int, Field(ge=1)] = 200
     rejected_percent: Annotated[float, Field(gt=0, le=100)] = 50.0

@@ -28,7 +28,7 @@ def handler(event: dict[str, list[Item]], _context: object) -> dict[str, list[It
 def stored_outcome(item: object) -> dict[str, Any] | None:
     """The outcome that an earlier run stored for the image as it is now.
 
-    None if there is none, or if it cannot be told: the steps to come say what is wrong with the image.
+    None if there is none, or if it cannot be determined: the following steps report what is wrong with the image.
     """
     try:
         image = ImageRef.of(item)

@@ -1,4 +1,4 @@
-"""ReadTransformOutput: what Batch Transform answered for one image, in the form in which Classifier hands it on."""
+"""ReadTransformOutput: what Batch Transform predicted for one image, in the form of Classifier's output."""
 
 from dataclasses import replace
 from datetime import datetime
@@ -26,7 +26,7 @@ def handler(event: Item, _context: object) -> Item:
     """Takes an item with `transform_output` and `input_prefix`, which its image's key begins with, both of the job, and
     `started_at`, when the run started.
 
-    Answers it with `inferences`, `label` and `confidence`. Raises ImageChangedError, or an ImageError as
+    Returns it with `inferences`, `label` and `confidence`. Raises ImageChangedError, or an ImageError as
     SerializeImageData does: Batch Transform reads any object, and whatever is current at that moment.
     """
     image = ImageRef.of(event)
@@ -74,10 +74,10 @@ def stored_output(keys: list[str], image: ImageRef, *, job_failure: object) -> b
     except ClientError as error:
         if aws.is_transient(error):
             raise StorageUnavailableError(f"could not be read ({error}): {keys}") from error
-        raise NotTransformedError(f"no answer of Batch Transform ({error}): {image.uri}") from error
+        raise NotTransformedError(f"no prediction of Batch Transform ({error}): {image.uri}") from error
     except BotoCoreError as error:
         raise StorageUnavailableError(f"could not be read ({error}): {keys}") from error
     if body is None:
         reason = f"the job failed: {job_failure}" if job_failure else f"no {' or '.join(keys)}"
-        raise NotTransformedError(f"no answer of Batch Transform ({reason}): {image.uri}")
+        raise NotTransformedError(f"no prediction of Batch Transform ({reason}): {image.uri}")
     return body

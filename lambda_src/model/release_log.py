@@ -1,6 +1,6 @@
 """ReleaseLog: keeps what the endpoint serves, and since when.
 
-Every change of the endpoint arrives here as an event, whoever made it: a deployment, a retraining, a rollback, or
+Every change of the endpoint arrives here as an event, whatever its origin: a deployment, a retraining, a rollback, or
 SageMaker on its own. Event: https://docs.aws.amazon.com/sagemaker/latest/dg/automating-sagemaker-with-eventbridge.html
 """
 

@@ -86,7 +86,7 @@ def capture_files(
 
 
 def read_chunks(s3: "S3Client", bucket: str, key: str) -> Iterator[bytes]:
-    """An object's bytes. A connection that breaks is taken up again where it broke."""
+    """An object's bytes. Resumes after a broken connection where it broke."""
     position = 0
     for attempt in range(1, _ATTEMPTS + 1):
         try:

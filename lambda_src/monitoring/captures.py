@@ -25,7 +25,7 @@ MAX_LINE_BYTES = 40 * 2**20
 
 
 class Capture(NamedTuple):
-    """One captured request and its answer."""
+    """One captured request and its response."""
 
     time: datetime  # in UTC, of the inference
     event_id: str
@@ -87,7 +87,7 @@ def parse_capture(line: bytes, classes: tuple[str, ...]) -> Capture:
     """One line's capture.
 
     Raises ValueError, OverflowError (a time no calendar has) or InvalidPredictionError for a line that is no capture
-    of an answer with these classes.
+    of a prediction with these classes.
     """
     if len(line) > MAX_LINE_BYTES:
         raise ValueError("longer than any request can be")
@@ -135,7 +135,7 @@ def _in_utc(time: datetime) -> datetime:
 
 
 def _answer(output: Any) -> bytes | str:
-    """The answer's text, as JSON; raises ValueError."""
+    """The response's text, as JSON; raises ValueError."""
     if not isinstance(output, dict):
         raise ValueError(f"endpointOutput is {type(output).__name__}, not an object")
     if output.get("encoding") == "JSON" and isinstance(output.get("data"), str):

@@ -76,7 +76,7 @@ def load_baseline() -> Baseline:
         key = aws.ssm().get_parameter(Name=parameter)["Parameter"]["Value"]
         baseline = Baseline.from_json(aws.s3().get_object(Bucket=bucket, Key=key)["Body"].read())
     except ClientError as error:
-        # S3 answers 403 instead of 404 for a key below which the function may not list
+        # S3 returns 403 instead of 404 for a key below which the function may not list
         if error.response["Error"]["Code"] in {"ParameterNotFound", "NoSuchKey", "AccessDenied"}:
             raise BaselineMissingError(f"SSM parameter {parameter} names no readable baseline: {error}") from error
         raise
@@ -119,7 +119,7 @@ def report_of(window: Window, baseline: Baseline, found: Drift) -> Report:
         "minimum_requests": found.minimum,
         "malformed_captures": window.malformed,
         "under_threshold_percent": round(_percent(window), 2) if window.requests else None,
-        "baseline": {"artifact_uri": baseline.artifact_uri, "answers": baseline.size},
+        "baseline": {"artifact_uri": baseline.artifact_uri, "predictions": baseline.size},
         "confidence": {
             **asdict(found.confidence),
             "edges": baseline.confidence_edges,

@@ -1,4 +1,4 @@
-"""The true classes of images, which become known after the endpoint has answered; joined with its captures.
+"""The true classes of images, which become known after the prediction; joined with its captures.
 
 Any number of `.jsonl` files lie below `ground-truth/`, one object a line, in either form:
 

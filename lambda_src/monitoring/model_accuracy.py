@@ -1,4 +1,4 @@
-"""ModelAccuracy: how many answers of a past window were right, for those whose truth has become known since.
+"""ModelAccuracy: how many predictions of a past window were correct, of those whose true class has become known since.
 
 Event: `{"time": "2026-01-02T06:00:00Z"}`, as the schedule gives it. The window ends as long before that as labels have
 to arrive, and windows follow each other without a gap. `{"start": ..., "end": ...}` is a window of one's own, for
@@ -20,7 +20,7 @@ Report = dict[str, Any]
 
 @dataclass
 class Score:
-    """Answers counted by true class and answered class, both in label order."""
+    """Predictions counted by true class and predicted class, both in label order."""
 
     num_classes: int
     confusion: list[list[int]] = field(init=False)
@@ -28,8 +28,8 @@ class Score:
     def __post_init__(self) -> None:
         self.confusion = [[0] * self.num_classes for _ in range(self.num_classes)]
 
-    def add(self, *, true: int, answered: int) -> None:
-        self.confusion[true][answered] += 1
+    def add(self, *, true: int, predicted: int) -> None:
+        self.confusion[true][predicted] += 1
 
     @property
     def labelled(self) -> int:
@@ -83,7 +83,7 @@ def score_window(start: datetime, end: datetime) -> Report:
             ):
                 true = truth.label_of(capture)
                 if true is not None:
-                    score.add(true=true, answered=settings.classes().index(capture.label))
+                    score.add(true=true, predicted=settings.classes().index(capture.label))
     finally:
         truth.close()
     return {

@@ -18,11 +18,11 @@ _JPEG_SOF = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 
 
 def preprocess_handler(inference_record: Any) -> dict[str, float]:
-    """The columns of one record; empty, which drops the record, if it is no answered image."""
+    """The columns of one record; empty, which drops the record, if it holds no prediction for an image."""
     try:
         image = _payload(inference_record.endpoint_input)
-        answer = json.loads(_payload(inference_record.endpoint_output))  # noqa: TID251 - it stands alone
-        probabilities = [float(p) for p in answer]
+        response = json.loads(_payload(inference_record.endpoint_output))  # noqa: TID251 - it stands alone
+        probabilities = [float(p) for p in response]
     except (AttributeError, TypeError, ValueError, RecursionError):
         return {}
     if not probabilities:

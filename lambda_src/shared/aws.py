@@ -26,7 +26,7 @@ _BOUNDED = Config(
     tcp_keepalive=True,
     max_pool_connections=MAX_CONNECTIONS,
 )
-# A serverless endpoint answers when its container has started. A second request would only start another container,
+# A serverless endpoint responds when its container has started. A second request would only start another container,
 # so there is one try, which ends before Classifier's time-out.
 _PATIENT = _BOUNDED.merge(Config(read_timeout=30, retries={"mode": "standard", "total_max_attempts": 1}))
 
@@ -72,6 +72,6 @@ def stepfunctions() -> "SFNClient":
 
 
 def is_transient(error: ClientError) -> bool:
-    """Whether the service may answer the same request differently later."""
+    """Whether the same request may succeed later."""
     status: int = error.response["ResponseMetadata"]["HTTPStatusCode"]
     return error.response["Error"]["Code"] in _TRANSIENT_CODES or status >= 500 or status == 429

@@ -10,7 +10,7 @@ from lambda_src.shared.json_reader import parse_json
 from lambda_src.shared.predictions import best_class
 
 MAX_BINS = 10
-# W. Cochran's rule asks for 5 in each cell; 20 leaves room for the window, whose answers fall elsewhere
+# W. Cochran's rule asks for 5 in each cell; 20 leaves room for the window, whose predictions fall elsewhere
 _PER_BIN = 20
 MIN_BASELINE = 2 * _PER_BIN
 
@@ -21,7 +21,7 @@ class BaselineError(ValueError):
 
 @dataclass(frozen=True)
 class Baseline:
-    """The model's answers to the validation images, as `models/<job>/baseline.json` holds them.
+    """The model's predictions for the validation images, as `models/<job>/baseline.json` holds them.
 
     `confidence_edges` are the inner edges of the confidence bins, ascending: bin i holds
     `edges[i - 1] <= confidence < edges[i]`. They are quantiles, so that each bin holds about the same number.
@@ -39,11 +39,11 @@ class Baseline:
         return sum(self.class_counts)
 
     @classmethod
-    def of(cls, answers: Iterable[Sequence[float]], *, classes: Sequence[str], artifact_uri: str) -> "Baseline":
+    def of(cls, predictions: Iterable[Sequence[float]], *, classes: Sequence[str], artifact_uri: str) -> "Baseline":
         """From the probabilities, in label order, of each validation image; raises BaselineError."""
-        tops = [best_class(probabilities) for probabilities in answers]
+        tops = [best_class(probabilities) for probabilities in predictions]
         if len(tops) < MIN_BASELINE:
-            raise BaselineError(f"a baseline needs at least {MIN_BASELINE} answers, not {len(tops)}")
+            raise BaselineError(f"a baseline needs at least {MIN_BASELINE} predictions, not {len(tops)}")
         edges = _quantiles([confidence for _, confidence in tops])
         tally = Tally(edges, len(classes))
         for label, confidence in tops:
@@ -100,7 +100,7 @@ class Tally:
         self.class_counts = [0] * self.num_classes
 
     def add(self, label: int, confidence: float) -> None:
-        """Count one answer by the index of its class and by its confidence."""
+        """Count one prediction by the index of its class and by its confidence."""
         self.confidence_counts[bisect_right(self.confidence_edges, confidence)] += 1
         self.class_counts[label] += 1
 

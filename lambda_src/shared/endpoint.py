@@ -8,7 +8,7 @@ from lambda_src.shared.item import ImageRef
 
 
 def invoke_endpoint(data: bytes, endpoint_name: str, image: ImageRef) -> bytes:
-    """The endpoint's answer to one image."""
+    """The endpoint's prediction for one image."""
     try:
         response = aws.sagemaker_runtime().invoke_endpoint(
             EndpointName=endpoint_name,
@@ -19,17 +19,17 @@ def invoke_endpoint(data: bytes, endpoint_name: str, image: ImageRef) -> bytes:
         )
         return response["Body"].read()
     except ClientError as error:
-        raise _explained(error, endpoint_name, image) from error
+        raise _translate_error(error, endpoint_name, image) from error
     except BotoCoreError as error:
         raise EndpointUnavailableError(f"endpoint {endpoint_name} cannot be reached: {error}") from error
 
 
-def _explained(error: ClientError, endpoint_name: str, image: ImageRef) -> Exception:
-    if error.response["Error"]["Code"] == "ModelError":  # the container's own answer, handed on by SageMaker
+def _translate_error(error: ClientError, endpoint_name: str, image: ImageRef) -> Exception:
+    if error.response["Error"]["Code"] == "ModelError":  # the container's own response, passed on by SageMaker
         status = int(str(error.response.get("OriginalStatusCode", 500)))
         if 400 <= status < 500 and status != 429:
-            return ImageRefusedError(f"the model answered {status} to {image.uri}: {error}")
-        return EndpointUnavailableError(f"the model behind {endpoint_name} answered {status}: {error}")
+            return ImageRefusedError(f"the model returned {status} for {image.uri}: {error}")
+        return EndpointUnavailableError(f"the model behind {endpoint_name} returned {status}: {error}")
     if aws.is_transient(error):
-        return EndpointUnavailableError(f"endpoint {endpoint_name} did not answer: {error}")
+        return EndpointUnavailableError(f"endpoint {endpoint_name} did not respond: {error}")
     return EndpointMisconfiguredError(f"endpoint {endpoint_name} refused the request: {error}")

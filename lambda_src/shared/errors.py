@@ -38,11 +38,11 @@ class CorruptImageError(ImageError):
 
 
 class ImageRefusedError(ImageError):
-    """When the model container answers that it cannot use this image (4xx)."""
+    """When the model container refuses this image (4xx)."""
 
 
 class InvalidPredictionError(ImageError):
-    """When the model's answer is not one probability per class."""
+    """When the model's response is not one probability per class."""
 
 
 class EndpointMisconfiguredError(ImageError):
@@ -50,7 +50,7 @@ class EndpointMisconfiguredError(ImageError):
 
 
 class EndpointUnavailableError(ImageError):
-    """When the endpoint is slow, throttled, unreachable or answers 5xx; a later attempt can succeed."""
+    """When the endpoint is slow, throttled, unreachable or returns 5xx; a later attempt can succeed."""
 
 
 class LowConfidenceError(ImageError):
@@ -70,7 +70,7 @@ class StorageUnavailableError(ImageError):
 
 
 class ImageChangedError(ImageError):
-    """When the image was written after a Batch Transform run began, so that its answer may be of the one before."""
+    """When the image was written after a Batch Transform run began: the prediction may be of an earlier version."""
 
 
 class ManifestExistsError(ImageError):
@@ -78,4 +78,4 @@ class ManifestExistsError(ImageError):
 
 
 class NotTransformedError(ImageError):
-    """When a Batch Transform job ended without an answer for the image."""
+    """When a Batch Transform job ended without a prediction for the image."""

@@ -1,4 +1,4 @@
-"""Is this one whole PNG or JPEG image, and how much work is it to decode? Answered without decoding a pixel.
+"""Is this one whole PNG or JPEG image, and how much work is it to decode? Determined without decoding a pixel.
 
 The functions carry no image library (zip assets without Docker, small cold starts), and the workflow must not
 spend an endpoint call on a file that no decoder would read, or that would keep one busy. So this checks what can be

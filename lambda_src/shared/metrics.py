@@ -36,7 +36,7 @@ CAPTURED_REQUESTS = Metric("CapturedRequests", "Count")
 # The drift monitor: of its whole window; no score without enough requests
 DRIFT_SCORE = Metric("DriftScore", "None")
 UNDER_THRESHOLD = Metric("UnderThreshold", "Percent")
-# Answers whose truth became known later, at the time of the answer
+# Predictions whose true class became known later, at the time of the prediction
 LABELLED_ANSWERS = Metric("LabelledAnswers", "Count")
 CORRECT_ANSWERS = Metric("CorrectAnswers", "Count")
 

@@ -34,7 +34,7 @@ class Pause:
 
 
 def last_pause() -> Pause | None:
-    """The last pause of the function's endpoint; raises StorageUnavailableError if that cannot be told."""
+    """The last pause of the function's endpoint; raises StorageUnavailableError if that cannot be determined."""
     try:
         return read_pause(aws.s3(), settings.bucket_name())
     except (BotoCoreError, ClientError) as error:

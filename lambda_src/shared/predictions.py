@@ -13,16 +13,16 @@ SUM_TOLERANCE = 1e-3
 def parse_probabilities(body: bytes | str, classes: tuple[str, ...]) -> list[float]:
     """One finite probability per class, in label order, that sum to 1; raises InvalidPredictionError."""
     try:
-        answer = parse_json(body)
+        response = parse_json(body)
     except ValueError as error:
-        raise InvalidPredictionError(f"the model's answer is not JSON: {body[:60]!r}") from error
-    if not isinstance(answer, list) or len(answer) != len(classes):
+        raise InvalidPredictionError(f"the model's response is not JSON: {body[:60]!r}") from error
+    if not isinstance(response, list) or len(response) != len(classes):
         raise InvalidPredictionError(
-            f"the model must answer {len(classes)} probabilities ({', '.join(classes)}), not {body[:60]!r}"
+            f"the model must return {len(classes)} probabilities ({', '.join(classes)}), not {body[:60]!r}"
         )
-    if not all(type(p) in {int, float} and 0 <= p <= 1 + SUM_TOLERANCE for p in answer):
-        raise InvalidPredictionError(f"the model's answer holds something else than probabilities: {body[:60]!r}")
-    probabilities = [float(p) for p in answer]
+    if not all(type(p) in {int, float} and 0 <= p <= 1 + SUM_TOLERANCE for p in response):
+        raise InvalidPredictionError(f"the model's response holds something else than probabilities: {body[:60]!r}")
+    probabilities = [float(p) for p in response]
     if abs(math.fsum(probabilities) - 1) > SUM_TOLERANCE:
         raise InvalidPredictionError(f"the model's probabilities sum to {math.fsum(probabilities):.4f}, not to 1")
     return probabilities

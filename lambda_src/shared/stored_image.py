@@ -44,7 +44,7 @@ def read_image(image: ImageRef, *, at_most: int) -> StoredImage:
             raise ImageTooLargeError(f"{size:,} bytes, the workflow takes at most {at_most:,}: {image.uri}")
         data = response["Body"].read()
     except ClientError as error:
-        raise _explained(error, image) from error
+        raise _translate_error(error, image) from error
     except ParamValidationError as error:
         raise InvalidInputError(f"no valid bucket and key ({error}): {image.uri}") from error
     except BotoCoreError as error:
@@ -55,12 +55,12 @@ def read_image(image: ImageRef, *, at_most: int) -> StoredImage:
 
 
 def version_of(response: Mapping[str, Any]) -> str:
-    """What tells this content of the object from others: its version, or its ETag where the bucket keeps none."""
+    """What identifies this content of the object: its version, or its ETag where the bucket keeps no versions."""
     version = response.get("VersionId") or "null"  # also of each that was written while versioning was off
     return str(response["ETag"].strip('"') if version == "null" else version)
 
 
-def _explained(error: ClientError, image: ImageRef) -> Exception:
+def _translate_error(error: ClientError, image: ImageRef) -> Exception:
     code = error.response["Error"]["Code"]
     version = f" in version {image.version_id}" if image.version_id else ""
     if code in {"NoSuchKey", "NoSuchBucket", "NoSuchVersion", "MethodNotAllowed", "404"}:

@@ -44,7 +44,7 @@ def parse_output(body: bytes, classes: tuple[str, ...]) -> list[float]:
         content = parse_json(body)
     except ValueError as error:
         raise InvalidPredictionError(
-            f'Batch Transform must answer one {{"prediction": [...]}} for an image, not {body[:60]!r}'
+            f'Batch Transform must write one {{"prediction": [...]}} for an image, not {body[:60]!r}'
         ) from error
     if isinstance(content, dict):
         content = content.get("prediction")

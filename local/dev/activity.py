@@ -77,7 +77,7 @@ def unseen(
 
 
 def log_line(function: str, event: Mapping[str, Any]) -> LogLine | None:
-    """An event of CloudWatch Logs for people; None if it tells nothing.
+    """An event of CloudWatch Logs for people; None if it holds nothing of interest.
 
     Formats: https://docs.aws.amazon.com/lambda/latest/dg/python-logging.html and, of metrics,
     https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html

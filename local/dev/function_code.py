@@ -101,7 +101,7 @@ def _zip(package: Package) -> bytes:
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         for path, content in sorted(package.items()):
             entry = zipfile.ZipInfo(path)
-            entry.external_attr = 0o644 << 16  # else nobody may read the unpacked file
+            entry.external_attr = 0o644 << 16  # else the unpacked file could not be read
             archive.writestr(entry, content, zipfile.ZIP_DEFLATED)
     return buffer.getvalue()
 
@@ -109,6 +109,6 @@ def _zip(package: Package) -> bytes:
 def _download(location: str, *, access_key: str) -> Package:
     # The emulator's location names no key, as the pre-signed one of AWS does
     request = urllib.request.Request(location, headers=request_guard.naming(access_key))  # noqa: S310 - the emulator's
-    with urllib.request.urlopen(request) as answer:  # noqa: S310
-        archive = zipfile.ZipFile(io.BytesIO(answer.read()))
+    with urllib.request.urlopen(request) as response:  # noqa: S310
+        archive = zipfile.ZipFile(io.BytesIO(response.read()))
     return {name: archive.read(name) for name in archive.namelist() if not name.endswith("/")}

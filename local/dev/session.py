@@ -126,7 +126,7 @@ class Session:
         self._uploads: dict[str, float] = {}  # by their keys when, until an execution with them has ended
         self._deployer = ThreadPoolExecutor(max_workers=1)
         self._deployment: Future[tuple[list[str], float]] | None = None
-        self._is_stale = True  # nobody knows what was edited before
+        self._is_stale = True  # edits before the start are unknown
         self._is_held = False  # a deployment waits until syntax errors are fixed
 
     @property

@@ -1,4 +1,4 @@
-"""Traffic for a deployed environment: requests at a steady rate, and what became of each."""
+"""Traffic for a deployed environment: requests at a steady rate, and the outcome of each."""
 
 import contextlib
 import threading
@@ -15,7 +15,7 @@ from ops.traffic.tally import Tally
 def carry_out(run: Run, *, settle_seconds: float, progress: Progress = silent) -> Tally:
     """Send what the run's plan says, then wait at most `settle_seconds` for the last outcomes. Raises OpsError.
 
-    An interruption (KeyboardInterrupt) ends the sending; a second one ends the waiting, too. Either way the tally
+    An interruption (KeyboardInterrupt) stops sending; a second one stops waiting, too. In both cases the tally
     says what happened, and the caller sees the interruption by `tally.sent < plan.images`.
     """
     tally = Tally(run.plan.size)

@@ -1,4 +1,4 @@
-"""What became of what a run sent, as Step Functions' listing and the manifests have it.
+"""The outcomes of what a run sent, from Step Functions' listing and the manifests.
 
 Not one call per execution: a look is one page of the listing, and S3 has no quota that reading manifests uses up. Only
 an upload whose execution left no manifest is described.

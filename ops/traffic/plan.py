@@ -48,7 +48,7 @@ def _new_name() -> str:
 
 @dataclass(frozen=True)
 class Run:
-    """A plan under way in an environment. Its name marks executions and uploads as its own, and no other run has it."""
+    """A plan in progress in an environment. Its name, which no other run has, marks its executions and uploads."""
 
     plan: Plan
     deployment: Deployment

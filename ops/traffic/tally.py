@@ -1,4 +1,4 @@
-"""What became of a run's images: each is counted once, and those without an outcome have a name."""
+"""The outcomes of a run's images: each is counted once, and those without an outcome have a name."""
 
 import threading
 from collections import Counter
@@ -14,7 +14,7 @@ _OUTCOMES: dict[str, Outcome] = {"ACCEPTED": "accepted", "REJECTED": "rejected",
 
 
 class Tally:
-    """Counts images by what became of their requests. Threads may share it.
+    """Counts images by the outcome of their requests. Threads may share it.
 
     size: how many images a request has, by its number.
     """
@@ -54,7 +54,7 @@ class Tally:
             self.sent += self._size(number)
 
     def refuse(self, number: int, error: Exception) -> None:
-        """The request could not be sent, as far as its answer says."""
+        """The request could not be sent, according to its response."""
         text = shortened(f"not sent: {type(error).__name__}: {error}", 160)
         with self._lock:
             self._open.discard(number)
@@ -64,7 +64,7 @@ class Tally:
             self.errors[text] += self._size(number)
 
     def confirm(self, number: int) -> None:
-        """The request has an execution. If it was taken for refused, only the answer was lost."""
+        """The request has an execution. If it was taken for refused, only the response was lost."""
         with self._lock:
             if number not in self._refused:
                 return

@@ -59,7 +59,7 @@ class BulkStack(Stack):
         summarize.allow(["s3:GetObject"], self._objects(prefixes.MANIFESTS))
         summarize.allow(["s3:PutObject"], self._objects(prefixes.MANIFESTS), conditions=IF_NEW)
         for function in (find_predictions, read_transform_output, summarize):
-            # To list, and to be told 404 of an object that does not exist, not 403
+            # To list, and to get 404 for an object that does not exist, not 403
             function.allow(["s3:ListBucket"], [bucket.bucket_arn])
 
         distributed_map = self._state_machine(

@@ -13,7 +13,7 @@ SUMMARY_TIMEOUT_SECONDS = 15 * 60
 
 _FOLDER = Path(__file__).parent
 _SEVEN_DAYS = 7 * 24 * 3600
-# Whoever starts an execution may name it as another one is named, of this or another state machine; results stay apart
+# Executions of this or another state machine may have the same name; their results stay apart
 _RUN = """$states.context.Execution.Name & '/'
   & $substring($hash($states.context.Execution.Id & $states.context.Execution.StartTime, 'SHA-256'), 0, 16)"""
 # The images of a batch, JSONata

@@ -48,7 +48,7 @@ class WorkflowStack(Stack):
         serialize_image_data.allow(
             ["s3:GetObject", "s3:GetObjectVersion"], [f"{bucket_arn}/{prefix}*" for bucket_arn, prefix in images]
         )
-        # Without it S3 answers 403, not 404, for an object that does not exist
+        # Without it S3 returns 403, not 404, for an object that does not exist
         serialize_image_data.allow(["s3:ListBucket"], image_buckets)
 
         classifier = Function(

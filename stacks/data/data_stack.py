@@ -18,7 +18,7 @@ from stacks.shared.scanner_exceptions import acknowledge
 
 
 class DataStack(Stack):
-    """Holds the data and is told of failures; deployed before the first training job."""
+    """Holds the data and the alert topic; deployed before the first training job."""
 
     def __init__(self, scope: Construct, construct_id: str, *, config: EnvironmentConfig) -> None:
         super().__init__(scope, construct_id, description=f"Scones Unlimited {config.name}: data and alerts")
@@ -167,9 +167,9 @@ def sagemaker_execution_role(
     channels = [prefixes.TRAIN, prefixes.TRAIN_LST, prefixes.TEST, prefixes.TEST_LST]
     images = [prefixes.INCOMING, prefixes.SCHEDULED]  # Batch Transform's
     lists = [f"{prefixes.BULK}*.manifest", f"{prefixes.RETRAINING}*/validation.manifest"]
-    answers = [f"{prefixes.RETRAINING}*/{role}/" for role in ("candidate", "incumbent")]
+    transform_outputs = [f"{prefixes.RETRAINING}*/{role}/" for role in ("candidate", "incumbent")]
     readable = [*(f"{p}*" for p in (*channels, *images, f"{prefixes.MODELS}*/output/")), *lists]
-    writable = [f"{p}*" for p in (prefixes.MODELS, prefixes.DATA_CAPTURE, prefixes.TRANSFORMS, *answers)]
+    writable = [f"{p}*" for p in (prefixes.MODELS, prefixes.DATA_CAPTURE, prefixes.TRANSFORMS, *transform_outputs)]
     role.allow("ReadChannelsImagesAndArtifacts", ["s3:GetObject"], [bucket.arn_for_objects(key) for key in readable])
     role.allow(
         "WriteArtifactsCapturesAndTransforms", ["s3:PutObject"], [bucket.arn_for_objects(key) for key in writable]

@@ -1,4 +1,4 @@
-"""What a person must act on. docs/runbook.md has a section for each alarm, under the alarm's name."""
+"""Alarms that need somebody to act. docs/runbook.md has a section for each alarm, under the alarm's name."""
 
 from dataclasses import dataclass
 
@@ -53,10 +53,10 @@ def alarm_rules(metrics: Metrics, *, config: EnvironmentConfig) -> list[AlarmRul
         ),
         AlarmRule(
             name="endpoint-errors",
-            meaning="The endpoint answers 5xx, again and again.",
+            meaning="The endpoint keeps returning 5xx.",
             metric=metrics.endpoint("Invocation5XXErrors", statistic="Sum"),
             threshold=0,
-            # One that the workflow's retry heals is nobody's business
+            # One that the workflow's retry recovers needs no action
             periods=3,
             datapoints=2,
         ),
@@ -70,7 +70,7 @@ def alarm_rules(metrics: Metrics, *, config: EnvironmentConfig) -> list[AlarmRul
         ),
         AlarmRule(
             name="interrupted-executions",
-            meaning="A retraining or bulk execution was aborted or ran out of time, and could tell nobody.",
+            meaning="A retraining or bulk execution was aborted or timed out before it could notify anyone.",
             metric=metrics.interrupted_executions(),
             threshold=0,
         ),
@@ -93,7 +93,7 @@ def alarm_rules(metrics: Metrics, *, config: EnvironmentConfig) -> list[AlarmRul
         ),
         AlarmRule(
             name="drift",
-            meaning=f"The last {window_hours} h of answers differ from the baseline: PSI of {drift_bound:g} or more.",
+            meaning=f"Predictions of the last {window_hours} h differ from the baseline: PSI {drift_bound:g} or more.",
             metric=metrics.published(published.DRIFT_SCORE, statistic="Maximum", period=_HOUR),
             threshold=drift_bound,
             comparison=cloudwatch.ComparisonOperator.GREATER_THAN_OR_EQUAL_TO_THRESHOLD,
@@ -103,7 +103,7 @@ def alarm_rules(metrics: Metrics, *, config: EnvironmentConfig) -> list[AlarmRul
         *([_capture_silent(metrics)] if config.endpoint.kind == "realtime" else []),
         AlarmRule(
             name="drift-monitor-failing",
-            meaning="The drift monitor failed twice in a row: nobody is watching for drift.",
+            meaning="The drift monitor failed twice in a row: drift is not being monitored.",
             metric=metrics.drift_monitor_errors,
             threshold=0,
             periods=2,

@@ -18,7 +18,7 @@ _HOUR = Duration.hours(1)
 def create_dashboard(
     scope: Construct, *, config: EnvironmentConfig, metrics: Metrics, alarms: Sequence[cloudwatch.IAlarm]
 ) -> cloudwatch.Dashboard:
-    """One row per question: is anything wrong, what comes out, how is the endpoint, the functions, the answers."""
+    """One row per question: is anything wrong, what comes out, how is the endpoint, the functions, the predictions."""
     return cloudwatch.Dashboard(
         scope,
         "Dashboard",
@@ -147,7 +147,7 @@ def _answers(metrics: Metrics, *, config: EnvironmentConfig) -> list[cloudwatch.
             bounds=[(config.monitoring.drift_bound, "drift"), (PSI_WATCH, "worth a look")],
         ),
         _graph(
-            "Answers under the threshold",
+            "Predictions under the threshold",
             metrics.published(published.UNDER_THRESHOLD, statistic="Average", period=_HOUR),
             metrics.rejected_percent(at_least=1, period=_HOUR),
             unit="percent",

@@ -128,7 +128,7 @@ class Metrics:
         )
 
     def interrupted_executions(self) -> cloudwatch.MathExpression:
-        """Executions of the long workflows that ended where no state of theirs could tell anybody."""
+        """Executions of the long workflows that ended before any of their states could notify anyone."""
         metrics = {
             f"{outcome}_{number}": getattr(workflow, f"metric_{outcome}")(statistic="Sum", period=FIVE_MINUTES)
             for number, workflow in enumerate(self._interruptible)
@@ -168,7 +168,7 @@ class Metrics:
         )
 
     def accuracy_percent(self) -> cloudwatch.MathExpression:
-        """Share of right answers among those whose truth is known."""
+        """Share of correct predictions among those whose true class is known."""
         hour = Duration.hours(1)
         return cloudwatch.MathExpression(
             expression="100 * correct / labelled",

@@ -25,7 +25,7 @@ from stacks.shared.function import Function
 
 
 class MonitoringStack(Stack):
-    """Looks at what the other stacks made, and tells the alert topic."""
+    """Watches the other stacks and notifies the alert topic."""
 
     def __init__(
         self,

@@ -68,7 +68,7 @@ def read_messages(path: Path, **values: Any) -> dict[str, dict[str, str]]:
     """The arguments of the states that publish, by the states' names.
 
     The file has of each state a `Subject` and `Lines`: JSONata, of a string; a line also of several, or of none. What
-    they quote may come from anybody.
+    they quote may come from anyone.
     """
     return {
         state: {

@@ -77,7 +77,7 @@ def environment_key(scope: Stack, *, config: EnvironmentConfig) -> kms.Key:
 
 
 def let_services_encrypt_volumes(key: kms.IKey) -> iam.PolicyStatement:
-    """For whoever starts instances with encrypted volumes: the service that runs them may be granted the key."""
+    """For roles that start instances with encrypted volumes: the service that runs them may be granted the key."""
     return iam.PolicyStatement(
         sid="EncryptVolumes",
         actions=["kms:CreateGrant"],

@@ -1,4 +1,4 @@
-"""How an update of the endpoint is kept from hurting anybody: traffic moves in two steps while alarms watch.
+"""Blue/green update of the endpoint with automatic rollback: traffic shifts in two steps while alarms watch.
 
 https://docs.aws.amazon.com/sagemaker/latest/dg/deployment-guardrails.html
 """

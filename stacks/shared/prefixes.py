@@ -15,7 +15,7 @@ MANIFESTS = "manifests/"
 
 # The bulk workflows
 BULK = "bulk/"  # lists of images to classify: CSV, JSONL, S3 Inventory
-TRANSFORMS = "transforms/"  # what Batch Transform answers, until the predictions are collected
+TRANSFORMS = "transforms/"  # Batch Transform's outputs, until the predictions are collected
 
 # The endpoint and what is computed from its captures
 DATA_CAPTURE = "data-capture/"

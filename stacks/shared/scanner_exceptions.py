@@ -20,7 +20,7 @@ WILDCARDS = {
         "One file beside each model or run: the jobs' names are not known beforehand"
     ),
     r".*/(models|retraining)/\*/((output|checkpoints|candidate|incumbent)/\*|\*\.out)": (
-        "What a job wrote, and the answers to a run's images: jobs, runs and images are not known beforehand"
+        "What a job wrote, and the predictions for a run's images: jobs, runs and images are not known beforehand"
     ),
     r".*/bulk/\*\.manifest": "Lists in SageMaker's form: their names are not known beforehand",
     r".*:log-group:/aws/sagemaker/(TrainingJobs|TransformJobs|ProcessingJobs|Endpoints/scones-[^/:]+):\*": (
@@ -88,7 +88,7 @@ def acknowledge(construct: IConstruct, reason: str, *rules: str) -> None:
 
 
 def wildcard_reason(resource: str) -> str | None:
-    """Why a policy may name this resource, of which a part is `*`; None if nobody has said."""
+    """Why a policy may name this resource, of which a part is `*`; None if no reason is given."""
     for pattern, reason in WILDCARDS.items():
         if re.fullmatch(pattern, resource):
             return reason

@@ -121,7 +121,7 @@ def test_a_download_that_breaks_off_goes_on_where_it_stopped(server: Server, cac
 
 def test_an_interrupted_command_goes_on_where_it_stopped(server: Server, cache: Path) -> None:
     server.faults = ["break off"] * fetch.ATTEMPTS
-    with pytest.raises(DownloadError, match=r"broke off at [\d,]+ of 3,072,000 bytes.*run the command again"):
+    with pytest.raises(DownloadError, match=r"interrupted at [\d,]+ of 3,072,000 bytes.*run the command again"):
         download(server.remote(), cache)
     assert files(cache) == {"archive.tar.gz.part"}
     assert download(server.remote(), cache).read_bytes() == CONTENT
@@ -146,7 +146,7 @@ def test_a_part_of_another_file_is_thrown_away(server: Server, cache: Path, left
     ("content", "reason"),
     [
         (CONTENT[:-1] + b"x", "md5 is"),
-        (b"<html>Please log in</html>", "length is 26|broke off at 26"),
+        (b"<html>Please log in</html>", "length is 26|interrupted at 26"),
         (CONTENT + b"x", "sends more than the archive's 3,072,000 bytes"),
     ],
 )

@@ -195,7 +195,7 @@ def test_destroying_dev_leaves_nothing_of_it_and_prod_alone(
 ) -> None:
     bucket = bucket_of("dev")
     said = succeeded(ops(empty_cloud, "destroy", "--env", "dev", "--yes", app))
-    assert "Kept:" in said
+    assert "Retained:" in said
     assert not [name for name in stack_names() if name.startswith("scones-dev-")]
     # Deployed by another cdk.json than this one; it would keep the stacks from which it imports
     assert "Deleting stack scones-dev-DeployRole, which cdk.json does not ask for any more" in said

@@ -147,7 +147,7 @@ def test_the_runbook_has_a_section_for_each_alarm() -> None:
     by_heading = {section.splitlines()[0]: section for section in sections}
     assert [heading for heading in by_heading if heading in NAMES] == NAMES
     for name in NAMES:
-        for part in ("**What it means.**", "**How to look.**", "**What to do.**"):
+        for part in ("**What it means.**", "**How to diagnose it.**", "**What to do.**"):
             assert part in by_heading[name], f"{name}: {part}"
 
 

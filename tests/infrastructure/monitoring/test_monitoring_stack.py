@@ -42,7 +42,7 @@ def test_the_dashboard_shows_what_the_environment_does(widgets: dict[str, Widget
     assert shown["Function duration, p99"] == {"Duration"}
     assert shown["Function throttles"] == {"Throttles"}
     assert shown["Drift from the baseline"] == {"DriftScore"}
-    assert "UnderThreshold" in shown["Answers under the threshold"]
+    assert "UnderThreshold" in shown["Predictions under the threshold"]
     assert {"CorrectAnswers", "LabelledAnswers"} <= shown["Accuracy where labels are known"]
     assert {"ExecutionsStarted", "Invocations", "CapturedRequests"} <= shown["What costs money, by day"]
 
@@ -71,7 +71,7 @@ def test_bounds_are_drawn_where_alarms_have_theirs(widgets: dict[str, Widget], e
 
     assert bounds("Endpoint latency") == [config.monitoring.p99_latency_ms]
     assert bounds("Drift from the baseline") == [0.25, 0.1]
-    assert bounds("Answers under the threshold") == [config.monitoring.rejected_percent]
+    assert bounds("Predictions under the threshold") == [config.monitoring.rejected_percent]
     assert bounds("Confidence") == [config.confidence_threshold]
 
 

@@ -222,7 +222,7 @@ def test_a_model_serves_without_a_baseline_whatever_is_in_its_way(
     archives: list[Path], cloud: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _, said = _prepared("--archive", archives[0])
-    assert "Warning: no baseline for the drift monitor, the next run tries again: " in said
+    assert "Warning: no baseline for the drift monitor, the next run retries: " in said
     assert "has 8 images, but a baseline needs at least 40" in said
 
     def refuse(_: object) -> StoredBaseline:
@@ -230,7 +230,7 @@ def test_a_model_serves_without_a_baseline_whatever_is_in_its_way(
 
     monkeypatch.setattr("data_prep.run.store_baseline", refuse)
     _, said = _prepared()
-    assert "the next run tries again: AWS refused CreateTransformJob" in said
+    assert "the next run retries: AWS refused CreateTransformJob" in said
 
 
 def test_data_that_somebody_changed_and_retrained_on_are_not_replaced(

@@ -107,7 +107,7 @@ def test_a_configuration_that_goes_in_circles(profile: Callable[..., None]) -> N
         (exceptions.ReadTimeoutError(endpoint_url="https://s3"), "cannot reach AWS", "check the network"),
         (
             exceptions.EndpointConnectionError(endpoint_url="http://127.0.0.1:4566/"),
-            "the local cloud does not answer",
+            "the local cloud does not respond",
             "python -m local up",
         ),
         (exceptions.ParamValidationError(report="Unknown parameter"), "ParamValidationError: ", ""),

@@ -21,8 +21,8 @@ def calibration_of(found: Predictions) -> Calibration:
 def test_a_threshold_accepts_what_it_accepts_in_service(found: Predictions, step: int) -> None:
     threshold = step / 10_000
     (point,) = calibration_of(found).at(threshold)
-    accepted = [is_right for confidence, is_right in found if confidence >= threshold]
-    assert (point.threshold, point.accepted, point.right) == (threshold, len(accepted), sum(accepted))
+    accepted = [is_correct for confidence, is_correct in found if confidence >= threshold]
+    assert (point.threshold, point.accepted, point.correct) == (threshold, len(accepted), sum(accepted))
     assert point.rejected == len(found) - len(accepted)
 
 

@@ -90,7 +90,7 @@ def test_every_plot_has_a_heading_a_description_and_a_table(html: str) -> None:
 
 
 def test_it_says_which_environment_and_when(html: str) -> None:
-    assert "<title>Scones Unlimited dev: what the endpoint answered, 2026-11-25 08:00 to 2026-11-25 12:00 UTC" in html
+    assert "<title>Scones Unlimited dev: predictions of the endpoint, 2026-11-25 08:00 to 2026-11-25 12:00 UTC" in html
 
 
 def test_nothing_is_loaded_from_anywhere(html: str) -> None:
@@ -171,7 +171,7 @@ def test_the_least_confident_images_are_shown_with_what_was_said_of_them(html: s
     images = Elements(html).all("img")
     assert len(images) == 24
     assert all(str(image["src"]).startswith("data:image/png;base64,") for image in images)
-    assert all(str(image["alt"]).startswith("Captured image, answered ") for image in images)
+    assert all(str(image["alt"]).startswith("Captured image: ") for image in images)
 
 
 def test_what_others_wrote_is_text_and_stays_text() -> None:

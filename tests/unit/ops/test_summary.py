@@ -99,13 +99,13 @@ def test_points_are_all_answers_or_a_fair_sample() -> None:
 def test_the_least_confident_answers_are_kept_with_their_images() -> None:
     captures = [capture(n, 0.5 + n / 10_000) for n in range(1000)]
     random.Random(0).shuffle(captures)
-    unsure = summary_of(captures).unsure
+    unsure = summary_of(captures).least_confident
     assert [answer.confidence for answer in unsure] == [0.5 + n / 10_000 for n in range(module.MAX_UNSURE)]
     assert {answer.image for answer in unsure} == {b"pixels"}
 
 
 def test_a_large_image_is_not_kept() -> None:
-    (answer,) = summary_of([capture(0, 0.5, data="A" * 2_000_000)]).unsure
+    (answer,) = summary_of([capture(0, 0.5, data="A" * 2_000_000)]).least_confident
     assert answer.image is None
 
 
@@ -138,5 +138,5 @@ def test_accuracy_is_counted_where_the_truth_is_known() -> None:
     windows = summary.labelled_windows(30)
     assert sum(bucket.labelled for _, _, bucket in windows) == 100
     assert all(bucket.labelled >= 30 for _, _, bucket in windows[:-1])
-    assert {answer.true_label for answer in summary.unsure} <= {"bicycle", None}
+    assert {answer.true_label for answer in summary.least_confident} <= {"bicycle", None}
     truth.close()

@@ -129,14 +129,14 @@ def test_an_output_is_also_found_where_it_keeps_the_inputs_prefix(bucket: "S3Cli
         (
             {"transform_output": "transforms/none/"},
             NotTransformedError,
-            r"no answer of Batch Transform \(no transforms/none/a.png.out or transforms/none/test/a.png.out\)",
+            r"no prediction of Batch Transform \(no transforms/none/a.png.out or transforms/none/test/a.png.out\)",
         ),
         (
             {"transform_output": "transforms/none/", "job_failure": "out of memory"},
             NotTransformedError,
             "the job failed: out of memory",
         ),
-        ({"transform_output": "transforms/text/"}, InvalidPredictionError, "Batch Transform must answer one"),
+        ({"transform_output": "transforms/text/"}, InvalidPredictionError, "Batch Transform must write one"),
         ({"s3_key": "test/none"}, ImageNotFoundError, "does not exist"),
     ],
 )

@@ -97,7 +97,7 @@ def test_an_input_that_cannot_be_decoded_is_no_image() -> None:
         (line(time="0001-01-01T00:00:00+10:00"), "date value"),
         (line(inferenceTime=5), "not a capture: TypeError"),
         (line("[0.2, 0.2]"), "sum to 0.4"),
-        (line("[1.0]"), "must answer 2 probabilities"),
+        (line("[1.0]"), "must return 2 probabilities"),
         (line("<html>"), "not JSON"),
         (line(encoding="ROT13"), "'ROT13', not BASE64"),
     ],

@@ -132,7 +132,7 @@ def test_a_baseline_has_bins_of_about_equal_size() -> None:
 
 def test_a_small_baseline_has_fewer_bins() -> None:
     assert len(baseline(40).confidence_counts) == 2
-    with pytest.raises(BaselineError, match="at least 40 answers, not 39"):
+    with pytest.raises(BaselineError, match="at least 40 predictions, not 39"):
         baseline(39)
 
 

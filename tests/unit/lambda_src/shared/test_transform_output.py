@@ -24,12 +24,12 @@ def test_a_prediction_is_read_alone_or_by_its_name_on_one_line_or_several(body: 
 @pytest.mark.parametrize(
     ("body", "message"),
     [
-        (b"", "must answer one"),
-        (b"no JSON", "must answer one"),
-        (b'{"prediction": [1, 0]}\n{"prediction": [0, 1]}\n', "must answer one .* for an image"),
-        (b'{"predictions": [1, 0]}', "must answer 2 probabilities"),
-        (b'{"prediction": [0.5, 0.25, 0.25]}', "must answer 2 probabilities"),
-        (b"[[1, 0]]", "must answer 2 probabilities"),
+        (b"", "must write one"),
+        (b"no JSON", "must write one"),
+        (b'{"prediction": [1, 0]}\n{"prediction": [0, 1]}\n', "must write one .* for an image"),
+        (b'{"predictions": [1, 0]}', "must return 2 probabilities"),
+        (b'{"prediction": [0.5, 0.25, 0.25]}', "must return 2 probabilities"),
+        (b"[[1, 0]]", "must return 2 probabilities"),
     ],
 )
 def test_anything_else_is_no_prediction(body: bytes, message: str) -> None:
