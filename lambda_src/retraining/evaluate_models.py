@@ -1,13 +1,13 @@
 """EvaluateModels: candidate and incumbent on the same validation images, from their Batch Transform outputs."""
 
-from collections.abc import Mapping
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lambda_src.retraining import release
 from lambda_src.retraining.data_set import validation_lines
-from lambda_src.retraining.gate import Bounds, Result, reasons_against
-from lambda_src.retraining.trained_model import documents_of, read_predictions
+from lambda_src.retraining.gate import Bounds, Result, reasons_against, slice_reasons
+from lambda_src.retraining.lst_file import ListLine
+from lambda_src.retraining.trained_model import Prediction, documents_of, read_predictions
 from lambda_src.shared import aws, settings
 from lambda_src.shared.model_documents import document_key
 
@@ -18,19 +18,36 @@ def handler(event: Mapping[str, Any], _context: object) -> dict[str, Any]:
 
     Raises TransformOutputError or InvalidPredictionError.
     """
-    results = {role: evaluate(event[role]) for role in ("candidate", "incumbent")}
+    lines = list(validation_lines(settings.bucket_name()))
+    candidate, candidate_result = evaluate(event["candidate"], lines)
+    incumbent, incumbent_result = evaluate(event["incumbent"], lines)
     bounds = Bounds(settings.minimum_accuracy(), settings.margin(), settings.max_calibration_error())
     return {
-        **{role: asdict(result) for role, result in results.items()},
-        "reasons": reasons_against(results["candidate"], results["incumbent"], bounds),
+        "candidate": candidate_result,
+        "incumbent": incumbent_result,
+        "reasons": [
+            *reasons_against(Result(**candidate_result), Result(**incumbent_result), bounds),
+            *slice_reasons(slices(lines, candidate, incumbent), bounds),
+        ],
     }
 
 
-def evaluate(model: Mapping[str, str]) -> Result:
-    lines = list(validation_lines(settings.bucket_name()))
+def evaluate(model: Mapping[str, str], lines: Sequence[ListLine]) -> tuple[list[Prediction], dict[str, Any]]:
+    """A model's predictions for the validation images, in their order, and its `Result` as a document."""
     predictions = read_predictions(aws.s3(), settings.bucket_name(), model["output"], lines, classes=settings.classes())
     documents = documents_of(predictions, classes=settings.classes(), artifact_uri=model["artifact_uri"])
     if model["job"] != model["artifact_uri"]:  # an artifact from elsewhere has no place of its own
         for name, content in documents.items():
             release.store_json(document_key(model["job"], name), content)
-    return Result(**documents["evaluation"])
+    return predictions, documents["evaluation"]
+
+
+def slices(
+    lines: Sequence[ListLine], candidate: Sequence[Prediction], incumbent: Sequence[Prediction]
+) -> dict[str, list[tuple[bool, bool]]]:
+    """For each class and each source, of its images whether candidate and incumbent are right; not for all images."""
+    found: dict[str, list[tuple[bool, bool]]] = {}
+    for line, new, old in zip(lines, candidate, incumbent, strict=True):
+        for name in (f"class {settings.classes()[line.label]}", f"source {line.source}"):
+            found.setdefault(name, []).append((new.is_correct, old.is_correct))
+    return {name: images for name, images in found.items() if len(images) < len(lines)}

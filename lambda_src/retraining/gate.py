@@ -1,11 +1,14 @@
 """May the candidate take the incumbent's place? Accuracy, and whether a probability means what it says."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from lambda_src.shared.predictions import best_class
 
 BINS = 15
+# How often chance alone may let a candidate as good as the incumbent fall on one of the slices
+SIGNIFICANCE = 0.05
 
 
 @dataclass(frozen=True)
@@ -61,3 +64,30 @@ def reasons_against(candidate: Result, incumbent: Result, bounds: Bounds) -> lis
             f"calibration error {candidate.calibration_error:.4f} is above the bound of {bounds.max_calibration_error}"
         )
     return reasons
+
+
+def slice_reasons(slices: Mapping[str, Sequence[tuple[bool, bool]]], bounds: Bounds) -> Iterator[str]:
+    """Where the candidate is worse than the incumbent by more than the margin, and has enough images to say so.
+
+    slices: for each name, of each of its images whether the candidate and whether the incumbent is right.
+
+    What is enough depends on the images that only one of the two gets right: if the models were equally good,
+    each would have such an image with probability 1/2. This sign test is McNemar's in its exact form
+    (https://doi.org/10.1007/BF02295996); its level is divided by the number of slices (Bonferroni).
+    """
+    for name, images in sorted(slices.items()):
+        gained = sum(candidate and not incumbent for candidate, incumbent in images)
+        lost = sum(incumbent and not candidate for candidate, incumbent in images)
+        fall = (lost - gained) / len(images)
+        if fall > bounds.margin and _chance_of(lost, gained) < SIGNIFICANCE / len(slices):
+            accuracy = sum(candidate for candidate, _ in images) / len(images)
+            yield (
+                f"accuracy {accuracy:.4f} on the {len(images)} images of {name} is more than {bounds.margin} under the "
+                f"incumbent's {accuracy + fall:.4f}"
+            )
+
+
+def _chance_of(lost: int, gained: int) -> float:
+    """Of at least `lost` heads among `lost + gained` tosses of a fair coin."""
+    tosses = lost + gained
+    return sum(math.comb(tosses, heads) for heads in range(lost, tosses + 1)) / (1 << tosses)

@@ -25,10 +25,15 @@ class ListLine:
     @property
     def source(self) -> Source:
         """Whether the image is the data set's own, or was added from a review."""
-        return "reviewed" if self.path.startswith(REVIEWED) else "original"
+        return source_of(self.path)
 
     def __str__(self) -> str:
         return f"{self.index}\t{self.label}\t{self.path}"
+
+
+def source_of(path: str) -> Source:
+    """Of an image, by its path below the split's folder."""
+    return "reviewed" if path.startswith(REVIEWED) else "original"
 
 
 def parse_line(text: str) -> ListLine:

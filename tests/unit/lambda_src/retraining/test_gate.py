@@ -1,8 +1,10 @@
+import math
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lambda_src.retraining.gate import Bounds, Result, reasons_against, result_of
+from lambda_src.retraining.gate import Bounds, Result, reasons_against, result_of, slice_reasons
 
 BOUNDS = Bounds(minimum_accuracy=0.8, margin=0.02, max_calibration_error=0.1)
 GOOD = Result(images=200, accuracy=0.9, calibration_error=0.05)
@@ -52,3 +54,46 @@ def test_both_figures_are_shares(cases: list[tuple[float, int]]) -> None:
 def test_every_image_needs_an_answer_and_a_label(answers: list[list[float]], labels: list[int]) -> None:
     with pytest.raises(ValueError, match="each image needs one of both"):
         result_of(answers, labels)
+
+
+def pairs(*, both: int, lost: int = 0, gained: int = 0) -> list[tuple[bool, bool]]:
+    """Whether candidate and incumbent are right."""
+    return [(True, True)] * both + [(False, True)] * lost + [(True, False)] * gained
+
+
+def test_a_candidate_that_is_better_on_average_is_rejected_for_the_slice_that_it_lost() -> None:
+    slices = {"class bicycle": pairs(both=80, gained=20), "class motorcycle": pairs(both=90, lost=10)}
+    assert list(slice_reasons(slices, BOUNDS)) == [
+        "accuracy 0.9000 on the 100 images of class motorcycle is more than 0.02 under the incumbent's 1.0000"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("images", "why"),
+    [
+        (pairs(both=4, lost=4), "four tosses of a coin do that once in sixteen times"),
+        (pairs(both=980, lost=20), "a fall of exactly the margin"),
+        (pairs(both=50, lost=30, gained=26), "models that differ much, each for the better on about as many images"),
+        (pairs(both=50, gained=50), "a gain"),
+    ],
+)
+def test_a_slice_of_few_images_or_with_a_small_fall_is_no_reason(images: list[tuple[bool, bool]], why: str) -> None:
+    assert list(slice_reasons({"source reviewed": images}, BOUNDS)) == [], why
+
+
+def test_the_more_slices_there_are_the_surer_the_fall_must_be() -> None:
+    """Of a hundred equally good classes, one would lose seven images to none by chance every other time."""
+    fallen = {"class 0": pairs(both=93, lost=7)}
+    even = {f"class {number}": pairs(both=100) for number in range(1, 100)}
+    assert list(slice_reasons(fallen, BOUNDS))
+    assert not list(slice_reasons(fallen | even, BOUNDS))
+
+
+def test_chance_rejects_at_most_one_in_twenty_equally_good_candidates() -> None:
+    """Every outcome of eight images that only one model gets right, in each of two slices, weighted as by a coin."""
+    rejected = sum(
+        math.comb(8, lost) / 2**8
+        for lost in range(9)
+        if list(slice_reasons({"a": pairs(both=2, lost=lost, gained=8 - lost), "b": pairs(both=10)}, BOUNDS))
+    )
+    assert 2 * rejected <= 0.05

@@ -433,6 +433,25 @@ def test_both_models_are_judged_on_the_same_images(world: World) -> None:
     assert release.stored_json(f"models/{NEW}/baseline.json") is None, "four answers are no baseline"
 
 
+def test_the_gate_names_the_class_and_the_source_on_which_a_candidate_lost(world: World) -> None:
+    """Eight original images, which the candidate loses, and twelve from reviews, which it gains."""
+    paths = [f"test_{index}.png" for index in range(8)] + [f"reviewed/{index}.png" for index in range(12)]
+    labels = [0] * 8 + [1] * 12
+    lines = "".join(f"{i}\t{label}\t{path}\n" for i, (label, path) in enumerate(zip(labels, paths, strict=True)))
+    world.s3.put_object(Bucket=BUCKET, Key="test_lst/test.lst", Body=lines.encode())
+    event = {}
+    for role, job, answer in (("candidate", NEW, [0.1, 0.9]), ("incumbent", OLD, [0.9, 0.1])):
+        for path in paths:
+            body = json.dumps({"prediction": answer}).encode()
+            world.s3.put_object(Bucket=BUCKET, Key=f"retraining/r/{role}/{path}.out", Body=body)
+        event[role] = {"job": job, "artifact_uri": artifact(job), "output": f"retraining/r/{role}/"}
+    found = evaluate_models.handler(event, None)
+    assert [reason for reason in found["reasons"] if " images of " in reason] == [
+        "accuracy 0.0000 on the 8 images of class bicycle is more than 0.02 under the incumbent's 1.0000",
+        "accuracy 0.0000 on the 8 images of source original is more than 0.02 under the incumbent's 1.0000",
+    ]
+
+
 def test_a_missing_answer_is_no_wrong_answer(world: World) -> None:
     event = {"candidate": outputs(world, "candidate", RIGHT[:3]), "incumbent": outputs(world, "incumbent", RIGHT)}
     with pytest.raises(TransformOutputError, match="no prediction in s3://the-bucket at retraining/r/candidate/test_3"):
