@@ -41,7 +41,7 @@ def main() -> None:
     os.environ.update(
         {
             "BUCKET_NAME": "bucket",
-            "ENDPOINT_NAME": "scones-dev",
+            "RECORD_LOCATION": "data-capture:data-capture/scones-dev/",
             "CLASSES": '["bicycle", "motorcycle"]',
             "CONFIDENCE_THRESHOLD": "0.9",
             "DRIFT_WINDOW_HOURS": str(HOURS),

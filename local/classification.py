@@ -59,9 +59,9 @@ def classify(cloud: LocalCloud, config: EnvironmentConfig) -> None:
         by_upload = environment.classify_upload(name, data)
     incoming = LabelledImage(f"{prefixes.INCOMING}{name}", uploaded.true_class)
     check_execution(environment, by_upload, [incoming.key])
-    with stage("Data capture of every request"):
+    with stage("Data capture of every request" if config.endpoint.captures else "Record of every prediction"):
         expected = len(listed) + 1
-        wait_for(lambda: len(environment.captured_inference_ids()) >= expected or None, f"{expected} captures")
+        wait_for(lambda: len(environment.recorded_inference_ids()) >= expected or None, f"{expected} predictions")
 
     truth = {image.key: image.true_class for image in (*listed, incoming)}
     outcomes = execution.manifest["outcomes"] + by_upload.manifest["outcomes"]

@@ -325,20 +325,9 @@ def _wait_until_healthy(popen: "subprocess.Popen[bytes]", health: urllib.request
     raise LocalCloudError(f"{log.stem} did not respond within {START_TIMEOUT_SECONDS} s:\n{tail(log)}")
 
 
-def local_environment(name: str) -> EnvironmentConfig:
-    """The configuration of an environment of cdk.json; raises LocalCloudError for what only AWS can run."""
-    config = load_environment(name)
-    if config.endpoint.kind != "realtime":
-        raise LocalCloudError(
-            f"environment {name!r} has a {config.endpoint.kind} endpoint, and the local cloud runs realtime ones only: "
-            f"deploy it to AWS, or set endpoint.kind to realtime in cdk.json for the local run"
-        )
-    return config
-
-
 def running_cloud(env: str) -> tuple[LocalCloud, EnvironmentConfig]:
     """The local cloud that runs, which this process uses from now on, and the environment; raises LocalCloudError."""
-    config, cloud = local_environment(env), LocalCloud.running()
+    config, cloud = load_environment(env), LocalCloud.running()
     cloud.use()
     return cloud, config
 

@@ -9,7 +9,7 @@ import uuid
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 
@@ -22,6 +22,8 @@ from lambda_src.monitoring.ground_truth import label_line
 from lambda_src.shared.item import ImageRef
 from lambda_src.shared.model_documents import document_key
 from local.cloud import LocalCloudError
+from ops.capture_source import CaptureSource
+from ops.window import Window
 from stacks.classification.upload_event import image_key
 from stacks.config import EnvironmentConfig
 from stacks.shared import prefixes
@@ -215,15 +217,11 @@ class Environment:
         body = "".join(f"{line}\n" for line in lines)
         boto3.client("s3").put_object(Bucket=self.bucket, Key=key, Body=body.encode())
 
-    def captured_inference_ids(self) -> list[str]:
-        """The InferenceId of every captured request that was given one, as the workflow does."""
-        s3 = boto3.client("s3")
-        metadata = [
-            json.loads(line)["eventMetadata"]
-            for key in self.keys(f"{prefixes.DATA_CAPTURE}{self.config.endpoint_name}/")
-            for line in s3.get_object(Bucket=self.bucket, Key=key)["Body"].read().splitlines()
-        ]
-        return [event["inferenceId"] for event in metadata if "inferenceId" in event]
+    def recorded_inference_ids(self) -> list[str]:
+        """The InferenceId of every recorded prediction for which one was given, as the workflow does."""
+        until = datetime.now(UTC) + timedelta(days=1)
+        captures = CaptureSource(self.config, Window(until=until))
+        return [capture.inference_id for capture in captures if capture.inference_id]
 
     def _executions(self) -> list[Any]:
         return boto3.client("stepfunctions").list_executions(stateMachineArn=self.state_machine_arn)["executions"]

@@ -20,14 +20,14 @@ from PIL import Image, ImageEnhance, ImageOps
 
 from lambda_src.monitoring.drift import compare
 from lambda_src.shared.baseline import Baseline, Tally
-from local.cloud import LocalCloud, LocalCloudError, local_environment
+from local.cloud import LocalCloud, LocalCloudError
 from local.demonstration import Environment, Inbox, UnexpectedError, labelled_images, wait_for
 from local.lifecycle import deployed
 from local.options import Archive, EnvironmentName, Keep
 from local.prepare import data_set_of
 from local.report import write_report
 from local.terminal import say, stage
-from stacks.config import EnvironmentConfig
+from stacks.config import EnvironmentConfig, load_environment
 from stacks.shared import prefixes
 
 Picture = Image.Image
@@ -51,7 +51,7 @@ def drift(env: EnvironmentName = "dev", archive: Archive = None, keep: Keep = Tr
     Writes a report on both to build/ENV-drift.html. Uses the running local cloud, if there is one; its drift alarm must
     not be in ALARM.
     """
-    config = local_environment(env)
+    config = load_environment(env)
     with deployed(config, archive, keep=keep) as cloud:
         show_drift(cloud, config)
 
@@ -154,13 +154,13 @@ def _phase(environment: Environment, inbox: Inbox, pictures: dict[str, bytes], *
     s3 = boto3.client("s3")
     for path, body in pictures.items():
         s3.put_object(Bucket=environment.bucket, Key=f"{prefix}{path}", Body=body)
-    known = len(environment.captured_inference_ids())
+    known = len(environment.recorded_inference_ids())
     start = _next_second()
     execution = environment.execute({"s3_bucket": environment.bucket, "s3_prefix": prefix})
     if execution.counts["FAILED"]:
         raise UnexpectedError(f"{execution.counts['FAILED']} images failed: {execution.arn}")
     expected = known + len(pictures)
-    wait_for(lambda: len(environment.captured_inference_ids()) >= expected or None, f"{len(pictures)} captures")
+    wait_for(lambda: len(environment.recorded_inference_ids()) >= expected or None, f"{len(pictures)} captures")
     report = check_for_drift(environment, start=start, end=_next_second())
     alarm_state = _alarm_state(environment)
     alarms = []

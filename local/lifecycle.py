@@ -14,12 +14,12 @@ from rich.table import Table
 from data_prep.terminal import print_whole
 from local import deployment
 from local.classification import classify
-from local.cloud import DIRECTORY, LocalCloud, LocalCloudError, local_environment, running_cloud
+from local.cloud import DIRECTORY, LocalCloud, LocalCloudError, running_cloud
 from local.deployment import deploy_ready_stacks
 from local.options import Archive, EnvironmentName, Keep
 from local.prepare import build_dataset, remember, upload_and_train
 from local.terminal import console, say, short, stage
-from stacks.config import EnvironmentConfig
+from stacks.config import EnvironmentConfig, load_environment
 
 _NAMES = {"local.emulator": "the AWS emulator", "local.sagemaker": "the SageMaker stand-in"}
 
@@ -48,7 +48,7 @@ def down() -> None:
 
 def all_(env: EnvironmentName = "dev", archive: Archive = None, keep: Keep = True) -> None:
     """All of it, in a new local cloud: start, build data, deploy, train, classify. It goes on running."""
-    config = local_environment(env)
+    config = load_environment(env)
     started = time.monotonic()
     with kept_running(keep=keep):
         cloud = everything_deployed(config, archive)

@@ -21,13 +21,14 @@ from PIL import Image
 
 from lambda_src.retraining.lst_file import ListLine, parse_lines
 from local import drift
-from local.cloud import LocalCloud, LocalCloudError, local_environment
+from local.cloud import LocalCloud, LocalCloudError
 from local.demonstration import Environment, Inbox, UnexpectedError, labelled_images, wait_for
 from local.lifecycle import deployed
 from local.options import Archive, EnvironmentName, Keep
 from local.prepare import data_set_of
 from local.sagemaker.fault import Fault
 from local.terminal import console, say
+from stacks.config import load_environment
 from stacks.shared import prefixes
 
 RUN_TIMEOUT_SECONDS = 600  # a training takes minutes on a busy machine
@@ -42,7 +43,7 @@ def retrain(env: EnvironmentName = "dev", archive: Archive = None, keep: Keep = 
 
     Uses the local cloud that runs, if there is one, and if the environment was never retrained in it.
     """
-    config = local_environment(env)
+    config = load_environment(env)
     with deployed(config, archive, keep=keep) as cloud:
         environment = Environment.deployed(config)
         if Retraining.deployed(environment).executions():

@@ -9,6 +9,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from itertools import chain
 
+from botocore.exceptions import ClientError
+
 from lambda_src.monitoring.captures import Capture
 from lambda_src.retraining.release import job_of
 from lambda_src.shared.item import ImageRef
@@ -58,6 +60,18 @@ class Origins:
                 return None
             self._images[image.inference_id] = image
         return self._images[wanted]
+
+    def picture_of(self, capture: Capture, *, at_most: int) -> bytes | None:
+        """What was sent, of so many bytes at most: as it was captured, or else as the bucket has it."""
+        picture = capture.image()
+        image = self.image_of(capture) if picture is None else None
+        if image is None:
+            return picture
+        try:
+            stored = aws.s3().get_object(Bucket=image.bucket, Key=image.key, VersionId=image.version_id or "null")
+        except ClientError:  # deleted since
+            return None
+        return stored["Body"].read() if stored["ContentLength"] <= at_most else None
 
     def model_of(self, capture: Capture) -> str:
         """The training job of the model, `A or B` while B took the place of A; empty if it is not known."""

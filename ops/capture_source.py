@@ -1,4 +1,7 @@
-"""Captures from an environment's bucket, or from a file or folder that was copied from it."""
+"""Captures from an environment's bucket, or from a file or folder that was copied from it.
+
+Of an environment whose endpoint captures nothing they are the workflow's own record: predictions without images.
+"""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -12,6 +15,7 @@ import typer
 from data_prep.terminal import visible
 from lambda_src.monitoring.capture_store import read_bucket
 from lambda_src.monitoring.captures import Capture, ParseErrors, read_captures, split_lines
+from lambda_src.monitoring.prediction_log import read_log
 from ops import aws
 from ops.capture_origin import Origins
 from ops.errors import OpsError
@@ -61,6 +65,15 @@ class CaptureSource:
     def __iter__(self) -> Iterator[Capture]:
         if self.folder is not None:
             return self._in_window(read_files(self.folder, classes=self.config.classes, parse_errors=self.parse_errors))
+        if not self.config.endpoint.captures:
+            return read_log(
+                aws.logs(),
+                aws.output(self.config, "Workflow", "PredictionLog"),
+                classes=self.config.classes,
+                parse_errors=self.parse_errors,
+                since=self.window.since,
+                until=self.window.until,
+            )
         return read_bucket(
             aws.s3(),
             aws.bucket(self.config),

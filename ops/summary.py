@@ -182,7 +182,7 @@ class Summary:
                 confidence=capture.confidence,
                 is_accepted=is_accepted(capture.confidence, self.threshold),
                 true_label=None if true is None else self.classes[true],
-                image=capture.image(),
+                image=self._origins.picture_of(capture, at_most=MAX_IMAGE_BYTES),
                 key=image.key if (image := self._origins.image_of(capture)) else None,
                 model=self._origins.model_of(capture),
             )

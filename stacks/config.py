@@ -111,7 +111,6 @@ def _each_once(value: tuple[str, ...]) -> tuple[str, ...]:
 class EndpointConfig(_Section):
     """The endpoint that Classifier asks."""
 
-    # What a serverless endpoint loses is said by stacks/model/model_stack.py
     kind: Literal["realtime", "serverless"] = "realtime"
     instance_type: EndpointInstanceType = "ml.m5.large"
     instance_count: Annotated[int, Field(ge=1, le=100)] = 1
@@ -155,6 +154,11 @@ class EndpointConfig(_Section):
     @property
     def is_isolated(self) -> bool:
         """Whether the model's container has no network: a serverless endpoint takes no such model."""
+        return self.kind != "serverless"
+
+    @property
+    def captures(self) -> bool:
+        """Whether the endpoint keeps what it is asked and what it predicts; else the workflow records predictions."""
         return self.kind != "serverless"
 
     @property

@@ -55,6 +55,7 @@ class Environment(Stage):
             bucket=data.bucket,
             alert_topic=data.alert_topic,
             functions=workflow.functions,
+            prediction_log=workflow.prediction_log,
             state_machine=workflow.state_machine,
             state_machine_log_group=workflow.state_machine_log_group,
             interruptible=[retraining.state_machine, *bulk.state_machines],

@@ -16,6 +16,7 @@ from lambda_src.shared.errors import (
 )
 from lambda_src.shared.item import ImageRef, Item
 from lambda_src.shared.json_reader import DocumentError, read_json
+from lambda_src.shared.prediction_record import record_of
 from lambda_src.shared.predictions import is_accepted
 
 
@@ -29,22 +30,24 @@ def handler(event: Item, _context: object) -> Item:
     confidence = confidence_of(event)
     threshold = settings.confidence_threshold()
     if not is_accepted(confidence, threshold):
-        count_outcome(confidence, accepted=False)
+        count_outcome(event, image, accepted=False)
         raise LowConfidenceError(
             f"{event.get('label')} with confidence {confidence:.4f}, under {threshold}: {image.uri}"
         )
     store_prediction(event, image, settings.bucket_name())
-    count_outcome(confidence, accepted=True)
+    count_outcome(event, image, accepted=True)
     return {**event, "prediction_key": image.prediction_key}
 
 
-def count_outcome(confidence: float, *, accepted: bool) -> None:
+def count_outcome(item: Item, image: ImageRef, *, accepted: bool) -> None:
+    """The outcome as metrics; with the prediction itself where the endpoint captures none."""
     metrics.publish(
         {
             metrics.IMAGES_ACCEPTED: int(accepted),
             metrics.IMAGES_REJECTED: int(not accepted),
-            metrics.CONFIDENCE: confidence,
-        }
+            metrics.CONFIDENCE: item["confidence"],
+        },
+        record=record_of(image, item["inferences"]) if settings.endpoint_kind() == "serverless" else None,
     )
 
 

@@ -13,7 +13,6 @@ from lambda_src.monitoring.captures import Capture, ParseErrors, read_captures, 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-PREFIX = "data-capture/"  # the bucket's; below it one folder per endpoint
 _HOUR = "%Y/%m/%d/%H"
 # SageMaker writes a file when it is full, so what happened before the hour struck can lie in the next hour's folder
 _LATE = timedelta(hours=1)

@@ -12,9 +12,10 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from lambda_src.monitoring import drift
-from lambda_src.monitoring.capture_store import PREFIX, parse_time, read_bucket
+from lambda_src.monitoring.capture_store import parse_time
 from lambda_src.monitoring.captures import ParseErrors
 from lambda_src.monitoring.drift import Drift
+from lambda_src.monitoring.recorded_predictions import recorded_predictions
 from lambda_src.shared import aws, metrics, settings
 from lambda_src.shared.baseline import Baseline, BaselineError, Tally
 from lambda_src.shared.predictions import is_accepted
@@ -91,15 +92,7 @@ def count_captures(start: datetime, end: datetime, baseline: Baseline | None) ->
     window = Window(start, end, Tally(baseline.confidence_edges if baseline else (), len(settings.classes())))
     parse_errors = ParseErrors()
     last_hour = end - timedelta(hours=1)
-    for capture in read_bucket(
-        aws.s3(),
-        settings.bucket_name(),
-        f"{PREFIX}{settings.endpoint_name()}/",
-        classes=settings.classes(),
-        parse_errors=parse_errors,
-        since=start,
-        until=end,
-    ):
+    for capture in recorded_predictions(start, end, parse_errors):
         window.tally.add(capture.probabilities.index(capture.confidence), capture.confidence)
         window.last_hour += capture.time >= last_hour
         window.under_threshold += not is_accepted(capture.confidence, settings.confidence_threshold())

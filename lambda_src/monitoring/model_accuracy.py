@@ -10,9 +10,10 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from lambda_src.monitoring.capture_store import PREFIX, parse_time, read_bucket
+from lambda_src.monitoring.capture_store import parse_time
 from lambda_src.monitoring.captures import ParseErrors
 from lambda_src.monitoring.ground_truth import GroundTruth, read_bucket_labels
+from lambda_src.monitoring.recorded_predictions import recorded_predictions
 from lambda_src.shared import aws, metrics, settings
 
 Report = dict[str, Any]
@@ -72,15 +73,7 @@ def score_window(start: datetime, end: datetime) -> Report:
             )
         )
         if truth.size:  # without labels there is nothing to read gigabytes for
-            for capture in read_bucket(
-                aws.s3(),
-                settings.bucket_name(),
-                f"{PREFIX}{settings.endpoint_name()}/",
-                classes=settings.classes(),
-                parse_errors=malformed_captures,
-                since=start,
-                until=end,
-            ):
+            for capture in recorded_predictions(start, end, malformed_captures):
                 true = truth.label_of(capture)
                 if true is not None:
                     score.add(true=true, predicted=settings.classes().index(capture.label))

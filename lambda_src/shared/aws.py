@@ -10,6 +10,7 @@ from botocore.exceptions import ClientError
 from lambda_src.shared import settings
 
 if TYPE_CHECKING:
+    from mypy_boto3_logs import CloudWatchLogsClient
     from mypy_boto3_s3 import S3Client
     from mypy_boto3_sagemaker import SageMakerClient
     from mypy_boto3_sagemaker_runtime import SageMakerRuntimeClient
@@ -59,6 +60,13 @@ def sagemaker_runtime() -> "SageMakerRuntimeClient":
 @cache
 def sagemaker() -> "SageMakerClient":
     return boto3.client("sagemaker", config=_BOUNDED)
+
+
+@cache
+def logs() -> "CloudWatchLogsClient":
+    # FilterLogEvents looks at everything in its window, and an account may call it a few times a second only
+    patient = Config(read_timeout=60, retries={"mode": "standard", "total_max_attempts": 8})
+    return boto3.client("logs", config=_BOUNDED.merge(patient))
 
 
 @cache

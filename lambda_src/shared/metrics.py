@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
 from lambda_src.shared import settings
 from lambda_src.shared.errors import LowConfidenceError
@@ -46,8 +47,12 @@ def publish(
     *,
     dimensions: Mapping[str, str] | None = None,
     timestamp: datetime | None = None,
+    record: Mapping[str, Any] | None = None,
 ) -> None:
-    """Write one line that gives each metric one value. `timestamp` is now unless given, at most two weeks back."""
+    """Write one line that gives each metric one value. `timestamp` is now unless given, at most two weeks back.
+
+    `record`: other members of the line, which are no metrics.
+    """
     dimensions = dimensions or {}
     line = {
         "_aws": {
@@ -62,6 +67,7 @@ def publish(
         },
         **dimensions,
         **{metric.name: value for metric, value in values.items()},
+        **(record or {}),
     }
     # Not through logging: the line must reach CloudWatch as it is, not wrapped into a log record
     sys.stdout.write(json.dumps(line) + "\n")

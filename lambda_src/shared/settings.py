@@ -60,6 +60,13 @@ confidence_threshold = _setting(
 )
 
 # Monitoring
+# Of the endpoint's predictions: captures below a prefix of the bucket, or the log group of FilterConfidence
+record_location = _setting(
+    "RECORD_LOCATION",
+    str,
+    must_be="data-capture:PREFIX or log-group:NAME",
+    check=lambda location: location.startswith(("data-capture:", "log-group:")),
+)
 drift_window_hours = _hours("DRIFT_WINDOW_HOURS")
 drift_bound = _setting("DRIFT_BOUND", float)  # of the population stability index
 accuracy_window_hours = _hours("ACCURACY_WINDOW_HOURS")

@@ -74,6 +74,7 @@ class WorkflowStack(Stack):
             environment={
                 "CONFIDENCE_THRESHOLD": str(config.confidence_threshold),
                 "BUCKET_NAME": bucket.bucket_name,
+                "ENDPOINT_KIND": config.endpoint.kind,
             },
         )
         filter_confidence.allow(
@@ -135,6 +136,10 @@ class WorkflowStack(Stack):
         self.state_machine = state_machine
         self.state_machine_log_group = state_machine.log_group
         self.dead_letters = dead_letters
+        # Where predictions are recorded if the endpoint captures none; exported either way, so that the kind can change
+        self.prediction_log = filter_confidence.log_group.log_group_name
+        self.export_value(self.prediction_log)
+        CfnOutput(self, "PredictionLog", value=self.prediction_log)
         CfnOutput(self, "StateMachineArn", value=state_machine.state_machine_arn)
         CfnOutput(self, "UndeliveredEventsUrl", value=dead_letters.queue_url)
 

@@ -1,6 +1,6 @@
 """The trained model behind an endpoint that captures what it sees and answers."""
 
-from aws_cdk import Annotations, Aws, CfnCondition, CfnOutput, CfnParameter, Duration, Fn, Stack
+from aws_cdk import Aws, CfnCondition, CfnOutput, CfnParameter, Duration, Fn, Stack
 from aws_cdk import aws_events as events
 from aws_cdk import aws_events_targets as targets
 from aws_cdk import aws_iam as iam
@@ -17,11 +17,6 @@ from stacks.shared.dead_letter_queue import DeadLetterQueue
 from stacks.shared.function import Function
 from stacks.shared.guardrails import deployment_config, guardrail_alarms
 from stacks.shared.local_storage import volume_key_of
-
-LOST_WITHOUT_INSTANCES = (
-    "A serverless endpoint captures no data: there is no drift to watch, and nothing for `ops captures` to read. "
-    "After a pause the first image waits for the model to load, and may be retried."
-)
 
 
 class ModelStack(Stack):
@@ -58,12 +53,10 @@ class ModelStack(Stack):
             "EndpointConfig",
             production_variants=[production_variant(config.endpoint, model_name=model.attr_model_name)],
             kms_key_id=volume_key_of(config.endpoint, key_arn),
-            data_capture_config=None
-            if config.endpoint.kind == "serverless"
-            else data_capture(config.endpoint, bucket, key_arn=key_arn),
+            data_capture_config=data_capture(config.endpoint, bucket, key_arn=key_arn)
+            if config.endpoint.captures
+            else None,
         )
-        if config.endpoint.kind == "serverless":
-            Annotations.of(self).add_warning_v2("scones:endpoint-serverless", LOST_WITHOUT_INSTANCES)
         endpoint = sagemaker.CfnEndpoint(
             self,
             "Endpoint",

@@ -100,7 +100,7 @@ def alarm_rules(metrics: Metrics, *, config: EnvironmentConfig) -> list[AlarmRul
             # Too few requests for a verdict do not undo the last one
             missing_data=_NO_DATA_IS_NO_NEWS,
         ),
-        *([_capture_silent(metrics)] if config.endpoint.kind == "realtime" else []),
+        *([_capture_silent(metrics)] if config.endpoint.captures else []),
         AlarmRule(
             name="drift-monitor-failing",
             meaning="The drift monitor failed twice in a row: drift is not being monitored.",

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from aws_cdk import CfnOutput, Duration, Stack
+from aws_cdk import ArnFormat, CfnOutput, Duration, Stack
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_logs as logs
@@ -36,12 +36,14 @@ class MonitoringStack(Stack):
         bucket: s3.IBucket,
         alert_topic: sns.ITopic,
         functions: Sequence[lambda_.IFunction],
+        prediction_log: str,
         state_machine: sfn.IStateMachine,
         state_machine_log_group: logs.ILogGroup,
         interruptible: Sequence[sfn.IStateMachine],
         dead_letters: Mapping[str, sqs.IQueue],
     ) -> None:
         super().__init__(scope, construct_id, description=f"Scones Unlimited {config.name}: monitoring")
+        self._prediction_log = prediction_log
         drift_monitor = self._drift_monitor(config, bucket)
         model_accuracy = self._model_accuracy(config, bucket)
         metrics = Metrics(
@@ -107,14 +109,17 @@ class MonitoringStack(Stack):
     def _reader_of_captures(
         self, name: str, config: EnvironmentConfig, bucket: s3.IBucket, *, environment: dict[str, str], every: Duration
     ) -> Function:
-        """A function that runs regularly and reads the endpoint's captures."""
+        """A function that runs regularly and reads the record of the endpoint's predictions."""
+        captures = f"{prefixes.DATA_CAPTURE}{config.endpoint_name}/"
         function = Function(
             self,
             name,
             config=config,
             environment={
                 "BUCKET_NAME": bucket.bucket_name,
-                "ENDPOINT_NAME": config.endpoint_name,
+                "RECORD_LOCATION": f"data-capture:{captures}"
+                if config.endpoint.captures
+                else f"log-group:{self._prediction_log}",
                 "CLASSES": self.to_json_string(list(config.classes)),
                 **environment,
             },
@@ -122,7 +127,20 @@ class MonitoringStack(Stack):
             memory_mb=1769,
             timeout=Duration.minutes(15),
         )
-        _allow_reading(function, bucket, f"{prefixes.DATA_CAPTURE}{config.endpoint_name}/")
+        if config.endpoint.captures:
+            _allow_reading(function, bucket, captures)
+        else:
+            function.allow(
+                ["logs:FilterLogEvents"],
+                [
+                    self.format_arn(
+                        service="logs",
+                        resource="log-group",
+                        resource_name=f"{self._prediction_log}:*",
+                        arn_format=ArnFormat.COLON_RESOURCE_NAME,
+                    )
+                ],
+            )
         scheduler.Schedule(
             self,
             f"{name}Schedule",

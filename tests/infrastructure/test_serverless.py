@@ -1,6 +1,8 @@
 """An environment whose endpoint is serverless: its workflows wait for a container, within the same limits."""
 
+import json
 import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +10,7 @@ import pytest
 
 from stacks.classification.limits import MAX_IMAGES
 from stacks.config import parse_environment
-from tests.infrastructure.conftest import Template, _template, definition_of
+from tests.infrastructure.conftest import Template, _template, definition_of, text
 from tests.infrastructure.test_limits import (
     HISTORY_LIMIT,
     STEPS,
@@ -74,3 +76,20 @@ def test_the_smoke_test_of_a_release_waits_for_the_new_model_s_first_container(v
     assert waits > LONGEST_COLD_START_SECONDS / 2
     smoke_test = retraining.named("AWS::Lambda::Function", "SmokeTest")
     assert smoke_test["Environment"]["Variables"]["ENDPOINT_KIND"] == "serverless"
+
+
+@pytest.mark.parametrize("name", ["DriftMonitor", "ModelAccuracy"])
+def test_what_watches_predictions_reads_the_workflow_s_record_and_no_captures(variants: Path, name: str) -> None:
+    monitoring = _template(variants, "serverless", "Monitoring")
+    location = text(monitoring.named("AWS::Lambda::Function", name)["Environment"]["Variables"]["RECORD_LOCATION"])
+    assert re.fullmatch("log-group:<.*FilterConfidenceLogs.*>", location)
+    statements = monitoring.statements(f"{name}Role")
+    (read,) = [each for each in statements if each["Action"] == "logs:FilterLogEvents"]
+    assert text(read["Resource"]).endswith(f":log-group:{location.removeprefix('log-group:')}:*")
+    assert "data-capture" not in json.dumps(statements)
+
+
+def test_the_record_is_found_by_an_output_of_the_workflow(workflow: Template) -> None:
+    assert workflow.named("AWS::Lambda::Function", "FilterConfidence")["Environment"]["Variables"]["ENDPOINT_KIND"]
+    (logs,) = [name for name in workflow.resources("AWS::Logs::LogGroup") if name.startswith("FilterConfidenceLogs")]
+    assert workflow.content["Outputs"]["PredictionLog"]["Value"] == {"Ref": logs}

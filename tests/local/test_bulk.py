@@ -167,7 +167,7 @@ def test_a_second_run_asks_the_endpoint_only_for_what_is_left(
     ids = {inference_id(environment, key) for key in images}
 
     def captured() -> list[str] | None:
-        found = [captured for captured in environment.captured_inference_ids() if captured in ids]
+        found = [captured for captured in environment.recorded_inference_ids() if captured in ids]
         return found if len(found) >= len(images) else None
 
     wait_for(captured, "the captures of the first run")

@@ -88,11 +88,11 @@ def test_the_metrics_of_the_functions_are_in_cloudwatch(environment: Environment
 def test_no_request_within_the_window_is_missed(environment: Environment) -> None:
     end = datetime.now(UTC) + timedelta(seconds=1)
     report = check_for_drift(environment, start=end - timedelta(hours=6), end=end)
-    assert report["requests"] == len(environment.captured_inference_ids())
+    assert report["requests"] == len(environment.recorded_inference_ids())
 
 
 def test_labels_become_an_accuracy(environment: Environment, phases: dict[str, Phase]) -> None:
-    requests = environment.captured_inference_ids()
+    requests = environment.recorded_inference_ids()
     lines = [
         json.dumps({"groundTruthData": {"data": "bicycle"}, "eventMetadata": {"eventId": request}})
         for request in requests

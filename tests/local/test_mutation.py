@@ -139,7 +139,7 @@ def test_every_grant_of_the_drift_monitor_is_needed(
     command = [sys.executable, "-m", "data_prep", "baseline", "--env", "dev"]
     subprocess.run(command, cwd=PROJECT_ROOT, env=cloud.environment, check=True, timeout=300)
     environment.classify(confident_images)
-    wait_for(lambda: environment.captured_inference_ids() or None, "a capture")
+    wait_for(lambda: environment.recorded_inference_ids() or None, "a capture")
 
     def works() -> None:
         end = datetime.now(UTC) + timedelta(seconds=1)
@@ -163,7 +163,7 @@ def invoke(function: str, event: dict[str, Any]) -> dict[str, Any]:
 
 def test_every_grant_of_the_model_accuracy_is_needed(environment: Environment, confident_images: list[str]) -> None:
     environment.classify(confident_images)
-    requests = wait_for(lambda: environment.captured_inference_ids() or None, "a capture")
+    requests = wait_for(lambda: environment.recorded_inference_ids() or None, "a capture")
     labels = [{"groundTruthData": {"data": "bicycle"}, "eventMetadata": {"eventId": request}} for request in requests]
     boto3.client("s3").put_object(
         Bucket=environment.bucket,
@@ -255,10 +255,10 @@ def sagemaker_works(environment: Environment, confident_images: list[str]) -> Ca
                 TransformResources={"InstanceType": "ml.m5.large", "InstanceCount": 1},
             )
             ended(partial(transform_status, transform))
-        before = len(environment.captured_inference_ids())
+        before = len(environment.recorded_inference_ids())
         environment.classify(confident_images[:1])
         deadline = time.monotonic() + 4
-        while len(environment.captured_inference_ids()) == before:
+        while len(environment.recorded_inference_ids()) == before:
             assert time.monotonic() < deadline, "no capture"
             time.sleep(0.2)
         sagemaker.update_endpoint(

@@ -78,7 +78,7 @@ def test_bulk_traffic_takes_its_counts_from_the_manifests(cloud: LocalCloud) -> 
 def test_drifted_traffic_by_uploads_and_the_report_of_it(
     cloud: LocalCloud, environment: Environment, tmp_path: Path
 ) -> None:
-    captured = len(environment.captured_inference_ids())
+    captured = len(environment.recorded_inference_ids())
     summary = stream(
         cloud, "--rate", "5", "--duration", "5s", "--seed", "3", "--drift", "noisier", "--bad", "0.2", "--label"
     )
@@ -96,7 +96,7 @@ def test_drifted_traffic_by_uploads_and_the_report_of_it(
     ]
     assert len(lines) == 25 - summary["failed"]
     wait_for(
-        lambda: len(environment.captured_inference_ids()) >= captured + len(lines) or None, f"{len(lines)} captures"
+        lambda: len(environment.recorded_inference_ids()) >= captured + len(lines) or None, f"{len(lines)} captures"
     )
     target = tmp_path / "report.html"
     assert ops(cloud, "captures", "--since", "1h", "--html", str(target)).returncode == 0

@@ -196,4 +196,4 @@ def test_every_request_is_captured_with_its_image_and_its_answer(
 ) -> None:
     environment.classify(confident_images[:1])
     expected = inference_id(environment, confident_images[0])
-    wait_for(lambda: expected in environment.captured_inference_ids() or None, "the capture")
+    wait_for(lambda: expected in environment.recorded_inference_ids() or None, "the capture")

@@ -19,6 +19,7 @@ def _environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setenv("CONFIDENCE_THRESHOLD", "0.9")
     monkeypatch.setenv("BUCKET_NAME", "the-bucket")
     monkeypatch.setenv("METRIC_NAMESPACE", "SconesUnlimited/dev")
+    monkeypatch.setenv("RECORD_LOCATION", "data-capture:data-capture/scones-dev/")
     monkeypatch.setenv("DRIFT_WINDOW_HOURS", "6")
     monkeypatch.setenv("DRIFT_BOUND", "0.25")
     monkeypatch.setenv("ACCURACY_WINDOW_HOURS", "6")

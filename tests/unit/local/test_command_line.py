@@ -11,39 +11,14 @@ from moto import mock_aws
 
 from data_prep.fetch import ARCHIVE_VARIABLE
 from local import deployment
-from local.classification import run
 from local.cloud import DIRECTORY, LocalCloud, LocalCloudError, Process
 from local.demonstration import Environment
 from local.dev import function_code
-from local.dev.session import dev
 from local.drift import drift
 from local.lifecycle import all_, down, up
-from local.retraining import retrain
 from local.shell import env, exec_
 from stacks.config import PROJECT_ROOT, parse_environment
 from tests.unit.data_prep.conftest import picture, write_dataset
-
-
-@pytest.mark.parametrize(
-    "command",
-    [
-        all_,
-        drift,
-        retrain,
-        deployment.deploy_environment,
-        run,
-        dev,
-    ],
-)
-def test_an_endpoint_that_only_aws_can_run_is_refused_before_anything_starts(
-    monkeypatch: pytest.MonkeyPatch, command: object
-) -> None:
-    config = parse_environment("dev", {"endpoint": {"kind": "serverless"}})
-    monkeypatch.setattr("local.cloud.load_environment", lambda _: config)
-    assert callable(command)
-    with pytest.raises(LocalCloudError, match="has a serverless endpoint, and the local cloud runs realtime ones only"):
-        command(env="dev")
-
 
 CLOUD = LocalCloud(Process("local.emulator", 1, 4566), Process("local.sagemaker", 2, 4567), DIRECTORY)
 

@@ -13,9 +13,13 @@ import pytest
 from moto import mock_aws
 
 from lambda_src.shared.item import ImageRef
+from lambda_src.shared.prediction_record import record_of
 from lambda_src.shared.release_history import Record
 from ops import aws
 from ops.capture_origin import Origins
+from ops.capture_source import CaptureSource
+from ops.window import Window
+from stacks.config import parse_environment
 from tests.unit.lambda_src.monitoring.capture_records import put, record
 from tests.unit.ops.conftest import run
 
@@ -144,3 +148,29 @@ def test_a_threshold_is_that_of_one_model(images: list[ImageRef], capsys: Output
     judged = json.loads(capsys.readouterr().out)
     assert judged["predictions"] == 1
     assert judged["threshold"] is None  # its one answer is wrong
+
+
+def test_where_the_endpoint_captures_nothing_the_workflow_s_record_is_read_and_images_come_from_the_bucket(
+    images: list[ImageRef], monkeypatch: pytest.MonkeyPatch, capsys: Output
+) -> None:
+    config = parse_environment("dev", {"endpoint": {"kind": "serverless"}})
+    monkeypatch.setattr("ops.captures.load_environment", lambda _: config)
+    monkeypatch.setattr(aws, "output", lambda *_: "filter-confidence")
+    logs = aws.logs()
+    logs.create_log_group(logGroupName="filter-confidence")
+    logs.create_log_stream(logGroupName="filter-confidence", logStreamName="s")
+    message = json.dumps({"Confidence": 0.7, **record_of(images[0], [0.3, 0.7])})
+    logs.put_log_events(
+        logGroupName="filter-confidence",
+        logStreamName="s",
+        logEvents=[{"timestamp": round(HOUR.timestamp() * 1000) + 1, "message": message}],
+    )
+    assert run("captures", "--json") == 0
+    (found,) = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert (found["s3_key"], found["s3_version_id"]) == (images[0].key, images[0].version_id)
+    assert (found["label"], found["confidence"], found["model"]) == ("motorcycle", 0.7, "job-a")
+    (capture,) = CaptureSource(config, Window(HOUR, HOUR + timedelta(hours=1)))
+    assert Origins(images).picture_of(capture, at_most=len(b"pixels")) == b"pixels"
+    assert Origins(images).picture_of(capture, at_most=1) is None
+    aws.s3().delete_object(Bucket=BUCKET, Key=images[0].key, VersionId=images[0].version_id or "")
+    assert Origins(images).picture_of(capture, at_most=1000) is None

@@ -1,6 +1,7 @@
 import hashlib
 import io
 import json
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
@@ -141,3 +142,27 @@ def test_a_bad_threshold_stops_the_function(monkeypatch: pytest.MonkeyPatch, thr
     monkeypatch.setenv("CONFIDENCE_THRESHOLD", threshold)
     with pytest.raises(ValueError, match=r"CONFIDENCE_THRESHOLD|could not convert"):
         settings.confidence_threshold()
+
+
+@pytest.mark.parametrize("confidence", [0.95, 0.5])
+@pytest.mark.parametrize("kind", ["realtime", "serverless"])
+def test_where_the_endpoint_captures_nothing_its_prediction_is_in_the_line_of_metrics_whatever_the_outcome(
+    s3: Stubber, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], kind: str, confidence: float
+) -> None:
+    monkeypatch.setenv("ENDPOINT_KIND", kind)
+    is_accepted = confidence >= 0.9
+    if is_accepted:
+        s3.add_response("put_object", {})
+    with nullcontext() if is_accepted else pytest.raises(errors.LowConfidenceError):
+        handler({**EVENT, "confidence": confidence, "inferences": [confidence, 1 - confidence]}, None)
+    (line,) = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert line["ImagesAccepted"] == int(is_accepted)
+    recorded = {name: line[name] for name in ("InferenceId", "Probabilities") if name in line}
+    assert recorded == (
+        {
+            "InferenceId": hashlib.sha256("b/test/bike é.png/v1".encode()).hexdigest(),
+            "Probabilities": [confidence, 1 - confidence],
+        }
+        if kind == "serverless"
+        else {}
+    )

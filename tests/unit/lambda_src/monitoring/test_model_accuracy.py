@@ -103,7 +103,8 @@ def test_without_labels_nothing_is_said_and_no_capture_is_read(
 ) -> None:
     capture(s3, "1", BICYCLE)
     monkeypatch.setattr(
-        "lambda_src.monitoring.model_accuracy.read_bucket", lambda *_, **__: pytest.fail("read gigabytes for nothing")
+        "lambda_src.monitoring.model_accuracy.recorded_predictions",
+        lambda *_: pytest.fail("read gigabytes for nothing"),
     )
     report = handler(EVENT, None)
     assert (report["labelled"], report["accuracy"]) == (0, None)
