@@ -44,6 +44,12 @@ class MonitoringStack(Stack):
     ) -> None:
         super().__init__(scope, construct_id, description=f"Scones Unlimited {config.name}: monitoring")
         self._prediction_log = prediction_log
+        self._prediction_log_arn = self.format_arn(
+            service="logs",
+            resource="log-group",
+            resource_name=prediction_log,
+            arn_format=ArnFormat.COLON_RESOURCE_NAME,
+        )
         drift_monitor = self._drift_monitor(config, bucket)
         model_accuracy = self._model_accuracy(config, bucket)
         metrics = Metrics(
@@ -130,17 +136,7 @@ class MonitoringStack(Stack):
         if config.endpoint.captures:
             _allow_reading(function, bucket, captures)
         else:
-            function.allow(
-                ["logs:FilterLogEvents"],
-                [
-                    self.format_arn(
-                        service="logs",
-                        resource="log-group",
-                        resource_name=f"{self._prediction_log}:*",
-                        arn_format=ArnFormat.COLON_RESOURCE_NAME,
-                    )
-                ],
-            )
+            function.allow(["logs:FilterLogEvents"], [f"{self._prediction_log_arn}{suffix}" for suffix in ("", ":*")])
         scheduler.Schedule(
             self,
             f"{name}Schedule",
