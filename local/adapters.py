@@ -48,6 +48,7 @@ def apply() -> None:
     match_newlines_in_policies()
     let_sagemaker_assume_roles()
     name_conditional_writes()
+    name_described_alarms()
     take_events_of_services()
     evaluate_outputs_of_parallel_states()
     leave_text_in_json_as_it_is()
@@ -238,6 +239,23 @@ def name_conditional_writes() -> None:
         return {**context_of(action, query, path, headers), **({"s3:if-none-match": condition} if condition else {})}
 
     iam_actions.s3_service_context = context_with_condition
+
+
+def name_described_alarms() -> None:
+    """A policy may allow DescribeAlarms for alarms by name; the emulator asks about all alarms, whichever are named.
+
+    It asks about one resource, the first that the request names, where IAM asks about each.
+    https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazoncloudwatch.html
+    """
+    resource_of = iam_actions.extract_resource_arn
+
+    def named_resource(service: str, method: str, path: str, headers: Any, body: bytes, *rest: Any) -> str:
+        if service == "monitoring" and (names := re.search(rb'"AlarmNames": ?\["([^"]+)"', body)):
+            _, region, account = rest
+            return f"arn:aws:cloudwatch:{region}:{account}:alarm:{names[1].decode()}"
+        return str(resource_of(service, method, path, headers, body, *rest))
+
+    iam_actions.extract_resource_arn = named_resource
 
 
 def take_events_of_services() -> None:

@@ -7,6 +7,7 @@ access key of this start (local/request_guard.py), and keep what they write wher
 import contextlib
 import json
 import os
+import re
 import secrets
 import shutil
 import signal
@@ -41,6 +42,7 @@ INHERITED |= {"RECORD_EXPRESSIONS"}  # names a file: local/expressions.py
 INHERITED_PREFIXES = ("LC_", "PYTHON", "JSII_")
 START_TIMEOUT_SECONDS = 60
 STOP_TIMEOUT_SECONDS = 10
+CONSOLE = "-m ops console"  # a part of its command line
 _PROCESSES = "processes"
 _ARCHIVE = "archive"  # holds the path of the archive that was given last
 _open = urllib.request.build_opener(urllib.request.ProxyHandler({})).open  # a proxy has no business with 127.0.0.1
@@ -183,7 +185,7 @@ class LocalCloud:
     def stop_commands(directory: Path = DIRECTORY) -> None:
         """End what `run` has started, in whatever thread."""
         for process in _recorded(directory):
-            if not process.port:
+            if not process.port and process.program != CONSOLE:
                 process.stop()
 
     def run(
@@ -240,6 +242,28 @@ class LocalCloud:
     def environment(self) -> dict[str, str]:
         """The environment variables that make any AWS SDK or tool talk to this cloud instead of AWS."""
         return _environment(self.directory, self.emulator.port, self.sagemaker.port, self.emulator.access_key)
+
+    def open_console(self, env: str) -> str:
+        """Start `python -m ops console`, which ends with this cloud; the address that it prints."""
+        log = self.directory / "console.log"
+        with log.open("wb") as output:
+            popen = subprocess.Popen(
+                [sys.executable, "-m", "ops", "console", "--env", env],
+                cwd=PROJECT_ROOT,
+                env=self.environment,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        _record(self.directory, Process(CONSOLE, popen.pid))
+        deadline = time.monotonic() + START_TIMEOUT_SECONDS
+        while time.monotonic() < deadline and popen.poll() is None:
+            if address := re.search(r"^http://\S+\n", log.read_text(encoding="utf-8"), flags=re.MULTILINE):
+                popen.returncode = 0  # as for the cloud's own processes
+                return address[0].strip()
+            time.sleep(0.05)
+        raise LocalCloudError(f"the console has not started:\n{tail(log)}")
 
     def use(self) -> None:
         """Point the AWS SDK of this very process at this cloud."""

@@ -14,14 +14,14 @@ from rich.table import Table
 from data_prep.terminal import print_whole
 from local import deployment
 from local.classification import classify
-from local.cloud import DIRECTORY, LocalCloud, LocalCloudError, running_cloud
+from local.cloud import CONSOLE, DIRECTORY, LocalCloud, LocalCloudError, running_cloud
 from local.deployment import deploy_ready_stacks
 from local.options import Archive, EnvironmentName, Keep
 from local.prepare import build_dataset, remember, upload_and_train
 from local.terminal import console, say, short, stage
 from stacks.config import EnvironmentConfig, load_environment
 
-_NAMES = {"local.emulator": "the AWS emulator", "local.sagemaker": "the SageMaker stand-in"}
+_NAMES = {"local.emulator": "the AWS emulator", "local.sagemaker": "the SageMaker stand-in", CONSOLE: "the console"}
 
 
 def up(
@@ -56,6 +56,7 @@ def all_(env: EnvironmentName = "dev", archive: Archive = None, keep: Keep = Tru
         say(f"\nAll checks passed in {time.monotonic() - started:.0f} s.")
         if keep:
             _show_what_next(config)
+            say(f"\nThe environment in your browser: {cloud.open_console(config.name)}")
 
 
 @contextlib.contextmanager

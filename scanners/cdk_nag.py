@@ -37,7 +37,7 @@ def scan(output: Path) -> list[Finding]:
     packs: list[NagPack] = [pack(app) for pack in _PACKS]
     app.synth()  # only now references between stacks are what the packs will see
     for construct in app.node.find_all():
-        if isinstance(construct, iam.CfnPolicy):
+        if isinstance(construct, iam.CfnPolicy | iam.CfnManagedPolicy):
             _accept_explained_wildcards(construct)
     return [finding for pack in packs for finding in _findings(pack, app)]
 
@@ -49,7 +49,7 @@ def _findings(pack: NagPack, app: App) -> Iterator[Finding]:
             yield Finding("cdk-nag", path.partition("/")[0], violation.rule_name, path, violation.description.strip())
 
 
-def _accept_explained_wildcards(policy: iam.CfnPolicy) -> None:
+def _accept_explained_wildcards(policy: iam.CfnPolicy | iam.CfnManagedPolicy) -> None:
     document = Stack.of(policy).resolve(policy.policy_document)
     for statement in document["Statement"]:
         resources = statement.get("Resource", [])

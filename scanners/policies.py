@@ -55,11 +55,13 @@ class Environment:
         }
 
     def role_policies(self) -> Iterator[Policy]:
-        """One for each pair of role and policy."""
+        """One for each pair of role and policy, and one for each policy that people attach."""
         for stack, _, properties in self._resources("AWS::IAM::Policy"):
             statements = self.filled(stack, properties["PolicyDocument"]["Statement"])
             for role in properties["Roles"]:
                 yield Policy(role["Ref"][:-8], stack, statements)
+        for stack, logical_id, properties in self._resources("AWS::IAM::ManagedPolicy"):
+            yield Policy(logical_id[:-8], stack, self.filled(stack, properties["PolicyDocument"]["Statement"]))
 
     def trust_policies(self) -> Iterator[Policy]:
         """Who may assume each role."""

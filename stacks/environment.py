@@ -6,6 +6,7 @@ from constructs import Construct
 from stacks.bulk.bulk_stack import BulkStack
 from stacks.classification.workflow_stack import WorkflowStack
 from stacks.config import EnvironmentConfig
+from stacks.console.console_stack import ConsoleStack
 from stacks.data.data_stack import DataStack
 from stacks.delivery.deploy_role_stack import DeployRoleStack
 from stacks.model.model_stack import ModelStack
@@ -66,6 +67,7 @@ class Environment(Stage):
                 **({"undelivered-bulk": bulk.dead_letters} if bulk.is_scheduled else {}),
             },
         )
+        ConsoleStack(self, "Console", config=config, bucket=data.bucket)
         if config.github_repository:
             DeployRoleStack(
                 self,

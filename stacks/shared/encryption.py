@@ -108,7 +108,7 @@ class _KeyUse:
         self._key = key
 
     def visit(self, node: IConstruct) -> None:
-        if not isinstance(node, iam.Policy):
+        if not isinstance(node, iam.Policy | iam.ManagedPolicy):
             return
         allowed = {action for statement in _statements(node) for action in _actions(statement)}
         for service in ("s3", "sns"):
@@ -124,7 +124,7 @@ class _KeyUse:
                 )
 
 
-def _statements(policy: iam.Policy) -> list[dict[str, Any]]:
+def _statements(policy: iam.Policy | iam.ManagedPolicy) -> list[dict[str, Any]]:
     document = Stack.of(policy).resolve(policy.document)
     return list(document["Statement"])
 

@@ -34,6 +34,7 @@ WILDCARDS = {
     r"<[A-Za-z0-9]+\.Arn>:\*": "All versions of this one function, as CDK grants an invocation",
     r".*:role/cdk-[a-z0-9]+-[a-z-]+-role-\*": "The roles of `cdk bootstrap`, whose names end in account and region",
     r".*:cloudformation:.*:stack/scones-[a-z0-9-]+-\*/\*": "This environment's stacks, with the ids they are given",
+    r".*:cloudwatch:.*:alarm:scones-[a-z0-9-]+-\*": "This environment's alarms",
     r".*:parameter/(cdk-bootstrap/[a-z0-9]+|scones/[a-z0-9-]+)/\*": (
         "This environment's parameters, and that of `cdk bootstrap`"
     ),

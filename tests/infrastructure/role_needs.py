@@ -6,6 +6,7 @@ on are filled in. Requests are single: one object, one job.
 
 OBJECT = "arn:aws:s3:::{bucket}/"
 SAGEMAKER = "arn:aws:sagemaker:us-east-1:111122223333:"
+STATES = "arn:aws:states:us-east-1:111122223333:"
 LAMBDA = "arn:aws:lambda:us-east-1:111122223333:function:"
 
 FUNCTION = """
@@ -52,6 +53,31 @@ NEEDS = {
     "FilterConfidenceRole": FUNCTION
     + "    s3:PutObject {object}predictions/test/a.png/v.json s3:if-none-match=*\n"
     + "    s3:GetObject {object}predictions/test/a.png/v.json\n",
+    # Of a person who uses the console; ops/console
+    "Reviewer": LIST
+    + """
+    cloudformation:DescribeStacks arn:aws:cloudformation:us-east-1:111122223333:stack/scones-{env}-Data/id
+    cloudformation:DescribeStacks arn:aws:cloudformation:us-east-1:111122223333:stack/scones-{env}-Workflow/id
+    states:ListExecutions {states}stateMachine:scones-{env}-classification
+    states:DescribeExecution {states}execution:scones-{env}-classification:e
+    states:DescribeStateMachineForExecution {states}execution:scones-{env}-classification:e
+    states:GetExecutionHistory {states}execution:scones-{env}-classification:e
+    sagemaker:DescribeEndpoint {sagemaker}endpoint/scones-{env}
+    ssm:GetParameter {parameter}metadata
+    cloudwatch:DescribeAlarms arn:aws:cloudwatch:us-east-1:111122223333:alarm:scones-{env}-drift
+    cloudwatch:DescribeAlarms arn:aws:cloudwatch:us-east-1:111122223333:alarm:scones-{env}-update-errors
+    cloudwatch:DescribeAlarms arn:aws:cloudwatch:us-east-1:111122223333:alarm:scones-{env}-update-latency
+    s3:GetObject {object}manifests/x.json
+    s3:GetObject {object}releases/2026.json
+    s3:GetObject {object}monitoring/drift/x.json
+    s3:GetObject {object}incoming/a.png
+    s3:GetObject {object}scheduled/a.png
+    s3:GetObject {object}test/a.png
+    s3:GetObjectVersion {object}incoming/a.png
+    s3:GetObjectVersion {object}scheduled/a.png
+    s3:GetObjectVersion {object}test/a.png
+    s3:PutObject {object}incoming/a.png s3:if-none-match=*
+    """,
     "ClassificationWorkflowRole": STATE_MACHINE
     + LIST
     + """

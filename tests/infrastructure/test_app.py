@@ -22,7 +22,7 @@ def test_stack_names_carry_the_environment(assembly: Path, environment: str) -> 
     }
     assert stacks == {
         f"{environment}/{stack}": f"scones-{environment}-{stack}"
-        for stack in ("Bulk", "Data", "Model", "Workflow", "Monitoring", "Retraining")
+        for stack in ("Bulk", "Console", "Data", "Model", "Workflow", "Monitoring", "Retraining")
     }
 
 

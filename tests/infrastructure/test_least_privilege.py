@@ -17,7 +17,7 @@ from ministack.core import iam_evaluator
 from local.permissions import CALLER, EXECUTION_ROLE, Permission, needed, own_action
 from scanners.policies import ACCOUNT, REGION, Environment
 from tests.infrastructure.calls import calls
-from tests.infrastructure.role_needs import NEEDS, NEVER, OBJECT, SAGEMAKER
+from tests.infrastructure.role_needs import NEEDS, NEVER, OBJECT, SAGEMAKER, STATES
 from tests.infrastructure.second_opinion import Question, Statements, decide
 
 # Condition keys that a request of the right kind carries
@@ -60,6 +60,7 @@ class Roles:
         values = {
             "object": OBJECT.replace("{bucket}", bucket),
             "sagemaker": SAGEMAKER,
+            "states": STATES,
             "parameter": f"arn:aws:ssm:{REGION}:{ACCOUNT}:parameter/scones/{self.name}/model/",
             "bucket": bucket,
             "env": self.name,

@@ -39,6 +39,7 @@ CREATIONS: dict[str, tuple[str, str, tuple[tuple[str, str], ...]]] = {
     "AWS::CloudWatch::Alarm": ("cloudwatch:PutMetricAlarm", "cloudwatch:{region}:{account}:alarm:scones-dev-x", ()),
     "AWS::CloudWatch::Dashboard": ("cloudwatch:PutDashboard", "cloudwatch::{account}:dashboard/scones-dev", ()),
     "AWS::Events::Rule": ("events:PutRule", "events:{region}:{account}:rule/scones-dev-Data-x", ()),
+    "AWS::IAM::ManagedPolicy": ("iam:CreatePolicy", "iam::{account}:policy/scones-dev-Console-x", ()),
     "AWS::IAM::Policy": ("iam:PutRolePolicy", "iam::{account}:role/scones-dev-Data-x", BOUNDED),
     "AWS::IAM::Role": ("iam:CreateRole", "iam::{account}:role/scones-dev-Data-x", BOUNDED),
     "AWS::KMS::Key": ("kms:CreateKey", "", NEW_TAGS),
@@ -99,7 +100,9 @@ CREATIONS: dict[str, tuple[str, str, tuple[tuple[str, str], ...]]] = {
 REFUSED = """
     iam:CreateUser arn:aws:iam::{account}:user/scones-dev-x
     iam:CreatePolicyVersion arn:aws:iam::{account}:policy/scones-dev-boundary
+    iam:CreatePolicyVersion arn:aws:iam::{account}:policy/scones-prod-Console-x
     iam:AttachRolePolicy arn:aws:iam::{account}:role/scones-dev-x
+    iam:AttachUserPolicy arn:aws:iam::{account}:user/me
     iam:CreateRole arn:aws:iam::{account}:role/scones-dev-x
     iam:CreateRole arn:aws:iam::{account}:role/scones-dev-x iam:PermissionsBoundary=arn:aws:iam::{account}:policy/mine
     iam:CreateRole arn:aws:iam::{account}:role/admin iam:PermissionsBoundary=arn:aws:iam::{account}:policy/scones-dev-boundary

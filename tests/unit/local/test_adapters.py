@@ -127,6 +127,21 @@ def test_the_emulator_still_does_not_say_that_a_write_is_conditional() -> None:
     assert iam_actions.s3_service_context("s3:PutObject", {}, "/bucket/key", headers) == {}
 
 
+def test_the_emulator_still_asks_about_all_alarms_whichever_a_request_names() -> None:
+    body = json.dumps({"AlarmNames": ["scones-dev-drift"]}).encode()
+    request: Any = ("POST", "/", {}, body, {}, "us-east-1", "000000000000")
+    assert iam_actions.extract_resource_arn("monitoring", *request) == "*"
+
+
+def test_a_request_for_an_alarm_by_name_is_about_that_alarm(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(iam_actions, "extract_resource_arn", iam_actions.extract_resource_arn)
+    adapters.name_described_alarms()
+    body = json.dumps({"AlarmNames": ["scones-dev-drift"]}).encode()
+    for found, expected in ((body, "arn:aws:cloudwatch:us-east-1:000000000000:alarm:scones-dev-drift"), (b"{}", "*")):
+        request: Any = ("POST", "/", {}, found, {}, "us-east-1", "000000000000")
+        assert iam_actions.extract_resource_arn("monitoring", *request) == expected
+
+
 def test_the_emulator_still_counts_its_own_calls_as_plain_http() -> None:
     assert iam_evaluator._request_origin.get()[1] is False
 

@@ -80,6 +80,7 @@ class Cloud:
         monkeypatch.setattr(LocalCloud, "start", self._start)
         monkeypatch.setattr(LocalCloud, "stop_running", self._stop)
         monkeypatch.setattr(LocalCloud, "use", lambda _: None)
+        monkeypatch.setattr(LocalCloud, "open_console", lambda *_: "http://its-address")
         monkeypatch.setattr("local.lifecycle.classify", lambda *_: self.done.append("classified"))
         monkeypatch.setattr("local.lifecycle.everything_deployed", lambda *_: self._start())
 
@@ -101,8 +102,8 @@ def test_all_of_it_leaves_the_cloud_running_and_says_what_to_try_and_how_to_stop
     all_(env="dev")
     assert cloud.runs
     said = capsys.readouterr().out
-    for command in ("python -m local drift", "make deploy LOCAL=1 ENV=prod", "python -m local down"):
-        assert command in said
+    for text in ("python -m local drift", "make deploy LOCAL=1 ENV=prod", "http://its-address", "python -m local down"):
+        assert text in said
 
 
 def test_a_script_can_have_it_stopped_at_the_end(

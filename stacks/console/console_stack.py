@@ -1,0 +1,83 @@
+"""What a person needs to use `python -m ops console`, as one policy to attach to a user, a group or a permission set.
+
+Nothing is deployed that anybody could reach: the console runs on the operator's machine, with the operator's own
+credentials.
+"""
+
+from collections.abc import Mapping
+
+from aws_cdk import ArnFormat, CfnOutput, Stack
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_s3 as s3
+from constructs import Construct
+
+from stacks.config import EnvironmentConfig
+from stacks.shared import prefixes
+from stacks.shared.function import IF_NEW
+
+_IMAGES = (prefixes.INCOMING, prefixes.SCHEDULED, prefixes.TEST)
+
+
+class ConsoleStack(Stack):
+    """Costs nothing. Every grant is made here."""
+
+    def __init__(self, scope: Construct, construct_id: str, *, config: EnvironmentConfig, bucket: s3.IBucket) -> None:
+        super().__init__(scope, construct_id, description=f"Scones Unlimited {config.name}: who may use the console")
+        # By its name: a reference would make this stack wait for the workflow's, and that one keep an export for it
+        workflow = f"{config.stage_name}-classification"
+
+        def own(service: str, resource: str, name: str, separator: ArnFormat = ArnFormat.SLASH_RESOURCE_NAME) -> str:
+            return self.format_arn(service=service, resource=resource, resource_name=name, arn_format=separator)
+
+        def objects(*places: str) -> list[str]:
+            return [bucket.arn_for_objects(f"{prefix}*") for prefix in places]
+
+        colon = ArnFormat.COLON_RESOURCE_NAME
+        reviewer = iam.ManagedPolicy(
+            self, "Reviewer", description=f"The console of Scones Unlimited {config.name}: watch, classify and review"
+        )
+        statements: Mapping[str, tuple[list[str], list[str]]] = {
+            "FindTheEnvironment": (
+                ["cloudformation:DescribeStacks"],
+                [own("cloudformation", "stack", f"{config.stage_name}-*/*")],
+            ),
+            "ListExecutions": (["states:ListExecutions"], [own("states", "stateMachine", workflow, colon)]),
+            "ReadExecutions": (
+                [
+                    "states:DescribeExecution",
+                    "states:DescribeStateMachineForExecution",
+                    "states:GetExecutionHistory",
+                ],
+                [own("states", "execution", f"{workflow}:*", colon)],
+            ),
+            "SeeTheEndpoint": (
+                ["sagemaker:DescribeEndpoint"],
+                [own("sagemaker", "endpoint", config.endpoint_name)],
+            ),
+            "ReadTheModelsOrigin": (
+                ["ssm:GetParameter"],
+                [own("ssm", "parameter", config.model_metadata_parameter.removeprefix("/"))],
+            ),
+            "SeeAlarms": (
+                ["cloudwatch:DescribeAlarms"],
+                [own("cloudwatch", "alarm", f"{config.stage_name}-*", colon)],
+            ),
+            # Without it S3 answers 403, not 404, for an object that does not exist
+            "ListTheBucket": (["s3:ListBucket"], [bucket.bucket_arn]),
+            "ReadOutcomes": (
+                ["s3:GetObject"],
+                objects(prefixes.MANIFESTS, prefixes.RELEASES, f"{prefixes.MONITORING}drift/"),
+            ),
+            "SeePictures": (["s3:GetObject", "s3:GetObjectVersion"], objects(*_IMAGES)),
+        }
+        for name, (actions, resources) in statements.items():
+            reviewer.add_statements(iam.PolicyStatement(sid=name, actions=actions, resources=resources))
+        reviewer.add_statements(
+            iam.PolicyStatement(
+                sid="Classify",
+                actions=["s3:PutObject"],
+                resources=objects(prefixes.INCOMING),
+                conditions=IF_NEW,
+            )
+        )
+        CfnOutput(self, "ReviewerPolicyArn", value=reviewer.managed_policy_arn)
