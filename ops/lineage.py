@@ -37,6 +37,8 @@ class Model:
     data_digest: str = ""
     accuracy: float | None = None
     calibration_error: float | None = None
+    image: str = ""  # repository and tag of the container that trained it
+    code: str = ""  # prefix of the code that trained it, where that is not the container's own
 
 
 @dataclass(frozen=True)
@@ -87,6 +89,7 @@ def rows(found: Lineage) -> list[tuple[str, str]]:
             ("served since", model.served_since),
             ("training job", model.training_job or "unknown"),
             ("data digest", model.data_digest or "unknown"),
+            ("code", " ".join(filter(None, (model.image, model.code))) or "unknown"),
             ("accuracy", accuracy),
         ]
     return lines
@@ -117,7 +120,7 @@ def trace(config: EnvironmentConfig, key: str) -> Lineage:
         label=label,
         confidence=confidence,
         predicted_at=when.astimezone(UTC).isoformat(),
-        models=tuple(_model(bucket, record) for record in served),
+        models=tuple(model_of(bucket, record) for record in served),
     )
 
 
@@ -135,7 +138,8 @@ def serving_at(records: Sequence[Record], when: datetime) -> list[Record]:
     return found
 
 
-def _model(bucket: str, record: Record) -> Model:
+def model_of(bucket: str, record: Record) -> Model:
+    """What is known of the model that a record says is served."""
     job = job_of(record.artifact_uri)
     sagemaker = data_aws.sagemaker()
     try:
@@ -146,8 +150,8 @@ def _model(bucket: str, record: Record) -> Model:
             raise
         return _of_no_job(bucket, record, job)
     tags = {tag["Key"]: tag["Value"] for tag in listed}
-    manifest = _json(bucket, document_key(job, "manifest"))
-    evaluation = _json(bucket, document_key(job, "evaluation"))
+    manifest = read_document(bucket, document_key(job, "manifest"))
+    evaluation = read_document(bucket, document_key(job, "evaluation"))
     return Model(
         artifact_uri=record.artifact_uri,
         served_since=record.time,
@@ -155,15 +159,23 @@ def _model(bucket: str, record: Record) -> Model:
         data_digest=manifest.get("data_digest", tags.get("data-digest", "")),
         accuracy=evaluation.get("accuracy", training_accuracy(described)),
         calibration_error=evaluation.get("calibration_error"),
+        image=described["AlgorithmSpecification"].get("TrainingImage", "").rpartition("/")[2],
+        code=_code(described.get("InputDataConfig", [])),
     )
+
+
+def _code(channels: Sequence[Any]) -> str:
+    """The prefix of the channel `code`, or nothing."""
+    found = [channel["DataSource"]["S3DataSource"]["S3Uri"] for channel in channels if channel["ChannelName"] == "code"]
+    return str(found[0]) if found else ""
 
 
 def _of_no_job(bucket: str, record: Record, job: str) -> Model:
     """An artifact that no job of this account made: where it came from, if it was adopted."""
-    adopted_from = _json(bucket, document_key(job, "manifest")).get("adopted_from")
+    adopted_from = read_document(bucket, document_key(job, "manifest")).get("adopted_from")
     if not adopted_from:
         return Model(record.artifact_uri, record.time)
-    evaluation = _json(bucket, document_key(job, "evaluation"))
+    evaluation = read_document(bucket, document_key(job, "evaluation"))
     return Model(
         artifact_uri=record.artifact_uri,
         served_since=record.time,
@@ -173,7 +185,8 @@ def _of_no_job(bucket: str, record: Record, job: str) -> Model:
     )
 
 
-def _json(bucket: str, key: str) -> dict[str, Any]:
+def read_document(bucket: str, key: str) -> dict[str, Any]:
+    """A document beside a model's artifact; empty if there is none."""
     try:
         content: dict[str, Any] = read_json(aws.s3().get_object(Bucket=bucket, Key=key)["Body"], name=key)
     except aws.s3().exceptions.NoSuchKey:

@@ -25,7 +25,7 @@ def retrain(
     approval: Annotated[bool, typer.Option(help="Wait for a person's approval, as prod always does.")] = False,
 ) -> None:
     """Train on the data set in the bucket; release the model if it is good enough."""
-    _run(env, {"trigger": "manual", "force": force, "approval": approval})
+    _run(env, training_input(force=force, approval=approval))
 
 
 def rollback(
@@ -35,16 +35,30 @@ def rollback(
     ] = "",
 ) -> None:
     """Serve an earlier model again, at once; the next deployment keeps it."""
-    _run(env, {"trigger": "manual", "rollback": True, **({"job": to} if to else {})})
+    _run(env, rollback_input(to))
+
+
+def training_input(*, force: bool, approval: bool) -> dict[str, Any]:
+    """What starts a run by hand."""
+    return {"trigger": "manual", "force": force, "approval": approval}
+
+
+def rollback_input(job: str = "") -> dict[str, Any]:
+    """What starts a rollback: to a training job's model, or to the one served before."""
+    return {"trigger": "manual", "rollback": True, **({"job": job} if job else {})}
+
+
+def start_run(state_machine_arn: str, execution_input: Mapping[str, Any]) -> str:
+    """Start the retraining workflow; returns the execution's ARN."""
+    started = aws.stepfunctions().start_execution(stateMachineArn=state_machine_arn, input=json.dumps(execution_input))
+    return started["executionArn"]
 
 
 def _run(env: str, execution_input: dict[str, Any]) -> None:
     config = load_environment(env)
     console = Console(highlight=False)
     client = aws.stepfunctions()
-    arn = client.start_execution(stateMachineArn=aws.retraining_machine(config), input=json.dumps(execution_input))[
-        "executionArn"
-    ]
+    arn = start_run(aws.retraining_machine(config), execution_input)
     console.print(arn, soft_wrap=True)
     last = ""
     for last in entered_states(client, arn):

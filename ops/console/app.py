@@ -9,7 +9,7 @@ from starlette.responses import FileResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from ops.console import classify, now, pictures, review
+from ops.console import classify, models, now, pictures, review
 from ops.console.activity import Activity
 from ops.console.security import Guard, Session
 from ops.console.site import Site
@@ -25,6 +25,7 @@ def create_app(site: Site, session: Session) -> Starlette:
             *now.ROUTES,
             *classify.ROUTES,
             *review.ROUTES,
+            *models.ROUTES,
             *pictures.ROUTES,
             Route("/page.css", _stylesheet),  # that of the reports
             Mount("/static", StaticFiles(directory=_FOLDER / "static")),

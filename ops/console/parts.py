@@ -10,6 +10,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from data_prep.aws_errors import DENIED, explain
 from data_prep.errors import DataPrepError
 from lambda_src.shared.json_reader import DocumentError
+from ops.errors import OpsError
 
 T = TypeVar("T")
 
@@ -44,7 +45,7 @@ def part(read: Callable[[], T], *, on: str) -> Part[T]:
         return Part(missing=refusal_reason(error, on=on), error=error)
     except BotoCoreError as error:
         return Part(missing=str(explain(error)), error=error)
-    except (DataPrepError, DocumentError) as error:
+    except (OpsError, DataPrepError, DocumentError) as error:
         return Part(missing=str(error), error=error)
 
 

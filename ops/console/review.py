@@ -7,16 +7,13 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
 
-from botocore.exceptions import BotoCoreError, ClientError
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
-from data_prep.aws_errors import explain
 from data_prep.dataset import MANIFEST, Manifest
-from data_prep.errors import DataPrepError
 from ops import aws
-from ops.console.parts import Part, part, refusal_reason
+from ops.console.parts import Part, part
 from ops.console.site import Site, site
 from ops.console.views import page
 from ops.errors import OpsError
@@ -76,7 +73,7 @@ def undo(request: Request) -> Response:
 
 def publish_reviews(request: Request) -> Response:
     shown, desk = site(request), _desk(request)
-    done: Part[list[str]] = _attempt(
+    done: Part[list[str]] = part(
         lambda: summary(publish(shown.config, records=desk.records), shown.bucket, retrains=_retrains(shown)),
         on=f"s3://{shown.bucket}",
     )
@@ -85,22 +82,11 @@ def publish_reviews(request: Request) -> Response:
 
 def _changed(request: Request, change: Any, parameters: Any) -> Response:
     """Make a change, then go on with the next picture."""
-    done: Part[str] = _attempt(change, on=f"s3://{site(request).bucket}/ground-truth/reviews/")
+    done: Part[str] = part(change, on=f"s3://{site(request).bucket}/ground-truth/reviews/")
     if done.missing:
         return _page(request, problem=done.missing, status=409)
     query = urlencode(_query(_place(request.state.form)) | parameters(done.value))
     return RedirectResponse(f"/review?{query}" if query else "/review", 303)
-
-
-def _attempt(change: Any, *, on: str) -> Part[Any]:
-    try:
-        return Part(change())
-    except ClientError as error:
-        return Part(missing=refusal_reason(error, on=on), error=error)
-    except BotoCoreError as error:
-        return Part(missing=str(explain(error)), error=error)
-    except (OpsError, DataPrepError) as error:
-        return Part(missing=str(error), error=error)
 
 
 def _page(

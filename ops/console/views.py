@@ -12,7 +12,12 @@ from starlette.responses import HTMLResponse
 from data_prep.terminal import confidence_text, visible
 from ops.console.site import site
 
-PAGES = {"/": "Now", "/classify": "Classify", "/review": "Review"}  # in the order of the navigation
+PAGES = {
+    "/": "Now",
+    "/classify": "Classify",
+    "/review": "Review",
+    "/models": "Models",
+}  # in the order of the navigation
 
 _FOLDER = Path(__file__).parent
 

@@ -64,14 +64,15 @@ class ModelRegistry(Resources):
         if group is not None:
             self._find(self._package_groups, "model-package-group", group)
         fields = ("ModelPackageGroupName", "ModelPackageVersion", "ModelPackageArn", "CreationTime")
-        return {
-            "ModelPackageSummaryList": [
-                {key: package[key] for key in (*fields, "ModelPackageStatus", "ModelApprovalStatus")}
-                for package in self._packages.values()
-                if package["ModelPackageGroupName"] == group
-                and package["ModelApprovalStatus"] == request.get("ModelApprovalStatus", package["ModelApprovalStatus"])
-            ]
-        }
+        found = [
+            {key: package[key] for key in (*fields, "ModelPackageStatus", "ModelApprovalStatus")}
+            for package in self._packages.values()
+            if package["ModelPackageGroupName"] == group
+            and package["ModelApprovalStatus"] == request.get("ModelApprovalStatus", package["ModelApprovalStatus"])
+        ]  # oldest first
+        if request.get("SortOrder") == "Descending":
+            found.reverse()
+        return {"ModelPackageSummaryList": found}
 
     def _package(self, arn: str) -> Record:
         if arn not in self._packages:

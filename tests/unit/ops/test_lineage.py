@@ -42,7 +42,7 @@ def test_an_adopted_model_says_where_it_came_from(monkeypatch: pytest.MonkeyPatc
         "models/scones-dev-adopted-1/manifest.json": {"adopted_from": "s3://theirs/model.tar.gz"},
         "models/scones-dev-adopted-1/evaluation.json": {"accuracy": 0.9, "calibration_error": 0.05},
     }
-    monkeypatch.setattr(lineage, "_json", lambda _bucket, key: documents.get(key, {}))
+    monkeypatch.setattr(lineage, "read_document", lambda _bucket, key: documents.get(key, {}))
     served = record(5, "models/scones-dev-adopted-1/output/model.tar.gz")
     model = lineage._of_no_job("b", served, "scones-dev-adopted-1")
     assert (model.training_job, model.accuracy) == ("none here: adopted from s3://theirs/model.tar.gz", 0.9)

@@ -15,6 +15,8 @@ from data_prep import aws
 NOW = datetime.now(UTC).replace(microsecond=0)
 BUCKET = "scones-dev-data-bucket"
 STATE_MACHINE = "arn:aws:states:us-east-1:123456789012:stateMachine:scones-dev-classification"
+RETRAINING = "arn:aws:states:us-east-1:123456789012:stateMachine:scones-dev-retraining"
+PACKAGES = "arn:aws:sagemaker:us-east-1:123456789012:model-package/scones-dev"
 ARTIFACT = f"s3://{BUCKET}/models/scones-dev-1/output/model.tar.gz"
 
 CREDENTIALS: dict[str, Any] = {"aws_access_key_id": "key", "aws_secret_access_key": "secret"}
@@ -56,6 +58,8 @@ class Cloud:
         self.requests: list[tuple[str, Request]] = []
         self.alarms = {"drift": "OK", "rejected-share": "ALARM"}
         self.metadata: Answer = {"job": "scones-dev-1", "accuracy": 0.91}
+        self.runs: list[Answer] = []  # of the retraining workflow
+        self.packages: list[Answer] = []
         self._refused: dict[str, str] = {}
         self.release(NOW - timedelta(days=3), ARTIFACT)
         self.objects[f"monitoring/drift/{NOW:%Y/%m/%d}/000000.json"] = json.dumps(
@@ -70,6 +74,30 @@ class Cloud:
         record = {"time": time.isoformat(), "status": status, "endpoint_config": "c", "model": "m"}
         key = f"releases/{time.isoformat()}-{status}.json"
         self.objects[key] = json.dumps({**record, "artifact_uri": artifact_uri}).encode()
+
+    def evaluate(self, job: str, predictions: dict[str, tuple[int, float]], *, calibration_error: float) -> None:
+        """A model's documents. predictions: for each validation image its label and the probability of class 0."""
+        images = [
+            {"key": key, "label": label, "probabilities": [first, 1 - first]}
+            for key, (label, first) in predictions.items()
+        ]
+        self.objects[f"models/{job}/predictions.json"] = json.dumps({"images": images}).encode()
+        self.objects[f"models/{job}/evaluation.json"] = json.dumps({"calibration_error": calibration_error}).encode()
+
+    def register(self, job: str, status: str = "PendingManualApproval", **values: Any) -> str:
+        """A model package of a training job's model; returns its ARN."""
+        arn = f"{PACKAGES}/{len(self.packages) + 1}"
+        self.packages.append(
+            {
+                "ModelPackageArn": arn,
+                "ModelPackageGroupName": "scones-dev",
+                "ModelApprovalStatus": status,
+                "CreationTime": NOW - timedelta(hours=1),
+                "CustomerMetadataProperties": {"training-job": job},
+            }
+            | values
+        )
+        return arn
 
     def execute(
         self, name: str, *outcomes: Any, status: str = "SUCCEEDED", ago: timedelta = timedelta(minutes=5)
@@ -124,6 +152,9 @@ class Cloud:
         return {"ETag": '"etag"', "VersionId": f"version-of-{request['Key']}"}
 
     def _ListExecutions(self, request: Request) -> Answer:  # noqa: N802
+        if request["stateMachineArn"] == RETRAINING:
+            assert request["statusFilter"] == "RUNNING"
+            return {"executions": self.runs}
         assert request["stateMachineArn"] == STATE_MACHINE
         newest = sorted(self.executions, key=_position, reverse=True)
         more = {"nextToken": "more"} if len(newest) > request["maxResults"] else {}
@@ -148,6 +179,41 @@ class Cloud:
     def _GetParameter(self, request: Request) -> Answer:  # noqa: N802
         assert request["Name"] == "/scones/dev/model/metadata"
         return {"Parameter": {"Value": json.dumps(self.metadata)}}
+
+    def _StartExecution(self, request: Request) -> Answer:  # noqa: N802
+        assert request["stateMachineArn"] == RETRAINING
+        return {"executionArn": f"{RETRAINING.replace(':stateMachine:', ':execution:')}:new-run", "startDate": NOW}
+
+    def _DescribeTrainingJob(self, request: Request) -> Answer:  # noqa: N802
+        name = request["TrainingJobName"]
+        return {
+            "TrainingJobName": name,
+            "TrainingJobArn": f"arn:aws:sagemaker:us-east-1:123456789012:training-job/{name}",
+            "AlgorithmSpecification": {"TrainingImage": "1.dkr.ecr.us-east-1.amazonaws.com/image-classification:1"},
+            "FinalMetricDataList": [{"MetricName": "validation:accuracy", "Value": 0.875}],
+        }
+
+    def _ListTags(self, _request: Request) -> Answer:  # noqa: N802
+        return {"Tags": [{"Key": "data-digest", "Value": "0123456789abcdef"}]}
+
+    def _ListModelPackages(self, request: Request) -> Answer:  # noqa: N802
+        assert (request["ModelPackageGroupName"], request["SortOrder"]) == ("scones-dev", "Descending")
+        found = [each for each in self.packages if each["ModelApprovalStatus"] == request["ModelApprovalStatus"]]
+        return {"ModelPackageSummaryList": found[::-1]}
+
+    def _package(self, arn: str) -> Answer:
+        (found,) = [each for each in self.packages if each["ModelPackageArn"] == arn]
+        return found
+
+    def _DescribeModelPackage(self, request: Request) -> Answer:  # noqa: N802
+        return self._package(request["ModelPackageName"])
+
+    def _UpdateModelPackage(self, request: Request) -> Answer:  # noqa: N802
+        self._package(request["ModelPackageArn"]).update(request)
+        return {"ModelPackageArn": request["ModelPackageArn"]}
+
+    def _GetCallerIdentity(self, _request: Request) -> Answer:  # noqa: N802
+        return {"Arn": "arn:aws:sts::123456789012:assumed-role/Reviewer/ada"}
 
     def _DescribeAlarms(self, request: Request) -> Answer:  # noqa: N802
         states = {f"scones-dev-{name}": state for name, state in self.alarms.items()}
@@ -183,6 +249,7 @@ def cloud(monkeypatch: pytest.MonkeyPatch) -> Cloud:
         "stepfunctions": "stepfunctions",
         "sagemaker": "sagemaker",
         "ssm": "ssm",
+        "sts": "sts",
         "cloudwatch": "cloudwatch",
     }.items():
         client = made.client(service)
