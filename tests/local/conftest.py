@@ -19,6 +19,7 @@ from local.cloud import LocalCloud
 from local.demonstration import Environment, Inbox, labelled_images
 from stacks.config import PROJECT_ROOT, load_environment
 from tests.conftest import made_once
+from tests.listener import Listener, listening
 
 EXPRESSIONS = "expressions.jsonl"  # within the cloud's directory
 
@@ -137,3 +138,12 @@ def confident_images(cloud: LocalCloud, dataset: Path) -> list[str]:
 def inbox(environment: Environment, confident_images: list[str]) -> Inbox:
     """Opened after the images were looked for, which the topic is told of too."""
     return Inbox(environment.alert_topic_arn)
+
+
+@pytest.fixture(scope="module")
+def listener() -> Iterator[Listener]:
+    """In the place of the machine's proxy, for all that a module does."""
+    with listening() as server, pytest.MonkeyPatch.context() as monkeypatch:
+        for name, value in server.as_proxy.items():
+            monkeypatch.setenv(name, value)
+        yield server

@@ -9,18 +9,9 @@ import pytest
 from local.cloud import LocalCloud
 from ops.acceptance import PHASES
 from stacks.config import PROJECT_ROOT
-from tests.listener import Listener, listening
+from tests.listener import Listener
 from tests.local.conftest import started
 from tests.local.test_deploy import ops, stack_names, succeeded
-
-
-@pytest.fixture(scope="module")
-def listener() -> Iterator[Listener]:
-    """In the place of the machine's proxy."""
-    with listening() as server, pytest.MonkeyPatch.context() as monkeypatch:
-        for name, value in server.as_proxy.items():
-            monkeypatch.setenv(name, value)
-        yield server
 
 
 @pytest.fixture(scope="module")

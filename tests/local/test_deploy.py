@@ -14,19 +14,10 @@ import pytest
 from local import deployment
 from local.cloud import ACCOUNT, REGION, LocalCloud
 from stacks.config import CDK_QUALIFIER, PROJECT_ROOT, parse_environment
-from tests.listener import Listener, listening
+from tests.listener import Listener
 from tests.local.conftest import started, use
 
 Run = subprocess.CompletedProcess[str]
-
-
-@pytest.fixture(scope="module")
-def listener() -> Iterator[Listener]:
-    """In the place of the machine's proxy, for all that is done here."""
-    with listening() as server, pytest.MonkeyPatch.context() as monkeypatch:
-        for name, value in server.as_proxy.items():
-            monkeypatch.setenv(name, value)
-        yield server
 
 
 @pytest.fixture(scope="module")

@@ -9,18 +9,16 @@ from pathlib import Path
 
 import boto3
 import pytest
-from PIL import Image
 
 from data_prep.artifact import current_artifact
-from data_prep.cifar import read_archive
 from data_prep.dataset import Manifest
 from local.cloud import LocalCloud
 from local.demonstration import Environment
 from stacks.config import PROJECT_ROOT
+from tests.original import write_original
 
 DOCUMENT = (PROJECT_ROOT / "docs" / "migrating.md").read_text(encoding="utf-8")
 THEIRS = "sagemaker-us-east-1-111122223333"
-LABELS = {"bicycle": 8, "motorcycle": 48}
 
 
 def commands() -> list[list[str]]:
@@ -32,17 +30,7 @@ def commands() -> list[list[str]]:
 @pytest.fixture
 def original(tmp_path: Path, archive: Path) -> Path:
     """What the notebook has left of the archive that the tests' data set is of."""
-    folder = tmp_path / "scones-unlimited"
-    content = read_archive(archive)
-    for split, batch in content.splits.items():
-        (folder / split).mkdir(parents=True)
-        lines = []
-        for row, label in enumerate(batch.labels):
-            if (name := content.class_names[label]) in LABELS:
-                Image.fromarray(batch.pixels(row)).convert("RGBA").save(folder / split / batch.filenames[row])
-                lines.append(f"{row}\t{LABELS[name]}\t{batch.filenames[row]}\r\n")
-        (folder / f"{split}.lst").write_text("".join(lines), newline="")
-    return folder
+    return write_original(tmp_path / "scones-unlimited", archive)
 
 
 def test_the_document_brings_the_original_over(

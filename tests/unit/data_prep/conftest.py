@@ -4,8 +4,10 @@ The account is moto's, whose requests botocore checks as it does for AWS.
 """
 
 import io
+import json
 import tarfile
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -152,3 +154,33 @@ def picture(file: Path, number: int) -> None:
 def folder(tmp_path: Path) -> Path:
     """A valid data set of 40 and 10 images."""
     return write_dataset(tmp_path / "dataset", 40, 10, picture)
+
+
+def list_validation_images(bucket: str, count: int = 60, *, labels: tuple[int, int] = (0, 1)) -> None:
+    """The list of `image_0.png` and so on, whose labels take turns."""
+    lines = [f"{number}\t{labels[number % 2]}\timage_{number}.png\n" for number in range(count)]
+    aws.s3().put_object(Bucket=bucket, Key="test_lst/test.lst", Body="".join(lines).encode())
+
+
+@contextmanager
+def batch_transform(bucket: str, bicycle: Callable[[int], float]) -> Iterator[list[dict[str, Any]]]:
+    """Predicts 60 listed images of each job as it starts; the requests that started one.
+
+    bicycle: the probability of the first class, by the image's number.
+    """
+    started: list[dict[str, Any]] = []
+
+    def predict(params: dict[str, Any], **_: object) -> None:
+        request = json.loads(params["body"])
+        started.append(request)
+        _, _, prefix = request["TransformOutput"]["S3OutputPath"].removeprefix("s3://").partition("/")
+        for number in range(60):
+            body = json.dumps({"prediction": [bicycle(number), 1 - bicycle(number)]})
+            aws.s3().put_object(Bucket=bucket, Key=f"{prefix}/image_{number}.png.out", Body=body.encode())
+
+    events = aws.sagemaker().meta.events
+    events.register("before-call.sagemaker.CreateTransformJob", predict)
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setattr("data_prep.baseline.POLL_SECONDS", 0)
+        yield started
+    events.unregister("before-call.sagemaker.CreateTransformJob", predict)

@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 
 from data_prep import aws
-from data_prep import baseline as baseline_module
 from data_prep.adopt import adopt_model, check_artifact
 from data_prep.artifact import baseline_problem, current_artifact
 from data_prep.errors import AdoptionError, DataPrepError
@@ -18,6 +17,7 @@ from data_prep.run import _check_not_changed
 from lambda_src.retraining.release import job_of
 from lambda_src.shared.model_documents import document_key
 from stacks.config import EnvironmentConfig
+from tests.unit.data_prep.conftest import batch_transform, list_validation_images
 
 THEIRS = "sagemaker-us-east-1-111122223333"
 URI = f"s3://{THEIRS}/models/image-classification-2024-12-22/output/model.tar.gz"
@@ -44,32 +44,17 @@ ARTIFACT = packed(FILES)
 @pytest.fixture
 def theirs(cloud: str) -> str:
     """The environment's validation images, and a bucket of the original with its artifact."""
-    lines = [f"{number}\t{number % 2}\timage_{number}.png\n" for number in range(60)]
-    aws.s3().put_object(Bucket=cloud, Key="test_lst/test.lst", Body="".join(lines).encode())
+    list_validation_images(cloud)
     aws.s3().create_bucket(Bucket=THEIRS)
     aws.s3().put_object(Bucket=THEIRS, Key=URI.partition(f"{THEIRS}/")[2], Body=ARTIFACT)
     return cloud
 
 
 @pytest.fixture
-def transforms(cloud: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Any]]:
-    """The adopted model takes 54 of 60 images for what they are; the requests that asked it."""
-    started: list[Any] = []
-
-    def answer(params: dict[str, Any], **_: object) -> None:
-        request = json.loads(params["body"])
-        started.append(request)
-        _, _, prefix = request["TransformOutput"]["S3OutputPath"].removeprefix("s3://").partition("/")
-        for number in range(60):
-            bicycle = 0.9 if (number % 2 == 0) == (number >= 6) else 0.1
-            body = json.dumps({"prediction": [bicycle, 1 - bicycle]})
-            aws.s3().put_object(Bucket=cloud, Key=f"{prefix}/image_{number}.png.out", Body=body.encode())
-
-    events = aws.sagemaker().meta.events
-    events.register("before-call.sagemaker.CreateTransformJob", answer)
-    monkeypatch.setattr(baseline_module, "POLL_SECONDS", 0)
-    yield started
-    events.unregister("before-call.sagemaker.CreateTransformJob", answer)
+def transforms(cloud: str) -> Iterator[list[Any]]:
+    """The adopted model predicts 54 of 60 images correctly; the requests of its jobs."""
+    with batch_transform(cloud, lambda number: 0.9 if (number % 2 == 0) == (number >= 6) else 0.1) as started:
+        yield started
 
 
 def test_an_artifact_is_checked_copied_evaluated_and_handed_over(
@@ -92,15 +77,13 @@ def test_an_artifact_is_checked_copied_evaluated_and_handed_over(
 def test_a_model_that_takes_one_class_for_the_other_is_not_handed_over(
     theirs: str, config: EnvironmentConfig, transforms: list[Any]
 ) -> None:
-    right = aws.s3().get_object(Bucket=theirs, Key="test_lst/test.lst")["Body"].read()
-    swapped = [f"{number}\t{1 - number % 2}\timage_{number}.png\n" for number in range(60)]
-    aws.s3().put_object(Bucket=theirs, Key="test_lst/test.lst", Body="".join(swapped).encode())
+    list_validation_images(theirs, labels=(1, 0))
     with pytest.raises(
         AdoptionError, match=r"accuracy of 0\.100 .* under the 0\.8 .* Are its labels, in this order, bi"
     ):
         adopt_model(config, URI)
     assert current_artifact(config) is None
-    aws.s3().put_object(Bucket=theirs, Key="test_lst/test.lst", Body=right)
+    list_validation_images(theirs)
     assert adopt_model(config, URI).accuracy == 0.9
 
 

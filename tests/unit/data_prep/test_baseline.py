@@ -7,13 +7,13 @@ from typing import Any
 import pytest
 
 from data_prep import aws
-from data_prep import baseline as baseline_module
 from data_prep.baseline import store_baseline
 from data_prep.errors import TrainingError
 from lambda_src.retraining.trained_model import Prediction, documents_of
 from lambda_src.shared.baseline import Baseline
 from lambda_src.shared.model_documents import Document, document_key
 from stacks.config import EnvironmentConfig
+from tests.unit.data_prep.conftest import batch_transform, list_validation_images
 
 JOB = "scones-dev-11111111-22222222-1"
 KEY = f"models/{JOB}/baseline.json"
@@ -23,37 +23,17 @@ Transform = dict[str, Any]
 @pytest.fixture
 def model(cloud: str, config: EnvironmentConfig) -> str:
     """A list of 60 validation images, and what training hands over."""
-    list_images(cloud, 60)
+    list_validation_images(cloud, 60)
     metadata = {"job": JOB, "artifact_uri": f"s3://{cloud}/models/{JOB}/output/model.tar.gz", "image": "i:1"}
     aws.ssm().put_parameter(Name=config.model_metadata_parameter, Value=json.dumps(metadata), Type="String")
     return cloud
 
 
-def list_images(bucket: str, count: int) -> None:
-    """Half of them of either class, which the model takes for the first."""
-    lines = [f"{number}\t{number % 2}\timage_{number}.png\n" for number in range(count)]
-    aws.s3().put_object(Bucket=bucket, Key="test_lst/test.lst", Body="".join(lines).encode())
-
-
 @pytest.fixture
-def transforms(cloud: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Transform]]:
-    """Answers every image of a job as it starts; the requests that started one."""
-    started: list[Transform] = []
-
-    def answer(params: dict[str, Any], **_: object) -> None:
-        request = json.loads(params["body"])
-        started.append(request)
-        _, _, prefix = request["TransformOutput"]["S3OutputPath"].removeprefix("s3://").partition("/")
-        for number in range(60):
-            confidence = 0.6 + number / 200
-            body = json.dumps({"prediction": [confidence, 1 - confidence]})
-            aws.s3().put_object(Bucket=cloud, Key=f"{prefix}/image_{number}.png.out", Body=body.encode())
-
-    events = aws.sagemaker().meta.events
-    events.register("before-call.sagemaker.CreateTransformJob", answer)
-    monkeypatch.setattr(baseline_module, "POLL_SECONDS", 0)
-    yield started
-    events.unregister("before-call.sagemaker.CreateTransformJob", answer)
+def transforms(cloud: str) -> Iterator[list[Transform]]:
+    """The model takes every image for a bicycle; the requests of its jobs."""
+    with batch_transform(cloud, lambda number: 0.6 + number / 200) as started:
+        yield started
 
 
 def parameter(config: EnvironmentConfig) -> str:
@@ -150,7 +130,7 @@ def test_without_a_model_there_is_no_baseline(config: EnvironmentConfig, cloud: 
 def test_too_few_images_are_told_before_a_job_is_paid_for(
     config: EnvironmentConfig, model: str, transforms: list[Transform]
 ) -> None:
-    list_images(model, 39)
+    list_validation_images(model, 39)
     with pytest.raises(TrainingError, match="39 images, but a baseline needs at least 40"):
         store_baseline(config)
     assert transforms == []
@@ -159,7 +139,7 @@ def test_too_few_images_are_told_before_a_job_is_paid_for(
 def test_answers_that_are_missing_are_noticed(
     config: EnvironmentConfig, model: str, transforms: list[Transform]
 ) -> None:
-    list_images(model, 61)
+    list_validation_images(model, 61)
     with pytest.raises(TrainingError, match=r"left no prediction in s3://scones-dev-data at .*/image_60\.png\.out"):
         store_baseline(config)
 

@@ -1,35 +1,21 @@
-"""A folder as the original's notebook leaves it: RGBA PNG, lists in the root, labels of the archive, CRLF."""
+"""From the folder of the original's notebook to a data set."""
 
 from pathlib import Path
 
 import pytest
-from PIL import Image
 
 from data_prep.build import build_dataset
-from data_prep.cifar import read_archive
 from data_prep.dataset import Manifest
 from data_prep.errors import DataSetError
 from data_prep.original import import_dataset
 from data_prep.validate import validate_dataset
+from tests.original import write_original
 from tests.unit.data_prep.conftest import CLASSES
-
-ARCHIVE_LABELS = {"bicycle": 8, "motorcycle": 48}
 
 
 @pytest.fixture
 def original(archive: Path, tmp_path: Path) -> Path:
-    """What the notebook makes of the archive."""
-    folder = tmp_path / "original"
-    content = read_archive(archive)
-    for split, batch in content.splits.items():
-        (folder / split).mkdir(parents=True)
-        lines = []
-        for row, label in enumerate(batch.labels):
-            if (name := content.class_names[label]) in ARCHIVE_LABELS:
-                Image.fromarray(batch.pixels(row)).convert("RGBA").save(folder / split / batch.filenames[row])
-                lines.append(f"{row}\t{ARCHIVE_LABELS[name]}\t{batch.filenames[row]}\r\n")
-        (folder / f"{split}.lst").write_text("".join(lines), newline="")
-    return folder
+    return write_original(tmp_path / "original", archive)
 
 
 def relabel(folder: Path, labels: dict[str, str]) -> None:
