@@ -27,6 +27,7 @@ from lambda_src.shared.json_reader import parse_json, read_json
 from lambda_src.shared.model_documents import document_key
 from stacks.config import EnvironmentConfig, load_environment
 from stacks.shared import prefixes
+from stacks.shared.algorithm import IMAGE_CLASSIFICATION
 
 # What the algorithm packs into model.tar.gz: the network, the weights of an epoch, the shape of its input
 _FILES = ("-symbol.json", ".params", "model-shapes.json")
@@ -77,7 +78,7 @@ def adopt_model(config: EnvironmentConfig, uri: str) -> TrainedModel:
         accuracy=None,
         classes=config.classes,
         data_digest="",
-        image=image_uri(stack.region),
+        image=image_uri(IMAGE_CLASSIFICATION, stack.region),
         hyperparameters={},
     )
     # An earlier evaluation may be of other labels

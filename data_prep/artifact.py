@@ -8,10 +8,11 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from data_prep import aws
+from lambda_src.shared.algorithms import container_of
 from lambda_src.shared.model_documents import document_key
 from stacks.config import EnvironmentConfig
-from stacks.retraining.training_job import hyperparameters
 from stacks.shared import prefixes
+from stacks.shared.hyperparameters import hyperparameters, parameters_digest
 
 
 @dataclass(frozen=True)
@@ -19,6 +20,7 @@ class Artifact:
     """What training handed over last. `flaw` is empty if it can be served as configured.
 
     metadata: what the environment's parameter says of the model (lambda_src/retraining/trained_model.py).
+    algorithm: by which a deployment would serve it; empty if the environment's parameter does not say.
     manifest: what lies beside the artifact of the data that it was trained on: data_prep's manifest, or what retraining
     knows of data that somebody has changed; empty if there is nothing.
     """
@@ -26,12 +28,18 @@ class Artifact:
     uri: str
     job: str
     flaw: str = ""
+    algorithm: str = ""
     metadata: Mapping[str, Any] = field(default_factory=dict)
     manifest: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def bucket(self) -> str:
         return self.uri.removeprefix("s3://").partition("/")[0]
+
+    @property
+    def trained_by(self) -> str:
+        """The algorithm that trained it; empty if its metadata does not say."""
+        return _trained_by(self.metadata)
 
     @property
     def origin(self) -> str:
@@ -63,9 +71,10 @@ def current_artifact(config: EnvironmentConfig) -> Artifact | None:
     except ClientError as error:
         if error.response["Error"]["Code"] not in {"404", "NoSuchKey", "NoSuchBucket"}:
             raise
-        return Artifact(uri, job, "the object does not exist", metadata)
+        return Artifact(uri, job, "the object does not exist", metadata=metadata)
     manifest = json.loads(_stored(bucket, document_key(job, "manifest")) or "{}")
-    return Artifact(uri, job, _flaw(config, metadata), metadata, manifest)
+    algorithm = _parameter(config.model_algorithm_parameter) or ""
+    return Artifact(uri, job, _flaw(config, metadata), algorithm, metadata, manifest)
 
 
 def _flaw(config: EnvironmentConfig, metadata: Mapping[str, Any]) -> str:
@@ -74,12 +83,23 @@ def _flaw(config: EnvironmentConfig, metadata: Mapping[str, Any]) -> str:
     if classes != config.classes:
         return f"it was trained for {', '.join(classes)}; configured are {', '.join(config.classes)}"
     trained_with: Mapping[str, str] = metadata.get("hyperparameters", {})
+    trained_by = _trained_by(metadata)
+    if trained_with and trained_by and trained_by != config.algorithm.name:
+        return f"it was trained by {trained_by}; configured is {config.algorithm.name}"
     differing = [
         f"{name} {trained_with.get(name)} instead of {value}"
         for name, value in (hyperparameters(config).items() if trained_with else ())
         if trained_with.get(name) != value
     ]
-    return f"it was trained with {', '.join(differing)}" if differing else ""
+    if differing:
+        return f"it was trained with {', '.join(differing)}"
+    if trained_with and config.algorithm.takes_code and f"-{parameters_digest(config)}-" not in metadata["job"]:
+        return "it was trained by other code than that of model_src/"
+    return ""
+
+
+def _trained_by(metadata: Mapping[str, Any]) -> str:
+    return container_of(metadata["image"]).algorithm if metadata.get("image") else ""
 
 
 def baseline_problem(config: EnvironmentConfig, artifact: Artifact) -> str:

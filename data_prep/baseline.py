@@ -23,6 +23,7 @@ from data_prep.training import POLL_SECONDS, put_parameter
 from lambda_src.retraining.errors import TransformOutputError
 from lambda_src.retraining.lst_file import ListLine, parse_lines
 from lambda_src.retraining.trained_model import documents_of, read_predictions
+from lambda_src.shared.algorithms import container_of
 from lambda_src.shared.baseline import MIN_BASELINE, Baseline, BaselineError
 from lambda_src.shared.errors import InvalidPredictionError
 from lambda_src.shared.model_documents import document_key
@@ -152,7 +153,11 @@ def _transform(config: EnvironmentConfig, stack: aws.DataStack, model: Mapping[s
         ModelName=name,
         EnableNetworkIsolation=True,
         ExecutionRoleArn=stack.sagemaker_role_arn,
-        PrimaryContainer={"Image": model["image"], "ModelDataUrl": model["artifact_uri"]},
+        PrimaryContainer={
+            "Image": model["image"],
+            "Environment": dict(container_of(model["image"]).serving_environment),
+            "ModelDataUrl": model["artifact_uri"],
+        },
     )
     try:
         sagemaker.create_transform_job(

@@ -16,8 +16,10 @@ from data_prep.progress import progress_bars
 from data_prep.target import is_local
 from data_prep.terminal import note, show
 from data_prep.train import hand_over_model, train_model
-from data_prep.upload import upload_dataset
+from data_prep.training import put_parameter
+from data_prep.upload import upload_code, upload_dataset
 from stacks.config import EnvironmentConfig, load_environment
+from stacks.shared.model_code import code_prefix
 
 
 def run(
@@ -35,6 +37,8 @@ def run(
     config = load_environment(env)
     bucket = aws.data_stack(config).bucket  # before the download: is there a bucket to upload to?
     report = _nobody if quiet else note
+    if files := upload_code(config, bucket):  # also where no job starts: the retraining workflow will start one
+        report(f"s3://{bucket}/{code_prefix()}: {files} files of model_src/ uploaded")
     served = current_artifact(config)
     fits = served if served and not served.flaw else None
     if fits and archive is None and not synthetic:
@@ -53,6 +57,8 @@ def run(
             report(f"s3://{bucket}: {sent.uploaded:,} of {sent.files:,} files uploaded, {sent.deleted:,} deleted")
             hand_over_model(config, train_model(config, folder, force=False, quiet=quiet), as_json=as_json)
     if fits:
+        if fits.trained_by:  # a version before wrote no such parameter
+            put_parameter(config.model_algorithm_parameter, fits.trained_by)
         show(dict(fits.metadata), fits.uri, as_json=as_json)
     _complete_baseline(config, report)
 

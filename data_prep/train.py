@@ -47,7 +47,7 @@ def train(
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
-    """Train SageMaker's built-in Image Classification on the uploaded data set and hand the model to the stacks.
+    """Train the environment's algorithm on the uploaded data set and hand the model to the stacks.
 
     The same data and parameters find the job that runs or has completed, so this can be interrupted and repeated.
     """

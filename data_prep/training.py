@@ -20,21 +20,17 @@ from data_prep.errors import DataSetError, InstanceRefusedError, TrainingError
 from data_prep.instances import InstanceTypes
 from data_prep.progress import Progress, silent
 from data_prep.target import current_target
-from data_prep.upload import compare
+from data_prep.upload import compare, upload_code
 from data_prep.validate import validate_dataset
 from lambda_src.retraining.release import is_missing
 from lambda_src.retraining.trained_model import TrainedModel, training_accuracy
 from lambda_src.retraining.training_attempts import base_name, find_attempt
 from lambda_src.shared.model_documents import document_key
 from stacks.config import EnvironmentConfig
-from stacks.retraining.training_job import (
-    INSTANCE_REFUSED,
-    hyperparameters,
-    parameters_digest,
-    training_job_request,
-    training_resources,
-)
+from stacks.retraining.training_job import INSTANCE_REFUSED, training_job_request, training_resources
 from stacks.shared import prefixes
+from stacks.shared.algorithm import IMAGE_CLASSIFICATION, SCIKIT_LEARN, Algorithm
+from stacks.shared.hyperparameters import hyperparameters, parameters_digest
 
 if TYPE_CHECKING:
     from mypy_boto3_sagemaker.type_defs import DescribeTrainingJobResponseTypeDef
@@ -84,14 +80,14 @@ def start_training(
         )
     parameters = hyperparameters(config)
     samples = manifest.splits["train"].total
-    batch = parameters["mini_batch_size"]
-    if not batch.isdecimal() or not 1 <= int(batch) <= samples:
+    batch = parameters.get("mini_batch_size")
+    if batch is not None and not (batch.isdecimal() and 1 <= int(batch) <= samples):
         raise TrainingError(
             f"mini_batch_size is {batch}, but must be from 1 to the {samples} training images: "
             "set training.hyperparameters.mini_batch_size in cdk.json"
         )
     stack = aws.data_stack(config)
-    image = image_uri(stack.region)
+    image = image_uri(config.algorithm, stack.region)
     base = base_name(config.stage_name, manifest.data_digest, parameters_digest(config))
     attempt = find_attempt(base, bucket=stack.bucket, sagemaker=aws.sagemaker(), s3=aws.s3(), force=force)
     name = attempt.name
@@ -111,6 +107,7 @@ def start_training(
             f"s3://{stack.bucket}: {len(difference.changed)} of {difference.files} files differ from {folder} or are "
             f"missing, {len(difference.extra)} are too many: run `python -m data_prep upload --env {config.name}`"
         )
+    upload_code(config, stack.bucket)
     # Beside the artifact lies what it was trained on
     aws.s3().put_object(Bucket=stack.bucket, Key=document_key(name, "manifest"), Body=(folder / MANIFEST).read_bytes())
     request = training_job_request(
@@ -141,11 +138,23 @@ def start_training(
             return name, True
 
 
-def image_uri(region: str) -> str:
+# How the SDK is asked for the image
+_IMAGES: dict[str, dict[str, str]] = {
+    IMAGE_CLASSIFICATION.name: {"framework": "image-classification"},
+    SCIKIT_LEARN.name: {
+        "framework": "sklearn",
+        "version": "1.9-0",
+        "py_version": "py3",
+        "instance_type": "ml.m5.large",  # it has one image for all, but asks
+    },
+}
+
+
+def image_uri(algorithm: Algorithm, region: str) -> str:
     """The algorithm's container image in a region."""
     from sagemaker.core import image_uris  # noqa: PLC0415 - importing it takes seconds
 
-    uri: str = image_uris.retrieve("image-classification", region)
+    uri: str = image_uris.retrieve(region=region, **_IMAGES[algorithm.name])
     return uri
 
 
@@ -304,7 +313,8 @@ def hand_over(config: EnvironmentConfig, model: TrainedModel, *, baseline_key: s
     put_parameter(config.model_metadata_parameter, json.dumps(asdict(model)))
     if baseline_key:
         put_parameter(config.baseline_parameter, baseline_key)
-    # The artifact last: it is what a deployment reads
+    # The artifact last: a deployment reads it, and by what it is served
+    put_parameter(config.model_algorithm_parameter, model.algorithm)
     put_parameter(config.artifact_parameter, model.artifact_uri)
 
 

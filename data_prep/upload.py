@@ -19,8 +19,9 @@ from data_prep.options import AsJson, DataSet, Environment, Quiet
 from data_prep.progress import Progress, progress_bars, silent
 from data_prep.terminal import show
 from lambda_src.retraining.lst_file import REVIEWED
-from stacks.config import load_environment
+from stacks.config import EnvironmentConfig, load_environment
 from stacks.shared import prefixes
+from stacks.shared.model_code import code_files, code_prefix
 
 _T = TypeVar("_T")
 
@@ -73,7 +74,10 @@ def upload(
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
-    """Copy what changed of the data set to the environment's bucket, and verify that the two are equal."""
+    """Copy what changed of the data set to the environment's bucket, and verify that the two are equal.
+
+    If the environment's algorithm takes code, that goes there, too.
+    """
     config = load_environment(env)
     bucket = aws.data_stack(config).bucket
     with progress_bars(quiet=quiet) as progress:
@@ -84,6 +88,7 @@ def upload(
             delete_reviewed=delete_extra,
             progress=progress,
         )
+    upload_code(config, bucket)
     show(
         {"bucket": bucket, **asdict(result)},
         f"s3://{bucket}: {result.uploaded:,} of {result.files:,} files uploaded ({result.uploaded_bytes:,} bytes), "
@@ -111,7 +116,7 @@ def upload_dataset(
     raises it before anything is sent if reviewed pictures would be taken out of the data set.
     """
     images, lists = _files(folder)
-    stored = _listing(bucket)
+    stored = listing(bucket)
     if not delete_reviewed:
         _check_takes_no_reviewed_pictures(bucket, stored, images)
     etags: dict[str, str] = {}
@@ -125,7 +130,7 @@ def upload_dataset(
         _, etags[key], size = _bring(folder, bucket, key, stored.get(key))
         sent += size
 
-    listed = _listing(bucket)
+    listed = listing(bucket)
     wrong = sorted(key for key, etag in etags.items() if key not in listed or listed[key].etag != etag)
     if wrong:
         raise UploadError(
@@ -153,10 +158,29 @@ def _check_takes_no_reviewed_pictures(bucket: str, stored: Iterable[str], images
         )
 
 
+def upload_code(config: EnvironmentConfig, bucket: str) -> int:
+    """Make the bucket hold the very code of `model_src/`, if the environment's algorithm takes any.
+
+    Returns how many files were sent; what is there already is left alone. Raises UploadError if other objects lie
+    beside them: a job would be given these as well, code that nobody here has read.
+    """
+    if not config.algorithm.takes_code:
+        return 0
+    files = {f"{code_prefix()}{name}": content for name, content in code_files().items()}
+    stored = listing(bucket, [code_prefix()])
+    if extra := sorted(stored.keys() - files.keys()):
+        raise UploadError(
+            f"s3://{bucket}: {len(extra)} objects lie beside the code of model_src/, the first is {extra[0]}: find out "
+            f"who wrote them, and remove them (`aws s3 rm s3://{bucket}/{extra[0]}`)"
+        )
+    sent = [send(bucket, key, content, stored.get(key)) for key, content in files.items()]
+    return sum(is_new for _, is_new in sent)
+
+
 def compare(folder: Path, bucket: str) -> Comparison:
     """Compare by content, without sending any."""
     images, lists = _files(folder)
-    stored = _listing(bucket)
+    stored = listing(bucket)
 
     def is_changed(key: str) -> tuple[str, bool]:
         there = stored.get(key)
@@ -183,8 +207,14 @@ def _files(folder: Path) -> tuple[list[str], list[str]]:
 def _bring(folder: Path, bucket: str, key: str, there: Stored | None) -> tuple[str, str, list[int]]:
     """Send one file unless the bucket holds it: its key, its object's ETag, and the bytes if any were sent."""
     content = _read(folder, key)
+    etag, is_sent = send(bucket, key, content, there)
+    return key, etag, [len(content)] if is_sent else []
+
+
+def send(bucket: str, key: str, content: bytes, there: Stored | None) -> tuple[str, bool]:
+    """Put an object unless the bucket holds it: its ETag, and whether it was sent. S3 checks the SHA-256."""
     if there and _holds(bucket, key, there, content):
-        return key, there.etag, []
+        return there.etag, False
     response = aws.s3().put_object(
         Bucket=bucket,
         Key=key,
@@ -192,7 +222,7 @@ def _bring(folder: Path, bucket: str, key: str, there: Stored | None) -> tuple[s
         ChecksumSHA256=_sha256(content),
         ContentType=mimetypes.guess_type(key)[0] or "text/plain",
     )
-    return key, response["ETag"], [len(content)]
+    return response["ETag"], True
 
 
 def _holds(bucket: str, key: str, there: Stored, content: bytes) -> bool:
@@ -220,12 +250,12 @@ def _read(folder: Path, key: str) -> bytes:
         raise DataSetError(f"{folder / key}: cannot be read: {error.strerror}; build the data set again") from None
 
 
-def _listing(bucket: str) -> dict[str, Stored]:
+def listing(bucket: str, below: Iterable[str] = (*_CHANNEL_PREFIXES, MANIFEST)) -> dict[str, Stored]:
     """Every object of the training channels, and the manifest. What the console shows as empty folders is left out."""
     pages = aws.s3().get_paginator("list_objects_v2")
     return {
         item["Key"]: Stored(item["Size"], item["ETag"])
-        for prefix in (*_CHANNEL_PREFIXES, MANIFEST)
+        for prefix in below
         for page in pages.paginate(Bucket=bucket, Prefix=prefix)
         for item in page.get("Contents", [])
         if not item["Key"].endswith("/") and item["Key"] != prefixes.READY_MARKER

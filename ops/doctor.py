@@ -177,6 +177,14 @@ def model(config: EnvironmentConfig) -> Iterator[Check]:
         yield Check(name, "warning", f"{config.artifact_parameter} is not set: no model yet", train)
     elif found.flaw:
         yield Check(name, "warning", f"{found.uri}: {found.flaw}", train)
+    elif found.algorithm != found.trained_by:
+        yield Check(
+            name,
+            "warning",
+            f"{found.uri} is of {found.trained_by or 'an unknown algorithm'}, but {config.model_algorithm_parameter}, "
+            f"which decides by what it is served, is {found.algorithm or 'not set'}",
+            train,
+        )
     elif found.is_synthetic:
         yield Check(
             name,

@@ -22,6 +22,7 @@ from pydantic import (
     field_validator,
 )
 
+from stacks.shared.algorithm import ALGORITHMS, Algorithm
 from stacks.shared.cifar_100 import check_class_name
 from stacks.shared.instance_types import check_instance_type
 from stacks.shared.retry_policy import (
@@ -47,12 +48,8 @@ EndpointInstanceType = Annotated[
 TransformInstanceType = Annotated[
     str, _INSTANCE_TYPE, AfterValidator(lambda name: check_instance_type(name, "TransformInstanceType"))
 ]
-# The algorithm trains on GPUs, of these families:
-# https://docs.aws.amazon.com/sagemaker/latest/dg/image-classification.html#IC-instances
 TrainingInstanceType = Annotated[
-    str,
-    StringConstraints(pattern=r"^ml\.(p2|p3|p3dn|g4dn|g5)\.[a-z0-9]+$"),
-    AfterValidator(lambda name: check_instance_type(name, "TrainingInstanceType")),
+    str, _INSTANCE_TYPE, AfterValidator(lambda name: check_instance_type(name, "TrainingInstanceType"))
 ]
 ScheduleExpression = Annotated[str, StringConstraints(pattern=r"^(rate|cron)\(.+\)$", max_length=256)]
 # s3://BUCKET/PREFIX, or a prefix of the environment's own bucket. IAM would take * and ? for wildcards, and ${ for
@@ -193,20 +190,27 @@ class EndpointConfig(_Section):
 class TrainingConfig(_Section):
     """The training job that `data_prep train` and the retraining workflow start."""
 
+    algorithm: Literal["image-classification", "scikit-learn"] = "image-classification"
     # In order of preference: one that the account or AWS does not have is followed by the next
-    instance_types: Annotated[tuple[TrainingInstanceType, ...], Field(min_length=1, max_length=5)] = (
-        "ml.p3.2xlarge",
-        "ml.g4dn.xlarge",
-        "ml.g5.xlarge",
+    instance_types: tuple[TrainingInstanceType, ...] = Field(
+        min_length=1, max_length=5, default_factory=lambda known: ALGORITHMS[known["algorithm"]].instance_types
     )
     preset: Literal["scratch", "transfer"] = "scratch"
-    # Overrides of the preset in stacks/retraining/training_job.py, by the algorithm's own names
+    # Overrides of the preset in stacks/shared/algorithm.py, by the algorithm's own names
     hyperparameters: dict[str, str | int | float] = {}
     spot: bool = False
     max_runtime_minutes: Annotated[int, Field(ge=5, le=5 * 24 * 60)] = 60
 
     _as_tuple = field_validator("instance_types", mode="before")(_list_as_tuple)
     _once = field_validator("instance_types")(_each_once)
+
+    @field_validator("instance_types")
+    @classmethod
+    def _fit_the_algorithm(cls, value: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        if algorithm := ALGORITHMS.get(info.data.get("algorithm", "")):
+            for name in value:
+                algorithm.check_training_instance(name)
+        return value
 
 
 class BulkConfig(_Section):
@@ -412,6 +416,11 @@ class EnvironmentConfig(_Section):
         return self.bulk.batch_size or _largest_batch(self.bulk_images_at_once, self.endpoint)
 
     @property
+    def algorithm(self) -> Algorithm:
+        """That training takes; what is served may be of another, until a model of this one is released."""
+        return ALGORITHMS[self.training.algorithm]
+
+    @property
     def stage_name(self) -> str:
         """Prefix of every stack name, so that environments of several people share an account."""
         return f"scones-{self.name}"
@@ -439,6 +448,11 @@ class EnvironmentConfig(_Section):
     def model_metadata_parameter(self) -> str:
         """SSM parameter that holds, as JSON, where that artifact comes from."""
         return f"/scones/{self.name}/model/metadata"
+
+    @property
+    def model_algorithm_parameter(self) -> str:
+        """SSM parameter that holds the algorithm of that artifact, which decides by what it is served."""
+        return f"/scones/{self.name}/model/algorithm"
 
     @property
     def baseline_parameter(self) -> str:

@@ -12,9 +12,11 @@ from lambda_src.shared.model_documents import document_key
 
 def handler(event: Mapping[str, Any], _context: object) -> dict[str, Any]:
     """Takes `{"job"}`; answers the metadata. Either all parameters name the model afterwards, or none does."""
-    model = asdict(release.trained_model(release.training_job(event["job"])))
+    trained = release.trained_model(release.training_job(event["job"]))
+    model = asdict(trained)
     values = {
         settings.metadata_parameter(): json.dumps(model),
+        settings.algorithm_parameter(): trained.algorithm,
         # Also where it has none yet: drift from another model's baseline would mean nothing
         settings.baseline_parameter(): document_key(event["job"], "baseline"),
         # The artifact last: it is what a deployment reads

@@ -13,6 +13,7 @@ from botocore.exceptions import ClientError
 from lambda_src.retraining.errors import EndpointBusyError, EndpointNotServingError, TrainingJobMissingError
 from lambda_src.retraining.trained_model import TrainedModel, training_accuracy
 from lambda_src.shared import aws, settings
+from lambda_src.shared.algorithms import container_of
 from lambda_src.shared.json_reader import read_json
 from lambda_src.shared.model_documents import document_key
 
@@ -98,15 +99,17 @@ def training_job(name: str) -> dict[str, Any]:
 
 
 def ensure_model(job: Mapping[str, Any], like: Served) -> str:
-    """The model of a training job, created unless it is there; its settings are those of the served one."""
+    """The model of a training job, created unless it is there; its settings are those of the served one.
+
+    Its container is the job's own, as the served model may be of the other algorithm.
+    """
     name = str(job["TrainingJobName"])
     container: Any = {
         key: value
         for key, value in like.model["PrimaryContainer"].items()
-        if key in {"ContainerHostname", "ImageConfig", "Environment"}
+        if key in {"ContainerHostname", "ImageConfig"}
     }
-    container["Image"] = job["AlgorithmSpecification"]["TrainingImage"]
-    container["ModelDataUrl"] = job["ModelArtifacts"]["S3ModelArtifacts"]
+    container |= {**container_of_job(job), "ModelDataUrl": job["ModelArtifacts"]["S3ModelArtifacts"]}
     request: Any = {key: like.model[key] for key in MODEL_SETTINGS if key in like.model}
     try:
         aws.sagemaker().create_model(ModelName=name, PrimaryContainer=container, Tags=_tags(), **request)
@@ -114,6 +117,12 @@ def ensure_model(job: Mapping[str, Any], like: Served) -> str:
         if not is_existing(error):
             raise
     return name
+
+
+def container_of_job(job: Mapping[str, Any]) -> dict[str, Any]:
+    """Image and environment variables that serve what a job has trained."""
+    image = job["AlgorithmSpecification"]["TrainingImage"]
+    return {"Image": image, "Environment": dict(container_of(image).serving_environment)}
 
 
 def endpoint_config_name(model: str, run: str) -> str:
@@ -235,7 +244,7 @@ def candidate_and_incumbent(job_name: str) -> dict[str, Any]:
             "job": job["TrainingJobName"],
             "artifact_uri": artifact_uri,
             "model": ensure_model(job, incumbent),
-            "image": job["AlgorithmSpecification"]["TrainingImage"],
+            "container": container_of_job(job),
         },
         "incumbent": incumbent.as_dict(),
         "is_served": incumbent.artifact_uri == artifact_uri,

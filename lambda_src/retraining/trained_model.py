@@ -12,11 +12,11 @@ from lambda_src.retraining.errors import TransformOutputError
 from lambda_src.retraining.gate import result_of
 from lambda_src.retraining.lst_file import ListLine
 from lambda_src.shared import aws
+from lambda_src.shared.algorithms import ACCURACY_METRIC, container_of
 from lambda_src.shared.baseline import MIN_BASELINE, Baseline
 from lambda_src.shared.model_documents import Document
 from lambda_src.shared.transform_output import output_keys, parse_output, read_output
 
-ACCURACY_METRIC = "validation:accuracy"  # what the algorithm calls it
 VALIDATION_IMAGES = "test/"  # prefix of the images that test_lst/test.lst names
 KNOWN_IMAGES = 6  # that the smoke test asks the endpoint for
 
@@ -35,6 +35,11 @@ class TrainedModel:
     data_digest: str
     image: str
     hyperparameters: dict[str, str]
+
+    @property
+    def algorithm(self) -> str:
+        """Whose artifact it is, which decides by what it is served; raises ValueError."""
+        return container_of(self.image).algorithm
 
     @classmethod
     def of(

@@ -76,6 +76,7 @@ label_delay_hours = _hours("LABEL_DELAY_HOURS")
 stage_name = _setting("STAGE_NAME", str)  # prefix of the names of jobs, models and endpoint configs
 parameters_digest = _setting("PARAMETERS_DIGEST", str)
 artifact_parameter = _setting("ARTIFACT_PARAMETER", str)
+algorithm_parameter = _setting("ALGORITHM_PARAMETER", str)
 metadata_parameter = _setting("METADATA_PARAMETER", str)
 baseline_parameter = _setting("BASELINE_PARAMETER", str)
 max_per_day = _setting("MAX_PER_DAY", int)

@@ -10,7 +10,8 @@ from constructs import Construct
 
 from stacks.config import EnvironmentConfig
 from stacks.shared import prefixes
-from stacks.shared.builtin_image import BuiltinImage
+from stacks.shared.algorithm import ALGORITHMS
+from stacks.shared.algorithm_image import AlgorithmImage
 from stacks.shared.encryption import environment_key, let_services_encrypt_volumes
 from stacks.shared.guardrails import guardrail_alarm_arns
 from stacks.shared.sagemaker_role import SageMakerRole
@@ -49,9 +50,7 @@ class DataStack(Stack):
         )
         if config.alert_email:
             self.alert_topic.add_subscription(subscriptions.EmailSubscription(config.alert_email))
-        self.sagemaker_role = sagemaker_execution_role(
-            self, config=config, bucket=self.bucket, image=BuiltinImage(self)
-        )
+        self.sagemaker_role = sagemaker_execution_role(self, config=config, bucket=self.bucket)
 
         CfnOutput(self, "BucketName", value=self.bucket.bucket_name)
         CfnOutput(self, "AlertTopicArn", value=self.alert_topic.topic_arn)
@@ -153,18 +152,17 @@ def _access_log_bucket(scope: Construct, *, config: EnvironmentConfig) -> s3.Buc
     return bucket
 
 
-def sagemaker_execution_role(
-    scope: Stack, *, config: EnvironmentConfig, bucket: s3.IBucket, image: BuiltinImage
-) -> iam.Role:
-    """What jobs and the endpoint may do: this bucket's channels and images, this container, their own logs."""
+def sagemaker_execution_role(scope: Stack, *, config: EnvironmentConfig, bucket: s3.IBucket) -> iam.Role:
+    """What jobs and the endpoint may do: this bucket's channels and images, their containers, their own logs."""
     role = SageMakerRole(
         scope,
         "SageMakerRole",
         description="Runs training jobs, transform jobs and the endpoint",
-        repository_arn=image.repository_arn,
+        # Also the one that is not configured: a model of it may be served, and be rolled back to
+        repository_arns=[AlgorithmImage(scope, algorithm).repository_arn for algorithm in ALGORITHMS.values()],
         log_groups=["TrainingJobs", "TransformJobs", f"Endpoints/{config.endpoint_name}"],
     )
-    channels = [prefixes.TRAIN, prefixes.TRAIN_LST, prefixes.TEST, prefixes.TEST_LST]
+    channels = [*config.algorithm.channels.values(), *([prefixes.CODE] if config.algorithm.takes_code else [])]
     images = [prefixes.INCOMING, prefixes.SCHEDULED]  # Batch Transform's
     lists = [f"{prefixes.BULK}*.manifest", f"{prefixes.RETRAINING}*/validation.manifest"]
     transform_outputs = [f"{prefixes.RETRAINING}*/{role}/" for role in ("candidate", "incumbent")]

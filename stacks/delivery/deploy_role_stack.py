@@ -100,7 +100,10 @@ class DeployRoleStack(Stack):
             "ListTheBucket": (["s3:ListBucket"], [bucket.bucket_arn]),
             "UploadTheDataSet": (
                 ["s3:GetObject", "s3:PutObject"],
-                [bucket.arn_for_objects(key) for key in DATA_SET_AND_MODELS],
+                [
+                    bucket.arn_for_objects(key)
+                    for key in (*DATA_SET_AND_MODELS, *([f"{prefixes.CODE}*"] if config.algorithm.takes_code else []))
+                ],
             ),
             "Train": (
                 [

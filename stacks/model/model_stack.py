@@ -1,6 +1,6 @@
 """The trained model behind an endpoint that captures what it sees and answers."""
 
-from aws_cdk import Aws, CfnCondition, CfnOutput, CfnParameter, Duration, Fn, Stack
+from aws_cdk import Aws, CfnCondition, CfnOutput, CfnParameter, Duration, Fn, Stack, Token
 from aws_cdk import aws_events as events
 from aws_cdk import aws_events_targets as targets
 from aws_cdk import aws_iam as iam
@@ -12,7 +12,8 @@ from constructs import Construct
 from stacks.config import ENDPOINT_EXISTS, VARIANT_NAME, EndpointConfig, EnvironmentConfig
 from stacks.model.autoscaling import scale_endpoint
 from stacks.shared import prefixes
-from stacks.shared.builtin_image import BuiltinImage
+from stacks.shared.algorithm import IMAGE_CLASSIFICATION, SCIKIT_LEARN
+from stacks.shared.algorithm_image import AlgorithmImage
 from stacks.shared.dead_letter_queue import DeadLetterQueue
 from stacks.shared.function import Function
 from stacks.shared.guardrails import deployment_config, guardrail_alarms
@@ -43,10 +44,7 @@ class ModelStack(Stack):
             # SageMaker brings the artifact and takes the captures; the container needs no network
             enable_network_isolation=config.endpoint.is_isolated,
             execution_role_arn=sagemaker_role.role_arn,
-            primary_container=sagemaker.CfnModel.ContainerDefinitionProperty(
-                image=BuiltinImage(self).uri,
-                model_data_url=ssm.StringParameter.value_for_string_parameter(self, config.artifact_parameter),
-            ),
+            primary_container=self._container(config),
         )
         endpoint_config = sagemaker.CfnEndpointConfig(
             self,
@@ -73,6 +71,19 @@ class ModelStack(Stack):
             self._keep_instances(endpoint)
             scale_endpoint(self, endpoint=endpoint, config=config.endpoint, variant_name=VARIANT_NAME)
         CfnOutput(self, "EndpointName", value=endpoint.attr_endpoint_name)
+
+    def _container(self, config: EnvironmentConfig) -> sagemaker.CfnModel.ContainerDefinitionProperty:
+        """That of the artifact's algorithm. Training takes the configured one: the artifact may be older."""
+        algorithm = ssm.StringParameter.value_for_string_parameter(self, config.model_algorithm_parameter)
+        is_scikit_learn = CfnCondition(
+            self, "IsScikitLearn", expression=Fn.condition_equals(algorithm, SCIKIT_LEARN.name)
+        ).logical_id
+        builtin, scikit_learn = (AlgorithmImage(self, each).uri for each in (IMAGE_CLASSIFICATION, SCIKIT_LEARN))
+        return sagemaker.CfnModel.ContainerDefinitionProperty(
+            image=Token.as_string(Fn.condition_if(is_scikit_learn, scikit_learn, builtin)),
+            environment=Fn.condition_if(is_scikit_learn, SCIKIT_LEARN.container.serving_environment, Aws.NO_VALUE),
+            model_data_url=ssm.StringParameter.value_for_string_parameter(self, config.artifact_parameter),
+        )
 
     def _keep_instances(self, endpoint: sagemaker.CfnEndpoint) -> None:
         """Let an update leave the instance count where autoscaling put it.

@@ -167,7 +167,7 @@ class SageMakerModelMonitor(Construct):
             self,
             "Role",
             description="Runs SageMaker's monitoring jobs",
-            repository_arn=repository,
+            repository_arns=[repository],
             log_groups=["ProcessingJobs"],
         )
         role.allow(

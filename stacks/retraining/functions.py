@@ -8,11 +8,11 @@ from aws_cdk import aws_s3 as s3
 
 from lambda_src.shared.model_documents import document_key
 from stacks.config import EnvironmentConfig
-from stacks.retraining.training_job import CHANNELS, parameters_digest
 from stacks.shared import prefixes
 from stacks.shared.encryption import let_services_encrypt_volumes
 from stacks.shared.function import Function
 from stacks.shared.guardrails import deployment_config, guardrail_alarm_arns
+from stacks.shared.hyperparameters import parameters_digest
 from stacks.shared.local_storage import volume_key_of
 from stacks.shared.sagemaker_role import ISOLATED
 
@@ -76,7 +76,9 @@ class RetrainingFunctions:
         validate = self._function(
             "ValidateDataSet", reads_all_images=True, BUCKET_NAME=self._bucket.bucket_name, CLASSES=self._classes
         )
-        self._let_read(validate, ["manifest.json", *(f"{prefix}*" for prefix in CHANNELS.values())])
+        self._let_read(
+            validate, ["manifest.json", *(f"{prefix}*" for prefix in self._config.algorithm.channels.values())]
+        )
         self._let_write(validate, [f"{prefixes.RETRAINING}*/validation.manifest"])
         return validate
 
@@ -184,12 +186,18 @@ class RetrainingFunctions:
             BUCKET_NAME=self._bucket.bucket_name,
             CLASSES=self._classes,
             ARTIFACT_PARAMETER=config.artifact_parameter,
+            ALGORITHM_PARAMETER=config.model_algorithm_parameter,
             METADATA_PARAMETER=config.model_metadata_parameter,
             BASELINE_PARAMETER=config.baseline_parameter,
         )
         self._let_read(record, [document_key("*", "manifest"), document_key("*", "evaluation")])
         record.allow(["sagemaker:DescribeTrainingJob"], [self._own_job])
-        parameters = (config.artifact_parameter, config.model_metadata_parameter, config.baseline_parameter)
+        parameters = (
+            config.artifact_parameter,
+            config.model_algorithm_parameter,
+            config.model_metadata_parameter,
+            config.baseline_parameter,
+        )
         record.allow(["ssm:GetParameter", "ssm:PutParameter"], [self._parameter_arn(name) for name in parameters])
         return record
 

@@ -16,7 +16,7 @@ from stacks.config import EnvironmentConfig
 from stacks.retraining.definition import retraining_definition
 from stacks.retraining.functions import RetrainingFunctions
 from stacks.shared import prefixes
-from stacks.shared.builtin_image import BuiltinImage
+from stacks.shared.algorithm_image import AlgorithmImage
 from stacks.shared.dead_letter_queue import DeadLetterQueue
 from stacks.shared.sagemaker_role import ISOLATED
 from stacks.shared.service_principal import of_this_account
@@ -58,7 +58,7 @@ class RetrainingStack(Stack):
                 "AlertTopicArn": alert_topic.topic_arn,
                 "BucketName": bucket.bucket_name,
                 "SageMakerRoleArn": sagemaker_role.role_arn,
-                "TrainingImage": BuiltinImage(self).uri,
+                "TrainingImage": AlgorithmImage(self, config.algorithm).uri,
                 **({"KeyArn": key.key_arn} if key else {}),
             },
             name=config.retraining_name,

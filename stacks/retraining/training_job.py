@@ -1,31 +1,29 @@
-"""The training job of SageMaker's built-in Image Classification: its hyperparameters and its request.
+"""The training job of the environment's algorithm: its request.
 
 Plain functions without CDK or boto3: what starts a job, from a laptop or from a state machine, starts this one.
-Hyperparameters: https://docs.aws.amazon.com/sagemaker/latest/dg/IC-Hyperparameter.html
 """
 
-import difflib
-import hashlib
-import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, cast
 
-from stacks.config import ConfigError, EnvironmentConfig
+from lambda_src.shared.algorithms import ACCURACY_METRIC
+from stacks.config import EnvironmentConfig
 from stacks.shared import prefixes
-from stacks.shared.algorithm import ALGORITHM, CONTENT_TYPE
+from stacks.shared.algorithm import CONTENT_TYPE, Algorithm
+from stacks.shared.hyperparameters import hyperparameters
 from stacks.shared.local_storage import volume_key
+from stacks.shared.model_code import code_prefix
 
 if TYPE_CHECKING:
-    from mypy_boto3_sagemaker.type_defs import ChannelTypeDef, CreateTrainingJobRequestTypeDef, ResourceConfigTypeDef
+    from mypy_boto3_sagemaker.type_defs import (
+        AlgorithmSpecificationTypeDef,
+        ChannelTypeDef,
+        CreateTrainingJobRequestTypeDef,
+        ResourceConfigTypeDef,
+    )
 
+CODE_CHANNEL = "code"
 
-# Both channel pairs end in a slash: without it `train` would also fetch what lies under `train_lst`
-CHANNELS = {
-    "train": prefixes.TRAIN,
-    "validation": prefixes.TEST,
-    "train_lst": prefixes.TRAIN_LST,
-    "validation_lst": prefixes.TEST_LST,
-}
 
 # How SageMaker says that another instance type may do: the account's quota for this one, the region, the API's list of
 # types, or AWS's capacity. Over an error's name and message, or a failed job's reason. docs/fidelity.md has the sources
@@ -34,94 +32,6 @@ INSTANCE_REFUSED = "ResourceLimitExceeded|CapacityError|[Ii]nstance ?[Tt]ype"
 # A spot job may wait this much longer than it may run
 SPOT_WAIT_MINUTES = 120
 VOLUME_GB = 10  # the container's images, checkpoints and model; the data set is a few MB
-
-# For 32x32 images and about a thousand samples. The recipe is that of the ResNet paper for CIFAR
-# (He et al. 2015, https://arxiv.org/abs/1512.03385, section 4.2).
-_SCRATCH: Mapping[str, str] = {
-    "image_shape": "3,32,32",  # as the images are; the algorithm's default is 3,224,224
-    # The smallest of the networks for small images (0.27 million weights). The algorithm's default of 152 layers
-    # is one of those for 224x224 and has 58 million, which a thousand images cannot settle.
-    "num_layers": "20",
-    # A batch of 128 would leave 8 steps an epoch; 32 gives 31
-    "mini_batch_size": "32",
-    # The paper's 0.1 for a batch of 128, scaled to the batch (Goyal et al. 2017, https://arxiv.org/abs/1706.02677)
-    "learning_rate": "0.025",
-    "momentum": "0.9",  # the paper's; the documented default is 0
-    "weight_decay": "0.0001",  # the paper's
-    # About 3,100 steps; the original's 30 epochs end before the learning rate may fall. The artifact is the best
-    # epoch's, so too many cost seconds, not accuracy.
-    "epochs": "100",
-    "lr_scheduler_factor": "0.1",
-    "augmentation_type": "crop",  # with mirror images; colours and angles carry little in 32x32
-}
-# Only the last layer starts untrained; the others were trained on ImageNet's 224x224
-_TRANSFER: Mapping[str, str] = {
-    "use_pretrained_model": "1",
-    "num_layers": "18",  # the smallest that comes pretrained
-    "image_shape": "3,224,224",
-    "resize": "256",  # of the shorter side, which must exceed the crop; also ImageNet's own ratio
-    "mini_batch_size": "32",
-    "learning_rate": "0.001",  # larger steps would undo what the weights know
-    "momentum": "0.9",
-    "weight_decay": "0.0001",
-    "epochs": "15",  # pretrained features settle within a few
-    "lr_scheduler_factor": "0.1",
-    "augmentation_type": "crop",
-}
-PRESETS = {"scratch": _SCRATCH, "transfer": _TRANSFER}
-
-# The container refuses any other name, but only minutes later
-_KNOWN_NAMES = {
-    *_SCRATCH,
-    *_TRANSFER,
-    "beta_1",
-    "beta_2",
-    "checkpoint_frequency",
-    "early_stopping",
-    "early_stopping_min_epochs",
-    "early_stopping_patience",
-    "early_stopping_tolerance",
-    "eps",
-    "gamma",
-    "kv_store",
-    "lr_scheduler_step",
-    "multi_label",
-    "optimizer",
-    "precision_dtype",
-    "top_k",
-    "use_weighted_loss",
-}
-_FROM_DATA_SET = {"num_classes", "num_training_samples"}
-
-
-def hyperparameters(config: EnvironmentConfig) -> dict[str, str]:
-    """The environment's preset with its overrides, as the API takes them: every value a string.
-
-    `num_training_samples` is missing: it comes from the data set. Raises ConfigError.
-    """
-    overrides = {name: str(value) for name, value in config.training.hyperparameters.items()}
-    for name in overrides:
-        where = f"environment {config.name!r}: training.hyperparameters.{name}"
-        if name in _FROM_DATA_SET:
-            raise ConfigError(f"{where}: follows from the data set; leave it out")
-        if name not in _KNOWN_NAMES:
-            nearest = " or ".join(difflib.get_close_matches(name, _KNOWN_NAMES)) or ", ".join(sorted(_KNOWN_NAMES))
-            raise ConfigError(f"{where}: the algorithm has no such hyperparameter; did you mean {nearest}?")
-    values = {**PRESETS[config.training.preset], **overrides, "num_classes": str(len(config.classes))}
-    values.setdefault("lr_scheduler_step", _halfway_and_three_quarters(values["epochs"]))
-    return {name: value for name, value in sorted(values.items()) if value}
-
-
-def parameters_digest(config: EnvironmentConfig) -> str:
-    """Eight hexadecimal digits of what, besides the data, decides the model; the instance it is trained on does not."""
-    decisive = json.dumps([ALGORITHM, hyperparameters(config)], sort_keys=True).encode()
-    return hashlib.sha256(decisive).hexdigest()[:8]
-
-
-def _halfway_and_three_quarters(epochs: str) -> str:
-    """Where the paper lets the learning rate fall; empty if there are too few epochs for both."""
-    count = int(epochs) if epochs.isdecimal() else 0
-    return f"{count // 2},{count * 3 // 4}" if count >= 4 else ""
 
 
 def training_job_request(
@@ -147,10 +57,10 @@ def training_job_request(
     max_runtime_seconds = training.max_runtime_minutes * 60
     request: CreateTrainingJobRequestTypeDef = {
         "TrainingJobName": job_name,
-        "AlgorithmSpecification": {"TrainingImage": image, "TrainingInputMode": "File"},
+        "AlgorithmSpecification": _specification(config.algorithm, image),
         "RoleArn": role_arn,
         "HyperParameters": {**hyperparameters(config), "num_training_samples": num_training_samples},
-        "InputDataConfig": [_channel(name, f"s3://{bucket}/{prefix}") for name, prefix in CHANNELS.items()],
+        "InputDataConfig": _channels(config.algorithm, bucket),
         "OutputDataConfig": {"S3OutputPath": f"s3://{bucket}/{prefixes.MODELS}"},
         "ResourceConfig": resources,
         "StoppingCondition": {"MaxRuntimeInSeconds": max_runtime_seconds},
@@ -182,10 +92,25 @@ def longest_job_minutes(config: EnvironmentConfig) -> int:
     return config.training.max_runtime_minutes + (SPOT_WAIT_MINUTES if config.training.spot else 0) + 60
 
 
+def _specification(algorithm: Algorithm, image: str) -> "AlgorithmSpecificationTypeDef":
+    specification: AlgorithmSpecificationTypeDef = {"TrainingImage": image, "TrainingInputMode": "File"}
+    if algorithm.takes_code:
+        # Before the container's own, which would install the code with pip
+        specification["ContainerEntrypoint"] = ["python3", f"/opt/ml/input/data/{CODE_CHANNEL}/train.py"]
+    if algorithm.metric:
+        specification["MetricDefinitions"] = [{"Name": ACCURACY_METRIC, "Regex": algorithm.metric}]
+    return specification
+
+
+def _channels(algorithm: Algorithm, bucket: str) -> "list[ChannelTypeDef]":
+    prefixes_by_channel = {**algorithm.channels, **({CODE_CHANNEL: code_prefix()} if algorithm.takes_code else {})}
+    return [_channel(name, f"s3://{bucket}/{prefix}") for name, prefix in prefixes_by_channel.items()]
+
+
 def _channel(name: str, uri: str) -> "ChannelTypeDef":
     return {
         "ChannelName": name,
-        "ContentType": CONTENT_TYPE,
+        "ContentType": CONTENT_TYPE,  # which only the built-in algorithm looks at
         "DataSource": {
             "S3DataSource": {"S3DataType": "S3Prefix", "S3Uri": uri, "S3DataDistributionType": "FullyReplicated"}
         },

@@ -1,4 +1,148 @@
-"""The algorithm that is trained and served: SageMaker's built-in Image Classification."""
+"""The algorithms that `training.algorithm` chooses from; requests, images, roles and commands ask here.
 
-ALGORITHM = "image-classification:1"  # repository and tag of the container image, the same in every region
-CONTENT_TYPE = "application/x-image"
+Plain data without CDK. SageMaker's built-in Image Classification is that of the original; scikit-learn is the model of
+`model_src/` in SageMaker's prebuilt container, which needs no GPU.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from lambda_src.shared import algorithms
+from lambda_src.shared.algorithms import Container
+from stacks.shared import prefixes, registry_accounts
+
+CONTENT_TYPE = "application/x-image"  # in, and JSON out, of either
+_DATA_CHANNELS = {
+    # All end in a slash: without it `train` would also fetch what lies under `train_lst`
+    "train": prefixes.TRAIN,
+    "validation": prefixes.TEST,
+    "train_lst": prefixes.TRAIN_LST,
+    "validation_lst": prefixes.TEST_LST,
+}
+
+# For 32x32 images and about a thousand samples. The recipe is that of the ResNet paper for CIFAR
+# (He et al. 2015, https://arxiv.org/abs/1512.03385, section 4.2).
+_SCRATCH: Mapping[str, str] = {
+    "image_shape": "3,32,32",  # as the images are; the algorithm's default is 3,224,224
+    # The smallest of the networks for small images (0.27 million weights). The algorithm's default of 152 layers
+    # is one of those for 224x224 and has 58 million, which a thousand images cannot settle.
+    "num_layers": "20",
+    # A batch of 128 would leave 8 steps an epoch; 32 gives 31
+    "mini_batch_size": "32",
+    # The paper's 0.1 for a batch of 128, scaled to the batch (Goyal et al. 2017, https://arxiv.org/abs/1706.02677)
+    "learning_rate": "0.025",
+    "momentum": "0.9",  # the paper's; the documented default is 0
+    "weight_decay": "0.0001",  # the paper's
+    # About 3,100 steps; the original's 30 epochs end before the learning rate may fall. The artifact is the best
+    # epoch's, so too many cost seconds, not accuracy.
+    "epochs": "100",
+    "lr_scheduler_factor": "0.1",
+    "augmentation_type": "crop",  # with mirror images; colours and angles carry little in 32x32
+}
+# Only the last layer starts untrained; the others were trained on ImageNet's 224x224
+_TRANSFER: Mapping[str, str] = {
+    "use_pretrained_model": "1",
+    "num_layers": "18",  # the smallest that comes pretrained
+    "image_shape": "3,224,224",
+    "resize": "256",  # of the shorter side, which must exceed the crop; also ImageNet's own ratio
+    "mini_batch_size": "32",
+    "learning_rate": "0.001",  # larger steps would undo what the weights know
+    "momentum": "0.9",
+    "weight_decay": "0.0001",
+    "epochs": "15",  # pretrained features settle within a few
+    "lr_scheduler_factor": "0.1",
+    "augmentation_type": "crop",
+}
+
+
+@dataclass(frozen=True)
+class Algorithm:
+    """How one is trained and served.
+
+    container: what its image is called, and what it needs in order to serve.
+    tag: of the image; with the accounts that hold it by region.
+    construct_id: begins the names that it has in a template.
+    channels: prefixes of the bucket by channel, of the data alone.
+    takes_code: a further channel brings `model_src/`, whose train.py is the entry point.
+    presets: hyperparameters by the preset's name; `hyperparameter_names` are all that may be set.
+    metric: a regular expression whose group is the accuracy in the job's log; empty where SageMaker knows it.
+    instance_types: to train on, in order of preference; `instances` says in words which others may be.
+    """
+
+    container: Container
+    tag: str
+    registry_accounts: Mapping[str, str]
+    construct_id: str
+    presets: Mapping[str, Mapping[str, str]]
+    hyperparameter_names: frozenset[str]
+    instance_types: tuple[str, ...]
+    instance_pattern: str
+    instances: str
+    channels: Mapping[str, str]
+    takes_code: bool = False
+    metric: str = ""
+
+    @property
+    def name(self) -> str:
+        return self.container.algorithm
+
+    def check_training_instance(self, instance_type: str) -> None:
+        """Raise ValueError for one that the algorithm does not train on."""
+        if not re.fullmatch(self.instance_pattern, instance_type):
+            raise ValueError(
+                f"{self.name} trains on {self.instances}, not on {instance_type}: name one of those, or another "
+                "training.algorithm"
+            )
+
+
+IMAGE_CLASSIFICATION = Algorithm(
+    container=algorithms.IMAGE_CLASSIFICATION,
+    tag="1",
+    registry_accounts=registry_accounts.IMAGE_CLASSIFICATION,
+    construct_id="BuiltinImage",
+    presets={"scratch": _SCRATCH, "transfer": _TRANSFER},
+    # https://docs.aws.amazon.com/sagemaker/latest/dg/IC-Hyperparameter.html
+    hyperparameter_names=frozenset(
+        {
+            *_SCRATCH,
+            *_TRANSFER,
+            "beta_1",
+            "beta_2",
+            "checkpoint_frequency",
+            "early_stopping",
+            "early_stopping_min_epochs",
+            "early_stopping_patience",
+            "early_stopping_tolerance",
+            "eps",
+            "gamma",
+            "kv_store",
+            "lr_scheduler_step",
+            "multi_label",
+            "optimizer",
+            "precision_dtype",
+            "top_k",
+            "use_weighted_loss",
+        }
+    ),
+    instance_types=("ml.p3.2xlarge", "ml.g4dn.xlarge", "ml.g5.xlarge"),
+    # https://docs.aws.amazon.com/sagemaker/latest/dg/image-classification.html#IC-instances
+    instance_pattern=r"ml\.(p2|p3|p3dn|g4dn|g5)\..+",
+    instances="GPUs only, of the families P2, P3, G4dn and G5",
+    channels=_DATA_CHANNELS,
+)
+SCIKIT_LEARN = Algorithm(
+    container=algorithms.SCIKIT_LEARN,
+    tag="1.9-0-cpu-py3",
+    registry_accounts=registry_accounts.SCIKIT_LEARN,
+    construct_id="ScikitLearnImage",
+    presets={"scratch": {}},  # the defaults are model_src/train.py's
+    hyperparameter_names=frozenset(),
+    instance_types=("ml.m5.large",),
+    instance_pattern=r"ml\.[cmrt]\d.*",
+    instances="CPUs, of the families C, M, R and T",
+    channels=_DATA_CHANNELS,
+    takes_code=True,
+    metric=r"validation:accuracy=([0-9.]+)",
+)
+ALGORITHMS = {algorithm.name: algorithm for algorithm in (IMAGE_CLASSIFICATION, SCIKIT_LEARN)}

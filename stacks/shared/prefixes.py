@@ -5,6 +5,7 @@ TRAIN = "train/"
 TRAIN_LST = "train_lst/"
 TEST = "test/"  # the `validation` channel; the notebook called it test and its tools read it by that name
 TEST_LST = "test_lst/"
+CODE = "code/"  # of the scikit-learn algorithm: code/<digest>/train.py and so on
 MODELS = "models/"  # training output: models/<job>/output/model.tar.gz
 
 # The workflow

@@ -17,7 +17,13 @@ class SageMakerRole(iam.Role):
     """What any container of SageMaker needs: its image, its own logs and metrics. The rest is the caller's to grant."""
 
     def __init__(
-        self, scope: Construct, construct_id: str, *, description: str, repository_arn: str, log_groups: Sequence[str]
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        description: str,
+        repository_arns: list[str],
+        log_groups: Sequence[str],
     ) -> None:
         """`log_groups` are the names below `/aws/sagemaker/`, such as `TrainingJobs`."""
         super().__init__(
@@ -29,7 +35,7 @@ class SageMakerRole(iam.Role):
         self.allow(
             "PullImage",
             ["ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"],
-            [repository_arn],
+            repository_arns,
         )
         self.allow(
             "WriteLogs",

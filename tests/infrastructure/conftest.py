@@ -107,11 +107,16 @@ def _template(assembly: Path, environment: str, stack: str) -> Template:
 def variants(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The cloud assembly of environments with no setting that adds resources, with all of them, and without instances.
 
-    The one with all has the longest name; the one that GitHub deploys the longest that this takes.
+    The one with all has the longest name; the one that GitHub deploys, and that trains by the other algorithm, the
+    longest that this takes.
     """
     environments = {
         "plain": {"retraining": {"enabled": False}},
-        LONGEST_BOUNDED_NAME: {"github_repository": "owner/name", "bootstrap_qualifier": "own"},
+        LONGEST_BOUNDED_NAME: {
+            "github_repository": "owner/name",
+            "bootstrap_qualifier": "own",
+            "training": {"algorithm": "scikit-learn", "instance_types": ["ml.m5.large", "ml.c5.xlarge"]},
+        },
         LONGEST_NAME: {
             "endpoint": {"instance_count": 2, "max_instance_count": 4},
             "alert_email": "ops@example.com",

@@ -235,7 +235,7 @@ NEEDS = {
     """
     + "".join(
         f"    ssm:{action} {{parameter}}{name}\n"
-        for name in ("artifact-uri", "metadata", "baseline-key")
+        for name in ("artifact-uri", "algorithm", "metadata", "baseline-key")
         for action in ("GetParameter", "PutParameter")
     ),
     # A training job writes more than its artifact below its folder, such as a profiler's output
@@ -262,6 +262,9 @@ NEEDS = {
     ecr:BatchCheckLayerAvailability arn:aws:ecr:us-east-1:811284229777:repository/image-classification
     ecr:BatchGetImage arn:aws:ecr:us-east-1:811284229777:repository/image-classification
     ecr:GetDownloadUrlForLayer arn:aws:ecr:us-east-1:811284229777:repository/image-classification
+    ecr:BatchCheckLayerAvailability arn:aws:ecr:us-east-1:683313688378:repository/sagemaker-scikit-learn
+    ecr:BatchGetImage arn:aws:ecr:us-east-1:683313688378:repository/sagemaker-scikit-learn
+    ecr:GetDownloadUrlForLayer arn:aws:ecr:us-east-1:683313688378:repository/sagemaker-scikit-learn
     ecr:GetAuthorizationToken *
     cloudwatch:PutMetricData *
     """
@@ -286,6 +289,7 @@ NEVER = """
     s3:PutObject {object}incoming/a.png
     s3:PutObject {object}test/a.png
     s3:PutObject {object}predictions/test/a.png/v.json
+    s3:PutObject {object}code/d/train.py
     s3:GetObject arn:aws:s3:::another-bucket/test/a.png
     s3:PutObject arn:aws:s3:::another-bucket/predictions/a.json
     s3:ListBucket arn:aws:s3:::another-bucket

@@ -19,8 +19,8 @@ from lambda_src.retraining.retraining_guard import Request
 from lambda_src.shared.item import MAX_KEY_BYTES, ImageRef
 from lambda_src.shared.model_documents import document_key
 from stacks.config import parse_environment
-from stacks.retraining.training_job import parameters_digest
 from stacks.shared import prefixes
+from stacks.shared.hyperparameters import parameters_digest
 from tests.conftest import LONGEST_NAME
 from tests.infrastructure.conftest import LONGEST_BOUNDED_NAME, text
 from tests.infrastructure.test_references import templates

@@ -63,7 +63,10 @@ def states_input(environment: str) -> dict[str, Any]:
         "model": job,
         "endpoint_config": f"{job}-{RUN}",
         "artifact_uri": f"s3://{deployed('Bucket')}/models/{job}/output/model.tar.gz",
-        "image": f"{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com/image-classification:1",
+        "container": {
+            "Image": f"{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com/{'r' * 60}:1.9-0-cpu-py3",
+            "Environment": {"SAGEMAKER_SERVING_MODULE": "inference:app", "PYTHONPATH": "/opt/ml/model/code"},
+        },
     }
     outcome = {"outcome": "FAILED", "s3_key": "incoming/" + "ü" * 400, "error": "Error", "cause": "c" * 200}
     evaluation = {"accuracy": 0.12345678901234567, "calibration_error": 1 / 3, "images": 200_000}

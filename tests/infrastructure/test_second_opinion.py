@@ -21,7 +21,13 @@ OUTCOMES = [
     {"outcome": "REJECTED", "s3_key": TEXT, "error": "LowConfidenceError", "cause": "bicycle with confidence 0.5"},
     {"outcome": "FAILED"},
 ]
-JOB = {"job": "scones-dev-1", "model": "m", "image": "i", "artifact_uri": "s3://b/m.tar.gz", "endpoint_config": "c"}
+JOB = {
+    "job": "scones-dev-1",
+    "model": "m",
+    "container": {"Image": "i", "Environment": {}},
+    "artifact_uri": "s3://b/m.tar.gz",
+    "endpoint_config": "c",
+}
 SCORES = {"accuracy": 0.91, "calibration_error": 0.05, "images": 200}
 # What any state may have; each expression is evaluated on this and on changes of what it names
 INPUT = {

@@ -1,6 +1,6 @@
 import re
 
-from stacks.shared.builtin_image import REGISTRY_ACCOUNTS, REPOSITORY, TAG
+from stacks.shared.algorithm import IMAGE_CLASSIFICATION, SCIKIT_LEARN
 from tests.infrastructure.conftest import Template, text
 
 
@@ -85,7 +85,11 @@ def test_sagemakers_role_stays_in_this_bucket_and_this_image(data: Template) -> 
             "retraining/*/incumbent/*",
         )
     }
-    assert text(statements["PullImage"]["Resource"]).endswith(":repository/image-classification")
+    # A release from one algorithm to the other, and the way back, serve either
+    assert [text(arn).rpartition("/")[2] for arn in statements["PullImage"]["Resource"]] == [
+        "image-classification",
+        "sagemaker-scikit-learn",
+    ]
     everywhere = {sid for sid, statement in statements.items() if statement["Resource"] == "*"}
     assert everywhere == {"SignInToRegistry", "PublishMetrics"}
     assert "Condition" in statements["PublishMetrics"]
@@ -94,6 +98,12 @@ def test_sagemakers_role_stays_in_this_bucket_and_this_image(data: Template) -> 
 def test_the_registry_accounts_are_those_of_the_sdk() -> None:
     from sagemaker.core import image_uris  # noqa: PLC0415 - importing it takes seconds
 
-    config = image_uris.config_for_framework("image-classification")["versions"][TAG]
-    assert config["registries"] == REGISTRY_ACCOUNTS
-    assert config["repository"] == REPOSITORY
+    builtin = image_uris.config_for_framework("image-classification")["versions"]["1"]
+    scikit_learn = image_uris.config_for_framework("sklearn")
+    version = SCIKIT_LEARN.tag.removesuffix("-cpu-py3")
+    for algorithm, config in (
+        (IMAGE_CLASSIFICATION, builtin),
+        *((SCIKIT_LEARN, scikit_learn[scope]["versions"][version]) for scope in ("training", "inference")),
+    ):
+        assert config["registries"] == algorithm.registry_accounts
+        assert config["repository"] == algorithm.container.repository

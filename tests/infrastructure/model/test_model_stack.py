@@ -3,9 +3,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ministack.services.cloudformation import engine
 
 from local.sagemaker.deployment import Deployment
 from stacks.config import ENDPOINT_EXISTS, load_environment, parse_environment
+from stacks.shared.algorithm import ALGORITHMS, Algorithm
 from stacks.shared.guardrails import deployment_config
 from tests.infrastructure.conftest import Template, text
 from tests.infrastructure.test_app import of_type
@@ -16,7 +18,32 @@ def test_the_model_serves_the_artifact_that_ssm_names_at_deploy_time(model: Temp
     parameter = model.content["Parameters"][container["ModelDataUrl"]["Ref"]]
     assert parameter["Type"] == "AWS::SSM::Parameter::Value<String>"
     assert parameter["Default"] == f"/scones/{environment}/model/artifact-uri"
-    assert text(container["Image"]).endswith("/image-classification:1")
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS.values(), ids=ALGORITHMS)
+def test_an_artifact_is_served_by_the_container_of_its_algorithm_whichever_is_configured(
+    model: Template, environment: str, algorithm: Algorithm
+) -> None:
+    """As the parameter that lies beside the artifact's says when it is deployed."""
+    (name,) = (
+        name
+        for name, parameter in model.content["Parameters"].items()
+        if parameter.get("Default") == f"/scones/{environment}/model/algorithm"
+    )
+    parameters = {name: {"Value": algorithm.name}}
+    conditions = engine._evaluate_conditions(model.content, parameters)
+    container = model.only("AWS::SageMaker::Model")["PrimaryContainer"]
+    served = {
+        key: engine._resolve_refs(
+            container[key], {}, parameters, conditions, model.content["Mappings"], "stack", "stack-id"
+        )
+        for key in ("Image", "Environment")
+    }
+    account = algorithm.registry_accounts["us-east-1"]
+    assert served == {
+        "Image": f"{account}.dkr.ecr.us-east-1.amazonaws.com/{algorithm.container.repository}:{algorithm.tag}",
+        "Environment": algorithm.container.serving_environment or engine._NO_VALUE,
+    }
 
 
 def test_the_endpoint_captures_inputs_and_outputs(model: Template, environment: str) -> None:

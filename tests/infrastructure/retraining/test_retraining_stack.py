@@ -5,8 +5,8 @@ import pytest
 from ministack.services import stepfunctions
 
 from stacks.config import load_environment
-from stacks.retraining.training_job import hyperparameters, parameters_digest
 from stacks.shared.guardrails import deployment_config
+from stacks.shared.hyperparameters import hyperparameters, parameters_digest
 from tests.infrastructure.conftest import Template, definition_of, text
 
 # Those that change what is served; all before them can only fail

@@ -84,7 +84,7 @@ def test_train_without_waiting_says_how_to_go_on(folder: Path, cloud: str) -> No
     assert result.stdout == f"{job}\nFollow it with `python -m data_prep train --env dev --resume {job}`\n"
     assert not aws.ssm().describe_parameters()["Parameters"]
     assert _run("train", "--resume", job).exit_code == 0
-    assert len(aws.ssm().describe_parameters()["Parameters"]) == 2
+    assert len(aws.ssm().describe_parameters()["Parameters"]) == 3
 
 
 def test_an_interruption_leaves_the_job_and_says_how_to_go_on(

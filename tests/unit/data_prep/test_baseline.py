@@ -10,12 +10,14 @@ from data_prep import aws
 from data_prep.baseline import store_baseline
 from data_prep.errors import TrainingError
 from lambda_src.retraining.trained_model import Prediction, documents_of
+from lambda_src.shared.algorithms import SCIKIT_LEARN
 from lambda_src.shared.baseline import Baseline
 from lambda_src.shared.model_documents import Document, document_key
 from stacks.config import EnvironmentConfig
 from tests.unit.data_prep.conftest import batch_transform, list_validation_images
 
 JOB = "scones-dev-11111111-22222222-1"
+IMAGE = "683313688378.dkr.ecr.us-east-1.amazonaws.com/sagemaker-scikit-learn:1.9-0-cpu-py3"
 KEY = f"models/{JOB}/baseline.json"
 Transform = dict[str, Any]
 
@@ -24,7 +26,7 @@ Transform = dict[str, Any]
 def model(cloud: str, config: EnvironmentConfig) -> str:
     """A list of 60 validation images, and what training hands over."""
     list_validation_images(cloud, 60)
-    metadata = {"job": JOB, "artifact_uri": f"s3://{cloud}/models/{JOB}/output/model.tar.gz", "image": "i:1"}
+    metadata = {"job": JOB, "artifact_uri": f"s3://{cloud}/models/{JOB}/output/model.tar.gz", "image": IMAGE}
     aws.ssm().put_parameter(Name=config.model_metadata_parameter, Value=json.dumps(metadata), Type="String")
     return cloud
 
@@ -89,7 +91,9 @@ def test_no_model_is_left_behind(config: EnvironmentConfig, model: str, transfor
     assert aws.sagemaker().list_models()["Models"] == []
 
 
-def test_the_model_has_no_network(config: EnvironmentConfig, model: str, transforms: list[Transform]) -> None:
+def test_the_model_has_its_own_container_and_no_network(
+    config: EnvironmentConfig, model: str, transforms: list[Transform]
+) -> None:
     created: list[dict[str, Any]] = []
     events = aws.sagemaker().meta.events
     events.register(
@@ -99,7 +103,10 @@ def test_the_model_has_no_network(config: EnvironmentConfig, model: str, transfo
     )
     store_baseline(config)
     events.unregister("before-call.sagemaker.CreateModel", unique_id="c")
-    assert [request["EnableNetworkIsolation"] for request in created] == [True]
+    (request,) = created
+    assert request["EnableNetworkIsolation"] is True
+    assert request["PrimaryContainer"]["Image"] == IMAGE
+    assert request["PrimaryContainer"]["Environment"] == SCIKIT_LEARN.serving_environment
 
 
 def test_a_baseline_that_is_there_is_not_computed_again(

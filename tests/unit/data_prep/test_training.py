@@ -20,13 +20,15 @@ from data_prep.training import JobState, image_uri, job_state, publish_model, st
 from data_prep.upload import upload_dataset
 from lambda_src.retraining.trained_model import TrainedModel
 from lambda_src.retraining.training_attempts import Attempt
+from lambda_src.shared.algorithms import container_of
 from local.sagemaker.control_plane import ControlPlane
 from local.sagemaker.errors import ApiError
 from stacks.config import EnvironmentConfig, parse_environment
-from stacks.shared.builtin_image import REGISTRY_ACCOUNTS
+from stacks.shared.algorithm import ALGORITHMS, Algorithm
 from tests.unit.data_prep.conftest import ROLE_ARN, picture, write_dataset
 
 JOB = "scones-dev-01234567-89abcdef-1"
+IMAGE = "811284229777.dkr.ecr.us-east-1.amazonaws.com/image-classification:1"
 
 
 @pytest.fixture
@@ -61,7 +63,7 @@ def _description(status: str, secondary_status: str, **more: Any) -> dict[str, A
         **_summary(JOB, status),
         "SecondaryStatus": secondary_status,
         "ModelArtifacts": {"S3ModelArtifacts": f"s3://b/models/{JOB}/output/model.tar.gz"},
-        "AlgorithmSpecification": {"TrainingImage": "image", "TrainingInputMode": "File"},
+        "AlgorithmSpecification": {"TrainingImage": IMAGE, "TrainingInputMode": "File"},
         "ResourceConfig": {"InstanceType": "ml.p3.2xlarge", "InstanceCount": 1, "VolumeSizeInGB": 10},
         "StoppingCondition": {"MaxRuntimeInSeconds": 3600},
         "HyperParameters": {"epochs": "2"},
@@ -280,10 +282,12 @@ def test_classes_in_another_order_are_another_model(uploaded: Path) -> None:
         start(turned, uploaded)
 
 
+@pytest.mark.parametrize("algorithm", ALGORITHMS.values(), ids=ALGORITHMS)
 @pytest.mark.parametrize("region", ["us-east-1", "eu-central-1"])
-def test_the_image_is_the_one_that_the_stacks_serve_with(region: str) -> None:
-    account = REGISTRY_ACCOUNTS[region]
-    assert image_uri(region) == f"{account}.dkr.ecr.{region}.amazonaws.com/image-classification:1"
+def test_the_image_is_the_one_that_the_stacks_serve_with(region: str, algorithm: Algorithm) -> None:
+    registry = f"{algorithm.registry_accounts[region]}.dkr.ecr.{region}.amazonaws.com"
+    assert image_uri(algorithm, region) == f"{registry}/{algorithm.container.repository}:{algorithm.tag}"
+    assert container_of(image_uri(algorithm, region)) == algorithm.container
 
 
 # Following
@@ -422,9 +426,10 @@ def test_a_model_is_handed_over_with_where_it_comes_from(
         "accuracy": 0.9,
         "classes": ["bicycle", "motorcycle"],
         "data_digest": json.loads((folder / "manifest.json").read_text())["data_digest"],
-        "image": "image",
+        "image": IMAGE,
         "hyperparameters": {"epochs": "2"},
     }
+    assert ssm.get_parameter(Name="/scones/dev/model/algorithm")["Parameter"]["Value"] == "image-classification"
 
 
 def test_a_new_model_replaces_the_one_before(folder: Path, sagemaker: Stubber, config: EnvironmentConfig) -> None:

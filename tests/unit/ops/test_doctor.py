@@ -14,11 +14,12 @@ from data_prep.artifact import current_artifact
 from ops import doctor, quotas
 from ops.check import Check
 from stacks.config import EnvironmentConfig, parse_environment
-from stacks.retraining.training_job import hyperparameters
+from stacks.shared.hyperparameters import hyperparameters
 from tests.unit.ops.conftest import Pages, deployed_stacks, run
 
 CONFIG = parse_environment("dev", {"endpoint": {"instance_count": 2}})
 ARTIFACT = "s3://models/models/job-1/output/model.tar.gz"
+IMAGE = "811284229777.dkr.ecr.us-east-1.amazonaws.com/image-classification:1"
 
 VERSION = cache(doctor._version)  # Node and CDK take a second to say it
 
@@ -41,9 +42,16 @@ def hand_over(config: EnvironmentConfig, **metadata: Any) -> None:
     """What training leaves behind."""
     aws.s3().create_bucket(Bucket="models")
     aws.s3().put_object(Bucket="models", Key="models/job-1/output/model.tar.gz", Body=b"model")
-    known = {"job": "job-1", "classes": config.classes, "hyperparameters": hyperparameters(config), **metadata}
+    known = {
+        "job": "job-1",
+        "classes": config.classes,
+        "image": IMAGE,
+        "hyperparameters": hyperparameters(config),
+        **metadata,
+    }
     aws.ssm().put_parameter(Name=config.model_metadata_parameter, Value=json.dumps(known), Type="String")
     aws.ssm().put_parameter(Name=config.artifact_parameter, Value=ARTIFACT, Type="String")
+    aws.ssm().put_parameter(Name=config.model_algorithm_parameter, Value="image-classification", Type="String")
 
 
 @pytest.mark.parametrize(
@@ -157,6 +165,10 @@ def test_no_artifact_yet_is_a_warning_with_the_command() -> None:
             {"hyperparameters": {**hyperparameters(CONFIG), "epochs": "30"}},
             "it was trained with epochs 30 instead of 100",
         ),
+        (
+            {"image": IMAGE.replace("image-classification", "sagemaker-scikit-learn")},
+            "it was trained by scikit-learn; configured is image-classification",
+        ),
     ],
 )
 def test_an_artifact_of_another_configuration_is_flawed(metadata: dict[str, Any], flaw: str) -> None:
@@ -164,6 +176,21 @@ def test_an_artifact_of_another_configuration_is_flawed(metadata: dict[str, Any]
     artifact = current_artifact(CONFIG)
     assert artifact
     assert artifact.flaw == flaw
+
+
+@pytest.mark.parametrize(("told", "found"), [("scikit-learn", "is scikit-learn"), (None, "is not set")])
+def test_an_artifact_that_the_next_deployment_would_serve_with_the_wrong_container_is_a_warning(
+    told: str | None, found: str
+) -> None:
+    hand_over(CONFIG)
+    aws.ssm().delete_parameter(Name=CONFIG.model_algorithm_parameter)
+    if told:
+        aws.ssm().put_parameter(Name=CONFIG.model_algorithm_parameter, Value=told, Type="String")
+    check = only(doctor.model(CONFIG))
+    assert check.status == "warning"
+    assert f"{ARTIFACT} is of image-classification, but /scones/dev/model/algorithm" in check.found
+    assert check.found.endswith(found)
+    assert "python -m data_prep run --env dev" in check.fix
 
 
 def test_a_model_that_no_real_picture_resembles_is_a_warning() -> None:

@@ -12,6 +12,7 @@ from stacks.config import (
     parse_environment,
     parse_environments,
 )
+from stacks.shared.algorithm import ALGORITHMS
 from stacks.shared.instance_types import check_instance_type, instance_types
 
 
@@ -23,13 +24,22 @@ def test_defaults_are_the_original_workflow() -> None:
     assert config.schedule is None
 
 
+def test_an_algorithm_brings_its_instance_types() -> None:
+    training = {"algorithm": "scikit-learn"}
+    assert parse_environment("dev", {"training": training}).training.instance_types == ("ml.m5.large",)
+    chosen = parse_environment("dev", {"training": {**training, "instance_types": ["ml.c5.xlarge"]}})
+    assert chosen.training.instance_types == ("ml.c5.xlarge",)
+
+
 def test_the_default_instance_types_exist() -> None:
     """A default is not checked when it is used."""
     config = parse_environment("dev", {})
     check_instance_type(config.endpoint.instance_type, "ProductionVariantInstanceType")
     check_instance_type(config.bulk.transform_instance_type, "TransformInstanceType")
-    for name in config.training.instance_types:
-        check_instance_type(name, "TrainingInstanceType")
+    for algorithm in ALGORITHMS.values():
+        for name in algorithm.instance_types:
+            check_instance_type(name, "TrainingInstanceType")
+            algorithm.check_training_instance(name)
 
 
 def test_a_configuration_of_the_default_instance_types_is_read_without_the_model_of_the_api() -> None:
@@ -95,7 +105,19 @@ def test_a_config_cannot_be_changed() -> None:
             'write "instance_types": ["ml.g5.xlarge"]',
         ),
         ({"training": {"instance_types": []}}, "training.instance_types = (): should have at least 1 item"),
-        ({"training": {"instance_types": ["ml.m5.large"]}}, "training.instance_types.0 = 'ml.m5.large': should match"),
+        (
+            {"training": {"instance_types": ["ml.m5.large"]}},
+            "training.instance_types = ['ml.m5.large']: image-classification trains on GPUs only, of the families P2, "
+            "P3, G4dn and G5, not on ml.m5.large: name one of those, or another training.algorithm",
+        ),
+        (
+            {"training": {"algorithm": "scikit-learn", "instance_types": ["ml.c5.xlarge", "ml.g5.xlarge"]}},
+            "scikit-learn trains on CPUs, of the families C, M, R and T, not on ml.g5.xlarge",
+        ),
+        (
+            {"training": {"algorithm": "sklearn"}},
+            "training.algorithm = 'sklearn': should be 'image-classification' or 'scikit-learn'",
+        ),
         ({"training": {"instance_types": ["ml.g5.xlarge"] * 2}}, "must name each once"),
         ({"confidence_threshold": "0.9"}, "confidence_threshold = '0.9': should be a valid number"),
         ({"confidence_threshold": 90}, "confidence_threshold = 90: should be less than or equal to 1"),

@@ -21,6 +21,7 @@ SETTINGS: dict[str, Any] = {
     "classes": ["bicycle", "motorcycle"],
     "parameters_digest": "abcdef01",
     "artifact_parameter": "/scones/dev/model/artifact-uri",
+    "algorithm_parameter": "/scones/dev/model/algorithm",
     "metadata_parameter": "/scones/dev/model/metadata",
     "baseline_parameter": "/scones/dev/model/baseline-key",
     "max_per_day": 2,

@@ -37,6 +37,7 @@ from lambda_src.retraining.errors import (
     TransformOutputError,
 )
 from lambda_src.shared import aws, settings
+from lambda_src.shared.algorithms import SCIKIT_LEARN
 from lambda_src.shared.release_history import Record, records
 from local import clock
 from local.sagemaker import deployment, endpoint, storage
@@ -55,6 +56,8 @@ CAPTURE = {
     "DestinationS3Uri": f"s3://{BUCKET}/data-capture",
     "CaptureOptions": [{"CaptureMode": "Input"}, {"CaptureMode": "Output"}],
 }
+IMAGE = "811284229777.dkr.ecr.us-east-1.amazonaws.com/image-classification:1"
+OTHER_IMAGE = "683313688378.dkr.ecr.us-east-1.amazonaws.com/sagemaker-scikit-learn:1.9-0-cpu-py3"
 KEY = "arn:aws:kms:us-east-1:000000000000:key/1"
 NETWORK = {"SecurityGroupIds": ["sg-1"], "Subnets": ["subnet-1"]}
 
@@ -83,12 +86,12 @@ class World:
             time.sleep(0.02)
         raise AssertionError("the endpoint does not come to rest")
 
-    def add_job(self, name: str, status: str = "Completed") -> None:
+    def add_job(self, name: str, status: str = "Completed", image: str = IMAGE) -> None:
         self.plane._training_jobs[name] = {
             "TrainingJobName": name,
             "TrainingJobArn": f"arn:aws:sagemaker:us-east-1:000000000000:training-job/{name}",
             "TrainingJobStatus": status,
-            "AlgorithmSpecification": {"TrainingImage": "image:1", "TrainingInputMode": "File"},
+            "AlgorithmSpecification": {"TrainingImage": image, "TrainingInputMode": "File"},
             "HyperParameters": {"epochs": "1"},
             "ModelArtifacts": {"S3ModelArtifacts": artifact(name)},
             "FinalMetricDataList": [{"MetricName": "validation:accuracy", "Value": 0.9, "Timestamp": 0}],
@@ -146,7 +149,7 @@ def world(monkeypatch: pytest.MonkeyPatch, tmp_path: Any, retraining_settings: N
         client = client_of(plane)
         for name, fake in {"sagemaker": client, "s3": s3, "ssm": ssm}.items():
             monkeypatch.setattr(aws, name, lambda fake=fake: fake)
-        model = {"Image": "image:1", "ModelDataUrl": artifact(OLD)}
+        model = {"Image": IMAGE, "ModelDataUrl": artifact(OLD)}
         client.create_model(
             ModelName="cfn-model",
             ExecutionRoleArn=ROLE,
@@ -172,6 +175,7 @@ def world(monkeypatch: pytest.MonkeyPatch, tmp_path: Any, retraining_settings: N
         for job in (OLD, NEW):
             world.add_job(job)
         ssm.put_parameter(Name=SETTINGS["artifact_parameter"], Value=artifact(OLD), Type="String")
+        ssm.put_parameter(Name=SETTINGS["algorithm_parameter"], Value="image-classification", Type="String")
         ssm.put_parameter(Name=SETTINGS["metadata_parameter"], Value="{}", Type="String")
         DataSet.of().store(s3)
         yield world
@@ -179,6 +183,11 @@ def world(monkeypatch: pytest.MonkeyPatch, tmp_path: Any, retraining_settings: N
 
 def named(world: World) -> str:
     return str(world.ssm.get_parameter(Name=SETTINGS["artifact_parameter"])["Parameter"]["Value"])
+
+
+def served_by(world: World) -> str:
+    """The algorithm that a deployment would serve it by."""
+    return str(world.ssm.get_parameter(Name=SETTINGS["algorithm_parameter"])["Parameter"]["Value"])
 
 
 def move(world: World, job: str, run: str = "run00001", *, rollback: bool = False) -> dict[str, Any]:
@@ -288,7 +297,35 @@ def test_the_parameters_name_what_is_served(world: World) -> None:
     assert baseline == f"models/{NEW}/baseline.json", "also before it is there: another model's would mean nothing"
 
 
+def test_a_release_by_another_algorithm_and_the_way_back_bring_its_container_along(world: World) -> None:
+    world.add_job(NEW, image=OTHER_IMAGE)
+    move(world, NEW)
+    record_release.handler({"job": NEW}, None)
+    container = release.served().model["PrimaryContainer"]
+    assert (container["Image"], container["ModelDataUrl"]) == (OTHER_IMAGE, artifact(NEW))
+    assert container["Environment"] == SCIKIT_LEARN.serving_environment
+    assert (named(world), served_by(world)) == (artifact(NEW), "scikit-learn"), "what the next deployment reads"
+    assert prepare_evaluation.handler({"job": NEW}, None)["candidate"]["container"] == {
+        "Image": OTHER_IMAGE,
+        "Environment": SCIKIT_LEARN.serving_environment,
+    }, "what the Model Registry is told"
+
+    move(world, OLD, run="run00002", rollback=True)
+    record_release.handler({"job": OLD}, None)
+    container = release.served().model["PrimaryContainer"]
+    assert (container["Image"], container["ModelDataUrl"]) == (IMAGE, artifact(OLD))
+    assert not container.get("Environment"), "the other container's variables are none of this one's"
+    assert (named(world), served_by(world)) == (artifact(OLD), "image-classification")
+
+
+def test_a_model_of_an_unknown_container_is_not_served(world: World) -> None:
+    world.add_job(NEW, image="123456789012.dkr.ecr.us-east-1.amazonaws.com/own:1")
+    with pytest.raises(ValueError, match=r"own:1 is the image of neither algorithm: its repository must be "):
+        move(world, NEW)
+
+
 def test_either_all_parameters_change_or_none(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.add_job(NEW, image=OTHER_IMAGE)
     put = record_release._put
 
     def refuse_the_artifact(name: str, value: str) -> None:
@@ -301,6 +338,7 @@ def test_either_all_parameters_change_or_none(world: World, monkeypatch: pytest.
         record_release.handler({"job": NEW}, None)
     assert world.ssm.get_parameter(Name=SETTINGS["metadata_parameter"])["Parameter"]["Value"] == "{}"
     assert named(world) == artifact(OLD)
+    assert served_by(world) == "image-classification"
 
 
 def test_an_alarm_takes_the_endpoint_back(world: World) -> None:

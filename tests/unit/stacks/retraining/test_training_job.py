@@ -1,11 +1,20 @@
+import re
 from typing import Any
 
 import boto3
 import pytest
 from botocore.validate import ParamValidator
 
+from lambda_src.shared.algorithms import ACCURACY_METRIC
 from stacks.config import ConfigError, EnvironmentConfig, parse_environment
-from stacks.retraining.training_job import PRESETS, hyperparameters, training_job_request, training_resources
+from stacks.retraining.training_job import training_job_request, training_resources
+from stacks.shared import model_code
+from stacks.shared.algorithm import ALGORITHMS, IMAGE_CLASSIFICATION
+from stacks.shared.hyperparameters import hyperparameters, parameters_digest
+from stacks.shared.model_code import code_digest, code_files
+
+BUILTIN = parse_environment("dev", {})
+SCIKIT_LEARN = parse_environment("dev", {"training": {"algorithm": "scikit-learn"}})
 
 
 def _request(config: EnvironmentConfig, **changed: Any) -> dict[str, Any]:
@@ -23,10 +32,12 @@ def _request(config: EnvironmentConfig, **changed: Any) -> dict[str, Any]:
     return {**training_job_request(config, **inputs)}
 
 
-@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize(
+    ("algorithm", "preset"), [(name, preset) for name, each in ALGORITHMS.items() for preset in each.presets]
+)
 @pytest.mark.parametrize("spot", [False, True])
-def test_every_request_is_one_that_sagemaker_accepts(preset: str, spot: bool) -> None:
-    config = parse_environment("dev", {"training": {"preset": preset, "spot": spot, "hyperparameters": {"epochs": 5}}})
+def test_every_request_is_one_that_sagemaker_accepts(algorithm: str, preset: str, spot: bool) -> None:
+    config = parse_environment("dev", {"training": {"algorithm": algorithm, "preset": preset, "spot": spot}})
     model = boto3.Session("unit", "test", region_name="us-east-1").client("sagemaker").meta.service_model
     shape = model.shape_for("CreateTrainingJobRequest")
     report = ParamValidator().validate(_request(config), shape)
@@ -44,6 +55,39 @@ def test_the_four_channels_are_the_buckets_prefixes() -> None:
         "train_lst": "s3://b/train_lst/",
         "validation_lst": "s3://b/test_lst/",
     }
+
+
+def test_scikit_learn_runs_its_code_instead_of_the_containers_entry_point_and_tells_its_accuracy() -> None:
+    request = _request(SCIKIT_LEARN)
+    channels = {c["ChannelName"]: c["DataSource"]["S3DataSource"]["S3Uri"] for c in request["InputDataConfig"]}
+    assert channels.pop("code") == f"s3://b/code/{code_digest()}/"
+    assert channels.keys() == {"train", "validation", "train_lst", "validation_lst"}
+    specification = request["AlgorithmSpecification"]
+    assert specification["ContainerEntrypoint"] == ["python3", "/opt/ml/input/data/code/train.py"]
+    (metric,) = specification["MetricDefinitions"]
+    assert metric["Name"] == ACCURACY_METRIC
+    found = re.search(metric["Regex"], "2026-11-26 #quality_metric validation:accuracy=0.915;")
+    assert found
+    assert found[1] == "0.915"
+    assert request["HyperParameters"] == {"num_classes": "2", "num_training_samples": "1000"}
+    assert request["EnableNetworkIsolation"] is True
+
+
+def test_other_code_is_another_model_of_scikit_learn_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = [parameters_digest(config) for config in (BUILTIN, SCIKIT_LEARN)]
+    monkeypatch.setattr(model_code, "code_files", lambda: {**code_files(), "model.py": b"# better"})
+    code_digest.cache_clear()
+    try:
+        after = [parameters_digest(config) for config in (BUILTIN, SCIKIT_LEARN)]
+    finally:
+        code_digest.cache_clear()
+    assert before[0] == after[0]
+    assert before[1] != after[1]
+
+
+def test_the_digest_of_the_built_in_algorithm_is_what_it_was_before_there_was_another() -> None:
+    """Jobs are named by it: another one would train every environment's model again."""
+    assert parameters_digest(BUILTIN) == "cbfe4387"
 
 
 def test_images_travel_as_they_are_and_the_container_has_no_network() -> None:
@@ -69,7 +113,7 @@ def test_only_a_spot_job_waits_and_keeps_checkpoints() -> None:
     assert spot["CheckpointConfig"] == {"S3Uri": "s3://b/models/x/checkpoints/"}
 
 
-@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize("preset", IMAGE_CLASSIFICATION.presets)
 def test_presets_keep_to_what_the_algorithm_takes(preset: str) -> None:
     values = hyperparameters(parse_environment("dev", {"training": {"preset": preset}}))
     assert all(isinstance(value, str) for value in values.values())
@@ -115,3 +159,15 @@ def test_the_learning_rate_falls_at_a_half_and_three_quarters(epochs: int, steps
 def test_a_hyperparameter_that_cannot_be_set_is_named(name: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         hyperparameters(parse_environment("dev", {"training": {"hyperparameters": {name: 1}}}))
+
+
+@pytest.mark.parametrize(
+    ("training", "message"),
+    [
+        ({"preset": "transfer"}, r"training\.preset = 'transfer': scikit-learn has scratch only"),
+        ({"hyperparameters": {"epochs": 3}}, r"training\.hyperparameters\.epochs: scikit-learn has no such hyperparam"),
+    ],
+)
+def test_what_only_the_other_algorithm_knows_is_named(training: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        hyperparameters(parse_environment("dev", {"training": {"algorithm": "scikit-learn", **training}}))
