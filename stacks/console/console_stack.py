@@ -80,4 +80,37 @@ class ConsoleStack(Stack):
                 conditions=IF_NEW,
             )
         )
+        approver = iam.ManagedPolicy(
+            self,
+            "Approver",
+            description=f"The console of Scones Unlimited {config.name}, beside Reviewer: decide on models",
+        )
+        package = own("sagemaker", "model-package", f"{config.model_package_group}/*")
+        approving: Mapping[str, tuple[list[str], list[str]]] = {
+            "ListModels": (["sagemaker:ListModelPackages"], ["*"]),  # it takes no resource
+            "DecideOnModels": (["sagemaker:DescribeModelPackage", "sagemaker:UpdateModelPackage"], [package]),
+            "ReadTheirOrigin": (
+                ["sagemaker:DescribeTrainingJob", "sagemaker:ListTags"],
+                [own("sagemaker", "training-job", f"{config.stage_name}-*")],
+            ),
+            # Not the artifacts
+            "ReadTheirEvaluation": (
+                ["s3:GetObject"],
+                [
+                    bucket.arn_for_objects(f"{prefixes.MODELS}*/{name}.json")
+                    for name in ("manifest", "predictions", "evaluation")
+                ],
+            ),
+            "Retrain": (
+                ["states:StartExecution", "states:ListExecutions"],
+                [own("states", "stateMachine", config.retraining_name, colon)],
+            ),
+            "FollowRuns": (
+                ["states:GetExecutionHistory"],
+                [own("states", "execution", f"{config.retraining_name}:*", colon)],
+            ),
+        }
+        for name, (actions, resources) in approving.items():
+            approver.add_statements(iam.PolicyStatement(sid=name, actions=actions, resources=resources))
+        CfnOutput(self, "ApproverPolicyArn", value=approver.managed_policy_arn)
         CfnOutput(self, "ReviewerPolicyArn", value=reviewer.managed_policy_arn)

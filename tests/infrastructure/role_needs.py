@@ -78,6 +78,20 @@ NEEDS = {
     s3:GetObjectVersion {object}test/a.png
     s3:PutObject {object}incoming/a.png s3:if-none-match=*
     """,
+    # Of a person who also decides what is released; ops/console/models.py
+    "Approver": """
+    sagemaker:ListModelPackages *
+    sagemaker:DescribeModelPackage {sagemaker}model-package/scones-{env}/1
+    sagemaker:UpdateModelPackage {sagemaker}model-package/scones-{env}/1
+    sagemaker:DescribeTrainingJob {sagemaker}training-job/scones-{env}-j
+    sagemaker:ListTags {sagemaker}training-job/scones-{env}-j
+    s3:GetObject {object}models/j/manifest.json
+    s3:GetObject {object}models/j/predictions.json
+    s3:GetObject {object}models/j/evaluation.json
+    states:StartExecution {states}stateMachine:scones-{env}-retraining
+    states:ListExecutions {states}stateMachine:scones-{env}-retraining
+    states:GetExecutionHistory {states}execution:scones-{env}-retraining:e
+    """,
     "ClassificationWorkflowRole": STATE_MACHINE
     + LIST
     + """
