@@ -11,6 +11,7 @@ from lambda_src.shared.json_reader import parse_json, read_json
 from lambda_src.shared.release_history import PREFIX as RELEASES
 from lambda_src.shared.release_history import Record
 from ops import aws
+from ops.pause import paused_since
 from stacks.config import PROJECT_ROOT, EnvironmentConfig
 from stacks.shared import prefixes
 
@@ -22,12 +23,15 @@ class Endpoint:
     """Its status, and where that has a reason, the reason."""
 
     status: str
-    instances: int | None  # None where it is serverless
+    instances: int | None  # None where it is serverless, or paused
     changed: datetime
-    reason: str
+    reason: str = ""
 
 
-def endpoint(config: EnvironmentConfig) -> Endpoint:
+def endpoint(config: EnvironmentConfig, bucket: str) -> Endpoint:
+    """As SageMaker describes it, unless it is paused: then it does not exist."""
+    if since := paused_since(bucket):
+        return Endpoint("Paused", None, since, "Images wait until it is resumed")
     described = aws.sagemaker().describe_endpoint(EndpointName=config.endpoint_name)
     variant: Mapping[str, Any] = next(iter(described.get("ProductionVariants", [])), {})
     return Endpoint(

@@ -46,7 +46,7 @@ def _parts(shown: Site, activity: Activity) -> dict[str, Any]:
 
         found = {
             "recent": reading(activity.recent, shown.state_machine_arn),
-            "endpoint": reading(lambda: health.endpoint(config), f"endpoint {config.endpoint_name}"),
+            "endpoint": reading(lambda: health.endpoint(config, bucket), f"endpoint {config.endpoint_name}"),
             "model": reading(lambda: health.model(config, bucket), f"bucket {bucket}"),
             "alarms": reading(lambda: health.alarms(config), f"the alarms of {config.stage_name}"),
             "drift": reading(lambda: health.drift(bucket), f"bucket {bucket}"),

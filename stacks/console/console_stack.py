@@ -68,6 +68,7 @@ class ConsoleStack(Stack):
                 ["s3:GetObject"],
                 objects(prefixes.MANIFESTS, prefixes.RELEASES, f"{prefixes.MONITORING}drift/"),
             ),
+            "SeeWhetherItIsPaused": (["s3:GetObject"], [bucket.arn_for_objects(prefixes.PAUSE)]),
             "SeePictures": (["s3:GetObject", "s3:GetObjectVersion"], objects(*_IMAGES)),
         }
         for name, (actions, resources) in statements.items():

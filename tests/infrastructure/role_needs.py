@@ -69,6 +69,7 @@ NEEDS = {
     cloudwatch:DescribeAlarms arn:aws:cloudwatch:us-east-1:111122223333:alarm:scones-{env}-update-latency
     s3:GetObject {object}manifests/x.json
     s3:GetObject {object}releases/2026.json
+    s3:GetObject {object}endpoint/pause.json
     s3:GetObject {object}monitoring/drift/x.json
     s3:GetObject {object}incoming/a.png
     s3:GetObject {object}scheduled/a.png

@@ -103,13 +103,12 @@ class Browser:
         assert "exceptionDetails" not in answer, answer
         return answer["result"].get("value")
 
-    def wait_until(self, expression: str) -> Any:
-        """The first value of an expression in the page that is true; the page may load another in the meantime."""
+    def wait_until(self, expression: str) -> None:
+        """Wait until an expression in the page is true, or is an element; the page may load another meanwhile."""
         deadline = time.monotonic() + TIMEOUT
-        while not (found := self.evaluate(expression)):
+        while not self.evaluate(f"!!({expression})"):
             assert time.monotonic() < deadline, f"never true: {expression}\n{self.text()}\n{self.console}"
             time.sleep(0.05)
-        return found
 
     def text(self) -> str:
         """What the page says, as it is shown."""

@@ -1,24 +1,159 @@
-"""The console in a real browser, without an environment behind it."""
+"""The console in a real browser, with an environment in memory behind it."""
 
+import json
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from ops.console.security import Session
 from ops.console.site import Site
 from stacks.config import load_environment
-from tests.integration.browser import LOOPBACK_ONLY, started
+from tests.integration.browser import LOOPBACK_ONLY, Browser, started
 from tests.integration.console import served
+from tests.integration.test_local_cloud_in_browser import Site as OtherSite
+from tests.unit.ops.console.cloud import BUCKET, STATE_MACHINE, Cloud, accepted, cloud, failed, rejected
+from tests.unit.ops.console.test_classify import encoded
+from tests.unit.ops.console.test_now import EVENTS, HOSTILE
 
-SITE = Site(load_environment("dev"), "bucket", "arn:aws:states:us-east-1:123456789012:stateMachine:s", "AWS")
+__all__ = ["cloud"]
+
+PAGES = ("/", "/executions/run", "/classify", "/runbook")
+
+# What a page needs for people who see little, or use no mouse: each problem as a line
+# https://www.w3.org/TR/WCAG22/#contrast-minimum
+PROBLEMS = """(() => {
+  const light = (colour) => {
+    const [r, g, b] = colour.match(/[\\d.]+/g).slice(0, 3).map((value) => value / 255)
+      .map((value) => (value <= 0.04045 ? value / 12.92 : ((value + 0.055) / 1.055) ** 2.4));
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+  };
+  const ground = (element) => {
+    const colour = getComputedStyle(element).backgroundColor;
+    return /, 0\\)$/.test(colour) && element.parentElement ? ground(element.parentElement) : colour;
+  };
+  const contrast = (element) => {
+    const style = getComputedStyle(element);
+    const [dark, bright] = [light(element.closest("svg") ? style.fill : style.color), light(ground(element))].sort((a, b) => a - b);
+    return (bright + 0.05) / (dark + 0.05);
+  };
+  const problems = [];
+  const texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  while (texts.nextNode()) {
+    const element = texts.currentNode.parentElement;
+    if (texts.currentNode.data.trim() && element.checkVisibility() && element.localName !== "script" && contrast(element) < 4.5)
+      problems.push(`contrast ${contrast(element).toFixed(1)}: ${texts.currentNode.data.trim()}`);
+  }
+  for (const element of document.querySelectorAll("a, button, input:not([type=hidden]), select, [tabindex='0']")) {
+    const name = element.innerText || element.ariaLabel || element.labels?.length || element.getAttribute("aria-labelledby");
+    if (!name && element.checkVisibility()) problems.push(`no name: ${element.outerHTML}`);
+  }
+  for (const image of document.images) if (!image.alt) problems.push(`no alternative: ${image.outerHTML}`);
+  for (const element of document.querySelectorAll("[aria-labelledby]"))
+    if (!document.getElementById(element.getAttribute("aria-labelledby"))) problems.push(`labelled by nothing: ${element.outerHTML.slice(0, 80)}`);
+  const ids = [...document.querySelectorAll("[id]")].map((element) => element.id);
+  if (new Set(ids).size < ids.length) problems.push("an id twice");
+  if (document.querySelectorAll("h1").length !== 1 || document.querySelectorAll("main").length !== 1) problems.push("landmarks");
+  if (document.documentElement.scrollWidth > innerWidth) problems.push(`as wide as ${document.documentElement.scrollWidth}`);
+  return problems;
+})()"""  # noqa: E501
 
 
-@pytest.mark.parametrize(("width", "scheme"), [(360, "dark"), (1280, "light")])
-def test_the_address_opens_the_first_page_and_leaves_the_bar(tmp_path: Path, width: int, scheme: str) -> None:
-    with served(SITE) as session, started(tmp_path, LOOPBACK_ONLY) as browser:
-        browser.look(width=width, scheme=scheme)
-        browser.open(session.address)
-        assert browser.evaluate("location.href") == f"{session.origin}/"
-        assert browser.evaluate("document.cookie") == ""
-        assert browser.evaluate("document.documentElement.scrollWidth <= innerWidth")
-        assert browser.evaluate("document.styleSheets.length") == 2
-        assert browser.console == []
+@pytest.fixture
+def session(cloud: Cloud) -> Iterator[Session]:
+    with served(Site(load_environment("dev"), BUCKET, STATE_MACHINE, "AWS")) as found:
+        yield found
+
+
+@pytest.fixture
+def browser(session: Session, tmp_path: Path) -> Iterator[Browser]:
+    """Has opened the console's address."""
+    with started(tmp_path / "profile", LOOPBACK_ONLY) as found:
+        found.open(session.address)
+        assert found.evaluate("location.href") == f"{session.origin}/"
+        assert found.evaluate("document.cookie") == ""
+        yield found
+
+
+def test_every_page_suits_a_phone_and_a_desk_light_and_dark_and_those_who_see_little(
+    browser: Browser, session: Session, cloud: Cloud
+) -> None:
+    cloud.execute("run", accepted(), failed(), rejected("incoming/" + "long" * 60 + ".png"), status="FAILED")
+    cloud.events = EVENTS
+    for path in PAGES:
+        browser.open(session.origin + path)
+        for width, scheme in ((360, "dark"), (1280, "light")):
+            browser.look(width=width, scheme=scheme)
+            assert browser.evaluate(PROBLEMS) == [], (path, width, scheme)
+    assert browser.console == []
+
+
+def test_the_first_key_reaches_the_content(browser: Browser) -> None:
+    browser.press("Tab")
+    assert browser.evaluate("document.activeElement.textContent") == "Skip to the content"
+    browser.press("Enter")
+    assert browser.evaluate("location.hash") == "#main"
+
+
+def test_the_page_refreshes_itself_and_leaves_what_is_open_and_focused(browser: Browser, cloud: Cloud) -> None:
+    browser.evaluate("document.querySelector('[data-refresh]').dataset.every = 100")
+    browser.evaluate("document.querySelector('#all-alarms').open = true")
+    browser.evaluate("document.querySelector('#all-alarms a').focus()")
+    cloud.execute("later", accepted())
+    browser.wait_until("document.querySelector('a[href=\"/executions/later\"]')")
+    assert browser.evaluate("document.querySelector('#all-alarms').open")
+    assert browser.evaluate("document.activeElement.closest('#all-alarms') !== null")
+    assert browser.console == []
+
+
+def test_a_console_that_has_ended_is_not_taken_for_one_where_nothing_happens(tmp_path: Path, cloud: Cloud) -> None:
+    with started(tmp_path / "profile", LOOPBACK_ONLY) as browser:
+        with served(Site(load_environment("dev"), BUCKET, STATE_MACHINE, "AWS")) as session:
+            browser.open(session.address)
+            browser.evaluate("document.querySelector('[data-refresh]').dataset.every = 100")
+        browser.wait_until("document.querySelector('[data-stale]')?.dataset.stale.startsWith('Not up to date')")
+
+
+def test_no_key_and_no_name_of_a_file_becomes_markup(
+    browser: Browser, session: Session, cloud: Cloud, tmp_path: Path
+) -> None:
+    cloud.execute("run", *(failed(f"incoming/{key}", cause=key) for key in HOSTILE), status="FAILED")
+    cloud.events = EVENTS
+    name = "<img src=x onerror=document.title=1>.png"
+    (tmp_path / name).write_bytes(encoded())
+    for path in ("/", "/executions/run"):
+        browser.open(session.origin + path)
+        assert browser.evaluate("document.images.length") == 0
+    browser.open(f"{session.origin}/classify")
+    browser.choose_files("#files", tmp_path / name)
+    browser.wait_until("document.querySelector('figcaption')")
+    assert browser.evaluate("document.querySelector('figcaption strong').textContent") == name
+    assert browser.evaluate("document.images.length") == 1
+    assert browser.evaluate("document.title").startswith("Classify")
+    assert browser.console == []
+
+
+def test_another_port_of_this_machine_gets_nothing_though_the_cookie_goes_along(
+    browser: Browser, session: Session, cloud: Cloud
+) -> None:
+    cloud.requests.clear()
+    with OtherSite() as other:
+        threading.Thread(target=other.serve_forever, daemon=True).start()
+        upload, picture = (f"{session.origin}{path}" for path in ("/classify/upload", "/picture?key=incoming/a.png"))
+        other.page = f"""<!doctype html><title>A page</title>
+            <img src="{picture}"><iframe src="{session.origin}/"></iframe>
+            <form method="post" action="{upload}" target="f"></form><iframe name="f"></iframe>
+            <script>
+              document.forms[0].submit();
+              const send = (more) => fetch({json.dumps(upload)}, {{credentials: "include", ...more}}).catch(() => 0);
+              Promise.all([send({{method: "POST", mode: "no-cors", body: "a"}}), send({{}})])
+                .then(() => {{ document.title = "sent"; }});
+            </script>"""
+        browser.open(other.url)
+        browser.wait_until("document.title === 'sent'")
+        assert browser.evaluate("document.images[0].naturalWidth") == 0
+        other.shutdown()
+    assert cloud.requests == []
+    browser.open(f"{session.origin}/")  # the cookie is still there
+    assert cloud.requests

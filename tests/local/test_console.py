@@ -159,6 +159,7 @@ def test_a_reviewer_drops_pictures_and_sees_their_outcomes(
         browser.wait_for("Page.loadEventFired")
         assert "SerializeImageData → Classifier → FilterConfidence" in browser.text()
         assert browser.evaluate("document.querySelectorAll('svg').length") == 2
+        browser.look(width=1280, height=1400)
         browser.screenshot(screenshots / "console-execution.png")
 
         browser.open(address)

@@ -1,5 +1,6 @@
 """What the page Now says of an environment, and of one execution."""
 
+import json
 import re
 from datetime import timedelta
 from html import unescape
@@ -107,6 +108,17 @@ def test_an_alarm_leads_to_its_section_of_the_runbook(browser: Browser, cloud: C
         assert f'id="{name}"' in runbook
     assert "<em>Confidence</em>" in runbook
     assert not re.findall(r'href="(?!/|#|https?://)', runbook)
+
+
+def test_a_paused_endpoint_says_since_when(browser: Browser, cloud: Cloud) -> None:
+    pause = {"paused_at": "2026-11-25T18:00:00+00:00", "resumed_at": None}
+    cloud.objects["endpoint/pause.json"] = json.dumps(pause).encode()
+    text = words(browser.get("/").text)
+    assert "Paused since 2026-11-25 18:00:00" in text
+    assert "InService" not in text
+    assert "sagemaker:DescribeEndpoint" not in [operation for operation, _ in cloud.requests]
+    cloud.objects["endpoint/pause.json"] = json.dumps({**pause, "resumed_at": "2026-11-26T06:00:00+00:00"}).encode()
+    assert "InService" in browser.get("/").text
 
 
 def test_drift_is_shown_against_its_bound(browser: Browser, cloud: Cloud) -> None:
