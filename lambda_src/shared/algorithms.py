@@ -21,7 +21,11 @@ IMAGE_CLASSIFICATION = Container("image-classification", "image-classification")
 SCIKIT_LEARN = Container(
     "scikit-learn",
     "sagemaker-scikit-learn",
-    {"SAGEMAKER_SERVING_MODULE": "inference:app", "PYTHONPATH": "/opt/ml/model/code"},
+    {
+        "SAGEMAKER_SERVING_MODULE": "inference:app",
+        "PYTHONPATH": "/opt/ml/model/code",
+        "OPENBLAS_NUM_THREADS": "1",  # its server has a process for each core already
+    },
 )
 
 
