@@ -10,6 +10,7 @@ from textwrap import shorten
 
 from data_prep.errors import TrainingError
 from stacks.config import TrainingConfig
+from stacks.shared.algorithm import ALGORITHMS, WITHOUT_GPU
 
 _MAX_REASON = 300  # an unknown type is refused with a list of all known ones
 
@@ -19,6 +20,7 @@ class InstanceTypes:
 
     def __init__(self, config: TrainingConfig, say: Callable[[str], None]) -> None:
         self._types = config.instance_types
+        self._algorithm = config.algorithm
         self._kind = "spot training job" if config.spot else "training job"
         self._say = say
         self._refused: dict[str, str] = {}
@@ -33,9 +35,11 @@ class InstanceTypes:
         self._refused[instance_type] = shorten(reason, _MAX_REASON)
         if self._refused.keys() >= set(self._types):
             reasons = "".join(f"\n{name}: {why}" for name, why in self._refused.items())
+            otherwise = f"\nOr {WITHOUT_GPU}." if ALGORITHMS[self._algorithm].needs_gpu else ""
             raise TrainingError(
                 f"none of the instance types that training.instance_types in cdk.json names can be had:{reasons}\n"
                 f'Ask for a quota, such as "{self._types[0]} for {self._kind} usage" under Service Quotas, Amazon '
                 "SageMaker (new accounts have 0), or name other types; where AWS has no capacity, try again later."
+                f"{otherwise}"
             )
         self._say(f"{instance_type} cannot be had ({self._refused[instance_type]}): trying {self.current}")

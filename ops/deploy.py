@@ -40,9 +40,9 @@ def deploy(
     _step("doctor")
     checks = doctor.examine(config)
     doctor.show(checks)
-    failed = [check.name for check in checks if check.status == "failed"]
+    failed = [f"{check.name}: {check.found}; {check.fix}" for check in checks if check.status == "failed"]
     if failed:
-        raise OpsError(f"fix first: {', '.join(failed)}")
+        raise OpsError("nothing was changed; fix first: " + "\n".join(failed))
 
     _step(f"cdk deploy {env}/Data")
     synthesized = assembly(env, app)

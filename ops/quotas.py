@@ -8,6 +8,7 @@ from ops import templates
 from ops.check import Check
 from ops.outputs import stack_outputs
 from stacks.config import EnvironmentConfig
+from stacks.shared.algorithm import WITHOUT_GPU
 
 # Lambda keeps this much of an account's concurrency unreserved, and of a smaller quota all
 # https://docs.aws.amazon.com/lambda/latest/dg/configuration-concurrency.html
@@ -81,14 +82,14 @@ def _training_check(config: EnvironmentConfig, values: dict[str, float]) -> Chec
     available = [types[quota] for quota, value in values.items() if value >= 1]
     if available:
         return Check(name, "ok", f"{found}; a job runs on {available[0]}")
-    has_model = current_artifact(config) is not None
-    return Check(
-        name,
-        "warning" if has_model else "failed",
-        found,
-        f'ask for "{next(iter(types))}" under Service Quotas, Amazon SageMaker, or add another type to '
-        "training.instance_types in cdk.json",
-    )
+    model = current_artifact(config)
+    is_trained = model is not None and not model.flaw
+    ask = f'ask for "{next(iter(types))}" under Service Quotas, Amazon SageMaker'
+    if config.algorithm.needs_gpu:
+        found, fix = f"the account has no GPU to train on ({found})", f"{WITHOUT_GPU}; or {ask}"
+    else:
+        fix = f"{ask}, or add another type to training.instance_types in cdk.json"
+    return Check(name, "warning" if is_trained else "failed", found, fix)
 
 
 def concurrency(config: EnvironmentConfig) -> Iterator[Check]:

@@ -80,6 +80,7 @@ class Algorithm:
     instance_pattern: str
     instances: str
     channels: Mapping[str, str]
+    needs_gpu: bool = False
     takes_code: bool = False
     metric: str = ""
 
@@ -129,6 +130,7 @@ IMAGE_CLASSIFICATION = Algorithm(
     # https://docs.aws.amazon.com/sagemaker/latest/dg/image-classification.html#IC-instances
     instance_pattern=r"ml\.(p2|p3|p3dn|g4dn|g5)\..+",
     instances="GPUs only, of the families P2, P3, G4dn and G5",
+    needs_gpu=True,
     channels=_DATA_CHANNELS,
 )
 SCIKIT_LEARN = Algorithm(
@@ -146,3 +148,6 @@ SCIKIT_LEARN = Algorithm(
     metric=r"validation:accuracy=([0-9.]+)",
 )
 ALGORITHMS = {algorithm.name: algorithm for algorithm in (IMAGE_CLASSIFICATION, SCIKIT_LEARN)}
+
+# What to do in an account without any GPU, which is every new one
+WITHOUT_GPU = f'set training.algorithm: "{SCIKIT_LEARN.name}" in cdk.json, which needs no GPU'

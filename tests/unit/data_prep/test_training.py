@@ -232,6 +232,7 @@ def test_each_type_that_cannot_be_had_is_named_with_its_reason(
         start(config, uploaded, said=lambda _: None)
     for name in config.training.instance_types:
         assert f"\n{name}: The account-level service limit '{name} for training job usage' is 0" in str(caught.value)
+    assert 'Or set training.algorithm: "scikit-learn" in cdk.json, which needs no GPU' in str(caught.value)
     assert _jobs() == []
 
 

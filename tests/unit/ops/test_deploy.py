@@ -9,7 +9,10 @@ from botocore.stub import Stubber
 from data_prep import aws
 from data_prep.target import Target
 from ops import cdk, deploy, doctor, smoke
+from ops.check import Check
+from ops.errors import OpsError
 from stacks.config import parse_environment
+from stacks.shared.algorithm import WITHOUT_GPU
 
 
 @pytest.fixture(autouse=True)
@@ -53,6 +56,22 @@ def test_an_environment_is_synthesized_once_alone_and_then_deployed_from_the_ass
     synth, *deployments = ran
     assert "only=dev" in synth
     assert all(f"--app={cdk.ASSEMBLY}" in arguments for arguments in deployments)
+
+
+def test_what_has_to_be_fixed_stops_it_before_anything_is_made_in_one_line_that_names_the_fix(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ran: list[tuple[str, ...]] = []
+    monkeypatch.setattr(cdk, "run_cdk", lambda *arguments, **_: ran.append(arguments))
+    no_gpu = Check("training instances", "failed", "the account has no GPU to train on", WITHOUT_GPU)
+    monkeypatch.setattr(doctor, "examine", lambda _: [Check("region", "ok", "us-east-1"), no_gpu])
+    with pytest.raises(OpsError) as raised:
+        deploy.deploy("dev")
+    assert ran == []
+    assert str(raised.value) == (
+        "nothing was changed; fix first: training instances: the account has no GPU to train on; "
+        'set training.algorithm: "scikit-learn" in cdk.json, which needs no GPU'
+    )
 
 
 _DESCRIPTION: dict[str, Any] = {

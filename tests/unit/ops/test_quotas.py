@@ -97,6 +97,36 @@ def test_no_instance_to_train_on_is_fatal_only_until_a_model_is_there(
     assert 'ask for "ml.p3.2xlarge for training job usage"' in check.fix
 
 
+GPUS = ("ml.p3.2xlarge", "ml.g4dn.xlarge", "ml.g5.xlarge")
+
+
+def test_an_account_without_any_gpu_is_told_of_the_algorithm_that_needs_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    none = {f"{name} for training job usage": 0 for name in GPUS}
+    check = checks(monkeypatch, none)["training instances"]
+    assert check.status == "failed"
+    assert check.found == ("the account has no GPU to train on (ml.p3.2xlarge 0, ml.g4dn.xlarge 0, ml.g5.xlarge 0)")
+    assert check.fix.startswith('set training.algorithm: "scikit-learn" in cdk.json, which needs no GPU; or ask for ')
+
+
+def test_that_algorithm_needs_the_quota_of_its_own_instances(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = parse_environment("dev", {"training": {"algorithm": "scikit-learn"}})
+    quota = "ml.m5.large for training job usage"
+    none = {f"{name} for training job usage": 0 for name in GPUS}
+    check = checks(monkeypatch, {**none, quota: 1}, config=config)["training instances"]
+    assert (check.status, check.found) == ("ok", "ml.m5.large 1; a job runs on ml.m5.large")
+    check = checks(monkeypatch, {**none, quota: 0}, config=config)["training instances"]
+    assert check.status == "failed"
+    assert f'ask for "{quota}"' in check.fix
+    assert "scikit-learn" not in check.fix
+
+
+def test_a_model_that_has_to_be_trained_again_needs_an_instance(
+    monkeypatch: pytest.MonkeyPatch, model: list[Artifact | None]
+) -> None:
+    model[0] = Artifact("s3://models/model.tar.gz", "job-1", "it was trained for bus, tractor")
+    assert checks(monkeypatch, {"ml.p3.2xlarge for training job usage": 0})["training instances"].status == "failed"
+
+
 @pytest.mark.parametrize(
     ("values", "name", "needed"),
     [
