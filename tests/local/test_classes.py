@@ -1,4 +1,6 @@
-"""Five classes instead of two, by configuration alone: data set, training, endpoint, workflow."""
+"""Five classes instead of two, and the algorithm that needs no GPU, by configuration alone: data set, training,
+endpoint, workflow.
+"""
 
 import json
 import os
@@ -16,6 +18,7 @@ from stacks.config import PROJECT_ROOT, parse_environment
 from tests.local.conftest import use
 
 CLASSES = ["bicycle", "motorcycle", "bus", "streetcar", "pickup_truck"]
+SETTINGS = {"classes": CLASSES, "training": {"algorithm": "scikit-learn"}}
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +26,7 @@ def five(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[LocalCloud,
     """The local cloud with the environment `five`, and the data set that its model was trained on."""
     directory = tmp_path_factory.mktemp("five")
     content = json.loads((PROJECT_ROOT / "cdk.json").read_text())
-    content["context"]["environments"] = {"five": {"classes": CLASSES, "removal_policy": "destroy"}}
+    content["context"]["environments"] = {"five": {**SETTINGS, "removal_policy": "destroy"}}
     cdk_json = directory / "cdk.json"
     cdk_json.write_text(json.dumps(content))
     dataset = directory / "dataset"
@@ -62,10 +65,12 @@ def five(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[LocalCloud,
         LocalCloud.stop_running(directory)
 
 
-def test_five_classes_need_no_other_code(five: tuple[LocalCloud, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_five_classes_and_another_algorithm_need_no_other_code(
+    five: tuple[LocalCloud, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
     cloud, dataset = five
     use(cloud, monkeypatch)
-    environment = Environment.deployed(parse_environment("five", {"classes": CLASSES}))
+    environment = Environment.deployed(parse_environment("five", SETTINGS))
     images = labelled_images(dataset, environment.config.classes, at_most=50)
     assert {image.true_class for image in images} == set(CLASSES)
     execution = environment.classify([image.key for image in images])

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,11 +19,14 @@ from tests.local.conftest import deployed
 
 @pytest.fixture(scope="session")
 def assembly(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return synthesized(tmp_path_factory.mktemp("retraining-assembly"))
+
+
+def synthesized(output: Path, **settings: Any) -> Path:
     """The dev environment with a wider gate: of 40 validation images each is worth more than the usual margin."""
-    output = tmp_path_factory.mktemp("retraining-assembly")
     context = json.loads((PROJECT_ROOT / "cdk.json").read_text())["context"]
     bounds = {"minimum_accuracy": 0.7, "margin": 0.25, "max_calibration_error": 0.4}
-    context["environments"] = {"dev": {**context["environments"]["dev"], "retraining": bounds}}
+    context["environments"] = {"dev": {**context["environments"]["dev"], "retraining": bounds, **settings}}
     subprocess.run(
         [sys.executable, "app.py"],
         cwd=PROJECT_ROOT,
