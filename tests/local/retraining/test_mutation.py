@@ -120,7 +120,12 @@ def works(
         step("SmokeTest", unknown)
 
     def record() -> None:
-        names = (config.artifact_parameter, config.model_metadata_parameter, config.baseline_parameter)
+        names = (
+            config.artifact_parameter,
+            config.model_algorithm_parameter,
+            config.model_metadata_parameter,
+            config.baseline_parameter,
+        )
         released = {name: ssm.get_parameter(Name=name)["Parameter"]["Value"] for name in names}
         try:
             for name in names:
