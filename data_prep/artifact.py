@@ -74,11 +74,13 @@ def current_artifact(config: EnvironmentConfig) -> Artifact | None:
         return Artifact(uri, job, "the object does not exist", metadata=metadata)
     manifest = json.loads(_stored(bucket, document_key(job, "manifest")) or "{}")
     algorithm = _parameter(config.model_algorithm_parameter) or ""
-    return Artifact(uri, job, _flaw(config, metadata), algorithm, metadata, manifest)
+    return Artifact(uri, job, _flaw(config, uri, metadata), algorithm, metadata, manifest)
 
 
-def _flaw(config: EnvironmentConfig, metadata: Mapping[str, Any]) -> str:
-    """How the model differs from what is configured."""
+def _flaw(config: EnvironmentConfig, uri: str, metadata: Mapping[str, Any]) -> str:
+    """How the model differs from what is configured, or from what its metadata describes."""
+    if metadata.get("artifact_uri", uri) != uri:
+        return f"the parameters beside it are of {metadata['artifact_uri']}, whose hand-over was interrupted"
     classes = tuple(metadata.get("classes", config.classes))
     if classes != config.classes:
         return f"it was trained for {', '.join(classes)}; configured are {', '.join(config.classes)}"

@@ -169,6 +169,11 @@ def test_no_artifact_yet_is_a_warning_with_the_command() -> None:
             {"image": IMAGE.replace("image-classification", "sagemaker-scikit-learn")},
             "it was trained by scikit-learn; configured is image-classification",
         ),
+        (
+            {"artifact_uri": "s3://models/models/job-2/output/model.tar.gz"},
+            "the parameters beside it are of s3://models/models/job-2/output/model.tar.gz, whose hand-over was "
+            "interrupted",
+        ),
     ],
 )
 def test_an_artifact_of_another_configuration_is_flawed(metadata: dict[str, Any], flaw: str) -> None:
