@@ -4,10 +4,12 @@ The emulator evaluates with jsonata-python, a port; Step Functions supports vers
 (https://docs.aws.amazon.com/step-functions/latest/dg/transforming-data.html).
 """
 
+import atexit
 import json
 import subprocess
 from collections.abc import Sequence
-from typing import Any
+from functools import cache
+from typing import IO, Any
 
 from stacks.config import PROJECT_ROOT
 
@@ -19,21 +21,36 @@ def disagreements(cases: Sequence[Case]) -> list[str]:
 
     That both refuse an expression is agreement, whatever they call the error.
     """
-    node = subprocess.run(
-        ["node", str(PROJECT_ROOT / "tests" / "second_opinion.mjs")],
-        input="".join(f"{json.dumps(case)}\n" for case in cases),
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=300,
-    )
-    results = [json.loads(line) for line in node.stdout.splitlines()]
+    results = [_evaluated_by_the_reference(case) for case in cases]
     return [
         f"{case['expression']}\n  of {json.dumps(case['states'])[:500]}\n  emulator:  {_outcome(case)[:500]}\n"
         f"  reference: {_outcome(result)[:500]}"
         for case, result in zip(cases, results, strict=True)
         if ("error" in case) != ("error" in result) or ("value" in case and _outcome(case) != _outcome(result))
     ]
+
+
+def _evaluated_by_the_reference(case: Case) -> Case:
+    questions, answers = _reference()
+    questions.write(f"{json.dumps(case)}\n")
+    questions.flush()
+    result: Case = json.loads(answers.readline())
+    return result
+
+
+@cache
+def _reference() -> tuple[IO[str], IO[str]]:
+    """Standard input and output of a process that evaluates a line at a time, and ends with this one."""
+    node = subprocess.Popen(
+        ["node", str(PROJECT_ROOT / "tests" / "second_opinion.mjs")],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert node.stdin
+    assert node.stdout
+    atexit.register(node.communicate)
+    return node.stdin, node.stdout
 
 
 def _outcome(result: Case) -> str:

@@ -6,6 +6,7 @@ One policy bounds CloudFormation's role, the other roles of `cdk bootstrap`, and
 import json
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -130,6 +131,7 @@ REFUSED = """
 """  # noqa: E501
 
 
+@cache
 def boundary(environment: str = "dev", qualifier: str = "own") -> Statements:
     """Its statements with every reference filled in."""
     values = {
