@@ -175,11 +175,15 @@ def definition(workflow: Template) -> dict[str, Any]:
     return definition_of(workflow.only("AWS::StepFunctions::StateMachine"))
 
 
-@pytest.fixture(scope="session")
-def definitions(workflow: Template, bulk: Template, retraining: Template) -> list[dict[str, Any]]:
+def definitions_of(assembly: Path, environment: str) -> list[dict[str, Any]]:
     """Those of all state machines of an environment."""
     return [
         definition_of(machine)
-        for stack in (workflow, bulk, retraining)
-        for machine in stack.resources("AWS::StepFunctions::StateMachine").values()
+        for stack in ("Workflow", "Bulk", "Retraining")
+        for machine in _template(assembly, environment, stack).resources("AWS::StepFunctions::StateMachine").values()
     ]
+
+
+@pytest.fixture(scope="session")
+def definitions(assembly: Path, environment: str) -> list[dict[str, Any]]:
+    return definitions_of(assembly, environment)

@@ -4,6 +4,7 @@ import copy
 import json
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import jsonata
@@ -12,6 +13,7 @@ from ministack.services import stepfunctions
 
 from local import adapters
 from stacks.config import PROJECT_ROOT
+from tests.infrastructure.conftest import definitions_of
 from tests.infrastructure.test_limits import states_of
 from tests.second_opinion import Case, disagreements
 
@@ -117,6 +119,12 @@ def expressions(value: Any) -> Iterator[str]:
             yield from expressions(member)
     elif isinstance(value, str) and value.startswith("{%"):
         yield value[2:-2].strip()
+
+
+@pytest.fixture(scope="module")
+def definitions(assembly: Path) -> list[dict[str, Any]]:
+    """Those of both environments, which have most expressions in common."""
+    return [*definitions_of(assembly, "dev"), *definitions_of(assembly, "prod")]
 
 
 @pytest.fixture(scope="module")
