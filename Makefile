@@ -6,6 +6,8 @@ SHELL := /bin/bash
 PYTHON ?= python3
 export PATH := $(CURDIR)/.venv/bin:$(CURDIR)/node_modules/.bin:$(PATH)
 unexport PYTHONDONTWRITEBYTECODE # or each of a test run's many processes would compile the project again
+# A fifth less for each start of cdk
+export NODE_COMPILE_CACHE := $(CURDIR)/build/node
 export JSII_SILENCE_WARNING_UNTESTED_NODE_VERSION := 1
 
 ENV ?= dev

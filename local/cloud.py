@@ -35,7 +35,7 @@ CLIENT_PREFIXES = ("AWS_", "CDK_", "CIFAR_100_", "NO_PROXY", "no_proxy")
 NO_PROXY_VARIABLES = ("NO_PROXY", "no_proxy")  # tools read one or the other
 # What the children need of this process's own variables; any other may be a secret that no function should see
 INHERITED = {"HOME", "PATH", "TERM", "TZ", "USER", "VIRTUAL_ENV", "LANG", "LANGUAGE", "NO_COLOR", "COLUMNS"}
-INHERITED |= {"NODE_EXTRA_CA_CERTS", "NODE_OPTIONS", "NODE_PATH"}
+INHERITED |= {"NODE_COMPILE_CACHE", "NODE_EXTRA_CA_CERTS", "NODE_OPTIONS", "NODE_PATH"}
 # `data_prep fetch` reaches the archive as this process would
 INHERITED |= {"SSL_CERT_DIR", "SSL_CERT_FILE", "HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"}
 INHERITED |= {"RECORD_EXPRESSIONS"}  # names a file: local/expressions.py
