@@ -12,6 +12,7 @@ from local.drift import drift
 from local.lifecycle import all_, down, up
 from local.prepare import train
 from local.retraining import retrain
+from local.review import review
 from local.shell import env, exec_
 
 app = command_line.application("local", __doc__)
@@ -27,6 +28,7 @@ app.command()(train)
 app.command()(run)
 app.command()(drift)
 app.command()(retrain)
+app.command()(review)
 app.command()(dev)
 app.command()(down)
 app.command("all")(all_)

@@ -231,12 +231,13 @@ def let_sagemaker_assume_roles() -> None:
 
 
 def name_conditional_writes() -> None:
-    """A policy may ask for the header If-None-Match by s3:if-none-match, a key that the emulator does not have."""
+    """A policy may ask for If-None-Match and If-Match by s3:if-none-match and s3:if-match, which the emulator lacks."""
     context_of = iam_actions.s3_service_context
 
     def context_with_condition(action: str, query: Any, path: str = "", headers: Any = None) -> dict[str, Any]:
-        condition = (headers or {}).get("if-none-match") if action == "s3:PutObject" else None
-        return {**context_of(action, query, path, headers), **({"s3:if-none-match": condition} if condition else {})}
+        given = (headers or {}) if action == "s3:PutObject" else {}
+        conditions = {f"s3:{name}": given[name] for name in ("if-none-match", "if-match") if given.get(name)}
+        return {**context_of(action, query, path, headers), **conditions}
 
     iam_actions.s3_service_context = context_with_condition
 

@@ -13,9 +13,11 @@ from constructs import Construct
 
 from stacks.config import EnvironmentConfig
 from stacks.shared import prefixes
-from stacks.shared.function import IF_NEW
+from stacks.shared.function import IF_NEW, IF_UNCHANGED
 
 _IMAGES = (prefixes.INCOMING, prefixes.SCHEDULED, prefixes.TEST)
+_REVIEWS = f"{prefixes.GROUND_TRUTH}reviews/"
+_DATA_SET_DOCUMENTS = (f"{prefixes.TRAIN_LST}train.lst", f"{prefixes.TEST_LST}test.lst", "manifest.json")
 
 
 class ConsoleStack(Stack):
@@ -33,6 +35,7 @@ class ConsoleStack(Stack):
             return [bucket.arn_for_objects(f"{prefix}*") for prefix in places]
 
         colon = ArnFormat.COLON_RESOURCE_NAME
+        lists = [bucket.arn_for_objects(key) for key in _DATA_SET_DOCUMENTS]
         reviewer = iam.ManagedPolicy(
             self, "Reviewer", description=f"The console of Scones Unlimited {config.name}: watch, classify and review"
         )
@@ -70,16 +73,33 @@ class ConsoleStack(Stack):
             ),
             "SeeWhetherItIsPaused": (["s3:GetObject"], [bucket.arn_for_objects(prefixes.PAUSE)]),
             "SeePictures": (["s3:GetObject", "s3:GetObjectVersion"], objects(*_IMAGES)),
+            "ReadReviewsAndTheDataSet": (
+                ["s3:GetObject"],
+                [*objects(_REVIEWS, prefixes.TRAIN), *lists],
+            ),
+            # Whether a run is in progress, whose data must not change
+            "ListRetrainingRuns": (
+                ["states:ListExecutions"],
+                [own("states", "stateMachine", config.retraining_name, colon)],
+            ),
         }
         for name, (actions, resources) in statements.items():
             reviewer.add_statements(iam.PolicyStatement(sid=name, actions=actions, resources=resources))
+        reviewed = objects(f"{prefixes.TRAIN}reviewed/", f"{prefixes.TEST}reviewed/")
+        changed = [*objects(_REVIEWS), bucket.arn_for_objects(prefixes.READY_MARKER)]
         reviewer.add_statements(
             iam.PolicyStatement(
-                sid="Classify",
+                sid="ClassifyReviewAndPublish",
                 actions=["s3:PutObject"],
-                resources=objects(prefixes.INCOMING),
+                resources=[*objects(prefixes.INCOMING), *reviewed, *changed],
                 conditions=IF_NEW,
-            )
+            ),
+            iam.PolicyStatement(
+                sid="ChangeReviewsAndTheDataSet",
+                actions=["s3:PutObject"],
+                resources=[*changed, *lists],
+                conditions=IF_UNCHANGED,
+            ),
         )
         approver = iam.ManagedPolicy(
             self,

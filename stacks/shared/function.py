@@ -17,6 +17,8 @@ _SOURCES = PROJECT_ROOT / "lambda_src"
 # A write that S3 refuses where there is an object already, whatever the function asks for
 # https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes-enforce.html
 IF_NEW = {"Null": {"s3:if-none-match": "false"}}
+# A write that S3 refuses unless the object is still the one that was read
+IF_UNCHANGED = {"Null": {"s3:if-match": "false"}}
 
 
 class Function(lambda_.Function):

@@ -12,8 +12,8 @@ from constructs import IConstruct
 # What `*` stands for in a policy's resources, by a pattern over the whole resource, and why no narrower name will do
 WILDCARDS = {
     r"\*": "Only for the actions in UNSCOPABLE_ACTIONS, which the service does not tie to a resource",
-    r".*/(train|train_lst|test|test_lst|incoming|scheduled|bulk|models|transforms|predictions|manifests|releases"
-    r"|retraining|data-capture(/scones-[a-z0-9-]+)?|monitoring/[a-z]+|ground-truth)/\*": (
+    r".*/(train(/reviewed)?|train_lst|test(/reviewed)?|test_lst|incoming|scheduled|bulk|models|transforms|predictions|manifests|releases"
+    r"|retraining|data-capture(/scones-[a-z0-9-]+)?|monitoring/[a-z]+|ground-truth(/reviews)?)/\*": (
         "All objects below one prefix of this bucket: their names are not known beforehand"
     ),
     r".*/(models|retraining)/\*/[a-z_-]+\.(json|manifest)": (

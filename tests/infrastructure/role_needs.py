@@ -78,6 +78,22 @@ NEEDS = {
     s3:GetObjectVersion {object}scheduled/a.png
     s3:GetObjectVersion {object}test/a.png
     s3:PutObject {object}incoming/a.png s3:if-none-match=*
+    s3:GetObject {object}ground-truth/reviews/x.jsonl
+    s3:PutObject {object}ground-truth/reviews/x.jsonl s3:if-none-match=*
+    s3:PutObject {object}ground-truth/reviews/x.jsonl s3:if-match=e
+    s3:GetObject {object}manifest.json
+    s3:GetObject {object}train_lst/train.lst
+    s3:GetObject {object}test_lst/test.lst
+    s3:GetObject {object}train/a.png
+    s3:PutObject {object}train/reviewed/x.png s3:if-none-match=*
+    s3:PutObject {object}test/reviewed/x.png s3:if-none-match=*
+    s3:PutObject {object}train_lst/train.lst s3:if-match=e
+    s3:PutObject {object}test_lst/test.lst s3:if-match=e
+    s3:PutObject {object}manifest.json s3:if-match=e
+    s3:PutObject {object}train/_READY s3:if-none-match=*
+    s3:PutObject {object}train/_READY s3:if-match=e
+    cloudformation:DescribeStacks arn:aws:cloudformation:us-east-1:111122223333:stack/scones-{env}-Retraining/id
+    states:ListExecutions {states}stateMachine:scones-{env}-retraining
     """,
     # Of a person who also decides what is released; ops/console/models.py
     "Approver": """
@@ -171,6 +187,7 @@ NEEDS = {
     + """
     s3:GetObject {object}data-capture/scones-{env}/AllTraffic/2026/01/01/00/a.jsonl
     s3:GetObject {object}ground-truth/2026/01/01/00/a.jsonl
+    s3:GetObject {object}ground-truth/reviews/x.jsonl
     s3:PutObject {object}monitoring/accuracy/2026.json
     """,
     "ReleaseLogRole": FUNCTION

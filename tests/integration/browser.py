@@ -1,13 +1,7 @@
-"""A page in a real Chromium, driven through its DevTools protocol: https://chromedevtools.github.io/devtools-protocol/."""
+"""A real Chromium for tests (local/browser.py), which are skipped where there is none."""
 
-import base64
-import json
 import os
-import shutil
-import subprocess
 import sys
-import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,162 +9,24 @@ from typing import Any
 
 import pytest
 
-from stacks.config import PROJECT_ROOT
+from local import browser as driver
+from local.browser import LOOPBACK_ONLY, Browser, NoBrowserError, installed
 
-NAMES = (
-    *("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome", "microsoft-edge"),
-    "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome",
-)
-PACKAGED = PROJECT_ROOT / "node_modules/.browser"  # what `make browser` installs where none of them is found
-CONSOLE = {"Runtime.consoleAPICalled", "Runtime.exceptionThrown", "Log.entryAdded"}
-# An option: addresses of this machine are let through, and no others
-LOOPBACK_ONLY = "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"
-# Gives up on a browser that hangs; no test depends on it
-TIMEOUT = 120
-
-
-def installed() -> str | None:
-    """The machine's own browser."""
-    return next((path for path in map(shutil.which, NAMES) if path), None)
-
-
-class Browser:
-    """A headless Chromium with one page, which opens no address but those that its options let through."""
-
-    def __init__(self, profile: Path, options: tuple[str, ...]) -> None:
-        own = installed()
-        path = own or str(PACKAGED / "chromium")
-        if not Path(path).exists():
-            # In CI a skipped test is a test that nobody has
-            refuse = pytest.fail if os.environ.get("CI") else pytest.skip
-            refuse("no Chromium, Chrome or Edge is installed: run `make browser`, or install one")
-        packaged = {"LD_LIBRARY_PATH": f"{PACKAGED}/al2023/lib", "XDG_DATA_HOME": str(PACKAGED)}
-        self._process = subprocess.Popen(
-            [
-                # --remote-debugging-pipe reads commands from descriptor 3 and writes to 4
-                *("sh", "-c", 'exec "$@" 3<&0 4>&1 </dev/null >&2', "sh", path),
-                "--headless",
-                "--remote-debugging-pipe",
-                "--disable-gpu",
-                "--no-first-run",
-                *(["--no-sandbox"] if os.geteuid() == 0 else []),  # Chromium refuses a sandbox to root
-                f"--user-data-dir={profile}",
-                "--host-resolver-rules=MAP * ~NOTFOUND",
-                "--allow-file-access-from-files",
-                "--window-size=1280,1000",
-                *options,
-            ],
-            env=os.environ | ({} if own else packaged),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-        )
-        self._watch = threading.Timer(TIMEOUT, self._process.kill)
-        self._watch.start()
-        self._messages = self._received()
-        self._session: dict[str, str] = {}
-        self._sent = 0
-        self.console: list[dict[str, Any]] = []
-        target = self.call("Target.createTarget", url="about:blank")["targetId"]
-        attached = self.call("Target.attachToTarget", targetId=target, flatten=True)
-        self._session = {"sessionId": attached["sessionId"]}
-        for domain in ("Page", "Runtime", "Log"):
-            self.call(f"{domain}.enable")
-
-    def call(self, method: str, **params: Any) -> Any:
-        """The result of a command to the page."""
-        assert self._process.stdin
-        self._sent += 1
-        command = {"id": self._sent, "method": method, "params": params, **self._session}
-        self._process.stdin.write(json.dumps(command).encode() + b"\0")
-        self._process.stdin.flush()
-        answer = self._next(id=self._sent)
-        assert "result" in answer, answer
-        return answer["result"]
-
-    def wait_for(self, method: str) -> None:
-        """Read on until the event `method`."""
-        self._next(method=method)
-
-    def open(self, url: str) -> None:
-        """Go to an address and wait until the page has loaded."""
-        assert "errorText" not in self.call("Page.navigate", url=url)
-        self.wait_for("Page.loadEventFired")
-
-    def evaluate(self, expression: str) -> Any:
-        """The value of an expression in the page, or of the promise that it is."""
-        answer = self.call("Runtime.evaluate", expression=expression, awaitPromise=True, returnByValue=True)
-        assert "exceptionDetails" not in answer, answer
-        return answer["result"].get("value")
-
-    def wait_until(self, expression: str) -> None:
-        """Wait until an expression in the page is true, or is an element; the page may load another meanwhile."""
-        deadline = time.monotonic() + TIMEOUT
-        while not self.evaluate(f"!!({expression})"):
-            assert time.monotonic() < deadline, f"never true: {expression}\n{self.text()}\n{self.console}"
-            time.sleep(0.05)
-
-    def text(self) -> str:
-        """What the page says, as it is shown."""
-        return str(self.evaluate("document.body.innerText"))
-
-    def press(self, key: str) -> None:
-        """Press and release a key: a character, or the name of another, such as Tab."""
-        names: dict[str, dict[str, Any]] = {
-            "Enter": {"text": "\r", "windowsVirtualKeyCode": 13},
-            "Tab": {"windowsVirtualKeyCode": 9},
-        }
-        pressed: dict[str, Any] = {"text": key} if len(key) == 1 else names.get(key, {})
-        self.call("Input.dispatchKeyEvent", type="keyDown", key=key, **pressed)
-        self.call("Input.dispatchKeyEvent", type="keyUp", key=key)
-
-    def choose_files(self, selector: str, *paths: Path) -> None:
-        """Choose files in a file input, as its dialog would."""
-        document = self.call("DOM.getDocument")["root"]["nodeId"]
-        node = self.call("DOM.querySelector", nodeId=document, selector=selector)["nodeId"]
-        self.call("DOM.setFileInputFiles", nodeId=node, files=[str(path.resolve()) for path in paths])
-
-    def look(self, *, width: int = 1280, height: int = 900, scheme: str = "light") -> None:
-        """Show the page on a screen of this size, to a user who prefers these colours."""
-        self.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
-        self.call(
-            "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=width < 600
-        )
-
-    def screenshot(self, path: Path) -> None:
-        """Write what the screen shows into a PNG."""
-        path.write_bytes(base64.b64decode(self.call("Page.captureScreenshot", format="png")["data"]))
-
-    def close(self) -> None:
-        self._watch.cancel()
-        self._process.kill()
-        self._process.communicate()
-
-    def _next(self, **members: object) -> dict[str, Any]:
-        """The next message with these members."""
-        for message in self._messages:
-            if message.get("method") in CONSOLE:
-                self.console.append(message)
-            if members.items() <= message.items():
-                return message
-        raise AssertionError(f"the browser ended before {members}")
-
-    def _received(self) -> Iterator[dict[str, Any]]:
-        assert self._process.stdout
-        pending = b""
-        while chunk := os.read(self._process.stdout.fileno(), 1 << 16):
-            *messages, pending = (pending + chunk).split(b"\0")
-            yield from map(json.loads, messages)
+__all__ = ["LOOPBACK_ONLY", "Browser", "opened", "started"]
 
 
 @contextmanager
 def started(profile: Path, *options: str) -> Iterator[Browser]:
     """A browser until the end of the block. profile: a folder for its own files."""
-    browser = Browser(profile, options)
     try:
-        yield browser
+        running = driver.Browser(profile, options)
+    except NoBrowserError as error:
+        # In CI a skipped test is a test that nobody has
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(str(error))
+    try:
+        yield running
     finally:
-        browser.close()
+        running.close()
 
 
 def opened(url: str, *options: str, profile: Path, scheme: str = "light") -> tuple[str, list[dict[str, Any]]]:
