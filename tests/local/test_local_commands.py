@@ -14,7 +14,13 @@ from local.cloud import LocalCloud
 from stacks.config import PROJECT_ROOT
 
 # They have tests of their own: docs/local.md names them as what else there is
-ELSEWHERE = ("make ", "python -m local dev", "python -m local drift", "python -m local retrain")
+ELSEWHERE = (
+    "make ",
+    "python -m local dev",
+    "python -m local drift",
+    "python -m local retrain",
+    "python -m local review",
+)
 NEEDED = [] if shutil.which("aws") else ["aws"]
 
 
