@@ -134,5 +134,5 @@ def check_artifact(file: Path, *, name: str) -> None:
     if missing := [f"*{ending}" for ending in _FILES if ending not in found]:
         raise AdoptionError(
             f"{name}: has no {', '.join(missing)}: it is not of SageMaker's built-in Image Classification on MXNet, "
-            "which is what the endpoint runs; train a model with `python -m data_prep train`"
+            "and another artifact may bring code, which would run; train a model with `python -m data_prep train`"
         )

@@ -16,7 +16,7 @@ from data_prep.errors import AdoptionError, DataPrepError
 from data_prep.run import _check_not_changed
 from lambda_src.retraining.release import job_of
 from lambda_src.shared.model_documents import document_key
-from stacks.config import EnvironmentConfig
+from stacks.config import EnvironmentConfig, parse_environment
 from tests.unit.data_prep.conftest import batch_transform, list_validation_images
 
 THEIRS = "sagemaker-us-east-1-111122223333"
@@ -116,6 +116,25 @@ def test_what_is_no_model_of_the_algorithm_is_refused(tmp_path: Path, content: b
     file.write_bytes(content)
     with pytest.raises(AdoptionError, match=reason):
         check_artifact(file, name="s3://b/model.tar.gz")
+
+
+def test_an_artifact_that_would_bring_its_own_code_is_not_adopted(tmp_path: Path) -> None:
+    file = tmp_path / "model.tar.gz"
+    file.write_bytes(packed({"model.npz": b"weights", "code/inference.py": b"import os"}))
+    with pytest.raises(AdoptionError, match=r"another artifact may bring code, which would run"):
+        check_artifact(file, name="s3://b/model.tar.gz")
+
+
+def test_what_is_adopted_is_served_by_the_built_in_container_whatever_is_configured(
+    theirs: str, transforms: list[Any]
+) -> None:
+    config = parse_environment("dev", {"training": {"algorithm": "scikit-learn"}})
+    adopt_model(config, URI)
+    told = aws.ssm().get_parameter(Name=config.model_algorithm_parameter)["Parameter"]["Value"]
+    assert told == "image-classification"
+    found = current_artifact(config)
+    assert found is not None
+    assert (found.flaw, found.trained_by) == ("", told), "and is kept"
 
 
 def test_an_adopted_model_is_not_replaced_unnoticed(
