@@ -8,7 +8,6 @@ import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
 from urllib.parse import urlsplit
 
 import typer
@@ -63,24 +62,21 @@ def fetch(
     env: Environment = "dev",
     archive: ArchivePath = None,
     synthetic: Synthetic = False,
-    cache: Annotated[Path, typer.Option(help="Folder that keeps the archive.")] = DEFAULT_CACHE,
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
     """Download and verify CIFAR-100, or generate an archive in its format."""
-    path = archive_for(load_environment(env), archive, synthetic=synthetic, cache=cache, quiet=quiet)
+    path = archive_for(load_environment(env), archive, synthetic=synthetic, quiet=quiet)
     digest = file_sha256(path)
     show({"archive": str(path), "sha256": digest}, f"{path}\nsha256 {digest}", as_json=as_json)
 
 
-def archive_for(
-    config: EnvironmentConfig, archive: Path | None, *, synthetic: bool, cache: Path = DEFAULT_CACHE, quiet: bool
-) -> Path:
+def archive_for(config: EnvironmentConfig, archive: Path | None, *, synthetic: bool, quiet: bool) -> Path:
     """The archive that was asked for, or else the one that the environment names, the official or a synthetic one."""
     archive = archive or (None if synthetic else named_archive())
     if archive is None:
         with progress_bars(quiet=quiet) as progress:
-            return fetch_archive(classes=config.classes, cache=cache, synthetic=synthetic, say=note, progress=progress)
+            return fetch_archive(classes=config.classes, synthetic=synthetic, say=note, progress=progress)
     if synthetic:
         raise typer.BadParameter("there is an --archive, too: give one of them", param_hint="--synthetic")
     if not archive.is_file():

@@ -41,7 +41,6 @@ def sample(
     env: Environment = "dev",
     train: Annotated[int, typer.Option(min=1, max=500, help="Training images per class.")] = TRAIN_PER_CLASS,
     test: Annotated[int, typer.Option(min=1, max=500, help="Test images per class.")] = TEST_PER_CLASS,
-    seed: Annotated[int, typer.Option(min=0, help="Another seed gives other images.")] = SEED,
     quiet: Quiet = False,
 ) -> None:
     """Generate an archive in CIFAR-100's format with synthetic images of the environment's classes."""
@@ -51,7 +50,6 @@ def sample(
             classes=load_environment(env).classes,
             train_per_class=train,
             test_per_class=test,
-            seed=seed,
             progress=progress,
         )
     typer.echo(path)

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 from rich.console import Console
@@ -31,12 +31,6 @@ def train(
     *,
     env: Environment = "dev",
     dataset: DataSet = None,
-    preset: Annotated[
-        Literal["scratch", "transfer"] | None,
-        typer.Option(
-            help="Train from nothing, or from weights of ImageNet; default is cdk.json's.", show_default=False
-        ),
-    ] = None,
     spot: Annotated[
         bool | None,
         typer.Option("--spot/--no-spot", help="Use spot capacity; default is cdk.json's.", show_default=False),
@@ -52,9 +46,8 @@ def train(
     The same data and parameters find the job that runs or has completed, so this can be interrupted and repeated.
     """
     config = load_environment(env)
-    changes = {"preset": preset, "spot": spot}
-    training = config.training.model_copy(update={key: value for key, value in changes.items() if value is not None})
-    config = config.model_copy(update={"training": training})
+    if spot is not None:
+        config = config.model_copy(update={"training": config.training.model_copy(update={"spot": spot})})
     folder = dataset or default_folder(env)
     if wait:
         state = (

@@ -48,18 +48,13 @@ def validate(
     folder: Annotated[Path | None, typer.Argument(help="Data set folder; default is data/ENV.")] = None,
     *,
     env: Environment = "dev",
-    image_size: Annotated[
-        int | None, typer.Option(min=1, help="Width and height of every image; default is the manifest's, or any.")
-    ] = None,
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
     """Check a data set folder, whatever its origin; exit code 1 if anything in it should not be trained on."""
     folder = folder or default_folder(env)
     with progress_bars(quiet=quiet) as progress:
-        report = validate_dataset(
-            folder, classes=load_environment(env).classes, image_size=image_size, progress=progress
-        )
+        report = validate_dataset(folder, classes=load_environment(env).classes, progress=progress)
     found = ", ".join(f"{count:,} {split}" for split, count in report.images.items())
     groups = ProblemGroups()
     for problem in report.problems:
@@ -76,20 +71,16 @@ def validate(
         raise typer.Exit(1)
 
 
-def validate_dataset(
-    folder: Path, *, classes: Sequence[str], image_size: int | None = None, progress: Progress = silent
-) -> Report:
+def validate_dataset(folder: Path, *, classes: Sequence[str], progress: Progress = silent) -> Report:
     """Check every line of the `.lst` files and every image they name, one image in memory at a time.
 
-    Labels are places in `classes`, or in the manifest's if there is one. Images must be `image_size` pixels wide and
-    high; without it, what the manifest says, or any size if there is no manifest. With a manifest, the data must be
-    what it was when that was written. Raises DataSetError if there is no `.lst` file to read or the manifest cannot
-    be read.
+    Labels are places in `classes`, or in the manifest's if there is one. With a manifest, the data must be what it was
+    when that was written, and the images must have its size; without one they may have any. Raises DataSetError if
+    there is no `.lst` file to read or the manifest cannot be read.
     """
     lists = {split: find_list(folder, split) for split in LISTS}
     manifest = Manifest.load(folder) if (folder / MANIFEST).exists() else None
-    if image_size is None and manifest:
-        image_size = int(manifest.parameters["image_size"])
+    image_size = int(manifest.parameters["image_size"]) if manifest else None
     names = {split: str(file.relative_to(folder)) for split, file in lists.items()}
     problems: list[Problem] = []
     classes = manifest.classes if manifest else classes

@@ -43,9 +43,6 @@ def captures(
     ] = None,
     since: Annotated[str | None, since_option(_RECENT)] = None,
     until: Until = "now",
-    threshold: Annotated[
-        float | None, typer.Option(min=0, max=1, help="Confidence threshold; default is the environment's.")
-    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object per capture on standard output.")] = False,
     html: Annotated[Path | None, typer.Option(help="Write a report with plots to this file.")] = None,
     baseline: Annotated[
@@ -58,7 +55,6 @@ def captures(
 ) -> None:
     """Show the requests and responses that data capture recorded."""
     config = load_environment(env)
-    bound = config.confidence_threshold if threshold is None else threshold
     # Of captures in a folder the environment may know nothing
     is_offline = folder is not None
     window = Window.parse(since, until, default=None if is_offline else _RECENT)
@@ -67,18 +63,18 @@ def captures(
         write_report(
             source,
             html,
-            threshold=bound,
+            threshold=config.confidence_threshold,
             baseline=baseline_in(baseline, config) if baseline else None if is_offline else baseline_of(config),
             truth=truth_of(config, window, source.parse_errors, ground_truth)
             if ground_truth or not is_offline
             else None,
         )
     elif as_json:
-        write_json(source, bound)
+        write_json(source, config.confidence_threshold)
     elif as_csv:
-        write_csv(source, bound)
+        write_csv(source, config.confidence_threshold)
     else:
-        show_table(source, bound)
+        show_table(source, config.confidence_threshold)
     source.report_skipped()
 
 

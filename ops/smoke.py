@@ -36,7 +36,7 @@ class Response:
     milliseconds: float
 
 
-def smoke_test(config: EnvironmentConfig, *, images: int = IMAGES) -> list[Response]:
+def smoke_test(config: EnvironmentConfig) -> list[Response]:
     """Invoke the endpoint with test images of every class, then send the most confident one through the workflow.
 
     Raises OpsError if the endpoint does not serve, returns something else than probabilities or is mostly wrong, or
@@ -51,7 +51,7 @@ def smoke_test(config: EnvironmentConfig, *, images: int = IMAGES) -> list[Respo
             )
     bucket = outputs["Data"]["BucketName"]
     _check_in_service(config)
-    responses = [_invoke(config, bucket, key, true_class) for key, true_class in _test_images(config, bucket, images)]
+    responses = [_invoke(config, bucket, key, true_class) for key, true_class in _test_images(config, bucket, IMAGES)]
     correct = sum(response.label == response.true_class for response in responses)
     if 2 * correct < len(responses):
         raise OpsError(
@@ -151,8 +151,7 @@ def show(config: EnvironmentConfig, responses: list[Response]) -> None:
 
 def smoke(
     env: Annotated[str, typer.Option("--env", help="An environment of cdk.json.")] = "dev",
-    images: Annotated[int, typer.Option(min=1, max=100, help="Test images to ask the endpoint about.")] = IMAGES,
 ) -> None:
     """Send a handful of test images to the live endpoint and one through the workflow."""
     config = load_environment(env)
-    show(config, smoke_test(config, images=images))
+    show(config, smoke_test(config))

@@ -28,7 +28,6 @@ from stacks.shared.instance_types import check_instance_type
 from stacks.shared.retry_policy import (
     COLD_START,
     EXPRESS,
-    EXPRESS_SECONDS,
     EXPRESS_SERVERLESS,
     STANDARD,
     STANDARD_SERVERLESS,
@@ -76,6 +75,8 @@ MAX_RESERVED_CONCURRENCY = 900
 # A batch and its outcomes must fit into 262,144 bytes of a state
 MAX_BATCH_SIZE = 100
 
+# Of the instances, that meet the traffic first in an update of the endpoint
+CANARY_SHARE = 0.1
 VARIANT_NAME = "AllTraffic"  # of the endpoint: it has one
 # Parameter of the model stack, where the endpoint scales
 ENDPOINT_EXISTS = "EndpointExists"
@@ -114,8 +115,6 @@ class EndpointConfig(_Section):
     capture_percentage: Annotated[int, Field(ge=1, le=100)] = 100
     serverless_memory_mb: Literal[1024, 2048, 3072, 4096, 5120, 6144] = 2048
     serverless_max_concurrency: Annotated[int, Field(ge=1, le=200)] = 10
-    # Of instance_count, in whole instances: see canary_instances
-    canary_percent: Annotated[int, Field(ge=1, le=50)] = 10
     bake_minutes: Annotated[int, Field(ge=1, le=60)] = 5
     # Looser than the alarm that people get: the first requests of a new container are slow
     max_update_latency_ms: Annotated[int, Field(ge=1)] = 1000
@@ -123,16 +122,6 @@ class EndpointConfig(_Section):
     invocations_per_instance: Annotated[int, Field(ge=1)] = 1000
     # At a time: what keeps an ml.m5.large busy. More of them would only wait in its queue
     requests_per_instance: Annotated[int, Field(ge=1, le=100)] = 10
-
-    @field_validator("kind", mode="before")
-    @classmethod
-    def _asynchronous_is_gone(cls, value: object) -> object:
-        if value == "asynchronous":
-            raise ValueError(
-                "is no longer there, as such an endpoint could neither be released to nor scaled: leave it out for a "
-                "realtime endpoint, or set 'serverless' for one that costs nothing while idle"
-            )
-        return value
 
     @field_validator("max_instance_count")
     @classmethod
@@ -146,7 +135,7 @@ class EndpointConfig(_Section):
     @property
     def canary_instances(self) -> int:
         """Instances that meet the traffic first in an update: rounded up, but at most half, so 0 of a single one."""
-        return min(math.ceil(self.instance_count * self.canary_percent / 100), self.instance_count // 2)
+        return min(math.ceil(self.instance_count * CANARY_SHARE), self.instance_count // 2)
 
     @property
     def is_isolated(self) -> bool:
@@ -218,8 +207,6 @@ class BulkConfig(_Section):
 
     # Images at a time, over all batches; none: what the endpoint takes (EnvironmentConfig.bulk_concurrency)
     concurrency: Annotated[int, Field(ge=1, le=1000)] | None = None
-    # Items of one child execution; none: as many as start in time (EnvironmentConfig.bulk_batch_size)
-    batch_size: Annotated[int, Field(ge=1, le=MAX_BATCH_SIZE)] | None = None
     # The evaluation of a candidate and the baseline of a first model are transform jobs as well, of one instance
     transform_instance_type: TransformInstanceType = "ml.m5.large"
     transform_instance_count: Annotated[int, Field(ge=1, le=100)] = 1
@@ -378,23 +365,6 @@ class EnvironmentConfig(_Section):
             )
         return value
 
-    @field_validator("bulk")
-    @classmethod
-    def _batches_end_in_time(cls, value: BulkConfig, info: ValidationInfo) -> BulkConfig:
-        endpoint = info.data.get("endpoint")
-        if value.batch_size is None or endpoint is None:
-            return value
-        at_once = _images_at_once(_bulk_concurrency(value, endpoint, info.data.get("function_concurrency")))
-        largest = _largest_batch(at_once, endpoint)
-        if value.batch_size > largest:
-            within = start_within_seconds(endpoint.bulk_retries)
-            raise ValueError(
-                f"batch_size must be at most {largest}: a batch classifies {at_once} images at a time "
-                f"(bulk.concurrency), each in up to {USUAL_IMAGE_SECONDS} s, and the last must start within {within} "
-                f"s, as an Express execution ends after {EXPRESS_SECONDS} s"
-            )
-        return value
-
     @property
     def reserved_concurrency(self) -> int:
         """Concurrent executions that this environment's functions take out of the account's quota, over all of them."""
@@ -403,17 +373,18 @@ class EnvironmentConfig(_Section):
     @property
     def bulk_concurrency(self) -> int:
         """Images of a bulk run at a time: as many as the endpoint takes before it scales, and as the functions may."""
-        return _bulk_concurrency(self.bulk, self.endpoint, self.function_concurrency)
+        return self.bulk.concurrency or min(self.endpoint.capacity, self.function_concurrency or self.endpoint.capacity)
 
     @property
     def bulk_images_at_once(self) -> int:
         """Of them in one batch: an Express child is paid by its duration."""
-        return _images_at_once(self.bulk_concurrency)
+        return min(5, self.bulk_concurrency)
 
     @property
     def bulk_batch_size(self) -> int:
-        """Images of a batch: as many as start in time."""
-        return self.bulk.batch_size or _largest_batch(self.bulk_images_at_once, self.endpoint)
+        """Images of a batch: as many as start in time, as an Express execution ends after five minutes."""
+        retries = self.endpoint.bulk_retries
+        return min(MAX_BATCH_SIZE, self.bulk_images_at_once * (start_within_seconds(retries) // USUAL_IMAGE_SECONDS))
 
     @property
     def algorithm(self) -> Algorithm:
@@ -485,18 +456,6 @@ class EnvironmentConfig(_Section):
         return f"SconesUnlimited/{self.name}"
 
 
-def _bulk_concurrency(bulk: BulkConfig, endpoint: EndpointConfig, functions: int | None) -> int:
-    return bulk.concurrency or min(endpoint.capacity, functions or endpoint.capacity)
-
-
-def _images_at_once(concurrency: int) -> int:
-    return min(5, concurrency)
-
-
-def _largest_batch(images_at_once: int, endpoint: EndpointConfig) -> int:
-    return min(MAX_BATCH_SIZE, images_at_once * (start_within_seconds(endpoint.bulk_retries) // USUAL_IMAGE_SECONDS))
-
-
 _SECTIONS: dict[str, type[_Section]] = {
     "bulk": BulkConfig,
     "endpoint": EndpointConfig,
@@ -504,11 +463,6 @@ _SECTIONS: dict[str, type[_Section]] = {
     "monitoring": MonitoringConfig,
     "schedule": ScheduleConfig,
     "training": TrainingConfig,
-}
-
-# Keys of earlier versions, and what to write instead
-_REPLACED = {
-    "training.instance_type": 'is now an ordered list of alternatives: write "instance_types": ["{value}"]',
 }
 
 
@@ -529,8 +483,6 @@ def _first_problem(error: ValidationError) -> str:
     first = error.errors()[0]
     key = ".".join(map(str, first["loc"]))
     if first["type"] == "extra_forbidden":
-        if key in _REPLACED:
-            return f"{key} = {first['input']!r}: {_REPLACED[key].format(value=first['input'])}"
         section = _SECTIONS.get(str(first["loc"][0]), EnvironmentConfig)
         allowed = sorted(set(section.model_fields) - {"name"})
         return f"unknown key {key!r} = {first['input']!r}; allowed are {', '.join(allowed)}"

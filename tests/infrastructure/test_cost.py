@@ -13,7 +13,7 @@ from ops.__main__ import app
 from ops.cost import Assumptions, Deployment, Way, cheapest, dollars, load_prices, ranges, ways
 from ops.errors import OpsError
 from ops.templates import Assembly, read_assembly
-from stacks.config import PROJECT_ROOT, load_environment
+from stacks.config import PROJECT_ROOT, EnvironmentConfig, load_environment
 
 PRICES: dict[str, float] = load_prices()["prices"]
 
@@ -73,12 +73,10 @@ def test_the_lines_cross_where_the_cheapest_changes(choices: dict[str, Way]) -> 
     assert cheapest(made, crossing, PRICES).name == "Distributed Map"
 
 
-def test_a_larger_batch_costs_less(deployment: Deployment) -> None:
-    config = load_environment("dev")
-
+def test_a_larger_batch_costs_less(deployment: Deployment, monkeypatch: pytest.MonkeyPatch) -> None:
     def marginal(size: int) -> float:
-        changed = config.model_copy(update={"bulk": config.bulk.model_copy(update={"batch_size": size})})
-        return ways(deployment, changed, counts.load(), Assumptions())[2].marginal(PRICES)
+        monkeypatch.setattr(EnvironmentConfig, "bulk_batch_size", property(lambda _: size))
+        return ways(deployment, load_environment("dev"), counts.load(), Assumptions())[2].marginal(PRICES)
 
     assert marginal(1) > marginal(10) > marginal(100)
     assert marginal(1) - marginal(100) > 0.99 * PRICES["states.transition"]

@@ -101,13 +101,12 @@ def test_an_interruption_leaves_the_job_and_says_how_to_go_on(
     assert f"{job} goes on; follow it again with `python -m data_prep train --env dev --resume {job}`" in result.stderr
 
 
-def test_spot_and_preset_can_be_chosen_for_one_job(folder: Path, cloud: str) -> None:
+def test_spot_can_be_chosen_for_one_job(folder: Path, cloud: str) -> None:
     upload_dataset(folder, cloud)
-    _run("train", "--dataset", folder, "--no-wait", "--spot", "--preset", "transfer")
+    _run("train", "--dataset", folder, "--no-wait", "--spot")
     (name,) = _jobs()
     job = aws.sagemaker().describe_training_job(TrainingJobName=name)
     assert job["EnableManagedSpotTraining"] is True
-    assert job["HyperParameters"]["use_pretrained_model"] == "1"
 
 
 # Run: whatever is missing

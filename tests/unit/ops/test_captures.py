@@ -35,9 +35,9 @@ def test_every_capture_of_every_file_as_json(write_captures: Writer, capsys: Out
 
 def test_csv_has_a_column_per_class(write_captures: Writer, capsys: Output) -> None:
     folder = write_captures(capture_line(0, 0.95), capture_line(1, 0.875))
-    assert run("captures", "--folder", folder, *WINDOW, "--csv", "--threshold", "0.96") == 0
+    assert run("captures", "--folder", folder, *WINDOW, "--csv") == 0
     rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
-    assert [row["accepted"] for row in rows] == ["false", "false"]
+    assert [row["accepted"] for row in rows] == ["true", "false"]
     assert rows[1]["motorcycle"] == "0.875"
 
 

@@ -99,11 +99,6 @@ def test_a_config_cannot_be_changed() -> None:
         ),
         ({"endpoint": {"size": 1}}, "unknown key 'endpoint.size' = 1; allowed are bake_minutes"),
         ({"training": {"gpu": 1}}, "unknown key 'training.gpu' = 1; allowed are "),
-        (
-            {"training": {"instance_type": "ml.g5.xlarge"}},
-            "training.instance_type = 'ml.g5.xlarge': is now an ordered list of alternatives: "
-            'write "instance_types": ["ml.g5.xlarge"]',
-        ),
         ({"training": {"instance_types": []}}, "training.instance_types = (): should have at least 1 item"),
         (
             {"training": {"instance_types": ["ml.m5.large"]}},
@@ -132,13 +127,6 @@ def test_a_config_cannot_be_changed() -> None:
             "classes.1 = 'Motor Cycle': CIFAR-100 has no such class; the nearest are motorcycle,",
         ),
         ({"classes": ["bycicle", "motorcycle"]}, "CIFAR-100 has no such class; the nearest are bicycle,"),
-        ({"bulk": {"batch_size": 101}}, "bulk.batch_size = 101: should be less than or equal to 100"),
-        (
-            {"bulk": {"batch_size": 65, "concurrency": 2}},
-            "bulk = {'batch_size': 65, 'concurrency': 2}: batch_size must be at most 64: a batch classifies 2 images "
-            "at a time (bulk.concurrency), each in up to 2 s, and the last must start within 65 s",
-        ),
-        ({"endpoint": {"requests_per_instance": 1}, "bulk": {"batch_size": 33}}, "batch_size must be at most 32"),
         ({"bulk": {"concurrency": 0}}, "bulk.concurrency = 0: should be greater than or equal to 1"),
         (
             {"bulk": {"concurrency": 11}},
@@ -166,16 +154,6 @@ def test_a_config_cannot_be_changed() -> None:
         (
             {"endpoint": {"kind": "serverless"}, "monitoring": {"sagemaker_model_monitor": True}},
             "sagemaker_model_monitor reads what an endpoint captures, and a serverless one captures nothing",
-        ),
-        (
-            {"endpoint": {"kind": "serverless"}, "bulk": {"batch_size": 23, "concurrency": 1}},
-            "batch_size must be at most 22: a batch classifies 1 images at a time (bulk.concurrency), each in up to 2 "
-            "s, and the last must start within 45 s",
-        ),
-        (
-            {"endpoint": {"kind": "asynchronous"}},
-            "endpoint.kind = 'asynchronous': is no longer there, as such an endpoint could neither be released to nor "
-            "scaled: leave it out for a realtime endpoint, or set 'serverless'",
         ),
         (
             {"endpoint": {"instance_type": "ml.m5.lagre"}},
@@ -287,7 +265,6 @@ def test_every_setting_is_reachable_from_json() -> None:
         ({"endpoint": {"kind": "serverless", "serverless_max_concurrency": 4}}, 4, 4, 88),
         ({"endpoint": {"requests_per_instance": 2}}, 2, 2, 64),
         ({"bulk": {"concurrency": 1}}, 1, 1, 32),
-        ({"bulk": {"concurrency": 1, "batch_size": 7}}, 1, 1, 7),
     ],
 )
 def test_a_bulk_run_takes_what_the_endpoint_can_take_and_batches_that_end_in_time(
