@@ -17,6 +17,8 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 class Server(socketserver.ThreadingMixIn, WSGIServer):
     address_family = socket.AF_UNIX
     daemon_threads = True
+    # gunicorn's backlog. A Unix socket refuses a connection beyond it, as one with a time-out does not wait
+    request_queue_size = 2048
 
     def server_bind(self) -> None:
         socketserver.TCPServer.server_bind(self)  # WSGIServer takes the address apart as host and port

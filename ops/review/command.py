@@ -7,11 +7,10 @@ from rich.console import Console
 
 from data_prep.progress import progress_bars
 from data_prep.terminal import visible
+from lambda_src.retraining.data_set_rules import ProblemGroups
 from ops import aws
 from ops.review.publication import Publication, publish
 from stacks.config import load_environment
-
-SHOWN = 10
 
 review = typer.Typer(no_args_is_help=True, help="What people said of the pictures that the workflow was unsure of.")
 
@@ -50,9 +49,10 @@ def summary(found: Publication, bucket: str, *, retrains: bool) -> list[str]:
         f"s3://{bucket}: {said}; the data set has {found.published:,} reviewed pictures",
         f"Kept out: {found.neither:,} reviewed as neither class, {len(found.left_out):,} that cannot be trained on",
     ]
-    lines += [f"  {visible(left.uri)}: {visible(left.reason)}" for left in found.left_out[:SHOWN]]
-    if len(found.left_out) > SHOWN:
-        lines.append(f"  and {len(found.left_out) - SHOWN:,} more")
+    reasons = ProblemGroups()
+    for left in found.left_out:
+        reasons.add(left.uri.removeprefix(f"s3://{bucket}/"), left.reason)
+    lines += [f"  {visible(line)}" for line in reasons.lines()]
     if found.started:
         lines.append(
             "Retraining starts, unless a run has started too recently; `python -m ops retrain --force` does not wait"
