@@ -119,7 +119,7 @@ def check_artifact(file: Path, *, name: str) -> None:
     try:
         with tarfile.open(file, "r:gz") as archive:
             for member in archive:
-                kind = next((ending for ending in _FILES if member.name.endswith(ending)), None)
+                kind = next((suffix for suffix in _FILES if member.name.endswith(suffix)), None)
                 if kind is None or not member.isfile() or not member.size:
                     continue
                 if kind.endswith(".json"):
@@ -131,7 +131,7 @@ def check_artifact(file: Path, *, name: str) -> None:
         raise AdoptionError(f"{name}: is no whole gzipped tar: {error}") from None
     except ValueError as error:
         raise AdoptionError(f"{name}: {member.name} is not JSON: {error}") from None
-    if missing := [f"*{ending}" for ending in _FILES if ending not in found]:
+    if missing := [f"*{suffix}" for suffix in _FILES if suffix not in found]:
         raise AdoptionError(
             f"{name}: has no {', '.join(missing)}: it is not of SageMaker's built-in Image Classification on MXNet, "
             "and another artifact may bring code, which would run; train a model with `python -m data_prep train`"

@@ -25,7 +25,7 @@ from data_prep.progress import Progress, silent
 
 IMAGE_SIZE = 32
 ROW_BYTES = 3 * IMAGE_SIZE * IMAGE_SIZE
-SYNTHETIC_MARK = b"drawn sample"  # how the batch labels of a synthetic archive start
+SYNTHETIC_MARK = b"synthetic"  # how the batch labels of a synthetic archive start
 SPLITS = ("train", "test")
 
 _FOLDER = "cifar-100-python"

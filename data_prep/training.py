@@ -162,10 +162,10 @@ def _refused(config: EnvironmentConfig, role_arn: str, error: ClientError) -> Ex
     """Why SageMaker did not take the job, with what to do."""
     code, message = error.response["Error"]["Code"], error.response["Error"]["Message"]
     if "PassRole" in message:
-        return TrainingError(f"the caller may not hand SageMaker its role; it needs iam:PassRole on {role_arn}")
+        return TrainingError(f"the caller may not pass SageMaker its role; it needs iam:PassRole on {role_arn}")
     if code == "ValidationException" and "role" in message.lower():
         return TrainingError(
-            f"SageMaker cannot take on its role: {message}\nDeploy it again with `cdk deploy {config.name}/Data`."
+            f"SageMaker cannot assume its role: {message}\nDeploy it again with `cdk deploy {config.name}/Data`."
         )
     return error
 
@@ -265,7 +265,7 @@ _WAYS_OUT = (
     ),
     (
         "AccessDenied|Access Denied|NoSuchBucket|not authorized",
-        "SageMaker's role lacks a right: deploy it again with `cdk deploy {environment}/Data`.",
+        "SageMaker's role is missing a permission: deploy it again with `cdk deploy {environment}/Data`.",
     ),
     (
         "InternalServerError",

@@ -1,4 +1,4 @@
-"""The review scenario: what the model was unsure of becomes the next model, by way of a person at the console.
+"""The review scenario: pictures with low confidence become the next model, through a reviewer at the console.
 
 Pictures taken at night reach the workflow, which rejects many of them. A scripted reviewer labels those in a real
 browser, one key each, and publishes them; that starts retraining. The candidate is better on the new pictures and not
@@ -39,7 +39,7 @@ _IS_READY = f"document.readyState === 'complete' && (!{_SHOWN} || {_SHOWN}.natur
 
 @dataclass(frozen=True)
 class Night:
-    """What came of pictures taken at night."""
+    """The outcomes of pictures taken at night."""
 
     pictures: int
     rejected: int

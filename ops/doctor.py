@@ -227,7 +227,7 @@ def subscription(config: EnvironmentConfig) -> Iterator[Check]:
             "follow the link in the message from AWS Notifications" if waiting else make_command("deploy", config.name),
         )
     elif not confirmed:
-        yield Check(name, "warning", "nobody is told of failures", "set alert_email in cdk.json")
+        yield Check(name, "warning", "the alert topic has no confirmed subscription", "set alert_email in cdk.json")
     else:
         yield Check(name, "ok", ", ".join(confirmed))
 

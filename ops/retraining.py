@@ -13,7 +13,7 @@ from ops.errors import OpsError
 from stacks.config import load_environment
 
 POLL_SECONDS = 2.0
-# Endings that are no failure, and that leave the endpoint with what was asked for
+# Terminal states that are no failure, and that leave the endpoint with the requested model
 _DONE = {"Released", "NothingNew"}
 
 Env = Annotated[str, typer.Option("--env", help="Environment of cdk.json.")]
@@ -22,7 +22,7 @@ Env = Annotated[str, typer.Option("--env", help="Environment of cdk.json.")]
 def retrain(
     env: Env,
     force: Annotated[bool, typer.Option(help="Ignore the cool-down and the runs per day.")] = False,
-    approval: Annotated[bool, typer.Option(help="Wait for a person's approval, as prod always does.")] = False,
+    approval: Annotated[bool, typer.Option(help="Wait for manual approval, as prod always does.")] = False,
 ) -> None:
     """Train on the data set in the bucket; release the model if it is good enough."""
     _run(env, training_input(force=force, approval=approval))
@@ -76,7 +76,7 @@ def _run(env: str, execution_input: dict[str, Any]) -> None:
     raise OpsError(f"{last}: {_reason(described, output)}")
 
 
-def _evaluation(output: Mapping[str, Any], ending: str) -> Iterator[str]:
+def _evaluation(output: Mapping[str, Any], outcome: str) -> Iterator[str]:
     """Both models' results on the validation images, if they were compared, and why the candidate was released."""
     found = output.get("evaluation")
     if not found:
@@ -88,7 +88,7 @@ def _evaluation(output: Mapping[str, Any], ending: str) -> Iterator[str]:
             f"calibration error {result['calibration_error']:.4f}"
         )
     yield f"Both on the same {found['candidate']['images']:,} validation images."
-    if ending == "Released":
+    if outcome == "Released":
         yield "Released: the candidate is within every bound"
 
 

@@ -1,4 +1,4 @@
-"""People label what the workflow was unsure of; the labels become accuracy, training data and the next model.
+"""People label pictures with low confidence; the labels become accuracy, training data and the next model.
 
 - queue.py: the pictures to label, from the workflow's own record, the manifests of its executions
 - records.py: a review, one object for each version of a picture, which is its ground truth as well

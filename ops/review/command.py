@@ -12,7 +12,7 @@ from ops import aws
 from ops.review.publication import Publication, publish
 from stacks.config import load_environment
 
-review = typer.Typer(no_args_is_help=True, help="What people said of the pictures that the workflow was unsure of.")
+review = typer.Typer(no_args_is_help=True, help="Labels that people gave to pictures with low confidence.")
 
 
 @review.callback()
@@ -47,7 +47,7 @@ def summary(found: Publication, bucket: str, *, retrains: bool) -> list[str]:
         said = "nothing is new"
     lines = [
         f"s3://{bucket}: {said}; the data set has {found.published:,} reviewed pictures",
-        f"Kept out: {found.neither:,} reviewed as neither class, {len(found.left_out):,} that cannot be trained on",
+        f"Left out: {found.neither:,} reviewed as neither class, {len(found.left_out):,} that cannot be trained on",
     ]
     reasons = ProblemGroups()
     for left in found.left_out:

@@ -114,7 +114,7 @@ def test_the_doctor_finds_the_environment_fit(empty_cloud: LocalCloud, first_dep
     for name in ("packages", "Node", "CDK", "region", "credentials", "endpoint", "bootstrap", "baseline"):
         assert checks[name]["status"] == "ok", checks[name]
     assert "was trained on synthetic images" in checks["model artifact"]["found"]
-    assert checks["alert subscription"]["found"] == "nobody is told of failures"
+    assert checks["alert subscription"]["found"] == "the alert topic has no confirmed subscription"
 
 
 def test_nothing_differs_from_what_was_just_deployed(

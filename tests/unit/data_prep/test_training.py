@@ -159,7 +159,7 @@ def test_a_job_that_another_run_has_just_started_is_taken(
     [
         (
             ("ValidationException", "Could not assume role arn:aws:iam::1:role/x. Please ensure that the role exists"),
-            r"cannot take on its role: Could not assume role.*\n.*`cdk deploy dev/Data`",
+            r"cannot assume its role: Could not assume role.*\n.*`cdk deploy dev/Data`",
         ),
         (
             ("AccessDeniedException", "User: u is not authorized to perform: iam:PassRole on resource: r"),

@@ -256,7 +256,7 @@ def test_a_topic_without_readers_is_a_warning(monkeypatch: pytest.MonkeyPatch) -
     deploy_data_stack(monkeypatch)
     subscribe(monkeypatch)
     check = only(doctor.subscription(CONFIG))
-    assert (check.status, check.found) == ("warning", "nobody is told of failures")
+    assert (check.status, check.found) == ("warning", "the alert topic has no confirmed subscription")
 
 
 def test_another_environment_of_a_similar_name_is_not_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -288,7 +288,7 @@ def test_publishing_is_a_button_that_says_what_it_did(
     ann.submit("/review/publish")
     assert ann.status == 200
     assert "the data set has 3 reviewed pictures" in ann.text
-    assert "Kept out: 2 reviewed as neither class" in ann.text
+    assert "Left out: 2 reviewed as neither class" in ann.text
     assert "Retraining starts" in ann.text
     assert "0 labelled pictures are not in the data set" in ann.text
     assert "nothing is new" in ann.submit("/review/publish").text
