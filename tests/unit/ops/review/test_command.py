@@ -20,7 +20,7 @@ def test_the_command_publishes_and_says_what_it_did(
     assert run("review", "publish", "--env", "dev") == 0
     said = capsys.readouterr().out
     assert "the data set has 2 reviewed pictures" in said
-    assert "Kept out: 1 reviewed as neither class, 1 that cannot be trained on" in said
+    assert "Left out: 1 reviewed as neither class, 1 that cannot be trained on" in said
     assert "  incoming/[red]\\u202ebad.png: neither PNG nor JPEG" in said
     assert "Retraining starts" in said
     assert run("review", "publish", "--env", "dev") == 0
