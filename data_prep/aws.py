@@ -50,6 +50,11 @@ def cloudwatch() -> "CloudWatchClient":
 
 
 @cache
+def cost_explorer() -> Any:
+    return boto3.client("ce", region_name=region(), config=_BOUNDED)
+
+
+@cache
 def lambda_() -> "LambdaClient":
     return boto3.client("lambda", region_name=region(), config=_BOUNDED)
 

@@ -25,10 +25,10 @@ from botocore.exceptions import ClientError, ParamValidationError
 from botocore.model import OperationModel
 from jsonata.functions import Functions
 from ministack.core import iam_actions, iam_evaluator, lambda_runtime
-from ministack.services import cloudwatch, eventbridge, lambda_svc, stepfunctions
+from ministack.services import cloudwatch, eventbridge, iam, lambda_svc, stepfunctions
 from ministack.services.cloudformation import _exports, _stacks, handlers, provisioners, stacks
 
-from local import alarms, authorization, distributed_map, expressions, lambda_concurrency, strict
+from local import alarms, authorization, budgets, distributed_map, expressions, lambda_concurrency, strict
 from local.permissions import Call, Permission, needed
 from local.sagemaker import cloudformation
 from local.sagemaker.storage import SESSION_NAME
@@ -55,9 +55,11 @@ def apply() -> None:
     read_metrics_from_logs()
     evaluate_alarms_as_cloudwatch_does()
     keep_exports_in_use()
+    bound_roles()
     lambda_concurrency.register()
     authorization.register()
     cloudformation.register()
+    budgets.register()
     if path := os.environ.get(expressions.VARIABLE):
         expressions.record(Path(path))
     signal.signal(signal.SIGUSR1, lambda *_: enforce_iam())
@@ -321,6 +323,34 @@ def leave_text_in_json_as_it_is() -> None:
         return re.sub("[\ud800-\udfff]", lambda half: f"\\u{ord(half[0]):04x}", write(value, prettify))
 
     Functions._string = write_with_halves_escaped
+
+
+def bound_roles() -> None:
+    """CloudFormation gives a role its permissions boundary, which the emulator's forgets, and refuses an unknown one.
+
+    https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-resource-iam-role.html
+    """
+    handlers_of_roles = provisioners._RESOURCE_HANDLERS["AWS::IAM::Role"]
+    create, update = handlers_of_roles["create"], handlers_of_roles["update"]
+
+    def bounded(made: Any, properties: Any) -> Any:
+        iam._roles[made[0]]["PermissionsBoundary"] = properties.get("PermissionsBoundary")
+        return made
+
+    def check(properties: Any) -> None:
+        boundary = properties.get("PermissionsBoundary")
+        if boundary and not iam.policy_known(boundary):
+            raise ValueError(f"Scope ARN: {boundary} does not exist or is not attachable.")
+
+    def create_bounded(logical_id: str, properties: Any, stack_name: str) -> Any:
+        check(properties)
+        return bounded(create(logical_id, properties, stack_name), properties)
+
+    def update_bounded(physical_id: str, old: Any, properties: Any, stack_name: str, logical_id: str = "") -> Any:
+        check(properties)
+        return bounded(update(physical_id, old, properties, stack_name, logical_id), properties)
+
+    handlers_of_roles |= {"create": create_bounded, "update": update_bounded}
 
 
 def read_metrics_from_logs() -> None:

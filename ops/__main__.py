@@ -6,7 +6,7 @@ from ops.acceptance import acceptance
 from ops.bulk import bulk
 from ops.captures import captures
 from ops.console.command import console
-from ops.cost import cost
+from ops.cost.command import cost
 from ops.deploy import deploy
 from ops.destroy import destroy
 from ops.diff import diff

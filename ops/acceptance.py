@@ -29,11 +29,11 @@ from lambda_src.shared.json_reader import read_json
 from lambda_src.shared.text import shortened
 from ops import aws, deploy, destroy, retraining
 from ops.cdk import App, assembly
-from ops.cost import load_prices
 from ops.errors import OpsError
 from ops.outputs import stack_outputs
 from stacks.config import PROJECT_ROOT, EnvironmentConfig, load_environment
 from stacks.shared import prefixes
+from stacks.shared.prices import price_list
 
 FIDELITY = PROJECT_ROOT / "docs" / "fidelity.md"
 IMAGES = 20
@@ -295,8 +295,8 @@ class Cost:
 
     @property
     def dollars(self) -> float | None:
-        """None if ops/prices.json does not know the instance."""
-        price = load_prices()["prices"].get(f"sagemaker.instance_hour.{self.instance_type}")
+        """None if stacks/shared/prices.json does not know the instance."""
+        price = price_list()["prices"].get(f"sagemaker.instance_hour.{self.instance_type}")
         return None if price is None else price * self.seconds / 3600
 
 
@@ -353,7 +353,7 @@ def report_of(config: EnvironmentConfig, target: Target, results: list[Result], 
         f"{'unknown' if cost.dollars is None else f'{cost.dollars:.2f}'} |"
         for cost in costs
     ]
-    lines += ["", "By the list prices of ops/prices.json; the endpoint's hours, requests and storage come on top.", ""]
+    lines += ["", "By stacks/shared/prices.json; the endpoint's hours, requests and storage come on top.", ""]
     return "\n".join(lines)
 
 

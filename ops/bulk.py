@@ -9,10 +9,12 @@ from typing import Annotated
 import typer
 
 from ops import aws, counts, templates
-from ops.cost import Assumptions, Deployment, Way, load_prices, ways
+from ops.cost.deployment import Deployment
+from ops.cost.methods import Assumptions, Method, methods
 from ops.errors import OpsError
 from ops.outputs import stack_outputs
 from stacks.config import EnvironmentConfig, load_environment
+from stacks.shared.prices import price_list
 
 # Stack and output that name the state machine of each method
 _STATE_MACHINES = {
@@ -32,7 +34,7 @@ class Choice:
     reasons: tuple[str, ...]
 
 
-def choose(choices: Sequence[Way], images: int, prices: Mapping[str, float], *, prefix: str) -> Choice:
+def choose(choices: Sequence[Method], images: int, prices: Mapping[str, float], *, prefix: str) -> Choice:
     """The cheapest method that can process so many images. The endpoint runs anyway, so it adds no cost."""
     reasons, costs = [], {}
     for method in choices:
@@ -72,7 +74,7 @@ def bulk(
         images = _count(bucket, prefix)
         if not images:
             raise OpsError(f"there is no image below s3://{bucket}/{prefix}")
-        choices, prices = ways(_deployment(config), config, counts.load(), Assumptions()), load_prices()["prices"]
+        choices, prices = methods(_deployment(config), config, counts.load(), Assumptions()), price_list()["prices"]
         choice = choose(choices, images, prices, prefix=prefix)
         name = NAMES[method] if method else choice.method
         typer.echo(f"{images:,} images below s3://{bucket}/{prefix}")

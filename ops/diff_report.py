@@ -7,9 +7,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
-from ops import cost
 from ops.canonical import Resource
 from ops.changes import ABSENT, Change, Comparison, Difference, compare
+from ops.cost.deployment import idle_month
 from ops.grants import Grant, grants
 from ops.specification import resource_types
 from ops.templates import Assembly
@@ -234,7 +234,7 @@ def _values(found: Sequence[Change], *, exposing: bool) -> Iterator[str]:
 
 def _price(environment: str, *sides: Assembly) -> Iterator[str]:
     before, after = (
-        cost.idle_month({name: t for name, t in side.templates.items() if name.startswith(f"{environment}/")})
+        idle_month({name: t for name, t in side.templates.items() if name.startswith(f"{environment}/")})
         for side in sides
     )
     if round(after - before, 2):

@@ -253,6 +253,10 @@ class MonitoringConfig(_Section):
     drift_window_hours: Annotated[int, Field(ge=1, le=24)] = 6
     # CloudWatch takes metrics of at most two weeks ago
     label_delay_hours: Annotated[int, Field(ge=1, le=13 * 24)] = 24
+    # CloudWatch looks back at most a week. A weekend without pictures is no reason to worry
+    idle_hours: Annotated[int, Field(ge=1, le=7 * 24)] | None = 72
+    # Of the environment's tag; none: no budget
+    monthly_budget_usd: Annotated[float, Field(gt=0, le=1e9)] | None = None
     sagemaker_model_monitor: bool = False
     runbook_url: Annotated[str, StringConstraints(pattern=r"^[^\s#]+$", max_length=512)] = "docs/runbook.md"
 
@@ -280,6 +284,10 @@ class EnvironmentConfig(_Section):
     bootstrap_qualifier: Annotated[
         Annotated[str, StringConstraints(pattern=r"^[a-z0-9]{1,10}$")] | None, Field(validate_default=True)
     ] = None
+    # Name of a policy of the account that bounds every role. With bootstrap_qualifier it is the environment's own
+    permissions_boundary: (
+        Annotated[str, StringConstraints(pattern=r"^([\w+=,.@-]+/)*[\w+=,.@-]+$", max_length=128)] | None
+    ) = None
     log_retention_days: LogRetentionDays = 30
     customer_managed_key: bool = False
     access_logging: bool = False
@@ -327,6 +335,16 @@ class EnvironmentConfig(_Section):
             raise ValueError(
                 f"takes an environment's name of at most {MAX_BOUNDED_NAME} characters: of a longer one CloudFormation "
                 "cuts off the names that the boundary allows"
+            )
+        return value
+
+    @field_validator("permissions_boundary")
+    @classmethod
+    def _is_the_only_boundary(cls, value: str | None, info: ValidationInfo) -> str | None:
+        if value and info.data.get("bootstrap_qualifier"):
+            raise ValueError(
+                f"with bootstrap_qualifier the boundary is scones-{info.data['name']}-boundary, and a role has only "
+                "one: leave it out, and add what your company demands to stacks/delivery/boundary.yaml"
             )
         return value
 
@@ -403,8 +421,8 @@ class EnvironmentConfig(_Section):
 
     @property
     def boundary_name(self) -> str | None:
-        """Name of the policy that bounds every role, where the environment has a `cdk bootstrap` of its own."""
-        return f"{self.stage_name}-boundary" if self.bootstrap_qualifier else None
+        """Name of the policy that bounds every role: the configured one, or that of a `cdk bootstrap` of its own."""
+        return self.permissions_boundary or (f"{self.stage_name}-boundary" if self.bootstrap_qualifier else None)
 
     @property
     def endpoint_name(self) -> str:

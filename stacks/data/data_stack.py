@@ -16,6 +16,7 @@ from stacks.shared.encryption import environment_key, let_services_encrypt_volum
 from stacks.shared.guardrails import guardrail_alarm_arns
 from stacks.shared.sagemaker_role import SageMakerRole
 from stacks.shared.scanner_exceptions import acknowledge
+from stacks.shared.service_principal import budgets_of_this_account
 
 
 class DataStack(Stack):
@@ -48,6 +49,16 @@ class DataStack(Stack):
                 },
             )
         )
+        if config.monitoring.monthly_budget_usd:
+            self.alert_topic.add_to_resource_policy(
+                iam.PolicyStatement(
+                    sid="PublishBudgets",
+                    principals=[iam.ServicePrincipal("budgets.amazonaws.com")],
+                    actions=["sns:Publish"],
+                    resources=[self.alert_topic.topic_arn],
+                    conditions=budgets_of_this_account(),
+                )
+            )
         if config.alert_email:
             self.alert_topic.add_subscription(subscriptions.EmailSubscription(config.alert_email))
         self.sagemaker_role = sagemaker_execution_role(self, config=config, bucket=self.bucket)

@@ -11,6 +11,7 @@ from constructs import Construct
 from lambda_src.shared import metrics as published
 from stacks.config import EnvironmentConfig
 from stacks.monitoring.metrics import Metrics
+from stacks.shared.prices import instance_hour, price_list
 
 # A share or a silence says nothing about fewer images than these
 MIN_IMAGES = 20
@@ -109,6 +110,32 @@ def alarm_rules(metrics: Metrics, *, config: EnvironmentConfig) -> list[AlarmRul
             periods=2,
             datapoints=2,
         ),
+        *_idle_endpoint(metrics, config),
+    ]
+
+
+def _idle_endpoint(metrics: Metrics, config: EnvironmentConfig) -> list[AlarmRule]:
+    """Of an endpoint with instances, which are billed whether anybody asks them or not."""
+    endpoint, hours = config.endpoint, config.monitoring.idle_hours
+    if endpoint.kind == "serverless" or hours is None:
+        return []
+    price = instance_hour(endpoint.instance_type)
+    prices = price_list()
+    cost = (
+        f"{24 * endpoint.instance_count * price:.2f} USD a day ({prices['region']}, {prices['date']})"
+        if price
+        else "a price that the price list does not have"
+    )
+    return [
+        AlarmRule(
+            name="idle-endpoint",
+            meaning=f"For {hours} h nobody asked the endpoint, whose {endpoint.instance_count} x "
+            f"{endpoint.instance_type} cost {cost}.",
+            metric=metrics.endpoint_is_idle(),
+            threshold=0,
+            periods=hours,
+            datapoints=hours,
+        )
     ]
 
 

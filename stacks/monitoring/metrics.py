@@ -167,6 +167,29 @@ class Metrics:
             period=period,
         )
 
+    def endpoint_is_idle(self) -> cloudwatch.MathExpression:
+        """1 for an hour in which the endpoint's instances ran, and so were billed, but nobody asked it; else 0.
+
+        The instances tell by their processors: there is no such metric while the endpoint does not exist.
+        https://docs.aws.amazon.com/sagemaker/latest/dg/monitoring-cloudwatch.html#cloudwatch-metrics-jobs
+        """
+        period = Duration.hours(1)
+        return cloudwatch.MathExpression(
+            expression="IF(FILL(running, 0) > 0 AND FILL(requests, 0) < 1, 1, 0)",
+            using_metrics={
+                "running": cloudwatch.Metric(
+                    namespace="/aws/sagemaker/Endpoints",
+                    metric_name="CPUUtilization",
+                    dimensions_map={"EndpointName": self._config.endpoint_name, "VariantName": VARIANT_NAME},
+                    statistic="SampleCount",
+                    period=period,
+                ),
+                "requests": self.endpoint("Invocations", statistic="Sum", period=period),
+            },
+            label="Instances, but no requests",
+            period=period,
+        )
+
     def accuracy_percent(self) -> cloudwatch.MathExpression:
         """Share of correct predictions among those whose true class is known."""
         hour = Duration.hours(1)

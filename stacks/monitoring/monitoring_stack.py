@@ -17,6 +17,7 @@ from constructs import Construct
 from lambda_src.shared.model_documents import document_key
 from stacks.config import EnvironmentConfig
 from stacks.monitoring.alarms import alarm_rules, create_alarms
+from stacks.monitoring.budget import monthly_budget
 from stacks.monitoring.dashboard import create_dashboard
 from stacks.monitoring.metrics import Metrics
 from stacks.monitoring.sagemaker_model_monitor import SageMakerModelMonitor
@@ -64,6 +65,8 @@ class MonitoringStack(Stack):
         )
         alarms = create_alarms(self, rules=alarm_rules(metrics, config=config), config=config, alert_topic=alert_topic)
         create_dashboard(self, config=config, metrics=metrics, alarms=alarms)
+        if limit := config.monitoring.monthly_budget_usd:
+            monthly_budget(self, config=config, limit_usd=limit, alert_topic=alert_topic)
         if config.monitoring.sagemaker_model_monitor:
             SageMakerModelMonitor(self, "ModelMonitor", config=config, bucket=bucket)
         CfnOutput(self, "DriftMonitorName", value=drift_monitor.function_name)

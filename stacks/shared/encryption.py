@@ -15,6 +15,7 @@ from aws_cdk import aws_logs as logs
 from constructs import IConstruct
 
 from stacks.config import EnvironmentConfig
+from stacks.shared.service_principal import budgets_of_this_account
 
 # What the use of a service's action needs of the key that encrypts what the action touches
 _KEY_ACTIONS: Mapping[str, tuple[str, tuple[str, ...]]] = {
@@ -60,6 +61,16 @@ def environment_key(scope: Stack, *, config: EnvironmentConfig) -> kms.Key:
             conditions={"StringEquals": {"aws:SourceAccount": Aws.ACCOUNT_ID}},
         )
     )
+    if config.monitoring.monthly_budget_usd:
+        key.add_to_resource_policy(
+            iam.PolicyStatement(
+                sid="BudgetsOfThisAccount",
+                principals=[iam.ServicePrincipal("budgets.amazonaws.com")],
+                actions=["kms:Decrypt", "kms:GenerateDataKey*"],
+                resources=["*"],
+                conditions=budgets_of_this_account(),
+            )
+        )
     key.add_to_resource_policy(
         iam.PolicyStatement(
             sid="InventoriesOfThisEnvironment",

@@ -1,4 +1,6 @@
-"""Services that assume a role of ours: for this account only."""
+"""Services that assume a role of ours, or publish to our topic: for this account only."""
+
+from typing import Any
 
 from aws_cdk import Aws
 from aws_cdk import aws_iam as iam
@@ -19,3 +21,14 @@ def of_this_account(service: str, resources: str = "*") -> iam.ServicePrincipal:
             "ArnLike": {"aws:SourceArn": f"arn:{Aws.PARTITION}:{service}:{Aws.REGION}:{Aws.ACCOUNT_ID}:{resources}"},
         },
     )
+
+
+def budgets_of_this_account() -> dict[str, Any]:
+    """Conditions on AWS Budgets, whose budgets belong to no region.
+
+    https://docs.aws.amazon.com/cost-management/latest/userguide/budgets-sns-policy.html
+    """
+    return {
+        "StringEquals": {"aws:SourceAccount": Aws.ACCOUNT_ID},
+        "ArnLike": {"aws:SourceArn": f"arn:{Aws.PARTITION}:budgets::{Aws.ACCOUNT_ID}:*"},
+    }

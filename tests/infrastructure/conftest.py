@@ -98,7 +98,7 @@ def environment(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-def _template(assembly: Path, environment: str, stack: str) -> Template:
+def template_of(assembly: Path, environment: str, stack: str) -> Template:
     (path,) = (assembly / f"assembly-{environment}").glob(f"{environment.replace('-', '')}{stack}*.template.json")
     return Template(path, json.loads(path.read_text()))
 
@@ -126,7 +126,8 @@ def variants(tmp_path_factory: pytest.TempPathFactory) -> Path:
             "image_sources": ["s3://sagemaker-us-east-1-111122223333/data/test/", "s3://pictures/", "train/"],
             "schedule": {"expression": "rate(1 day)", "workflow": "distributed-map"},
             "retraining": {"schedule": "rate(7 days)", "approval": True},
-            "monitoring": {"sagemaker_model_monitor": True},
+            "monitoring": {"sagemaker_model_monitor": True, "monthly_budget_usd": 100},
+            "permissions_boundary": "company/developers",
         },
         "serverless": {"endpoint": {"kind": "serverless"}},
     }
@@ -136,37 +137,37 @@ def variants(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def extended_workflow(variants: Path) -> Template:
     """The workflow stack of the environment with every setting that adds something."""
-    return _template(variants, LONGEST_NAME, "Workflow")
+    return template_of(variants, LONGEST_NAME, "Workflow")
 
 
 @pytest.fixture(scope="session")
 def data(assembly: Path, environment: str) -> Template:
-    return _template(assembly, environment, "Data")
+    return template_of(assembly, environment, "Data")
 
 
 @pytest.fixture(scope="session")
 def model(assembly: Path, environment: str) -> Template:
-    return _template(assembly, environment, "Model")
+    return template_of(assembly, environment, "Model")
 
 
 @pytest.fixture(scope="session")
 def workflow(assembly: Path, environment: str) -> Template:
-    return _template(assembly, environment, "Workflow")
+    return template_of(assembly, environment, "Workflow")
 
 
 @pytest.fixture(scope="session")
 def bulk(assembly: Path, environment: str) -> Template:
-    return _template(assembly, environment, "Bulk")
+    return template_of(assembly, environment, "Bulk")
 
 
 @pytest.fixture(scope="session")
 def monitoring(assembly: Path, environment: str) -> Template:
-    return _template(assembly, environment, "Monitoring")
+    return template_of(assembly, environment, "Monitoring")
 
 
 @pytest.fixture(scope="session")
 def retraining(assembly: Path, environment: str) -> Template:
-    return _template(assembly, environment, "Retraining")
+    return template_of(assembly, environment, "Retraining")
 
 
 @pytest.fixture(scope="session")

@@ -10,12 +10,17 @@ from typer.testing import CliRunner
 
 from ops import bulk, counts, templates
 from ops.__main__ import app
-from ops.cost import Assumptions, Deployment, Way, cheapest, dollars, load_prices, ranges, ways
+from ops.cost.deployment import Deployment
+from ops.cost.methods import Assumptions, Method, cheapest, methods, ranges
+from ops.cost.quantities import amount, dollars
+from ops.cost.report import FEW, few_images
+from ops.cost.training import runs
 from ops.errors import OpsError
-from ops.templates import Assembly, read_assembly
-from stacks.config import PROJECT_ROOT, EnvironmentConfig, load_environment
+from ops.templates import read_assembly
+from stacks.config import PROJECT_ROOT, EnvironmentConfig, load_environment, parse_environment
+from stacks.shared.prices import price_list
 
-PRICES: dict[str, float] = load_prices()["prices"]
+PRICES: dict[str, float] = price_list()["prices"]
 
 
 @pytest.fixture(scope="session")
@@ -25,9 +30,9 @@ def deployment(assembly: Path, environment: str) -> Deployment:
 
 
 @pytest.fixture
-def choices(deployment: Deployment, environment: str) -> dict[str, Way]:
-    made = ways(deployment, load_environment(environment), counts.load(), Assumptions())
-    return {way.name: way for way in made}
+def choices(deployment: Deployment, environment: str) -> dict[str, Method]:
+    made = methods(deployment, load_environment(environment), counts.load(), Assumptions())
+    return {method.name: method for method in made}
 
 
 def test_the_templates_say_what_rests(deployment: Deployment, environment: str) -> None:
@@ -39,7 +44,7 @@ def test_the_templates_say_what_rests(deployment: Deployment, environment: str) 
     assert deployment.logs_states
 
 
-def test_a_bulk_image_costs_a_tenth_of_the_originals_or_less(choices: dict[str, Way]) -> None:
+def test_a_bulk_image_costs_a_tenth_of_the_originals_or_less(choices: dict[str, Method]) -> None:
     original = choices["original notebook"].marginal(PRICES)
     assert original == pytest.approx(103e-6, rel=0.01)  # four transitions are 100 of it
     assert choices["Distributed Map"].marginal(PRICES) <= 0.1 * original
@@ -47,7 +52,7 @@ def test_a_bulk_image_costs_a_tenth_of_the_originals_or_less(choices: dict[str, 
 
 
 def test_an_idle_environment_costs_its_endpoint_and_what_watches_it(
-    choices: dict[str, Way], deployment: Deployment
+    choices: dict[str, Method], deployment: Deployment
 ) -> None:
     assert deployment.endpoint is not None
     instance_type, count = deployment.endpoint
@@ -56,7 +61,7 @@ def test_an_idle_environment_costs_its_endpoint_and_what_watches_it(
     assert choices["Batch Transform"].month(0, PRICES) == 0
 
 
-def test_an_endpoint_that_cannot_keep_up_is_paid_by_the_hours_it_takes(choices: dict[str, Way]) -> None:
+def test_an_endpoint_that_cannot_keep_up_is_paid_by_the_hours_it_takes(choices: dict[str, Method]) -> None:
     way = choices["Distributed Map"]
     extra = (way.month(2 * 10**9, PRICES) - way.month(10**9, PRICES)) / 10**9
     assert way.endpoint is not None
@@ -64,10 +69,10 @@ def test_an_endpoint_that_cannot_keep_up_is_paid_by_the_hours_it_takes(choices: 
     assert extra == pytest.approx(way.marginal(PRICES) + inference, rel=1e-6)
 
 
-def test_the_lines_cross_where_the_cheapest_changes(choices: dict[str, Way]) -> None:
+def test_the_lines_cross_where_the_cheapest_changes(choices: dict[str, Method]) -> None:
     made = list(choices.values())
     found = ranges(made, PRICES)
-    assert [entry.way.name for entry in found] == ["Batch Transform", "Distributed Map"]
+    assert [entry.method.name for entry in found] == ["Batch Transform", "Distributed Map"]
     crossing = found[1].images
     assert cheapest(made, crossing - 1, PRICES).name == "Batch Transform"
     assert cheapest(made, crossing, PRICES).name == "Distributed Map"
@@ -76,20 +81,65 @@ def test_the_lines_cross_where_the_cheapest_changes(choices: dict[str, Way]) -> 
 def test_a_larger_batch_costs_less(deployment: Deployment, monkeypatch: pytest.MonkeyPatch) -> None:
     def marginal(size: int) -> float:
         monkeypatch.setattr(EnvironmentConfig, "bulk_batch_size", property(lambda _: size))
-        return ways(deployment, load_environment("dev"), counts.load(), Assumptions())[2].marginal(PRICES)
+        return methods(deployment, load_environment("dev"), counts.load(), Assumptions())[3].marginal(PRICES)
 
     assert marginal(1) > marginal(10) > marginal(100)
     assert marginal(1) - marginal(100) > 0.99 * PRICES["states.transition"]
 
 
-def test_a_price_that_is_missing_is_named(choices: dict[str, Way]) -> None:
-    way = replace(choices["Batch Transform"], per_image={"sagemaker.instance_hour.ml.x1.huge": 1})
-    with pytest.raises(OpsError, match=r"prices\.json has no price for sagemaker\.instance_hour\.ml\.x1\.huge: add it"):
-        way.marginal(PRICES)
+def test_a_price_that_is_missing_makes_its_sum_unknown_and_nothing_else(choices: dict[str, Method]) -> None:
+    unknown = replace(choices["Batch Transform"], per_image={"sagemaker.instance_hour.ml.x1.huge": 1})
+    assert amount(unknown.marginal(PRICES)) == "unknown"
+    assert cheapest([unknown, choices["Distributed Map"]], 10, PRICES) is choices["Distributed Map"]
+    assert dollars({"sagemaker.instance_hour.ml.x1.huge": 0}, PRICES) == 0
+
+
+def test_a_thousand_pictures_cost_less_than_a_hundredth_of_the_always_on_endpoint(
+    deployment: Deployment, environment: str
+) -> None:
+    choices = few_images(deployment, load_environment(environment), counts.load(), Assumptions())
+    months = {name: method.month(FEW, PRICES) - dollars(method.idle, PRICES) for name, method in choices.items()}
+    always_on = months.pop("always-on endpoint, single uploads")
+    assert always_on > 80
+    assert all(month < always_on / 100 for month in months.values()), months
+
+
+def test_functions_that_start_are_billed_but_no_more_than_can_grow_cold(choices: dict[str, Method]) -> None:
+    single = choices["single uploads"]
+    cold = 3 * 0.25 * Assumptions().init_seconds * PRICES["lambda.gb_second.arm64"]
+    assert dollars(single.cold, PRICES) == pytest.approx(cold)
+    warm = replace(single, cold={})
+    assert single.run(1000, PRICES) - warm.run(1000, PRICES) == pytest.approx(1000 * cold)
+    assert single.run(10**7, PRICES) - warm.run(10**7, PRICES) == pytest.approx(8760 * cold)
+
+
+def test_a_serverless_endpoint_is_paid_by_the_second_and_captures_nothing(
+    deployment: Deployment, environment: str
+) -> None:
+    config = load_environment(environment)
+    made = methods(deployment.serverless(config.endpoint), config, counts.load(), Assumptions())
+    (method,) = [method for method in made if method.name == "inline Map"]
+    assert method.per_image["sagemaker.serverless_gb_second"] == pytest.approx(2 * 0.2004)
+    assert method.per_image["s3.put"] == 1
+    assert method.endpoint is None
+
+
+def test_a_retraining_costs_its_training_and_the_evaluation_of_two_models() -> None:
+    first, again = runs(load_environment("dev"), Assumptions())
+    training = 450 / 3600 * PRICES["sagemaker.training_hour.ml.p3.2xlarge"]
+    transform = (240 + 200 * 0.2004) / 3600 * PRICES["sagemaker.instance_hour.ml.m5.large"]
+    assert first.dollars(PRICES) == pytest.approx(training + transform)
+    assert again.dollars(PRICES) == pytest.approx(training + 2 * transform)
+    unknown = parse_environment("dev", {"training": {"instance_types": ["ml.g4dn.2xlarge"]}})
+    assert amount(runs(unknown, Assumptions())[0].dollars(PRICES)) == "unknown"
+
+
+def test_a_key_of_the_environment_s_own_is_paid_by_the_month(deployment: Deployment, environment: str) -> None:
+    assert deployment.keys == int(load_environment(environment).customer_managed_key)
 
 
 def test_every_price_has_a_source_page_and_a_date() -> None:
-    content: dict[str, Any] = load_prices()
+    content: dict[str, Any] = price_list()
     assert {name.split(".")[0] for name in content["prices"]} == set(content["sources"])
     assert all(url.startswith("https://aws.amazon.com/") for url in content["sources"].values())
     assert content["region"] == "us-east-1"
@@ -101,11 +151,10 @@ def test_every_price_has_a_source_page_and_a_date() -> None:
 def of_the_assembly(assembly: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The command takes the templates that are synthesized already."""
 
-    def synthesized(*, only: str) -> Assembly:
-        found = read_assembly(assembly)
-        return replace(found, templates={n: t for n, t in found.templates.items() if n.startswith(f"{only}/")})
-
-    monkeypatch.setattr(templates, "synthesize", synthesized)
+    made = read_assembly(assembly)
+    of_cdk_json = {**made.only("dev").templates, **made.only("prod").templates}
+    monkeypatch.setattr(templates, "synthesize", lambda: replace(made, templates=of_cdk_json))
+    monkeypatch.setenv("AWS_REGION", "us-east-1")
 
 
 def test_the_document_shows_what_the_command_prints(
@@ -143,7 +192,7 @@ def test_the_page_has_both_charts_with_their_tables_and_needs_no_network(of_the_
     ],
 )
 def test_bulk_takes_the_cheapest_method_that_can_and_says_why(
-    choices: dict[str, Way], images: int, prefix: str, method: str, reason: str
+    choices: dict[str, Method], images: int, prefix: str, method: str, reason: str
 ) -> None:
     choice = bulk.choose(list(choices.values()), images, PRICES, prefix=prefix)
     assert choice.method == method
@@ -151,7 +200,7 @@ def test_bulk_takes_the_cheapest_method_that_can_and_says_why(
     assert not any("original" in line for line in choice.reasons)
 
 
-def test_without_an_endpoint_batch_transform_is_what_is_left(choices: dict[str, Way]) -> None:
+def test_without_an_endpoint_batch_transform_is_what_is_left(choices: dict[str, Method]) -> None:
     dear = {name: replace(method, per_image={"states.transition": 10}) for name, method in choices.items()}
     dear["Batch Transform"] = choices["Batch Transform"]
     assert bulk.choose(list(dear.values()), 1000, PRICES, prefix="test/").method == "Batch Transform"

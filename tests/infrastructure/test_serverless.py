@@ -10,7 +10,7 @@ import pytest
 
 from stacks.classification.limits import MAX_IMAGES
 from stacks.config import parse_environment
-from tests.infrastructure.conftest import Template, _template, definition_of, text
+from tests.infrastructure.conftest import Template, definition_of, template_of, text
 from tests.infrastructure.test_limits import (
     HISTORY_LIMIT,
     STEPS,
@@ -26,7 +26,7 @@ LONGEST_COLD_START_SECONDS = 180
 
 @pytest.fixture(scope="module")
 def workflow(variants: Path) -> Template:
-    return _template(variants, "serverless", "Workflow")
+    return template_of(variants, "serverless", "Workflow")
 
 
 @pytest.fixture(scope="module")
@@ -64,13 +64,13 @@ def test_the_longest_list_fits_into_a_history_and_its_execution(workflow: Templa
 
 
 def test_no_image_of_a_batch_outlasts_its_express_execution(variants: Path) -> None:
-    bulk = _template(variants, "serverless", "Bulk")
+    bulk = template_of(variants, "serverless", "Bulk")
     machines = bulk.resources("AWS::StepFunctions::StateMachine").values()
     assert check_batches_end_in_time([definition_of(machine) for machine in machines]) == 6
 
 
 def test_the_smoke_test_of_a_release_waits_for_the_new_model_s_first_container(variants: Path) -> None:
-    retraining = _template(variants, "serverless", "Retraining")
+    retraining = template_of(variants, "serverless", "Retraining")
     state = definition_of(retraining.only("AWS::StepFunctions::StateMachine"))["States"]["SmokeTest"]
     _, waits = attempts_and_waits({"Retry": [first_retrier(state, "EndpointUnavailableError")]})
     assert waits > LONGEST_COLD_START_SECONDS / 2
@@ -80,13 +80,13 @@ def test_the_smoke_test_of_a_release_waits_for_the_new_model_s_first_container(v
 
 @pytest.mark.parametrize("name", ["DriftMonitor", "ModelAccuracy"])
 def test_what_watches_predictions_reads_the_workflow_s_record_and_no_captures(variants: Path, name: str) -> None:
-    monitoring = _template(variants, "serverless", "Monitoring")
+    monitoring = template_of(variants, "serverless", "Monitoring")
     location = text(monitoring.named("AWS::Lambda::Function", name)["Environment"]["Variables"]["RECORD_LOCATION"])
     assert re.fullmatch("log-group:<.*FilterConfidenceLogs.*>", location)
     statements = monitoring.statements(f"{name}Role")
     (read,) = [each for each in statements if each["Action"] == "logs:FilterLogEvents"]
     group = f":log-group:{location.removeprefix('log-group:')}"
-    assert [text(each).partition(group)[1:] for each in read["Resource"]] == [(group, ""), (group, ":*")]
+    assert {text(each).partition(group)[1:] for each in read["Resource"]} == {(group, ""), (group, ":*")}
     assert "data-capture" not in json.dumps(statements)
 
 
@@ -94,3 +94,10 @@ def test_the_record_is_found_by_an_output_of_the_workflow(workflow: Template) ->
     assert workflow.named("AWS::Lambda::Function", "FilterConfidence")["Environment"]["Variables"]["ENDPOINT_KIND"]
     (logs,) = [name for name in workflow.resources("AWS::Logs::LogGroup") if name.startswith("FilterConfidenceLogs")]
     assert workflow.content["Outputs"]["PredictionLog"]["Value"] == {"Ref": logs}
+
+
+def test_what_costs_nothing_while_idle_has_no_idle_alarm(variants: Path) -> None:
+    monitoring = template_of(variants, "serverless", "Monitoring")
+    names = {alarm["AlarmName"] for alarm in monitoring.resources("AWS::CloudWatch::Alarm").values()}
+    assert "scones-serverless-drift" in names
+    assert "scones-serverless-idle-endpoint" not in names

@@ -1,12 +1,15 @@
-"""Who is answered by the two processes as they run: nobody without a key of theirs."""
+"""Who is answered by the two processes as they run: nobody without a key of theirs, or beyond a boundary."""
 
+import json
 import urllib.error
 import urllib.request
 
+import boto3
 import pytest
 
 from local import request_guard
 from local.cloud import LocalCloud
+from local.demonstration import Environment
 
 
 @pytest.mark.parametrize(
@@ -38,3 +41,30 @@ def test_the_same_request_with_the_key_of_this_start_is_answered(cloud: LocalClo
     request = getattr(cloud, process).request(path)
     with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310 - our own address
         assert answer.status == 200
+
+
+def test_a_permissions_boundary_refuses_what_a_role_s_policies_allow(
+    environment: Environment, confident_images: list[str]
+) -> None:
+    iam = boto3.client("iam")
+    (role,) = [
+        role["RoleName"]
+        for page in iam.get_paginator("list_roles").paginate()
+        for role in page["Roles"]
+        if "FilterConfidenceRole" in role["RoleName"]
+    ]
+    statements = [
+        {"Effect": "Allow", "Action": "*", "Resource": "*"},
+        {"Effect": "Deny", "Action": "s3:PutObject", "Resource": "*"},
+    ]
+    document = json.dumps({"Version": "2012-10-17", "Statement": statements})
+    boundary = iam.create_policy(PolicyName="reads-only", PolicyDocument=document)["Policy"]["Arn"]
+    iam.put_role_permissions_boundary(RoleName=role, PermissionsBoundary=boundary)
+    try:
+        (refused,) = environment.classify(confident_images[:1]).manifest["outcomes"]
+    finally:
+        iam.delete_role_permissions_boundary(RoleName=role)
+        iam.delete_policy(PolicyArn=boundary)
+    assert (refused["outcome"], refused["error"]) == ("FAILED", "PredictionNotStoredError")
+    (accepted,) = environment.classify(confident_images[:1]).manifest["outcomes"]
+    assert accepted["outcome"] == "ACCEPTED"

@@ -16,7 +16,8 @@ import yaml
 from local.permissions import Permission
 from scanners.policies import ACCOUNT, PARTITION, REGION, Environment
 from stacks.config import PROJECT_ROOT, parse_environment
-from tests.infrastructure.conftest import synthesize
+from tests.conftest import LONGEST_NAME
+from tests.infrastructure.conftest import synthesize, text
 from tests.infrastructure.role_needs import NEEDS
 from tests.infrastructure.second_opinion import Question, Statements, decide
 from tests.infrastructure.test_least_privilege import CONTEXT, Roles, allows
@@ -37,6 +38,8 @@ CREATIONS: dict[str, tuple[str, str, tuple[tuple[str, str], ...]]] = {
         "application-autoscaling:{region}:{account}:scalable-target/x",
         (),
     ),
+    # https://docs.aws.amazon.com/service-authorization/latest/reference/list_awsbudgetservice.html
+    "AWS::Budgets::Budget": ("budgets:ModifyBudget", "budgets::{account}:budget/scones-dev", ()),
     "AWS::CloudWatch::Alarm": ("cloudwatch:PutMetricAlarm", "cloudwatch:{region}:{account}:alarm:scones-dev-x", ()),
     "AWS::CloudWatch::Dashboard": ("cloudwatch:PutDashboard", "cloudwatch::{account}:dashboard/scones-dev", ()),
     "AWS::Events::Rule": ("events:PutRule", "events:{region}:{account}:rule/scones-dev-Data-x", ()),
@@ -170,7 +173,7 @@ def bounded(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "access_logging": True,
         "schedule": {"expression": "rate(1 day)", "workflow": "distributed-map"},
         "retraining": {"schedule": "rate(7 days)", "approval": True},
-        "monitoring": {"sagemaker_model_monitor": True},
+        "monitoring": {"sagemaker_model_monitor": True, "monthly_budget_usd": 100},
     }
     synthesize(output, {"dev": settings})
     return output
@@ -270,6 +273,21 @@ def test_every_role_of_the_stacks_is_bounded(bounded: Path) -> None:
     assert len(roles) > 20
     for role in roles:
         assert json.dumps(role["PermissionsBoundary"]).endswith(':policy/scones-dev-boundary"]]}')
+
+
+def test_every_role_has_the_boundary_that_a_company_demands_and_none_without(variants: Path) -> None:
+    def boundaries(environment: str) -> set[str]:
+        roles = [
+            resource["Properties"]
+            for path in (variants / f"assembly-{environment}").glob("*.template.json")
+            for resource in json.loads(path.read_text())["Resources"].values()
+            if resource["Type"] == "AWS::IAM::Role"
+        ]
+        assert len(roles) > 20
+        return {text(role.get("PermissionsBoundary", "")) for role in roles}
+
+    assert boundaries(LONGEST_NAME) == {"arn:<AWS::Partition>:iam::<AWS::AccountId>:policy/company/developers"}
+    assert boundaries("plain") == {""}
 
 
 def test_it_fits_into_a_managed_policy() -> None:

@@ -29,6 +29,7 @@ NAMES = [
     "drift",
     "capture-silent",
     "drift-monitor-failing",
+    "idle-endpoint",
 ]
 # No schedule in cdk.json starts a bulk run
 DEPLOYED = [name for name in NAMES if name != "undelivered-bulk"]
@@ -98,6 +99,12 @@ def state(alarm: dict[str, Any], metrics: dict[str, list[float | None]]) -> str:
         ("endpoint-errors", {"Invocation5XXErrors": [4, 0, 0]}, "OK"),
         ("endpoint-errors", {"Invocation5XXErrors": [1, 1]}, "ALARM"),
         ("endpoint-errors", {"Invocation5XXErrors": [1, None, 1]}, "ALARM"),
+        # Instances that ran for 72 hours, and nobody asked; a new endpoint, and one that was paused meanwhile
+        ("idle-endpoint", {}, "OK"),
+        ("idle-endpoint", {"CPUUtilization": [60] * 72}, "ALARM"),
+        ("idle-endpoint", {"CPUUtilization": [60] * 72, "Invocations": [None] * 71 + [1]}, "OK"),
+        ("idle-endpoint", {"CPUUtilization": [60] * 10}, "OK"),
+        ("idle-endpoint", {"CPUUtilization": [60] * 10 + [None] * 14 + [60] * 48}, "OK"),
         ("model-latency", {}, "OK"),
         ("model-latency", {"ModelLatency": [199_000] * 3}, "OK"),
         ("model-latency", {"ModelLatency": [201_000, 201_000, 150_000]}, "OK"),
@@ -139,6 +146,13 @@ def test_an_alarm_goes_off_for_what_it_is_there_for(
 def test_these_are_all_alarms(monitoring: Template, environment: str) -> None:
     names = [properties["AlarmName"] for properties in monitoring.resources("AWS::CloudWatch::Alarm").values()]
     assert sorted(names) == sorted(f"scones-{environment}-{name}" for name in DEPLOYED)
+
+
+def test_the_idle_alarm_says_what_a_day_costs(monitoring: Template, environment: str) -> None:
+    found = alarm(monitoring, environment, "idle-endpoint")
+    count = load_environment(environment).endpoint.instance_count
+    assert f"whose {count} x ml.m5.large cost {count * 2.76:.2f} USD a day (us-east-1, " in found["AlarmDescription"]
+    assert found["EvaluationPeriods"] * found["Metrics"][1]["MetricStat"]["Period"] <= 7 * 24 * 3600
 
 
 def test_the_runbook_has_a_section_for_each_alarm() -> None:

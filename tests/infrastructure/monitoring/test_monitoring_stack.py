@@ -1,12 +1,14 @@
 import json
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from lambda_src.shared import metrics as published
 from stacks.config import load_environment
-from tests.infrastructure.conftest import Template, text
+from tests.conftest import LONGEST_NAME
+from tests.infrastructure.conftest import Template, template_of, text
 
 
 @dataclass(frozen=True)
@@ -154,3 +156,33 @@ def test_the_drift_monitor_runs_every_hour_over_the_configured_window(monitoring
     assert variables["DRIFT_BOUND"] == str(config.monitoring.drift_bound)
     assert variables["METRIC_NAMESPACE"] == f"SconesUnlimited/{environment}"
     assert variables["BASELINE_PARAMETER"] == config.baseline_parameter
+
+
+def test_a_monthly_limit_is_a_budget_of_the_environment_s_tag_that_may_tell_the_topic(
+    variants: Path, monitoring: Template
+) -> None:
+    assert not monitoring.resources("AWS::Budgets::Budget")  # where no limit is set
+    limited = template_of(variants, LONGEST_NAME, "Monitoring").only("AWS::Budgets::Budget")
+    budget = limited["Budget"]
+    assert budget["BudgetLimit"] == {"Amount": 100, "Unit": "USD"}
+    assert budget["TimeUnit"] == "MONTHLY"
+    assert budget["CostFilters"] == {"TagKeyValue": [f"user:environment${LONGEST_NAME}"]}
+    told = [
+        (each["Notification"]["NotificationType"], each["Notification"]["Threshold"])
+        for each in limited["NotificationsWithSubscribers"]
+    ]
+    assert told == [("ACTUAL", 80), ("ACTUAL", 100), ("FORECASTED", 100)]
+    (subscriber,) = {
+        json.dumps(subscriber) for each in limited["NotificationsWithSubscribers"] for subscriber in each["Subscribers"]
+    }
+    assert json.loads(subscriber)["SubscriptionType"] == "SNS"
+    data = template_of(variants, LONGEST_NAME, "Data")
+    for kind, document, action in (
+        ("AWS::SNS::TopicPolicy", "PolicyDocument", "sns:Publish"),
+        ("AWS::KMS::Key", "KeyPolicy", "kms:GenerateDataKey*"),
+    ):
+        statements = data.only(kind)[document]["Statement"]
+        (budgets,) = [s for s in statements if s["Principal"] == {"Service": "budgets.amazonaws.com"}]
+        assert action in budgets["Action"]
+        assert budgets["Condition"]["StringEquals"] == {"aws:SourceAccount": {"Ref": "AWS::AccountId"}}
+        assert text(budgets["Condition"]["ArnLike"]["aws:SourceArn"]).endswith(":budgets::<AWS::AccountId>:*")

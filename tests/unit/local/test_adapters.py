@@ -19,10 +19,12 @@ import ministack.app
 import pytest
 from botocore.exceptions import ClientError
 from ministack.core import iam_actions, iam_evaluator, lambda_runtime
-from ministack.services import cloudwatch, eventbridge, lambda_svc, stepfunctions
+from ministack.services import budgets as emulated_budgets
+from ministack.services import cloudwatch, eventbridge, iam, lambda_svc, stepfunctions
 from ministack.services.cloudformation import provisioners, stacks
 
-from local import adapters, authorization
+from local import adapters, authorization, budgets
+from local.permissions import Permission
 
 
 def test_the_adapters_are_written_for_this_version() -> None:
@@ -72,6 +74,96 @@ def test_an_export_in_use_is_neither_changed_nor_removed(imported: None, outputs
     with pytest.raises(ValueError, match=f"producer:Name cannot be {verb} as it is in use by consumer"):
         resolve_outputs(outputs)
     resolve_outputs({"Name": {"Value": "bucket", "Export": {"Name": "producer:Name"}}})
+
+
+def test_the_emulators_templates_still_have_no_budgets() -> None:
+    assert "AWS::Budgets::Budget" not in provisioners._RESOURCE_HANDLERS
+
+
+BUDGET = {"BudgetName": "scones-dev", "BudgetType": "COST", "TimeUnit": "MONTHLY"}
+
+
+def test_a_budget_is_made_changed_and_deleted_by_a_template(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(provisioners, "_RESOURCE_HANDLERS", {})
+    budgets.register()
+    handlers = provisioners._RESOURCE_HANDLERS["AWS::Budgets::Budget"]
+    subscriber = {"SubscriptionType": "SNS", "Address": "arn:aws:sns:us-east-1:000000000000:topic"}
+    notification = {"NotificationType": "ACTUAL", "ComparisonOperator": "GREATER_THAN", "Threshold": 80}
+    told = [{"Notification": notification, "Subscribers": [subscriber]}]
+
+    def limited(amount: float) -> dict[str, Any]:
+        budget = {**BUDGET, "BudgetLimit": {"Amount": amount, "Unit": "USD"}}
+        return {"Budget": budget, "NotificationsWithSubscribers": told}
+
+    assert handlers["create"]("Budget", limited(100), "stack") == ("scones-dev", {})
+    with pytest.raises(ValueError, match="already exists"):
+        handlers["create"]("Budget", limited(100), "stack")
+    handlers["update"]("scones-dev", limited(100), limited(50), "stack")
+    assert emulated_budgets._budgets["scones-dev"]["BudgetLimit"]["Amount"] == "50"
+    handlers["delete"]("scones-dev", {})
+    assert "scones-dev" not in emulated_budgets._budgets
+    with pytest.raises(ValueError, match="Missing required parameter"):
+        handlers["create"]("Budget", {"Budget": {"BudgetName": "scones-dev", "Colour": "red"}}, "stack")
+
+
+TRUST = {
+    "Statement": [{"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}, "Action": "sts:AssumeRole"}],
+    "Version": "2012-10-17",
+}
+BOUNDARY = "arn:aws:iam::000000000000:policy/boundary"
+
+
+@pytest.fixture
+def roles(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """The emulator's handlers of roles, beside a policy that knows S3 only."""
+    document = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "s3:*", "Resource": "*"}]}
+    policy = {"DefaultVersionId": "v1", "Versions": {"v1": {"Document": json.dumps(document)}}}
+    monkeypatch.setitem(iam._policies, BOUNDARY, policy)
+    handlers = {"AWS::IAM::Role": dict(handlers_of_roles())}
+    monkeypatch.setattr(provisioners, "_RESOURCE_HANDLERS", handlers)
+    return handlers
+
+
+def handlers_of_roles() -> dict[str, Any]:
+    found: dict[str, Any] = provisioners._RESOURCE_HANDLERS["AWS::IAM::Role"]
+    return found
+
+
+def properties(boundary: str | None) -> dict[str, Any]:
+    statement = {"Effect": "Allow", "Action": ["s3:GetObject", "sqs:SendMessage"], "Resource": "*"}
+    policies = [{"PolicyName": "p", "PolicyDocument": {"Version": "2012-10-17", "Statement": [statement]}}]
+    bound = {"PermissionsBoundary": boundary} if boundary else {}
+    return {"AssumeRolePolicyDocument": TRUST, "Policies": policies, **bound}
+
+
+def may(role: str, action: str) -> bool:
+    access_key = authorization.credentials_of(f"arn:aws:iam::000000000000:role/{role}")["AWS_ACCESS_KEY_ID"]
+    return not authorization._denial(access_key, Permission(action, "*"))
+
+
+def test_the_emulators_templates_still_bound_no_role(roles: dict[str, Any]) -> None:
+    name, _ = handlers_of_roles()["create"]("Role", properties(BOUNDARY), "stack")
+    assert not iam._roles[name].get("PermissionsBoundary")
+
+
+def test_a_role_does_what_its_policies_and_its_boundary_allow(
+    roles: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_REGION", "us-east-1")
+    monkeypatch.setattr(ministack.app, "AUTH", True)
+    adapters.bound_roles()
+    name, _ = handlers_of_roles()["create"]("Role", properties(BOUNDARY), "stack")
+    assert [may(name, action) for action in ("s3:GetObject", "s3:PutObject", "sqs:SendMessage")] == [True, False, False]
+    handlers_of_roles()["update"](name, properties(BOUNDARY), properties(None), "stack", "Role")
+    assert may(name, "sqs:SendMessage")
+    handlers_of_roles()["update"](name, properties(None), properties(BOUNDARY), "stack", "Role")
+    assert not may(name, "sqs:SendMessage")
+
+
+def test_a_boundary_that_does_not_exist_stops_the_deployment(roles: dict[str, Any]) -> None:
+    adapters.bound_roles()
+    with pytest.raises(ValueError, match="policy/absent does not exist or is not attachable"):
+        handlers_of_roles()["create"]("Role", properties(f"{BOUNDARY[:-8]}absent"), "stack")
 
 
 def test_the_emulators_functions_still_hide_the_class_of_an_error() -> None:

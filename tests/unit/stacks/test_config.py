@@ -155,6 +155,16 @@ def test_a_config_cannot_be_changed() -> None:
             {"endpoint": {"kind": "serverless"}, "monitoring": {"sagemaker_model_monitor": True}},
             "sagemaker_model_monitor reads what an endpoint captures, and a serverless one captures nothing",
         ),
+        ({"monitoring": {"idle_hours": 169}}, "monitoring.idle_hours = 169: should be less than or equal to 168"),
+        ({"monitoring": {"idle_hours": 0}}, "monitoring.idle_hours = 0: should be greater than or equal to 1"),
+        ({"monitoring": {"monthly_budget_usd": 0}}, "monitoring.monthly_budget_usd = 0: should be greater than 0"),
+        (
+            {"permissions_boundary": "own", "bootstrap_qualifier": "own"},
+            "permissions_boundary = 'own': with bootstrap_qualifier the boundary is scones-dev-boundary, and a role "
+            "has only one: leave it out",
+        ),
+        ({"permissions_boundary": "arn:aws:iam::1:policy/p"}, "permissions_boundary = 'arn:aws:iam::1:policy/p': "),
+        ({"permissions_boundary": "${Name}"}, "permissions_boundary = '${Name}': should match pattern"),
         (
             {"endpoint": {"instance_type": "ml.m5.lagre"}},
             "endpoint.instance_type = 'ml.m5.lagre': SageMaker has no such instance type for endpoints; the nearest "

@@ -1,0 +1,106 @@
+"""What the templates of an environment say about cost, and what it costs a month without an image."""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from ops.cost.quantities import HOURS_A_MONTH, Quantities, dollars
+from ops.templates import Template
+from stacks.config import EndpointConfig
+from stacks.shared.prices import price_list
+
+# Ten of lambda_src/shared/metrics.py, with two names of errors, and three of stacks/monitoring/metrics.py
+CUSTOM_METRICS = 13
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """What the templates of one environment say about cost."""
+
+    functions: Mapping[str, tuple[float, str]]  # memory in GB and architecture by construct name
+    endpoint: tuple[str, int] | None
+    serverless_gb: float
+    alarms: int
+    dashboards: int
+    keys: int
+    logs_states: bool  # of the inline workflow: every event
+
+    @classmethod
+    def of(cls, rendered: Mapping[str, Template]) -> "Deployment":
+        resources = [
+            (logical_id, resource["Type"], resource.get("Properties", {}))
+            for template in rendered.values()
+            for logical_id, resource in template["Resources"].items()
+        ]
+        by_type = Counter(kind for _, kind, _ in resources)
+        variants = [
+            properties["ProductionVariants"][0]
+            for _, kind, properties in resources
+            if kind == "AWS::SageMaker::EndpointConfig"
+        ]
+        serverless = variants[0].get("ServerlessConfig") if variants else None
+        return cls(
+            functions={
+                logical_id[:-8]: (properties.get("MemorySize", 128) / 1024, properties["Architectures"][0])
+                for logical_id, kind, properties in resources
+                if kind == "AWS::Lambda::Function" and "Architectures" in properties
+            },
+            endpoint=(variants[0]["InstanceType"], variants[0]["InitialInstanceCount"])
+            if variants and not serverless
+            else None,
+            serverless_gb=serverless["MemorySizeInMB"] / 1024 if serverless else 0,
+            alarms=by_type["AWS::CloudWatch::Alarm"],
+            dashboards=by_type["AWS::CloudWatch::Dashboard"],
+            keys=by_type["AWS::KMS::Key"],
+            logs_states=any(
+                properties.get("LoggingConfiguration", {}).get("Level") == "ALL"
+                for logical_id, kind, properties in resources
+                if kind == "AWS::StepFunctions::StateMachine" and logical_id.startswith("ClassificationWorkflow")
+            ),
+        )
+
+    def on_instances(self, config: EndpointConfig) -> "Deployment":
+        """The same with the configured instances behind the endpoint."""
+        return replace(self, endpoint=(config.instance_type, config.instance_count), serverless_gb=0)
+
+    def serverless(self, config: EndpointConfig) -> "Deployment":
+        """The same with a serverless endpoint."""
+        return replace(self, endpoint=None, serverless_gb=config.serverless_memory_mb / 1024)
+
+
+def watching(deployment: Deployment) -> dict[str, float]:
+    """What a month costs without an image, besides the endpoint. Budgets are free."""
+    return {
+        "cloudwatch.alarm_month": deployment.alarms,
+        "cloudwatch.dashboard_month": deployment.dashboards,
+        "cloudwatch.metric_month": CUSTOM_METRICS,
+        "kms.key_month": deployment.keys,
+    }
+
+
+def instances(deployment: Deployment) -> dict[str, float]:
+    """The hours of the endpoint's instances in a month."""
+    if deployment.endpoint is None:
+        return {}
+    kind, number = deployment.endpoint
+    return {f"sagemaker.instance_hour.{kind}": number * HOURS_A_MONTH}
+
+
+def idle_parts(deployment: Deployment, prices: Mapping[str, float]) -> dict[str, float]:
+    """Dollars of a month without an image, by what is paid for."""
+    parts: dict[str, Quantities] = {
+        name.split(".")[1].removesuffix("_month"): {name: quantity}
+        for name, quantity in watching(deployment).items()
+        if quantity
+    }
+    if deployment.endpoint:
+        kind, number = deployment.endpoint
+        parts[f"{number} x {kind}"] = instances(deployment)
+    return {name: dollars(quantities, prices) for name, quantities in parts.items()}
+
+
+def idle_month(rendered: Mapping[str, Template]) -> float:
+    """Dollars of a month without an image; 0 of no templates."""
+    prices: dict[str, Any] = price_list()["prices"]
+    return sum(idle_parts(Deployment.of(rendered), prices).values()) if rendered else 0

@@ -1,0 +1,23 @@
+"""What is paid for, by the names of the price list, and its price."""
+
+import math
+from collections.abc import Mapping
+
+Quantities = Mapping[str, float]
+HOURS_A_MONTH = 730
+
+
+def dollars(quantities: Quantities, prices: Mapping[str, float]) -> float:
+    """NaN if the price list does not have one of them: what is not known makes the sum unknown, and nothing else."""
+    return sum(quantity * prices.get(name, math.nan) for name, quantity in quantities.items() if quantity)
+
+
+def total(*parts: Quantities) -> dict[str, float]:
+    return {
+        name: sum(part.get(name, 0) for part in parts) for name in sorted({name for part in parts for name in part})
+    }
+
+
+def amount(value: float, decimals: int = 2) -> str:
+    """Dollars for people."""
+    return "unknown" if math.isnan(value) else f"{value:,.{decimals}f}"

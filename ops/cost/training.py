@@ -1,0 +1,40 @@
+"""What a model costs: the first one, and each retraining, in the jobs that are paid by the second."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from ops.cost.methods import Assumptions
+from ops.cost.quantities import Quantities, dollars, total
+from stacks.config import EnvironmentConfig
+
+# Of the original's job on an ml.p3.2xlarge, 327 to 582 billable seconds were seen in public logs
+TRAINING_SECONDS = 450
+# The official test images of two classes, which are the validation channel
+_VALIDATION_IMAGES = 200
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training with what follows it."""
+
+    name: str
+    jobs: Mapping[str, Quantities]  # by what they do
+
+    def dollars(self, prices: Mapping[str, float]) -> float:
+        return sum(dollars(quantities, prices) for quantities in self.jobs.values())
+
+
+def runs(config: EnvironmentConfig, assume: Assumptions) -> list[Run]:
+    """The first model with its baseline, and a retraining, which evaluates the candidate and the served model.
+
+    On the first of `training.instance_types`; the job's seconds are assumed to be the same on each. The other states
+    and functions of a retraining cost less than a cent.
+    """
+    training_type, transform_type = config.training.instance_types[0], config.bulk.transform_instance_type
+    training = {f"sagemaker.training_hour.{training_type}": TRAINING_SECONDS / 3600}
+    seconds = assume.transform_start_seconds + _VALIDATION_IMAGES * assume.inference_seconds
+    transform = {f"sagemaker.instance_hour.{transform_type}": seconds / 3600}
+    return [
+        Run("first model", {f"training on {training_type}": training, "baseline": transform}),
+        Run("retraining", {f"training on {training_type}": training, "evaluation": total(transform, transform)}),
+    ]

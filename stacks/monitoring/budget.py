@@ -1,0 +1,45 @@
+"""A monthly limit for what carries the environment's tag: AWS tells the alert topic, and stops nothing.
+
+The tag `environment` must be active as a cost allocation tag of the account; what was spent before does not count:
+https://docs.aws.amazon.com/awsaccountbilling/latest/aboutv2/activating-tags.html
+"""
+
+from aws_cdk import aws_budgets as budgets
+from aws_cdk import aws_sns as sns
+from constructs import Construct
+
+from stacks.config import EnvironmentConfig
+
+# Percent of the limit
+_NOTIFICATIONS = (("ACTUAL", 80), ("ACTUAL", 100), ("FORECASTED", 100))
+
+
+def monthly_budget(
+    scope: Construct, *, config: EnvironmentConfig, limit_usd: float, alert_topic: sns.ITopic
+) -> budgets.CfnBudget:
+    """Notifies the topic of 80 and 100 % spent, and of a forecast beyond the limit."""
+    subscriber = budgets.CfnBudget.SubscriberProperty(subscription_type="SNS", address=alert_topic.topic_arn)
+    return budgets.CfnBudget(
+        scope,
+        "Budget",
+        budget=budgets.CfnBudget.BudgetDataProperty(
+            budget_name=config.stage_name,
+            budget_type="COST",
+            time_unit="MONTHLY",
+            budget_limit=budgets.CfnBudget.SpendProperty(amount=limit_usd, unit="USD"),
+            # https://docs.aws.amazon.com/aws-cost-management/latest/APIReference/API_budgets_Budget.html
+            cost_filters={"TagKeyValue": [f"user:environment${config.name}"]},
+        ),
+        notifications_with_subscribers=[
+            budgets.CfnBudget.NotificationWithSubscribersProperty(
+                notification=budgets.CfnBudget.NotificationProperty(
+                    notification_type=kind,
+                    comparison_operator="GREATER_THAN",
+                    threshold=percent,
+                    threshold_type="PERCENTAGE",
+                ),
+                subscribers=[subscriber],
+            )
+            for kind, percent in _NOTIFICATIONS
+        ],
+    )
