@@ -10,7 +10,7 @@ from stacks.config import parse_environment
 from stacks.shared.algorithm import SCIKIT_LEARN
 from stacks.shared.hyperparameters import hyperparameters
 from stacks.shared.model_code import code_prefix
-from tests.infrastructure.conftest import LONGEST_BOUNDED_NAME, _template, definition_of
+from tests.infrastructure.conftest import LONGEST_BOUNDED_NAME, template_of, definition_of
 from tests.infrastructure.role_needs import OBJECT
 from tests.infrastructure.test_least_privilege import Roles, allows
 
@@ -26,7 +26,7 @@ def may(roles: Roles, role: str, action: str, key: str) -> bool:
 
 
 def test_the_state_machine_trains_by_it_with_the_code_that_data_prep_uploads(variants: Path) -> None:
-    machine = _template(variants, LONGEST_BOUNDED_NAME, "Retraining").only("AWS::StepFunctions::StateMachine")
+    machine = template_of(variants, LONGEST_BOUNDED_NAME, "Retraining").only("AWS::StepFunctions::StateMachine")
     job: Any = definition_of(machine)["States"]["TrainCandidate"]["Arguments"]
     (code,) = [c for c in job["InputDataConfig"] if c["ChannelName"] == "code"]
     assert code["DataSource"]["S3DataSource"]["S3Uri"].endswith(f"/{code_prefix()}")
