@@ -181,7 +181,7 @@ def definitions_of(assembly: Path, environment: str) -> list[dict[str, Any]]:
     return [
         definition_of(machine)
         for stack in ("Workflow", "Bulk", "Retraining")
-        for machine in _template(assembly, environment, stack).resources("AWS::StepFunctions::StateMachine").values()
+        for machine in template_of(assembly, environment, stack).resources("AWS::StepFunctions::StateMachine").values()
     ]
 
 

@@ -10,7 +10,7 @@ from stacks.config import parse_environment
 from stacks.shared.algorithm import SCIKIT_LEARN
 from stacks.shared.hyperparameters import hyperparameters
 from stacks.shared.model_code import code_prefix
-from tests.infrastructure.conftest import LONGEST_BOUNDED_NAME, template_of, definition_of
+from tests.infrastructure.conftest import LONGEST_BOUNDED_NAME, definition_of, template_of
 from tests.infrastructure.role_needs import OBJECT
 from tests.infrastructure.test_least_privilege import Roles, allows
 
