@@ -73,7 +73,7 @@ deploy: setup $(LOCAL_CLOUD) ## Deploy environment ENV, with a trained model, an
 diff: setup ## Show what a change does to the cloud: since this branch left main, or BASE or ENV
 	$(AWS) python -m ops diff $(if $(filter command,$(origin ENV)),--env "$(ENV)") $(if $(BASE),--base "$(BASE)") $(if $(DETAILS),--details)
 
-destroy: setup ## Remove what environment ENV costs, and list what is kept
+destroy: setup ## Remove what environment ENV costs, and list what is retained
 	$(AWS) python -m ops destroy --env "$(ENV)" $(if $(YES),--yes)
 
 acceptance: setup $(LOCAL_CLOUD) ## Deploy ENV, use, retrain, roll back and destroy it, twice; report the findings

@@ -17,7 +17,7 @@ from stacks.shared.hyperparameters import hyperparameters, parameters_digest
 
 @dataclass(frozen=True)
 class Artifact:
-    """What training handed over last. `flaw` is empty if it can be served as configured.
+    """What training handed over last. `mismatch` is empty if it can be served as configured.
 
     metadata: what the environment's parameter says of the model (lambda_src/retraining/trained_model.py).
     algorithm: by which a deployment would serve it; empty if the environment's parameter does not say.
@@ -27,7 +27,7 @@ class Artifact:
 
     uri: str
     job: str
-    flaw: str = ""
+    mismatch: str = ""
     algorithm: str = ""
     metadata: Mapping[str, Any] = field(default_factory=dict)
     manifest: Mapping[str, Any] = field(default_factory=dict)
@@ -74,10 +74,10 @@ def current_artifact(config: EnvironmentConfig) -> Artifact | None:
         return Artifact(uri, job, "the object does not exist", metadata=metadata)
     manifest = json.loads(_stored(bucket, document_key(job, "manifest")) or "{}")
     algorithm = _parameter(config.model_algorithm_parameter) or ""
-    return Artifact(uri, job, _flaw(config, uri, metadata), algorithm, metadata, manifest)
+    return Artifact(uri, job, _mismatch(config, uri, metadata), algorithm, metadata, manifest)
 
 
-def _flaw(config: EnvironmentConfig, uri: str, metadata: Mapping[str, Any]) -> str:
+def _mismatch(config: EnvironmentConfig, uri: str, metadata: Mapping[str, Any]) -> str:
     """How the model differs from what is configured, or from what its metadata describes."""
     if metadata.get("artifact_uri", uri) != uri:
         return f"the parameters beside it are of {metadata['artifact_uri']}, whose hand-over was interrupted"

@@ -40,7 +40,7 @@ def run(
     if files := upload_code(config, bucket):  # also where no job starts: the retraining workflow will start one
         report(f"s3://{bucket}/{code_prefix()}: {files} files of model_src/ uploaded")
     served = current_artifact(config)
-    fits = served if served and not served.flaw else None
+    fits = served if served and not served.mismatch else None
     if fits and archive is None and not synthetic:
         report(f"Keeping the model of {fits.job}, {fits.origin}")
     else:

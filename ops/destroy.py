@@ -27,7 +27,7 @@ _GONE = {"CREATE_FAILED", "DELETE_COMPLETE"}
 
 
 @dataclass(frozen=True)
-class Kept:
+class Retained:
     """Something of the environment that is still in the account, and how to remove it."""
 
     what: str
@@ -89,12 +89,12 @@ def destroy(
             for name in buckets:
                 empty_bucket(name)
             _destroy_stacks(config, ["Data"], synthesized)
-            retained = [kept for kept in retained if not _removed_bucket(buckets, kept)]
+            retained = [entry for entry in retained if not _removed_bucket(buckets, entry)]
         _delete_parameters(config)
-    kept = [*retained, *_kept_by_design(config, bucket, with_data=with_data)]
+    retained = [*retained, *_retained_by_design(config, bucket, with_data=with_data)]
     console = Console(highlight=False, soft_wrap=True)
     console.print("\nRetained:")
-    for entry in kept:
+    for entry in retained:
         console.print(f"  {entry.what}\n    [dim]to remove:[/] {entry.removal}", markup=True)
 
 
@@ -140,18 +140,18 @@ def _destroy_stacks(config: EnvironmentConfig, stacks: list[str], app: Path) -> 
         )
 
 
-def _retained(config: EnvironmentConfig, deployed: dict[str, Any], *, with_data: bool) -> list[Kept]:
+def _retained(config: EnvironmentConfig, deployed: dict[str, Any], *, with_data: bool) -> list[Retained]:
     """What CloudFormation will leave behind, by the deployed templates' own deletion policies."""
     names = {stack: f"{config.stage_name}-{stack}" for stack in deployed if with_data or stack != "Data"}
-    kept = []
+    retained = []
     for stack, template in templates.deployed(names).items():
         for summary in _resources(names[stack]):
             resource = template["Resources"].get(summary["LogicalResourceId"], {})
             if str(resource.get("DeletionPolicy", "")).startswith("Retain"):
                 physical_id = summary["PhysicalResourceId"]
                 removal = _REMOVALS.get(summary["ResourceType"], "in the console").format(id=physical_id)
-                kept.append(Kept(f"{summary['ResourceType']} {physical_id}", removal))
-    return kept
+                retained.append(Retained(f"{summary['ResourceType']} {physical_id}", removal))
+    return retained
 
 
 def _resources(stack_name: str) -> list[Any]:
@@ -183,9 +183,9 @@ def _buckets(config: EnvironmentConfig) -> list[str]:
     return [entry["PhysicalResourceId"] for entry in resources if entry["ResourceType"] == "AWS::S3::Bucket"]
 
 
-def _removed_bucket(buckets: list[str], kept: Kept) -> bool:
+def _removed_bucket(buckets: list[str], retained: Retained) -> bool:
     """Delete a bucket itself, which is empty by now, if its stack no longer holds it."""
-    kind, _, name = kept.what.partition(" ")
+    kind, _, name = retained.what.partition(" ")
     if kind != "AWS::S3::Bucket" or name not in buckets:
         return False
     aws.s3().delete_bucket(Bucket=name)
@@ -267,8 +267,8 @@ def _parameters(config: EnvironmentConfig) -> list[str]:
     return [parameter["Name"] for page in pages for parameter in page["Parameters"]]
 
 
-def _kept_by_design(config: EnvironmentConfig, bucket: str, *, with_data: bool) -> list[Kept]:
-    kept = []
+def _retained_by_design(config: EnvironmentConfig, bucket: str, *, with_data: bool) -> list[Retained]:
+    retained = []
     if not with_data and bucket:
         size = sum(
             entry["Size"]
@@ -276,24 +276,25 @@ def _kept_by_design(config: EnvironmentConfig, bucket: str, *, with_data: bool) 
             for entry in page.get("Versions", [])
         )
         removal = f"python -m ops destroy --env {config.name} --data"
-        kept.append(Kept(f"{config.name}/Data with s3://{bucket} ({size / 1e6:,.1f} MB, billed by size)", removal))
-        kept.extend(Kept(f"SSM parameter {name} (free)", removal) for name in _parameters(config))
+        what = f"{config.name}/Data with s3://{bucket} ({size / 1e6:,.1f} MB, billed by size)"
+        retained.append(Retained(what, removal))
+        retained.extend(Retained(f"SSM parameter {name} (free)", removal) for name in _parameters(config))
     pages = aws.logs().get_paginator("describe_log_groups")
     for prefix in (f"/aws/sagemaker/Endpoints/{config.endpoint_name}", "/aws/sagemaker/TrainingJobs"):
         for page in pages.paginate(logGroupNamePrefix=prefix):
-            kept.extend(
-                Kept(
+            retained.extend(
+                Retained(
                     f"log group {group['logGroupName']}, written by SageMaker",
                     f"aws logs delete-log-group --log-group-name {group['logGroupName']}",
                 )
                 for group in page["logGroups"]
                 if group["logGroupName"] == prefix
             )
-    kept.append(Kept("SageMaker's list of training jobs (free)", "AWS keeps it"))
-    kept.append(
-        Kept(
+    retained.append(Retained("SageMaker's list of training jobs (free)", "AWS keeps it"))
+    retained.append(
+        Retained(
             "stack CDKToolkit, which every CDK application here shares",
             "aws cloudformation delete-stack --stack-name CDKToolkit",
         )
     )
-    return kept
+    return retained

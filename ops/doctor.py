@@ -175,8 +175,8 @@ def model(config: EnvironmentConfig) -> Iterator[Check]:
     train = f"`python -m data_prep run --env {config.name}`; `{make_command('deploy', config.name)}` does it too"
     if found is None:
         yield Check(name, "warning", f"{config.artifact_parameter} is not set: no model yet", train)
-    elif found.flaw:
-        yield Check(name, "warning", f"{found.uri}: {found.flaw}", train)
+    elif found.mismatch:
+        yield Check(name, "warning", f"{found.uri}: {found.mismatch}", train)
     elif found.algorithm != found.trained_by:
         yield Check(
             name,
@@ -199,7 +199,7 @@ def model(config: EnvironmentConfig) -> Iterator[Check]:
 def baseline(config: EnvironmentConfig) -> Iterator[Check]:
     """Whether the drift monitor has something to compare with: predictions of the very model that is served."""
     found = current_artifact(config)
-    if found is None or found.flaw:
+    if found is None or found.mismatch:
         return  # the model is what to see to first
     problem = baseline_problem(config, found)
     if problem:

@@ -83,7 +83,7 @@ def _training_check(config: EnvironmentConfig, values: dict[str, float]) -> Chec
     if available:
         return Check(name, "ok", f"{found}; a job runs on {available[0]}")
     model = current_artifact(config)
-    is_trained = model is not None and not model.flaw
+    is_trained = model is not None and not model.mismatch
     ask = f'ask for "{next(iter(types))}" under Service Quotas, Amazon SageMaker'
     if config.algorithm.needs_gpu:
         found, fix = f"the account has no GPU to train on ({found})", f"{WITHOUT_GPU}; or {ask}"

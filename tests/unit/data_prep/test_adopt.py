@@ -68,7 +68,7 @@ def test_an_artifact_is_checked_copied_evaluated_and_handed_over(
     assert aws.s3().get_object(Bucket=theirs, Key=key)["Body"].read() == ARTIFACT
     found = current_artifact(config)
     assert found is not None
-    assert (found.uri, found.job, found.flaw) == (model.artifact_uri, model.job, "")
+    assert (found.uri, found.job, found.mismatch) == (model.artifact_uri, model.job, "")
     assert found.origin == f"which was adopted from {URI}"
     assert baseline_problem(config, found) == ""
     assert len(transforms) == 1
@@ -134,7 +134,7 @@ def test_what_is_adopted_is_served_by_the_built_in_container_whatever_is_configu
     assert told == "image-classification"
     found = current_artifact(config)
     assert found is not None
-    assert (found.flaw, found.trained_by) == ("", told), "and is kept"
+    assert (found.mismatch, found.trained_by) == ("", told), "and is kept"
 
 
 def test_an_adopted_model_is_not_replaced_unnoticed(

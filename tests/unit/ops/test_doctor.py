@@ -158,7 +158,7 @@ def test_no_artifact_yet_is_a_warning_with_the_command() -> None:
 
 
 @pytest.mark.parametrize(
-    ("metadata", "flaw"),
+    ("metadata", "mismatch"),
     [
         ({"classes": ["bus", "tractor"]}, "it was trained for bus, tractor; configured are bicycle, motorcycle"),
         (
@@ -176,11 +176,11 @@ def test_no_artifact_yet_is_a_warning_with_the_command() -> None:
         ),
     ],
 )
-def test_an_artifact_of_another_configuration_is_flawed(metadata: dict[str, Any], flaw: str) -> None:
+def test_an_artifact_of_another_configuration_is_a_mismatch(metadata: dict[str, Any], mismatch: str) -> None:
     hand_over(CONFIG, **metadata)
     artifact = current_artifact(CONFIG)
     assert artifact
-    assert artifact.flaw == flaw
+    assert artifact.mismatch == mismatch
 
 
 @pytest.mark.parametrize(("told", "found"), [("scikit-learn", "is scikit-learn"), (None, "is not set")])
@@ -233,12 +233,12 @@ def test_the_models_own_baseline_is_ok() -> None:
     assert only(doctor.baseline(CONFIG)).status == "ok"
 
 
-def test_an_artifact_that_is_gone_is_flawed() -> None:
+def test_an_artifact_that_is_gone_is_a_mismatch() -> None:
     hand_over(CONFIG)
     aws.s3().delete_object(Bucket="models", Key="models/job-1/output/model.tar.gz")
     artifact = current_artifact(CONFIG)
     assert artifact
-    assert artifact.flaw == "the object does not exist"
+    assert artifact.mismatch == "the object does not exist"
 
 
 def deploy_data_stack(monkeypatch: pytest.MonkeyPatch, name: str = "scones-dev-Data") -> None:
