@@ -190,7 +190,7 @@ def _confidence_distribution(summary: Summary) -> Chart:
     for trace in traces:
         trace.hovertemplate = "%{y}<br>%{x:.1%}<extra>" + str(trace.name) + "</extra>"
     text = (
-        "Against the model's own predictions for the validation images. The bins hold equal shares of those."
+        "The baseline is the model's own predictions for the validation images, in bins of equal shares."
         if baseline
         else "Without a baseline there is nothing to compare with; `python -m data_prep baseline` computes one."
     )
@@ -264,8 +264,8 @@ def _drift(summary: Summary, windows: list[DriftWindow], problem: str | None) ->
         name="drift",
         heading=heading,
         text=(
-            f"Population stability index of windows of at least {minimum:,} requests, against the baseline: from "
-            f"{PSI_WATCH:g} on to be watched, from {bound:g} on drift. Open markers have too few requests to count."
+            f"Population stability index against the baseline, of windows of at least {minimum:,} requests. From "
+            f"{PSI_WATCH:g}: watch; from {bound:g}: drift. Open markers have too few requests to count."
         ),
         figure=page.figure(
             traces,
@@ -321,7 +321,7 @@ def _class_mix(summary: Summary) -> Chart:
     return Chart(
         name="class-mix",
         heading="Class mix over time",
-        text=f"Which classes are predicted, for each {_duration(summary.bucket_seconds)} with requests. All: {mix}.",
+        text=f"Share of each predicted class, for each {_duration(summary.bucket_seconds)} with requests. All: {mix}.",
         figure=page.figure(
             traces,
             barmode="stack",
@@ -347,7 +347,7 @@ def _under_threshold(summary: Summary) -> Chart:
     return Chart(
         name="under-threshold",
         heading=f"Share under the threshold of {summary.threshold:g}",
-        text="These images are not accepted, and someone has to look at them.",
+        text="These images are rejected, and need a person's decision.",
         figure=page.figure(
             [
                 go.Scatter(
@@ -386,7 +386,7 @@ def _accuracy(summary: Summary) -> Section:
     if not windows:
         return Remark(
             heading,
-            "No true class is known of these images. Labels that are put below ground-truth/ in the bucket are joined "
+            "No true classes are known for these images. Labels uploaded to ground-truth/ in the bucket are joined "
             "with the predictions.",
             is_wide=True,
         )
@@ -398,8 +398,8 @@ def _accuracy(summary: Summary) -> Section:
         name="accuracy",
         heading=heading,
         text=(
-            f"Share of correct predictions among the {total.labelled:,} of {summary.requests:,} with a true "
-            "class, with the interval that holds the true share in 95 of 100 cases."
+            f"Share of correct predictions among the {total.labelled:,} of {summary.requests:,} whose true "
+            "class is known, with the 95% Wilson interval."
         ),
         figure=page.figure(
             [
@@ -493,7 +493,7 @@ def _picture(prediction: LeastConfident, time_format: str, *, with_model: bool) 
 
 
 def thumbnail(data: bytes | None) -> bytes | None:
-    """The image as a small PNG, or None if it is none that can be shown."""
+    """The image as a small PNG, or None if it cannot be shown."""
     if data is None:
         return None
     try:
@@ -510,7 +510,7 @@ def thumbnail(data: bytes | None) -> bytes | None:
 
 
 def _class_groups(summary: Summary) -> list[tuple[str, list[str], str]]:
-    """Name, members and colour of what a plot tells apart: each class, or the most frequent and the others."""
+    """Name, members and colour of each series of a plot: each class, or the most frequent and the others."""
     if len(summary.classes) <= _SHOWN_CLASSES:
         return [(name, [name], colour) for name, colour in zip(summary.classes, CLASS_COLOURS, strict=False)]
     counts = dict(zip(summary.classes, summary.total.tally.class_counts, strict=True))
@@ -520,7 +520,7 @@ def _class_groups(summary: Summary) -> list[tuple[str, list[str], str]]:
 
 
 def _bin_names(edges: Sequence[float]) -> list[str]:
-    """Of the bins between `edges` of a confidence; each has a name of its own, or a plot would draw two as one."""
+    """Of the bins between `edges` of a confidence; each has a distinct name, or a plot would merge two."""
     shown = _edge_names(edges)
     if len(edges) == 1:
         return [f"under {shown[0]}", f"{shown[0]} and above"]
@@ -528,7 +528,7 @@ def _bin_names(edges: Sequence[float]) -> list[str]:
 
 
 def _edge_names(edges: Sequence[float]) -> list[str]:
-    """To as many digits of what is missing to 1 as tell them apart, at least two."""
+    """With as many digits of 1 - confidence as distinguish them, at least two."""
     for digits in range(2, 17):
         shown = [f"{1 - float(f'{1 - edge:.{digits}g}'):.15g}" for edge in edges]
         if len(set(shown)) == len(edges):

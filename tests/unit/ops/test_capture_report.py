@@ -186,7 +186,7 @@ def test_what_others_wrote_is_text_and_stays_text() -> None:
 def test_without_baseline_and_truth_it_says_what_is_missing() -> None:
     shown = report(*[capture_line(n, 0.95) for n in range(20)])
     assert "There is no baseline to compare with" in shown
-    assert "No true class is known" in shown
+    assert "No true classes are known" in shown
 
 
 def test_a_window_without_requests() -> None:
