@@ -47,6 +47,6 @@ async def serve(
     """Answer until `shutdown` returns, or a signal ends the process."""
     config = hypercorn.config.Config()
     config.bind = [f"fd://{listener.detach()}"]  # the server closes it
-    config.errorlog = None  # it prints the address without the token
+    config.loglevel = "ERROR"  # not the address without the token, but what went wrong in a page
     config.graceful_timeout = 1
     await hypercorn.asyncio.serve(app, config, shutdown_trigger=shutdown)  # type: ignore[arg-type]

@@ -1,5 +1,7 @@
 """The console in a real browser, with an environment in memory behind it."""
 
+import contextlib
+import http.client
 import json
 import threading
 from collections.abc import Iterator
@@ -15,11 +17,21 @@ from tests.integration.console import served
 from tests.integration.test_local_cloud_in_browser import Site as OtherSite
 from tests.unit.ops.console.cloud import BUCKET, STATE_MACHINE, Cloud, accepted, cloud, failed, rejected
 from tests.unit.ops.console.test_classify import encoded
+from tests.unit.ops.console.test_models import compared
 from tests.unit.ops.console.test_now import EVENTS, HOSTILE
 
 __all__ = ["cloud"]
 
-PAGES = ("/", "/executions/run", "/classify", "/runbook")
+SITE = Site(load_environment("dev"), BUCKET, STATE_MACHINE, "AWS")
+# With what there is to see on each
+PAGES = {
+    "/": "#counts",
+    "/executions/run": "svg",
+    "/classify": "#drop",
+    "/runbook": "#drift",
+    "/review": "#picture",
+    "/models": "main img",
+}
 
 # What a page needs for people who see little, or use no mouse: each problem as a line
 # https://www.w3.org/TR/WCAG22/#contrast-minimum
@@ -62,7 +74,7 @@ PROBLEMS = """(() => {
 
 @pytest.fixture
 def session(cloud: Cloud) -> Iterator[Session]:
-    with served(Site(load_environment("dev"), BUCKET, STATE_MACHINE, "AWS")) as found:
+    with served(SITE) as found:
         yield found
 
 
@@ -79,10 +91,14 @@ def browser(session: Session, tmp_path: Path) -> Iterator[Browser]:
 def test_every_page_suits_a_phone_and_a_desk_light_and_dark_and_those_who_see_little(
     browser: Browser, session: Session, cloud: Cloud
 ) -> None:
-    cloud.execute("run", accepted(), failed(), rejected("incoming/" + "long" * 60 + ".png"), status="FAILED")
+    dim = "incoming/" + "long" * 60 + ".png"
+    cloud.execute("run", accepted(), failed(), rejected(dim), status="FAILED")
+    cloud.objects |= dict.fromkeys((dim, "test/a.png", "test/b.png", "test/c.png"), encoded())
+    compared(cloud)
     cloud.events = EVENTS
-    for path in PAGES:
+    for path, content in PAGES.items():
         browser.open(session.origin + path)
+        assert browser.evaluate(f"document.querySelector('{content}') !== null"), path
         for width, scheme in ((360, "dark"), (1280, "light")):
             browser.look(width=width, scheme=scheme)
             assert browser.evaluate(PROBLEMS) == [], (path, width, scheme)
@@ -109,10 +125,27 @@ def test_the_page_refreshes_itself_and_leaves_what_is_open_and_focused(browser: 
 
 def test_a_console_that_has_ended_is_not_taken_for_one_where_nothing_happens(tmp_path: Path, cloud: Cloud) -> None:
     with started(tmp_path / "profile", LOOPBACK_ONLY) as browser:
-        with served(Site(load_environment("dev"), BUCKET, STATE_MACHINE, "AWS")) as session:
+        with served(SITE) as session:
             browser.open(session.address)
             browser.evaluate("document.querySelector('[data-refresh]').dataset.every = 100")
         browser.wait_until("document.querySelector('[data-stale]')?.dataset.stale.startsWith('Not up to date')")
+
+
+def test_what_goes_wrong_in_a_page_is_told_where_the_console_was_started(
+    cloud: Cloud, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail() -> None:
+        raise LookupError("of a defect")
+
+    monkeypatch.setattr("ops.console.health.runbook", fail)
+    with (
+        served(SITE) as session,
+        contextlib.closing(http.client.HTTPConnection(session.host, timeout=30)) as connection,
+    ):
+        connection.request("GET", "/runbook", headers={"Cookie": f"{session.cookie}={session.token}"})
+        assert connection.getresponse().status == 500
+    assert "LookupError: of a defect" in caplog.text
+    assert session.token not in caplog.text
 
 
 def test_no_key_and_no_name_of_a_file_becomes_markup(

@@ -12,7 +12,7 @@ import pytest
 
 from data_prep import aws
 
-NOW = datetime.now(UTC).replace(microsecond=0)
+NOW = datetime(2026, 11, 26, 12, tzinfo=UTC)
 BUCKET = "scones-dev-data-bucket"
 STATE_MACHINE = "arn:aws:states:us-east-1:123456789012:stateMachine:scones-dev-classification"
 RETRAINING = "arn:aws:states:us-east-1:123456789012:stateMachine:scones-dev-retraining"
@@ -110,7 +110,9 @@ class Cloud:
             found |= {"stopDate": NOW - ago}
         self.executions.append(found)
         if outcomes:
-            self.objects[f"manifests/{name}.json"] = json.dumps({"outcomes": outcomes}).encode()
+            self.objects[f"manifests/{name}.json"] = json.dumps(
+                {"started_at": found["startDate"].isoformat(), "outcomes": outcomes}
+            ).encode()
 
     def client(self, service: Any) -> Any:
         """A client of boto3 whose requests are checked as always, and answered here."""
@@ -136,7 +138,8 @@ class Cloud:
     def _ListObjectsV2(self, request: Request) -> Answer:  # noqa: N802 - AWS's names from here on
         assert request["Bucket"] == BUCKET
         keys = sorted(key for key in self.objects if key.startswith(request["Prefix"]))
-        return {"Contents": [{"Key": key} for key in keys], "IsTruncated": False}
+        contents = [{"Key": key, "LastModified": NOW} for key in keys]
+        return {"Contents": contents, "IsTruncated": False}
 
     def _GetObject(self, request: Request) -> Any:  # noqa: N802
         assert request["Bucket"] == BUCKET
@@ -240,10 +243,20 @@ def _error(code: str, message: str, status: int) -> tuple[Any, Answer]:
     return SimpleNamespace(status_code=status), {"Error": {"Code": code, "Message": message}}
 
 
+class Clock(datetime):
+    """Stands still, however long the tests take."""
+
+    @classmethod
+    def now(cls, tz: Any = None) -> "Clock":  # noqa: ARG003 - as datetime has it
+        return cls.fromisoformat(NOW.isoformat())
+
+
 @pytest.fixture
 def cloud(monkeypatch: pytest.MonkeyPatch) -> Cloud:
     """Stands for AWS in all that the console reads."""
     made = Cloud()
+    for module in ("activity", "health"):
+        monkeypatch.setattr(f"ops.console.{module}.datetime", Clock)
     for name, service in {
         "s3": "s3",
         "stepfunctions": "stepfunctions",
@@ -259,7 +272,7 @@ def cloud(monkeypatch: pytest.MonkeyPatch) -> Cloud:
 
 
 def accepted(key: str = "incoming/bike.png") -> Answer:
-    return {"outcome": "ACCEPTED", "s3_key": key, "s3_version_id": "v", "label": "bicycle", "confidence": 0.97}
+    return {"outcome": "ACCEPTED", **_image(key), "label": "bicycle", "confidence": 0.97}
 
 
 def rejected(key: str = "incoming/dim.png") -> Answer:
@@ -268,4 +281,8 @@ def rejected(key: str = "incoming/dim.png") -> Answer:
 
 
 def failed(key: str = "incoming/torn.png", cause: str = "truncated PNG") -> Answer:
-    return {"outcome": "FAILED", "s3_key": key, "s3_version_id": "v", "error": "CorruptImageError", "cause": cause}
+    return {"outcome": "FAILED", **_image(key), "error": "CorruptImageError", "cause": cause}
+
+
+def _image(key: str) -> Answer:
+    return {"s3_bucket": BUCKET, "s3_key": key, "s3_version_id": "v"}
