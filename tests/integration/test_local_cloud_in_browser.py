@@ -136,7 +136,7 @@ def test_a_page_starts_nothing_though_it_knows_the_key(
     assert (dispatched, sagemaker.control_plane.withheld) == ([], {})
     # The very requests, but for the browser's headers
     for url, body in ((create_function, b"{}"), (withhold, b'{"ml.m5.large": "quota"}')):
-        with urllib.request.urlopen(url, body, timeout=10):  # noqa: S310 - our own address
+        with urllib.request.urlopen(url, body, timeout=60):  # noqa: S310 - our own address
             pass
     assert (dispatched, sagemaker.control_plane.withheld) == (["/2015-03-31/functions"], {"ml.m5.large": "quota"})
 

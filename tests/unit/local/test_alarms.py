@@ -1,6 +1,7 @@
 """The emulator's alarms, evaluated as CloudWatch documents it."""
 
-import threading
+from collections.abc import Callable
+from functools import partial
 
 import pytest
 
@@ -69,14 +70,25 @@ def test_m_of_n_datapoints() -> None:
     assert alarms.state_of(alarm, [2.0, 0.0, None]) == "OK"
 
 
-def test_many_data_points_are_looked_at_once_and_a_later_one_again() -> None:
-    looked = threading.Semaphore(0)
-    evaluation = alarms.Evaluation(looked.release)
-    for _ in range(2):
+def test_many_data_points_are_looked_at_once_and_a_later_one_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    timers: list[Callable[[], object]] = []
+
+    class Timer:
+        def __init__(self, _seconds: float, function: Callable[..., object], arguments: list[object]) -> None:
+            self._function = partial(function, *arguments)
+
+        def start(self) -> None:
+            timers.append(self._function)
+
+    monkeypatch.setattr("local.alarms.threading.Timer", Timer)
+    looked: list[str] = []
+    evaluation = alarms.Evaluation(lambda: looked.append("once"))
+    for times in (1, 2):
         for _ in range(100):
             evaluation.soon()
-        assert looked.acquire(timeout=10)
-        assert not looked.acquire(timeout=2 * alarms.DELAY_SECONDS)
+        timers.pop()()
+        assert not timers
+        assert len(looked) == times
 
 
 def test_who_reads_the_alarms_need_not_wait() -> None:

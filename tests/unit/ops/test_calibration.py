@@ -1,7 +1,7 @@
 import random
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ops.calibration import Calibration
@@ -26,6 +26,7 @@ def test_a_threshold_accepts_what_it_accepts_in_service(found: Predictions, step
     assert point.rejected == len(found) - len(accepted)
 
 
+@settings(max_examples=30)  # of ten thousand thresholds each
 @given(predictions, st.floats(0, 1))
 def test_the_threshold_for_an_accuracy_is_the_lowest_that_reaches_it(found: Predictions, accuracy: float) -> None:
     calibration = calibration_of(found)

@@ -70,7 +70,7 @@ def test_what_an_editor_does_is_seen_each_time(source: Path, save: Callable[[Pat
 
 
 def take_until(saved: "queue.Queue[set[Path]]", file: Path) -> None:
-    while file not in saved.get(timeout=10):
+    while file not in saved.get(timeout=60):
         pass
     while not saved.empty():
         saved.get()
