@@ -8,7 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from functools import cache
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import botocore.session
@@ -49,14 +49,12 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 # Tests that share a local cloud, by folder or file. The longest come first, so that all processes end at about one time
 CLOUDS = (
     "tests/local",
-    "tests/local/faults",
     "tests/local/test_deploy.py",
     "tests/local/test_acceptance.py",
     "tests/local/retraining",
     "tests/local/retraining/test_mutation.py",
     "tests/local/test_killed_runs.py",
     "tests/local/test_local_commands.py",
-    "tests/local/test_classes.py",
 )
 
 LONGEST_NAME = "an-environment-named"  # 20 characters
@@ -65,8 +63,8 @@ LONGEST_NAME = "an-environment-named"  # 20 characters
 def group(nodeid: str) -> str:
     """Of the tests that run in one process, in their order: those that share a local cloud, or those of a file."""
     file = nodeid.partition("::")[0]
-    folder = file.rpartition("/")[0]
-    return folder if folder in CLOUDS and file not in CLOUDS else file
+    places = (file, *map(str, PurePosixPath(file).parents))
+    return next((place for place in places if place in CLOUDS), file)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
