@@ -54,6 +54,8 @@ UNSCOPABLE_ACTIONS = frozenset(
         "logs:UpdateLogDelivery",
         "cloudformation:DescribeStacks",
         "lambda:GetAccountSettings",
+        # It may name packages, which a listing by their group does not
+        "sagemaker:ListModelPackages",
         "sagemaker:ListTrainingJobs",
         "servicequotas:ListAWSDefaultServiceQuotas",
         "servicequotas:ListServiceQuotas",
