@@ -4,6 +4,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
 PYTHON ?= python3
+CONTAINER_PYTHON = $(if $(filter command,$(origin PYTHON)),$(PYTHON),python3.12)
 export PATH := $(CURDIR)/.venv/bin:$(CURDIR)/node_modules/.bin:$(PATH)
 unexport PYTHONDONTWRITEBYTECODE # or each of a test run's many processes would compile the project again
 # A fifth less for each start of cdk
@@ -19,7 +20,7 @@ LOCKED = --require-hashes --only-binary :all:
 AWS = $(if $(LOCAL),python -m local exec)
 LOCAL_CLOUD = $(if $(LOCAL),local-cloud)
 
-.PHONY: help setup browser local check test lint format scan audit sbom mutate test-retraining test-slow coverage fuzz synth diff local-cloud deploy destroy acceptance lock clean
+.PHONY: help setup browser local check test lint format scan audit sbom mutate test-retraining test-slow coverage fuzz test-container synth diff local-cloud deploy destroy acceptance lock clean
 
 ##@ Two commands to begin with; each installs what it needs
 
@@ -46,6 +47,15 @@ setup: .venv/.installed node_modules/.installed ## Install the pinned tools into
 	@.venv/bin/uv venv --quiet --allow-existing --python .venv .venv-scan
 	@echo "Installing the Python packages of $< into .venv-scan"
 	@.venv/bin/uv pip sync --python .venv-scan $(LOCKED) $<
+	@touch $@
+
+# The container's Python and packages are not the project's: tests/container/requirements.txt
+.venv-container/.installed: tests/container/requirements.lock .venv/.installed
+	@$(CONTAINER_PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 12))' 2> /dev/null || \
+	  { echo "The container has Python 3.12, and $(CONTAINER_PYTHON) is none: name one with PYTHON=..."; exit 1; }
+	@.venv/bin/uv venv --quiet --allow-existing --python "$(CONTAINER_PYTHON)" .venv-container
+	@echo "Installing the Python packages of $< into .venv-container"
+	@.venv/bin/uv pip sync --python .venv-container $(LOCKED) $<
 	@touch $@
 
 node_modules/.installed: package-lock.json .venv/.installed
@@ -103,7 +113,7 @@ scan: setup .venv-scan/.installed ## Run cdk-nag, cfn-lint, checkov and an IAM l
 	python -m scanners
 
 audit: setup .venv-scan/.installed ## Look the pinned packages up in the advisory database; needs the network
-	@.venv-scan/bin/python -m scanners.audit requirements.lock requirements-scan.lock tests/fuzz/requirements.lock
+	@.venv-scan/bin/python -m scanners.audit requirements.lock requirements-scan.lock tests/fuzz/requirements.lock tests/container/requirements.lock
 
 sbom: setup .venv-scan/.installed ## List every pinned package in build/, as CycloneDX bills of materials
 	@mkdir -p build
@@ -124,6 +134,10 @@ fuzz: setup ## Search for bytes that break a reader of what others wrote, for a 
 	@.venv/bin/uv pip install --quiet --python .venv $(LOCKED) -r tests/fuzz/requirements.lock
 	TMPDIR=/dev/shm python -m tests.fuzz # two readers take files
 
+test-container: .venv-container/.installed ## Test the model with the versions of SageMaker's scikit-learn container
+	OPENBLAS_NUM_THREADS=1 .venv-container/bin/python -m pytest -o addopts= -p tests.container.plugin --confcutdir tests/unit/model_src \
+	  tests/container/served_by_gunicorn.py tests/unit/model_src
+
 test-slow: setup ## Run the tests that take minutes: make mutate, make test-retraining, interruptions
 	python -m pytest -n 4 -m slow
 
@@ -131,10 +145,11 @@ lock: setup ## Pin the whole dependency tree of requirements-dev.txt again
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header requirements-dev.txt -o requirements.lock
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header requirements-scan.txt -o requirements-scan.lock
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header tests/fuzz/requirements.txt -o tests/fuzz/requirements.lock
+	uv pip compile --quiet --universal --python-version 3.12 --generate-hashes --no-header tests/container/requirements.txt -o tests/container/requirements.lock
 	npm install --package-lock-only --silent
 
 clean: ## Remove everything that make made
-	rm -rf .venv .venv-scan node_modules cdk.out build
+	rm -rf .venv .venv-scan .venv-container node_modules cdk.out build
 
 help: ## Show this list
 	@if test -t 1 && test -z "$${NO_COLOR:-}"; then colour=yes; fi; awk -v colour="$${colour:-}" ' \
@@ -155,4 +170,4 @@ help: ## Show this list
 ## VERBOSE=1        make deploy LOCAL=1: the output of cdk
 ## YES=1            make destroy, make acceptance: do not ask
 ## TESTS=PATHS      make test: only these files or folders
-## PYTHON=PATH      make setup: a Python from 3.11 on
+## PYTHON=PATH      make setup: a Python from 3.11 on; make test-container: a Python 3.12

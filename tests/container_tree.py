@@ -11,8 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from stacks.config import PROJECT_ROOT
-
+CODE = Path(__file__).parents[1] / "model_src"
 Images = NDArray[np.uint8]
 Labels = NDArray[np.int64]
 
@@ -49,7 +48,7 @@ def write_job(root: Path, *, images: int = 8, **hyperparameters: str) -> Path:
             lines.append(f"{index}\t{label}\t{index}.png\n")
         (lists / f"{channel}.lst").write_text("".join(lines))
     ignore = shutil.ignore_patterns("__pycache__")
-    shutil.copytree(PROJECT_ROOT / "model_src", root / "input" / "data" / "code", ignore=ignore)
+    shutil.copytree(CODE, root / "input" / "data" / "code", ignore=ignore)
     return root
 
 

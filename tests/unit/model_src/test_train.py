@@ -9,8 +9,7 @@ import pytest
 
 import train
 from model import Model
-from stacks.config import PROJECT_ROOT
-from tests.container_tree import png, striped, write_job
+from tests.container_tree import CODE, png, striped, write_job
 
 
 def test_a_job_ends_with_its_accuracy_in_the_log(trained: Path) -> None:
@@ -22,7 +21,7 @@ def test_the_artifact_is_the_model_and_the_code_that_serves_it(trained: Path) ->
     artifact = trained / "model"
     assert Model.load(artifact / "model.npz").coefficients.shape == (8, 2)
     code = {path.name: path.read_bytes() for path in (artifact / "code").iterdir()}
-    assert code == {path.name: path.read_bytes() for path in (PROJECT_ROOT / "model_src").glob("*.py")}
+    assert code == {path.name: path.read_bytes() for path in CODE.glob("*.py")}
 
 
 def hyperparameters(**values: str | None) -> Callable[[Path], object]:
