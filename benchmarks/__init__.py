@@ -1,5 +1,4 @@
 import sys
+from pathlib import Path
 
-from stacks.config import PROJECT_ROOT
-
-sys.path.append(str(PROJECT_ROOT / "model_src"))  # flat, as it is in the container
+sys.path.append(str(Path(__file__).parents[1] / "model_src"))  # flat, as it is in the container
