@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.table import Table
 
 from data_prep.sample import draw_image
+from lambda_src.shared.algorithms import SCIKIT_LEARN
 from local.sagemaker import builtin
 from local.sagemaker.container import Container
 from local.sagemaker.control_plane import ControlPlane
@@ -53,9 +54,9 @@ def main() -> None:
         container = Container(
             packed(artifact),
             {
-                "Image": "registry/sagemaker-scikit-learn:1.9-0-cpu-py3",
+                "Image": f"registry/{SCIKIT_LEARN.repository}:1",
                 "ModelDataUrl": "benchmark",
-                "Environment": builtin.SERVING_ENVIRONMENT,
+                "Environment": SCIKIT_LEARN.serving_environment,
             },
         )
         path = Path(folder) / "image.png"

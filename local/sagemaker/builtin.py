@@ -10,13 +10,14 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
+from lambda_src.shared.algorithms import ACCURACY_METRIC
 from local.sagemaker.errors import JobFailedError
 from stacks.config import PROJECT_ROOT
+from stacks.shared.algorithm import SCIKIT_LEARN
 
 CODE = PROJECT_ROOT / "model_src"
 ENTRYPOINT = ("python3", "/opt/ml/input/data/code/train.py")
-SERVING_ENVIRONMENT = {"SAGEMAKER_SERVING_MODULE": "inference:app", "PYTHONPATH": "/opt/ml/model/code"}
-METRICS = [{"Name": "validation:accuracy", "Regex": "validation:accuracy=([0-9.]+)"}]
+METRICS = [{"Name": ACCURACY_METRIC, "Regex": SCIKIT_LEARN.metric}]
 _CHANNELS = {"train", "train_lst", "validation", "validation_lst"}
 _DEFAULT_MINI_BATCH_SIZE = "32"
 _PARAMETERS = "image-classification-0000.params"

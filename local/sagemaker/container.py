@@ -19,6 +19,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from lambda_src.shared.algorithms import SCIKIT_LEARN
 from local.sagemaker import builtin, wsgi_server
 from local.sagemaker.errors import ContainerError, JobFailedError
 
@@ -32,7 +33,7 @@ _LOG_CHARACTERS = 600
 
 def is_scikit_learn(image: str) -> bool:
     """Whether it is SageMaker's prebuilt scikit-learn container; all others are taken for the built-in algorithm's."""
-    return "/sagemaker-scikit-learn:" in image
+    return f"/{SCIKIT_LEARN.repository}:" in image
 
 
 def process_environment(variables: Mapping[str, str], root: Path) -> dict[str, str]:
@@ -71,7 +72,7 @@ class Container:
                 archive.extractall(folder / "model", filter="data")
             if not is_scikit_learn(definition["Image"]):
                 builtin.reveal(folder / "model")
-                environment |= builtin.SERVING_ENVIRONMENT
+                environment |= SCIKIT_LEARN.serving_environment
         except (tarfile.TarError, EOFError, OSError) as error:
             uri = definition["ModelDataUrl"]
             raise JobFailedError(f"{uri} was not trained here, and nothing else is served: {error}") from error

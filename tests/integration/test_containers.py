@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from lambda_src.shared import algorithms
 from local.sagemaker import builtin
 from local.sagemaker.container import Container
 from local.sagemaker.errors import ContainerError, JobFailedError
@@ -31,7 +32,7 @@ BUILTIN: dict[str, Any] = {
 SCIKIT_LEARN: dict[str, Any] = {
     "Image": "1.dkr.ecr.us-east-1.amazonaws.com/sagemaker-scikit-learn:1.9-0-cpu-py3",
     "ModelDataUrl": "s3://b/k",
-    "Environment": {"SAGEMAKER_SERVING_MODULE": "inference:app", "PYTHONPATH": "/opt/ml/model/code"},
+    "Environment": algorithms.SCIKIT_LEARN.serving_environment,
 }
 # Code that answers with what it sees of the machine
 CURIOUS = """
