@@ -22,7 +22,7 @@ from lambda_src.shared.predictions import is_accepted
 
 @metrics.counting_errors
 def handler(event: Item, _context: object) -> Item:
-    """Takes a classified item; answers it with `prediction_key`, where the prediction is stored.
+    """Takes a classified item; returns it with `prediction_key`, where the prediction is stored.
 
     Raises LowConfidenceError under the threshold, PredictionNotStoredError or PredictionDiffersError.
     """
@@ -106,7 +106,7 @@ def check_stored_label(label: str, image: ImageRef, bucket_name: str) -> None:
 
 
 def not_stored(error: BotoCoreError | ClientError, image: ImageRef) -> ImageError:
-    """The error to raise for what S3 answered."""
+    """The error to raise for what S3 returned."""
     if isinstance(error, ClientError):
         code = error.response["Error"]["Code"]
         # ConditionalRequestConflict: the other delivery is writing at this very moment

@@ -20,7 +20,7 @@ MAX_ITEM_BYTES = 258_000
 
 @metrics.counting_errors
 def handler(event: Item, _context: object) -> Item:
-    """Takes `{"s3_bucket", "s3_key"}` and maybe `"s3_version_id"`; answers the item with `image_data` and the version.
+    """Takes `{"s3_bucket", "s3_key"}` and maybe `"s3_version_id"`; returns the item with `image_data` and the version.
 
     Raises InvalidInputError or an ImageError, which says what is wrong with the image.
     """

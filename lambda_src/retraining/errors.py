@@ -33,12 +33,12 @@ class NotReleasedError(RetrainingError):
 
 
 class TransformOutputError(RetrainingError):
-    """When Batch Transform did not answer every validation image."""
+    """When Batch Transform has no prediction for a validation image."""
 
 
 class SmokeTestFailedError(RetrainingError):
-    """When the endpoint does not answer as the released model does."""
+    """When the endpoint's predictions are not those of the released model."""
 
 
 class GuardContentionError(RetrainingError):
-    """When other runs change the guard's ledger again and again; a later attempt can succeed."""
+    """When other runs keep changing the run lock; a later attempt can succeed."""

@@ -13,7 +13,7 @@ from lambda_src.shared.model_documents import document_key
 
 
 def handler(event: Mapping[str, Any], _context: object) -> dict[str, Any]:
-    """Takes `{"candidate", "incumbent"}`, each `{"job", "artifact_uri", "output"}`; answers both results and the gate's
+    """Takes `{"candidate", "incumbent"}`, each `{"job", "artifact_uri", "output"}`; returns both results and the gate's
     reasons against a release. Leaves what follows from each model's predictions beside its artifact.
 
     Raises TransformOutputError or InvalidPredictionError.

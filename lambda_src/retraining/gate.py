@@ -13,7 +13,7 @@ SIGNIFICANCE = 0.05
 
 @dataclass(frozen=True)
 class Result:
-    """A model's answers to labelled images: how many were right, and its expected calibration error."""
+    """A model's predictions for labelled images: how many were correct, and its expected calibration error."""
 
     images: int
     accuracy: float
@@ -29,23 +29,23 @@ class Bounds:
     max_calibration_error: float
 
 
-def result_of(answers: Sequence[Sequence[float]], labels: Sequence[int]) -> Result:
+def result_of(probabilities: Sequence[Sequence[float]], labels: Sequence[int]) -> Result:
     """From the probabilities, in label order, of each image, and its label.
 
     Expected calibration error: the mean distance between confidence and accuracy in 15 equal bins of confidence,
     weighted by what is in them (C. Guo et al. 2017, https://arxiv.org/abs/1706.04599, equation 3).
     """
-    if not answers or len(answers) != len(labels):
-        raise ValueError(f"{len(answers)} answers for {len(labels)} labels: each image needs one of both")
-    predictions = [best_class(answer) for answer in answers]
+    if not probabilities or len(probabilities) != len(labels):
+        raise ValueError(f"{len(probabilities)} predictions for {len(labels)} labels: each image needs one of both")
+    predictions = [best_class(each) for each in probabilities]
     is_right = [predicted == label for (predicted, _), label in zip(predictions, labels, strict=True)]
     sums = [0.0] * BINS  # of accuracy minus confidence
     for (_, confidence), right in zip(predictions, is_right, strict=True):
         sums[min(int(confidence * BINS), BINS - 1)] += right - confidence
     return Result(
-        images=len(answers),
-        accuracy=sum(is_right) / len(answers),
-        calibration_error=sum(map(abs, sums)) / len(answers),
+        images=len(probabilities),
+        accuracy=sum(is_right) / len(probabilities),
+        calibration_error=sum(map(abs, sums)) / len(probabilities),
     )
 
 

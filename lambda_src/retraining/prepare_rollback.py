@@ -11,7 +11,7 @@ _NAMED = 10  # releases in a message
 
 
 def handler(event: Mapping[str, Any], _context: object) -> dict[str, Any]:
-    """Takes `{"job"}`, "" for the one before; answers as PrepareEvaluation does.
+    """Takes `{"job"}`, "" for the one before; returns what PrepareEvaluation does.
 
     Raises NotReleasedError, or NoEarlierReleaseError.
     """

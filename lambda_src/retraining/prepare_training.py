@@ -14,7 +14,7 @@ from lambda_src.shared.model_documents import document_key
 
 
 def handler(event: Mapping[str, Any], _context: object) -> dict[str, str]:
-    """Takes ValidateDataSet's answer; answers the job's name and status, which is `New` for one to be started."""
+    """Takes ValidateDataSet's output; returns the job's name and status, which is `New` for one to be started."""
     attempt = find_attempt(
         base_name(settings.stage_name(), event["data_digest"], settings.parameters_digest()),
         bucket=settings.bucket_name(),

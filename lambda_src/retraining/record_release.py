@@ -11,7 +11,7 @@ from lambda_src.shared.model_documents import document_key
 
 
 def handler(event: Mapping[str, Any], _context: object) -> dict[str, Any]:
-    """Takes `{"job"}`; answers the metadata. Either all parameters name the model afterwards, or none does."""
+    """Takes `{"job"}`; returns the metadata. Either all parameters name the model afterwards, or none does."""
     trained = release.trained_model(release.training_job(event["job"]))
     model = asdict(trained)
     values = {

@@ -7,7 +7,7 @@ from lambda_src.retraining import release
 
 
 def handler(event: Mapping[str, Any], _context: object) -> dict[str, str]:
-    """Takes `{"run", "model", "rollback"}`; answers the endpoint config to wait for, and the one before it.
+    """Takes `{"run", "model", "rollback"}`; returns the endpoint config to wait for, and the one before it.
 
     Raises EndpointBusyError.
     """

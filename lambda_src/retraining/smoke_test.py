@@ -1,4 +1,4 @@
-"""SmokeTest: does the endpoint answer known images as the released model answered them in Batch Transform?"""
+"""SmokeTest: does the endpoint predict for known images what the released model did in Batch Transform?"""
 
 from collections.abc import Mapping
 from itertools import islice
@@ -20,34 +20,34 @@ _UNKNOWN_IMAGES = 20
 
 
 def handler(event: Mapping[str, Any], _context: object) -> dict[str, int]:
-    """Takes `{"job"}`; answers how many images were asked for. Raises SmokeTestFailedError."""
+    """Takes `{"job"}`; returns the number of images. Raises SmokeTestFailedError."""
     known = (release.stored_json(document_key(event["job"], "smoke_test")) or {}).get("images") or []
     if known:
         for image in known:
             difference = max(
-                abs(a - b) for a, b in zip(ask(image["key"]), image["probabilities"], strict=True)
+                abs(a - b) for a, b in zip(predict(image["key"]), image["probabilities"], strict=True)
             )  # fmt: skip
             if difference > TOLERANCE:
                 raise SmokeTestFailedError(
                     f"{image['key']}: the endpoint's probabilities are {difference:.4f} off those of {event['job']}"
                 )
         return {"images": len(known)}
-    return {"images": _mostly_right()}
+    return {"images": _mostly_correct()}
 
 
-def _mostly_right() -> int:
-    """A model that no retraining has evaluated has no known answers: it must at least be better than chance."""
+def _mostly_correct() -> int:
+    """A model that no retraining has evaluated has no known predictions: it must at least be better than chance."""
     lines = list(islice(validation_lines(settings.bucket_name()), _UNKNOWN_IMAGES))
-    answers = [ask(f"{VALIDATION_IMAGES}{line.path}") for line in lines]
-    right = sum(best_class(answer)[0] == line.label for answer, line in zip(answers, lines, strict=True))
-    if right * len(settings.classes()) <= len(lines):
-        raise SmokeTestFailedError(f"the endpoint is right for {right} of {len(lines)} validation images")
+    responses = [predict(f"{VALIDATION_IMAGES}{line.path}") for line in lines]
+    correct = sum(best_class(response)[0] == line.label for response, line in zip(responses, lines, strict=True))
+    if correct * len(settings.classes()) <= len(lines):
+        raise SmokeTestFailedError(f"the endpoint predicts only {correct} of {len(lines)} validation images correctly")
     return len(lines)
 
 
-def ask(key: str) -> list[float]:
+def predict(key: str) -> list[float]:
     """The endpoint's probabilities for an image of the bucket."""
     bucket = settings.bucket_name()
     body = aws.s3().get_object(Bucket=bucket, Key=key)["Body"].read()
-    answer = invoke_endpoint(body, settings.endpoint_name(), ImageRef(bucket, key, "smoke-test"))
-    return parse_probabilities(answer, settings.classes())
+    response = invoke_endpoint(body, settings.endpoint_name(), ImageRef(bucket, key, "smoke-test"))
+    return parse_probabilities(response, settings.classes())

@@ -1,4 +1,4 @@
-"""What is kept of a trained model: its metadata, and the documents beside its artifact, below `models/<job>/`.
+"""What is stored of a trained model: its metadata, and the documents beside its artifact, below `models/<job>/`.
 
 data_prep writes them for the first model, retraining for every candidate and for what it replaces; ops reads them.
 """
@@ -25,7 +25,7 @@ KNOWN_IMAGES = 6  # that the smoke test asks the endpoint for
 class TrainedModel:
     """A model artifact and where it comes from, as the environment's metadata parameter holds it.
 
-    `classes` are in label order; `accuracy` is on the validation images, or None if nobody told it.
+    `classes` are in label order; `accuracy` is on the validation images, or None if it is not known.
     """
 
     job: str

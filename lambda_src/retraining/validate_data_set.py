@@ -56,22 +56,22 @@ class BucketValidation:
 
     def _check(self, prefix: str, line: ListLine) -> CheckedImage:
         try:
-            answer = aws.s3().get_object(Bucket=self._bucket, Key=f"{prefix}{line.path}")
+            response = aws.s3().get_object(Bucket=self._bucket, Key=f"{prefix}{line.path}")
         except ClientError as error:
             if error.response["Error"]["Code"] not in {"NoSuchKey", "AccessDenied"}:
                 raise
             return CheckedImage(line, reason="no such object")
-        if reason := size_problem(answer["ContentLength"]):
-            answer["Body"].close()
+        if reason := size_problem(response["ContentLength"]):
+            response["Body"].close()
             return CheckedImage(line, reason=reason)
-        data = answer["Body"].read()
+        data = response["Body"].read()
         if reason := image_problem(data, size=self._size):
             return CheckedImage(line, reason=reason)
         return CheckedImage(line, sha256(data).hexdigest(), blake2b(data, digest_size=16).digest())
 
 
 def handler(event: Mapping[str, Any], _context: object) -> dict[str, Any]:
-    """Takes `{"run"}`; answers the data's digest and sizes, and the key of the list of validation images.
+    """Takes `{"run"}`; returns the data's digest and sizes, and the key of the list of validation images.
 
     Raises InvalidDataSetError with the first problems.
     """

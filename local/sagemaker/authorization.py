@@ -33,8 +33,8 @@ def ask_emulator(permissions: Sequence[Permission], *, access_key: str, executio
         data=json.dumps(question).encode(),
         headers=naming(os.environ["AWS_ACCESS_KEY_ID"]),
     )
-    with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310
-        return str(json.load(answer)["refusal"])
+    with urllib.request.urlopen(request, timeout=10) as response:  # noqa: S310
+        return str(json.load(response)["refusal"])
 
 
 def is_known(access_key: str) -> bool:

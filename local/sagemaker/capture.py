@@ -45,7 +45,7 @@ class CaptureWriter:
     def record(
         self, *, request: bytes, request_type: str, response: bytes, response_type: str, inference_id: str | None
     ) -> None:
-        """Capture one request and its answer, if the sampling takes it."""
+        """Capture one request and its response, if the sampling takes it."""
         if random.random() >= self._share:  # noqa: S311 - a sample, not a secret
             return
         now = datetime.now(UTC)

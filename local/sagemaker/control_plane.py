@@ -34,7 +34,7 @@ class ControlPlane(Endpoints, TransformJobs, TrainingJobs, ModelRegistry):
         self._authorize = authorize
 
     def call(self, operation: str, request: Record, *, access_key: str = "") -> Record:
-        """Run one API operation, such as CreateModel, for whoever has the access key; raises ApiError."""
+        """Run one API operation, such as CreateModel, for the owner of the access key; raises ApiError."""
         handler: Callable[[Record], Record] | None = getattr(self, xform_name(operation), None)
         try:
             model = _service_model().operation_model(operation)

@@ -15,12 +15,12 @@ from local.sagemaker.fault import Fault
 from local.sagemaker.metrics import EndpointMetrics
 from local.sagemaker.serverless import Containers
 
-# What the algorithm answers; SageMaker hands the container's header on
+# What the algorithm returns; SageMaker hands the container's header on
 RESPONSE_TYPE = "application/json"
 
 
 class Variant:
-    """One production variant: a container that is ready to answer."""
+    """One production variant: a container that is ready to serve."""
 
     def __init__(self, *, endpoint_name: str, model: dict[str, Any], endpoint_config: dict[str, Any]) -> None:
         """Start the container; raises JobFailedError."""
@@ -37,7 +37,7 @@ class Variant:
             self._capture = CaptureWriter(s3, capture, endpoint_name=endpoint_name, variant_name=self.name)
 
     def invoke(self, body: bytes, *, content_type: str, inference_id: str | None, fault: Fault | None) -> bytes:
-        """The container's answer; raises ContainerError, or ApiError where no container takes the request."""
+        """The container's response; raises ContainerError, or ApiError where no container takes the request."""
         with self._containers.container(body) if self._containers else nullcontext():
             return self._answer(body, content_type=content_type, inference_id=inference_id, fault=fault)
 
@@ -66,7 +66,7 @@ class Variant:
         return response
 
     def close(self) -> None:
-        """Write what was captured and measured. The container ends with the last request that it answers."""
+        """Write what was captured and measured. The container ends with the last request that it serves."""
         if self._capture:
             self._capture.close()
         self._metrics.close()
@@ -145,7 +145,7 @@ class Endpoint:
         inference_id: str | None,
         fault: Fault | None,
     ) -> tuple[bytes, str]:
-        """The container's answer and the variant's name; raises ApiError or ContainerError."""
+        """The container's response and the variant's name; raises ApiError or ContainerError."""
         if fault and fault.service_error:
             time.sleep(fault.delay_seconds)
             raise ApiError(fault.service_error, fault.body or "ordered fault", status=fault.status)

@@ -2,7 +2,7 @@
 
 
 class ApiError(Exception):
-    """When the service refuses a request; answered as `code` with HTTP status `status`."""
+    """When the service refuses a request; returned as `code` with HTTP status `status`."""
 
     def __init__(self, code: str, message: str, *, status: int = 400) -> None:
         super().__init__(message)
@@ -15,7 +15,7 @@ def validation_error(message: str) -> ApiError:
 
 
 class ContainerError(Exception):
-    """When a container answers with an error; `status` is the container's own HTTP status."""
+    """When a container returns an error; `status` is the container's own HTTP status."""
 
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 class Fault:
     """What one coming request meets instead of the model, for tests and demonstrations."""
 
-    status: int = 500  # the container's answer
+    status: int = 500  # the container's response
     body: str = ""
-    delay_seconds: float = 0  # time until the answer
-    service_error: str = ""  # SageMaker's own refusal, such as ThrottlingException, in place of the container's answer
-    model_answers: bool = False  # after the delay the model answers as always
-    hangs_up: bool = False  # the connection is closed without an answer
-    drip_seconds: float = 0  # pause after each byte of the answer, which no time-out of a single read notices
+    delay_seconds: float = 0  # time until the response
+    service_error: str = ""  # SageMaker's own refusal, such as ThrottlingException, instead of a response
+    model_answers: bool = False  # after the delay the model responds as always
+    hangs_up: bool = False  # the connection is closed without a response
+    drip_seconds: float = 0  # pause after each byte of the response, which no time-out of a single read notices
     inference_id: str = ""  # only a request with this InferenceId
     on_canary: bool = False  # only a request that meets the new model while an update goes on

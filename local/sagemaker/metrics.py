@@ -37,7 +37,7 @@ class EndpointMetrics:
         self._thread.start()
 
     def invoked(self, *, status: int, seconds: float) -> None:
-        """Count one invocation that the container answered with `status` after `seconds`."""
+        """Count one invocation that the container completed with `status` after `seconds`."""
         with self._lock:
             self._counts["Invocations"] += 1
             self._counts["Invocation4XXErrors"] += 400 <= status < 500

@@ -31,7 +31,7 @@ class Server(ThreadingHTTPServer):
     daemon_threads = True
 
     def __init__(self, port: int, control_plane: ControlPlane, *, is_known: Callable[[str], bool]) -> None:
-        """is_known: whether somebody who has this access key is answered at all."""
+        """is_known: whether requests with this access key are accepted."""
         super().__init__((request_guard.ADDRESS, port), _Handler)
         self.control_plane = control_plane
         self.is_known = is_known
@@ -39,7 +39,7 @@ class Server(ThreadingHTTPServer):
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True  # otherwise each answer waits 40 ms for the client's acknowledgement
+    disable_nagle_algorithm = True  # otherwise each response waits 40 ms for the client's acknowledgement
     server: Server
 
     def parse_request(self) -> bool:
@@ -57,10 +57,10 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         try:
             if self.path == "/ping":
-                self._answer(200, b"")
+                self._respond(200, b"")
             else:
                 endpoint, _ = self._endpoint()
-                self._answer(200, json.dumps(endpoint.requests).encode())
+                self._respond(200, json.dumps(endpoint.requests).encode())
         except ApiError as error:
             self._refuse(error)
 
@@ -76,7 +76,7 @@ class _Handler(BaseHTTPRequestHandler):
                 self._call_api(body)
             elif self.path == "/withheld":
                 self.server.control_plane.withheld = json.loads(body)
-                self._answer(200, b"")
+                self._respond(200, b"")
             else:
                 self._call_endpoint(body)
         except ApiError as error:
@@ -87,8 +87,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _call_api(self, body: bytes) -> None:
         operation = self.headers.get("X-Amz-Target", "").removeprefix("SageMaker.")
-        answer = self.server.control_plane.call(operation, json.loads(body or b"{}"), access_key=self._access_key)
-        self._answer(200, json.dumps(answer).encode(), content_type="application/x-amz-json-1.1")
+        response = self.server.control_plane.call(operation, json.loads(body or b"{}"), access_key=self._access_key)
+        self._respond(200, json.dumps(response).encode(), content_type="application/x-amz-json-1.1")
 
     @property
     def _access_key(self) -> str:
@@ -106,7 +106,7 @@ class _Handler(BaseHTTPRequestHandler):
         endpoint, wanted = self._endpoint()
         if wanted == "faults":
             endpoint.faults.extend(Fault(**fault) for fault in json.loads(body))
-            self._answer(200, b"")
+            self._respond(200, b"")
         else:
             request = {"EndpointName": endpoint.name}
             self.server.control_plane.check_permissions("InvokeEndpoint", request, access_key=self._access_key)
@@ -119,7 +119,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
             return
         try:
-            answer, variant_name = endpoint.invoke(
+            response, variant_name = endpoint.invoke(
                 variant,
                 body,
                 content_type=self.headers.get("Content-Type", "application/octet-stream"),
@@ -127,7 +127,7 @@ class _Handler(BaseHTTPRequestHandler):
                 fault=fault,
             )
         except ContainerError as error:
-            self._answer(
+            self._respond(
                 424,
                 json.dumps(
                     {
@@ -140,9 +140,9 @@ class _Handler(BaseHTTPRequestHandler):
                 headers={"x-amzn-ErrorType": "ModelError"},
             )
             return
-        self._answer(
+        self._respond(
             200,
-            answer,
+            response,
             content_type=RESPONSE_TYPE,
             headers={"x-Amzn-Invoked-Production-Variant": variant_name},
             drip_seconds=fault.drip_seconds if fault else 0,
@@ -150,9 +150,9 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _refuse(self, error: ApiError) -> None:
         body = json.dumps({"__type": error.code, "message": str(error)}).encode()
-        self._answer(error.status, body, headers={"x-amzn-ErrorType": error.code})
+        self._respond(error.status, body, headers={"x-amzn-ErrorType": error.code})
 
-    def _answer(
+    def _respond(
         self,
         status: int,
         body: bytes,

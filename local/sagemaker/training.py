@@ -142,7 +142,7 @@ def _run_entrypoint(entrypoint: Sequence[str], variables: Mapping[str, str], roo
     )
     if ended.returncode == 0:
         return ended.stdout
-    sys.stderr.write(ended.stdout)  # the log, of which the service tells nothing
+    sys.stderr.write(ended.stdout)  # the log, which the service does not return
     failure = root / "output" / "failure"
     reason = failure.read_text(encoding="utf-8")[:_REASON_CHARACTERS] if failure.exists() else ""
     kind = "ClientError" if reason and not is_script else "AlgorithmError"

@@ -1,10 +1,10 @@
-"""A Batch Transform job: every input object through the container, one `.out` object of answers for each.
+"""A Batch Transform job: every input object through the container, one `.out` object of predictions for each.
 
 Input, output and failure follow
 https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_CreateTransformJob.html and
 https://docs.aws.amazon.com/sagemaker/latest/dg/batch-transform.html: an object that the container refuses gets no
-output, the others do, and the job ends as Failed. The answer to application/jsonlines is one JSON object a line, the
-answer to application/json the endpoint's list
+output, the others do, and the job ends as Failed. The response to application/jsonlines is one JSON object a line, the
+response to application/json the endpoint's list
 (https://docs.aws.amazon.com/sagemaker/latest/dg/image-classification.html).
 """
 
@@ -39,7 +39,7 @@ def run(job: dict[str, Any], model: dict[str, Any], s3: "S3Client", *, stopped: 
     definition = model["PrimaryContainer"]
     accept = job["TransformOutput"].get("Accept", "")
     if not accept and not is_scikit_learn(definition["Image"]):
-        accept = "application/jsonlines"  # of the built-in algorithm: its only documented answer to a transform job
+        accept = "application/jsonlines"  # of the built-in algorithm: its only documented response to a transform job
     limit = job.get("MaxPayloadInMB", _DEFAULT_MAX_PAYLOAD_MB) * 2**20 or None
     content_type = source.get("ContentType", "")
     computing = threading.Lock()  # the job must not take the endpoint's processors, which on AWS are others
@@ -53,10 +53,10 @@ def run(job: dict[str, Any], model: dict[str, Any], s3: "S3Client", *, stopped: 
             if limit and len(body) > limit:
                 return f"{uri}: {len(body)} bytes exceed MaxPayloadInMB"
             with computing:
-                answer = served.invocations(body, content_type=content_type, accept=accept)
+                response = served.invocations(body, content_type=content_type, accept=accept)
         except (ContainerError, JobFailedError) as error:
             return f"{uri}: {error}"
-        storage.write(s3, f"{output}/{relative}.out", answer)
+        storage.write(s3, f"{output}/{relative}.out", response)
         return None
 
     variables = {"SAGEMAKER_BATCH": "true", **job.get("Environment", {})}

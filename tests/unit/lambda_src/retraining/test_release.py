@@ -439,7 +439,7 @@ def test_another_models_answers_are_noticed(world: World, runtime: None) -> None
 
 def test_a_model_without_known_answers_must_be_better_than_chance(world: World, runtime: None) -> None:
     """The container always says class 0, which is half of the images."""
-    with pytest.raises(SmokeTestFailedError, match="right for 2 of 4"):
+    with pytest.raises(SmokeTestFailedError, match="predicts only 2 of 4 validation images correctly"):
         smoke_test.handler({"job": NEW}, None)
 
 
