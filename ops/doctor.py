@@ -21,11 +21,13 @@ from data_prep.artifact import baseline_problem, current_artifact
 from data_prep.aws_errors import explain
 from data_prep.errors import TargetError
 from data_prep.target import make_command
+from data_prep.upload import listing
 from ops import quotas
 from ops.cdk import EXECUTABLE
 from ops.check import Check
 from ops.outputs import stack_outputs
 from stacks.config import PROJECT_ROOT, EnvironmentConfig, load_environment
+from stacks.shared.model_code import code_files, code_prefix
 
 # What CDK's current templates ask of `cdk bootstrap`
 MIN_BOOTSTRAP_VERSION = 6
@@ -42,6 +44,7 @@ def examine(config: EnvironmentConfig) -> list[Check]:
             "endpoint kind": endpoint_kind,
             "quotas": quotas.instances,
             "Lambda concurrency": quotas.concurrency,
+            "model code": model_code,
             "model artifact": model,
             "baseline": baseline,
             "alert subscription": subscription,
@@ -166,6 +169,25 @@ def endpoint_kind(config: EnvironmentConfig) -> Iterator[Check]:
             f"`cdk destroy {config.name}/Model` removes the endpoint and the stacks that use it, but not the bucket "
             f"with the models. Then `{make_command('deploy', config.name)}`",
         )
+
+
+def model_code(config: EnvironmentConfig) -> Iterator[Check]:
+    """Whether retraining finds the code that it was deployed to train with, if the algorithm takes any."""
+    if not config.algorithm.takes_code:
+        return
+    bucket = stack_outputs(config).get("Data", {}).get("BucketName")
+    if bucket is None:
+        return  # a deployment brings both
+    name, where = "model code", f"s3://{bucket}/{code_prefix()}"
+    if missing := sorted({f"{code_prefix()}{file}" for file in code_files()} - listing(bucket, [code_prefix()]).keys()):
+        yield Check(
+            name,
+            "warning",
+            f"{where} lacks {len(missing)} files of model_src/: retraining would fail",
+            f"`python -m data_prep run --env {config.name}`; `{make_command('deploy', config.name)}` does it too",
+        )
+    else:
+        yield Check(name, "ok", where)
 
 
 def model(config: EnvironmentConfig) -> Iterator[Check]:

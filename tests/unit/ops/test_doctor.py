@@ -11,10 +11,12 @@ from moto import mock_aws
 
 from data_prep import aws
 from data_prep.artifact import current_artifact
+from data_prep.upload import upload_code
 from ops import doctor, quotas
 from ops.check import Check
 from stacks.config import EnvironmentConfig, parse_environment
 from stacks.shared.hyperparameters import hyperparameters
+from stacks.shared.model_code import code_files, code_prefix
 from tests.unit.ops.conftest import Pages, deployed_stacks, run
 
 CONFIG = parse_environment("dev", {"endpoint": {"instance_count": 2}})
@@ -144,6 +146,23 @@ def test_the_bootstrap_version_must_suffice(version: str | None, status: str) ->
     check = only(doctor.bootstrap(CONFIG))
     assert check.status == status
     assert ("cdk bootstrap" in check.fix) == (status == "failed")
+
+
+def test_code_that_no_retraining_would_find_is_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As after a `cdk deploy` alone of other code, or of another algorithm."""
+    config = parse_environment("dev", {"training": {"algorithm": "scikit-learn"}})
+    outputs: dict[str, dict[str, str]] = {}
+    monkeypatch.setattr(doctor, "stack_outputs", lambda _: outputs)
+    assert not [*doctor.model_code(config)], "there is no bucket yet"
+    outputs["Data"] = {"BucketName": "models"}
+    assert not [*doctor.model_code(CONFIG)], "the built-in algorithm takes none"
+    aws.s3().create_bucket(Bucket="models")
+    check = only(doctor.model_code(config))
+    assert check.status == "warning"
+    assert f"s3://models/{code_prefix()} lacks {len(code_files())} files of model_src/" in check.found
+    assert "`python -m data_prep run --env dev`" in check.fix
+    upload_code(config, "models")
+    assert only(doctor.model_code(config)) == Check("model code", "ok", f"s3://models/{code_prefix()}")
 
 
 def test_an_artifact_that_fits_is_ok() -> None:
