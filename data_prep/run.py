@@ -36,7 +36,7 @@ def run(
     """
     config = load_environment(env)
     bucket = aws.data_stack(config).bucket  # before the download: is there a bucket to upload to?
-    report = _nobody if quiet else note
+    report = _silent if quiet else note
     if files := upload_code(config, bucket):  # also where no job starts: the retraining workflow will start one
         report(f"s3://{bucket}/{code_prefix()}: {files} files of model_src/ uploaded")
     served = current_artifact(config)
@@ -67,11 +67,11 @@ def _data_set(
     config: EnvironmentConfig, folder: Path, archive: Path | None, *, synthetic: bool, quiet: bool
 ) -> Manifest:
     """The requested data set, or any with the environment's classes; it is built in the folder unless it is there."""
-    report = _nobody if quiet else note
+    report = _silent if quiet else note
     archive = archive or (None if synthetic else named_archive())
     known = _manifest_of(folder, config)
-    wished = archive is not None or synthetic
-    if not known or wished or (known.archive.is_synthetic and not is_local()):
+    is_named = archive is not None or synthetic
+    if not known or is_named or (known.archive.is_synthetic and not is_local()):
         source = archive_for(config, archive, synthetic=synthetic, quiet=quiet)
         if not known or known.archive.sha256 != file_sha256(source):
             with progress_bars(quiet=quiet) as progress:
@@ -95,9 +95,9 @@ def _check_not_changed(served: Artifact | None) -> None:
     """Raise DataPrepError rather than replace labelled images, or the model trained on them, without notice."""
     if served and served.manifest and not served.is_of_an_archive:
         raise DataPrepError(
-            f"the model in service, of {served.job}, was not trained on what an archive has: it was adopted, or its "
-            "data was changed in the bucket: leave --archive and --synthetic (make: ARCHIVE, SYNTHETIC) out to keep "
-            "both, or replace them with `python -m data_prep upload --delete-extra` and `python -m data_prep train`"
+            f"the model in service, of {served.job}, was not trained on an archive's data: it was adopted, or its data "
+            "was changed in the bucket. Omit --archive and --synthetic (make: ARCHIVE, SYNTHETIC) to keep both, or "
+            "replace them with `python -m data_prep upload --delete-extra` and `python -m data_prep train`"
         )
 
 
@@ -111,5 +111,5 @@ def _complete_baseline(config: EnvironmentConfig, report: Callable[[str], None])
         report(f"{'Computed' if stored.is_new else 'Reusing'} the baseline {stored.key}")
 
 
-def _nobody(_: str) -> None:
+def _silent(_: str) -> None:
     """Report nothing, for --quiet."""

@@ -1,4 +1,4 @@
-"""The command `train`: a job is started or found, followed on the terminal, and its model handed over."""
+"""The command `train`: start or find a job, follow it on the terminal, and hand its model over."""
 
 import sys
 from collections.abc import Callable, Iterator
@@ -43,7 +43,7 @@ def train(
 ) -> None:
     """Train the environment's algorithm on the uploaded data set and hand the model to the stacks.
 
-    The same data and parameters find the job that runs or has completed, so this can be interrupted and repeated.
+    It can be interrupted and repeated: the same data and parameters find the job that is running, or reuse its model.
     """
     config = load_environment(env)
     if spot is not None:

@@ -239,9 +239,7 @@ def test_data_that_somebody_changed_and_retrained_on_are_not_replaced(
     changed = {"classes": model["classes"], "data_digest": "f" * 64}  # as retraining knows data that no archive has
     aws.s3().put_object(Bucket=cloud, Key=f"models/{model['job']}/manifest.json", Body=json.dumps(changed).encode())
     before = _objects(cloud)
-    with pytest.raises(
-        DataPrepError, match=r"leave --archive and --synthetic .* out to keep both, or replace them with"
-    ):
+    with pytest.raises(DataPrepError, match=r"Omit --archive and --synthetic .* to keep both, or replace them with"):
         _run("run", "--archive", archives[1])
     assert _objects(cloud) == before
     assert _prepared()[0] == model
