@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import boto3
 from botocore.exceptions import ClientError
 
 from data_prep import aws
@@ -29,7 +30,7 @@ from lambda_src.shared.model_documents import document_key
 from stacks.config import EnvironmentConfig
 from stacks.retraining.training_job import INSTANCE_REFUSED, training_job_request, training_resources
 from stacks.shared import prefixes
-from stacks.shared.algorithm import IMAGE_CLASSIFICATION, SCIKIT_LEARN, Algorithm
+from stacks.shared.algorithm import Algorithm
 from stacks.shared.hyperparameters import hyperparameters, parameters_digest
 
 if TYPE_CHECKING:
@@ -138,24 +139,24 @@ def start_training(
             return name, True
 
 
-# How the SDK is asked for the image
-_IMAGES: dict[str, dict[str, str]] = {
-    IMAGE_CLASSIFICATION.name: {"framework": "image-classification"},
-    SCIKIT_LEARN.name: {
-        "framework": "sklearn",
-        "version": "1.9-0",
-        "py_version": "py3",
-        "instance_type": "ml.m5.large",  # it has one image for all, but asks
-    },
+# By partition. The SageMaker SDK knows them too, but to import it takes seconds
+_DOMAINS = {
+    "aws": "amazonaws.com",
+    "aws-cn": "amazonaws.com.cn",
+    "aws-us-gov": "amazonaws.com",
+    "aws-iso": "c2s.ic.gov",
+    "aws-iso-b": "sc2s.sgov.gov",
+    "aws-iso-f": "csp.hci.ic.gov",
 }
 
 
 def image_uri(algorithm: Algorithm, region: str) -> str:
-    """The algorithm's container image in a region."""
-    from sagemaker.core import image_uris  # noqa: PLC0415 - importing it takes seconds
-
-    uri: str = image_uris.retrieve(region=region, **_IMAGES[algorithm.name])
-    return uri
+    """The algorithm's container image in a region; raises TrainingError where AWS has none."""
+    if region not in algorithm.registry_accounts:
+        raise TrainingError(f"AWS has no image of {algorithm.name} in {region}: deploy to another region")
+    domain = _DOMAINS[boto3.Session().get_partition_for_region(region)]
+    registry = f"{algorithm.registry_accounts[region]}.dkr.ecr.{region}.{domain}"
+    return f"{registry}/{algorithm.container.repository}:{algorithm.tag}"
 
 
 def _refused(config: EnvironmentConfig, role_arn: str, error: ClientError) -> Exception:

@@ -24,7 +24,7 @@ from lambda_src.shared.algorithms import container_of
 from local.sagemaker.control_plane import ControlPlane
 from local.sagemaker.errors import ApiError
 from stacks.config import EnvironmentConfig, parse_environment
-from stacks.shared.algorithm import ALGORITHMS, Algorithm
+from stacks.shared.algorithm import IMAGE_CLASSIFICATION, SCIKIT_LEARN
 from tests.unit.data_prep.conftest import ROLE_ARN, picture, write_dataset
 
 JOB = "scones-dev-01234567-89abcdef-1"
@@ -283,12 +283,23 @@ def test_classes_in_another_order_are_another_model(uploaded: Path) -> None:
         start(turned, uploaded)
 
 
-@pytest.mark.parametrize("algorithm", ALGORITHMS.values(), ids=ALGORITHMS)
-@pytest.mark.parametrize("region", ["us-east-1", "eu-central-1"])
-def test_the_image_is_the_one_that_the_stacks_serve_with(region: str, algorithm: Algorithm) -> None:
-    registry = f"{algorithm.registry_accounts[region]}.dkr.ecr.{region}.amazonaws.com"
-    assert image_uri(algorithm, region) == f"{registry}/{algorithm.container.repository}:{algorithm.tag}"
-    assert container_of(image_uri(algorithm, region)) == algorithm.container
+def test_the_image_is_the_one_of_the_sdk_in_every_region() -> None:
+    from sagemaker.core import image_uris  # noqa: PLC0415 - importing it takes seconds
+
+    of_scikit_learn = {"version": "1.9-0", "py_version": "py3", "instance_type": "ml.m5.large"}
+    for algorithm, framework, options in (
+        (IMAGE_CLASSIFICATION, "image-classification", {}),
+        (SCIKIT_LEARN, "sklearn", of_scikit_learn),
+    ):
+        for region in algorithm.registry_accounts:
+            image = image_uri(algorithm, region)
+            assert image == image_uris.retrieve(framework, region, **options)
+            assert container_of(image) == algorithm.container
+
+
+def test_a_region_without_the_image_is_named() -> None:
+    with pytest.raises(TrainingError, match="no image of scikit-learn in xx-nowhere-1"):
+        image_uri(SCIKIT_LEARN, "xx-nowhere-1")
 
 
 # Following
