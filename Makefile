@@ -77,7 +77,7 @@ browser: setup
 
 ##@ An environment, in your account, or with LOCAL=1 in the local cloud
 
-deploy: setup $(LOCAL_CLOUD) ## Deploy environment ENV, with a trained model, and try it out
+deploy: setup $(LOCAL_CLOUD) ## Deploy environment ENV with a trained model, and run a smoke test
 	$(AWS) python -m ops deploy --env "$(ENV)" $(if $(ARCHIVE),--archive "$(ARCHIVE)") $(if $(SYNTHETIC),--synthetic) $(if $(VERBOSE),--verbose)
 
 diff: setup ## Show what a change does to the cloud: since this branch left main, or BASE or ENV

@@ -40,7 +40,7 @@ def adopt(
     env: Environment = "dev",
     as_json: AsJson = False,
 ) -> None:
-    """Serve a model that was trained elsewhere: check it, evaluate it on the validation images, hand it to the stacks.
+    """Adopt a model that was trained elsewhere: check it, evaluate it on the validation images, hand it to the stacks.
 
     Upload the data set first. A Batch Transform job evaluates, on one instance of bulk.transform_instance_type; what it
     predicts is also the baseline that drift is measured against.

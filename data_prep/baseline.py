@@ -49,7 +49,7 @@ def baseline(
     force: Annotated[bool, typer.Option("--force", help="Compute it even if it exists.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Let the trained model classify the validation images, as the baseline that drift is measured against.
+    """Compute the baseline for drift: the trained model's predictions for the validation images.
 
     A Batch Transform job does it, on one instance of bulk.transform_instance_type.
     """

@@ -36,7 +36,7 @@ def import_folder(
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
-    """Turn the folder of the original's notebook into a data set: its images checked, its labels those of cdk.json."""
+    """Turn the folder of the original's notebook into a data set, with checked images and the labels of cdk.json."""
     target = output or default_folder(env)
     with progress_bars(quiet=quiet) as progress:
         manifest = import_dataset(

@@ -74,7 +74,7 @@ def upload(
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
-    """Copy what changed of the data set to the environment's bucket, and verify that the two are equal.
+    """Upload the changes of the data set to the environment's bucket, and verify that the two are equal.
 
     If the environment's algorithm takes code, that goes there, too.
     """

@@ -32,7 +32,7 @@ MESSAGE_LINES = 8  # shown of each message
 
 
 def run(env: EnvironmentName = "dev") -> None:
-    """Classify test images through the deployed workflow, with IAM enforced, and check what happened."""
+    """Classify test images through the deployed workflow, with IAM enforced, and check the results."""
     cloud, config = running_cloud(env)
     classify(cloud, config)
 

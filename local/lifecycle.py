@@ -38,7 +38,7 @@ def up(
 
 
 def down() -> None:
-    """Stop what `up` started, with all that was deployed in it."""
+    """Stop the local cloud; everything deployed in it is lost."""
     stopped = [_NAMES.get(process.program, "a command") for process in LocalCloud.stop_running()]
     if stopped:
         say(f"Stopped {' and '.join(stopped)}, with what was deployed; logs: {short(DIRECTORY)}")
@@ -47,7 +47,7 @@ def down() -> None:
 
 
 def all_(env: EnvironmentName = "dev", archive: Archive = None, keep: Keep = True) -> None:
-    """All of it, in a new local cloud: start, build data, deploy, train, classify. It goes on running."""
+    """Do all of it in a new local cloud: start, build data, deploy, train, classify. It keeps running."""
     config = load_environment(env)
     started = time.monotonic()
     with kept_running(keep=keep):
@@ -86,7 +86,7 @@ def kept_running(*, keep: bool) -> Iterator[None]:
         if not keep:
             LocalCloud.stop_running()
         elif LocalCloud.is_running():
-            say("\nThe local cloud goes on running; `python -m local down` stops it.")
+            say("\nThe local cloud keeps running; `python -m local down` stops it.")
 
 
 def _start() -> LocalCloud:

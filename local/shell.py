@@ -10,7 +10,7 @@ from local.cloud import CLIENT_PREFIXES, LocalCloud, LocalCloudError
 
 
 def env() -> None:
-    """Print what points a shell's AWS tools at the running local cloud: `eval "$(python -m local env)"`."""
+    """Print variables that point a shell's AWS tools at the running local cloud: `eval "$(python -m local env)"`."""
     try:
         cloud = LocalCloud.running()
     except LocalCloudError:

@@ -31,7 +31,7 @@ def deploy(
     ] = False,
     app: App = None,
 ) -> None:
-    """Check, deploy the bucket, train a model unless there is one, deploy the rest, and try it out.
+    """Check, deploy the bucket, train a model unless one fits, deploy the rest, and run a smoke test.
 
     It can be interrupted and repeated; each step does what is missing, and says what it reuses.
     """

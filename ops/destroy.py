@@ -57,7 +57,7 @@ def destroy(
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     app: App = None,
 ) -> None:
-    """Remove all of an environment that costs money by the hour, and list what is retained."""
+    """Remove everything in an environment that costs money by the hour, and list what is retained."""
     config = load_environment(env)
     target = current_target()
     typer.echo(f"Destroying environment {env} in {target}")

@@ -268,7 +268,7 @@ def doctor(
     env: Annotated[str, typer.Option("--env", help="An environment of cdk.json.")] = "dev",
     as_json: Annotated[bool, typer.Option("--json", help="The checks as JSON on standard output.")] = False,
 ) -> None:
-    """Check tools, credentials, quotas, model and alerts, and say how to fix each.
+    """Check tools, credentials, quotas, model and alerts, with a fix for each problem.
 
     Exit status: 0 the environment can be deployed, 1 something has to be fixed first.
     """

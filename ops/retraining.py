@@ -1,4 +1,4 @@
-"""Start a run of the retraining workflow, follow it, and say how it ended: `retrain` and `rollback`."""
+"""Start a run of the retraining workflow, follow it, and report the outcome: `retrain` and `rollback`."""
 
 import json
 import time
@@ -31,10 +31,10 @@ def retrain(
 def rollback(
     env: Env,
     to: Annotated[
-        str, typer.Option(help="Training job to go to, of those released. Default: the one served before.")
+        str, typer.Option(help="Training job of the model to roll back to. Default: the one released before.")
     ] = "",
 ) -> None:
-    """Serve an earlier model again, at once; the next deployment keeps it."""
+    """Roll back to an earlier model immediately; the next deployment keeps it."""
     _run(env, rollback_input(to))
 
 

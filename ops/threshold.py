@@ -58,7 +58,7 @@ def threshold(
     html: Annotated[Path | None, typer.Option(help="Write a report with plots to this file.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="The result as JSON on standard output.")] = False,
 ) -> None:
-    """Show accuracy and coverage of every confidence threshold, and the one that a wanted accuracy needs."""
+    """Show accuracy and coverage of every confidence threshold, and the one that a required accuracy needs."""
     config = load_environment(env)
     if source == "validation":
         calibration, origin = Calibration(), "The model's predictions for the validation images"

@@ -21,9 +21,9 @@ def console(
     env: Annotated[str, typer.Option("--env", help="An environment of cdk.json.")] = "dev",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Of 127.0.0.1; 0 takes a free one.")] = 0,
 ) -> None:
-    """Show an environment in your browser, with your credentials: what it does, and pictures to classify; until Ctrl-C.
+    """Show an environment in your browser: its state, pictures to classify and to review, models to approve.
 
-    Nobody else reaches it: it listens on 127.0.0.1 and answers only who opens the address that it prints.
+    It runs with your credentials until Ctrl-C, on 127.0.0.1, and only for the browser that opens the printed address.
     """
     site = Site.deployed(load_environment(env))
     with listening(port) as listener:

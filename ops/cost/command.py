@@ -30,7 +30,7 @@ def cost(
         bool, typer.Option("--actual", help="Ask Cost Explorer what the last 30 days have cost; it takes 0.01 USD.")
     ] = False,
 ) -> None:
-    """Show what each way of classifying images costs, while idle and by the month, before the first image."""
+    """Show what each method of classifying images costs, while idle and by the month, before the first image."""
     config = load_environment(env)
     console = Console(highlight=False)
     if actual:

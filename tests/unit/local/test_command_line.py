@@ -66,7 +66,7 @@ def test_a_program_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> 
         exec_(["no-such-program"])
 
 
-# Whether it goes on running
+# Whether it keeps running
 
 
 class Cloud:
@@ -113,7 +113,7 @@ def test_a_script_can_have_it_stopped_at_the_end(
     all_(env="dev", keep=False)
     assert cloud.done == ["started", "classified"]
     assert not cloud.runs
-    assert "goes on running" not in capsys.readouterr().out
+    assert "keeps running" not in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(("error", "runs"), [(LocalCloudError, True), (KeyboardInterrupt, False)])
