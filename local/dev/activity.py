@@ -14,6 +14,7 @@ from typing import Any
 
 import boto3
 
+from lambda_src.shared.prediction_record import INFERENCE_ID, PROBABILITIES
 from local.demonstration import Environment
 from stacks.shared import prefixes
 
@@ -100,7 +101,11 @@ def _metrics(message: str) -> str:
         members = line.items() if "_aws" in line else []
     except (ValueError, TypeError, AttributeError):
         return ""
-    shown = ((name, f"{value:.4g}" if isinstance(value, float) else value) for name, value in members if name != "_aws")
+    shown = (
+        (name, f"{value:.4g}" if isinstance(value, float) else value)
+        for name, value in members
+        if name not in {"_aws", INFERENCE_ID, PROBABILITIES}
+    )
     return ", ".join(f"{name} {value}" for name, value in shown)
 
 

@@ -1,7 +1,7 @@
 """The commands of docs/local.md, in the order of the page, in a local cloud of their own.
 
-Its project has five classes instead of two, and the algorithm that needs no GPU, by configuration alone: data set,
-training, endpoint and workflow follow.
+Its project has five classes instead of two, the algorithm that needs no GPU and a serverless endpoint, by configuration
+alone: data set, training, endpoint, workflow and monitoring follow.
 """
 
 import json
@@ -27,7 +27,7 @@ ELSEWHERE = (
     "python -m local review",
 )
 CLASSES = ["bicycle", "motorcycle", "bus", "streetcar", "pickup_truck"]
-SETTINGS = {"classes": CLASSES, "training": {"algorithm": "scikit-learn"}}
+SETTINGS = {"classes": CLASSES, "training": {"algorithm": "scikit-learn"}, "endpoint": {"kind": "serverless"}}
 NEEDED = [] if shutil.which("aws") else ["aws"]
 
 
@@ -100,3 +100,9 @@ def test_five_classes_and_another_algorithm_need_no_other_code(said: str) -> Non
     assert set(true) == set(predicted) == set(CLASSES)
     correct = sum(label == true_class for true_class, label in rows)
     assert correct >= 0.7 * len(rows)
+
+
+def test_what_a_serverless_endpoint_does_not_capture_the_workflow_records(said: str) -> None:
+    """`python -m local run` has found the prediction of every image, and written the report from them."""
+    assert "✓ Record of every prediction" in said
+    assert "Report: " in said

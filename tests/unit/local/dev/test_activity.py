@@ -41,7 +41,7 @@ def test_what_has_left_the_window_is_forgotten() -> None:
         ("17", "17", False),
         ("REPORT RequestId: 1\tDuration: 68 ms\tBilled Duration: 68 ms", "68 ms", True),
         (
-            json.dumps({"_aws": {"Timestamp": 1}, "Accepted": 1, "Confidence": 0.98956}),
+            json.dumps({"_aws": {"Timestamp": 1}, "Accepted": 1, "Confidence": 0.98956, "InferenceId": "0123"}),
             "Accepted 1, Confidence 0.9896",
             True,
         ),
