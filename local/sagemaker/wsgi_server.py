@@ -1,15 +1,17 @@
 """What gunicorn is in a container: `python wsgi_server.py MODULE:APPLICATION SOCKET` serves on a Unix socket.
 
 A process of its own, which imports nothing else of this project. It ends when its standard input is closed, and so
-with the process that started it, however that ends.
+with the process that started it, however that ends; it then removes the socket's folder, as nobody else does.
 """
 
 import importlib
 import os
+import shutil
 import socket
 import socketserver
 import sys
 import threading
+from pathlib import Path
 from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
@@ -40,6 +42,7 @@ def main(application: str, path: str) -> None:
         server.set_app(getattr(importlib.import_module(module), name))
         threading.Thread(target=server.serve_forever, daemon=True).start()
         sys.stdin.read()
+        shutil.rmtree(Path(path).parent, ignore_errors=True)
         os._exit(0)  # without the requests that nobody waits for
 
 

@@ -132,7 +132,7 @@ def test_a_container_ends_with_the_last_reference_to_it() -> None:
     assert not Path(seen["PYTHONPATH"]).exists()
 
 
-def test_a_container_ends_with_the_stand_in_however_that_ends(tmp_path: Path) -> None:
+def test_a_container_and_its_files_end_with_the_stand_in_however_that_ends(tmp_path: Path) -> None:
     (tmp_path / "artifact").write_bytes(curious())
     program = (
         "import pathlib, time; from local.sagemaker.container import Container; "
@@ -146,4 +146,4 @@ def test_a_container_ends_with_the_stand_in_however_that_ends(tmp_path: Path) ->
         os.kill(stand_in.pid, signal.SIGKILL)
     while is_running(seen["process"]):
         time.sleep(0.05)
-    shutil.rmtree(Path(seen["PYTHONPATH"]).parents[1])
+    assert not Path(seen["PYTHONPATH"]).parents[1].exists()
