@@ -24,8 +24,8 @@ from ops.review.queue import place
 from ops.review.records import AlreadyReviewedError
 
 NEITHER = "neither"
-# One for each class; n, s and u are those of "neither", "skip" and "undo". Of more classes the rest has buttons only
-KEYS = "1234567890abcdefghijklmopqrtvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+# One for each class; b, n, s and u are for brighter, neither, skip and undo. Of more classes the rest has buttons only
+KEYS = "1234567890acdefghijklmopqrtvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
 @dataclass(frozen=True)

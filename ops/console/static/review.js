@@ -5,6 +5,21 @@ const picture = document.getElementById("picture");
 const isSeen = () => picture?.complete && picture.naturalWidth > 0;
 let isSent = false;
 
+// What was taken in the dark can be labelled only if it can be seen; the choice holds for this window
+const brighten = document.getElementById("brighten");
+const show = () => {
+  const isBright = sessionStorage.getItem("bright") === "1";
+  picture.classList.toggle("bright", isBright);
+  brighten.setAttribute("aria-pressed", String(isBright));
+};
+if (brighten) {
+  brighten.addEventListener("click", () => {
+    sessionStorage.setItem("bright", sessionStorage.getItem("bright") === "1" ? "0" : "1");
+    show();
+  });
+  show();
+}
+
 document.addEventListener("submit", (event) => {
   if (isSent) event.preventDefault();
   isSent = true;

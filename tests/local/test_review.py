@@ -1,0 +1,58 @@
+"""`python -m local review`, from a new local cloud to fewer rejections; docs/local.md."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from local.browser import PACKAGED, installed
+from tests.local.test_local_commands import project
+
+__all__ = ["project"]
+
+
+@pytest.fixture(autouse=True)
+def _local_aws() -> None:
+    """Takes the place of conftest's, whose cloud is not needed here."""
+
+
+@pytest.mark.slow  # some minutes: a local cloud, a person's labels, a training, a release
+@pytest.mark.skipif(not (installed() or PACKAGED.exists()), reason="no browser is installed: run `make browser`")
+def test_reviewed_pictures_make_a_better_model_that_rejects_fewer(project: Path) -> None:
+    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    run = subprocess.run(
+        [sys.executable, "-m", "local", "review", "--no-keep"],
+        cwd=project,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=900,
+    )
+    assert run.returncode == 0, run.stdout[-3000:] + run.stderr[-3000:]
+    before, after = (int(share) for share in re.findall(r"pictures at night: (\d+)% rejected", run.stdout))
+    assert after < before
+    (old, new) = re.findall(r"on the reviewed validation images: ([\d.]+) before, ([\d.]+) now", run.stdout)[0]
+    assert float(new) > float(old)
+    assert "RecordRelease > NotifyReleased > Released" in run.stdout
+    assert re.search(r"[1-9]\d* requests to the endpoint meanwhile, 0 failed", run.stdout)
+
+
+def test_a_machine_without_a_browser_is_told_so_before_anything_is_started(project: Path, tmp_path: Path) -> None:
+    for name in ("python", "sh"):
+        (tmp_path / name).symlink_to(sys.executable if name == "python" else "/bin/sh")
+    (project / "node_modules").unlink()  # which may hold a browser
+    run = subprocess.run(
+        [sys.executable, "-m", "local", "review"],
+        cwd=project,
+        env={**os.environ, "PATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert run.returncode == 1
+    assert run.stderr == ("Error: no Chromium, Chrome or Edge is installed: run `make browser`, or install one\n")
