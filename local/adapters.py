@@ -483,6 +483,8 @@ def call_services_as_the_state_machine() -> None:
             _check_permissions(role_arn.get(), [Permission(action, arguments[target])], error)
         if job := _SAGEMAKER_JOBS.get(integration):
             return _run_sagemaker_job(role_arn.get(), job, arguments)
+        if integration in _FOR_ROLE:
+            return _call_for_role(role_arn.get(), integration, arguments)
         kind, _, call = integration.partition(":")
         service, _, action = call.partition(":")
         if kind != "aws-sdk" or service not in _SDK_ERROR_PREFIXES:
@@ -508,14 +510,26 @@ _GUARDED = {
 }
 
 
+# Calls whose resource the emulator's IAM does not know: the permissions are checked, and the account itself calls
+_FOR_ROLE = {
+    "aws-sdk:cloudformation:describeStacks": "CloudFormation.CloudFormationException",
+    "aws-sdk:cloudformation:updateStack": "CloudFormation.CloudFormationException",
+    "aws-sdk:sfn:listExecutions": "Sfn.SfnException",
+    "states:startExecution": "StepFunctions.AWSStepFunctionsException",
+}
+
+
 # How AWS names a service's refusal of a request by integration: errors that the service's model does not have go by the
 # name of the SDK's own exception (https://docs.aws.amazon.com/step-functions/latest/dg/supported-services-awssdk.html)
 _REFUSALS = {
     "lambda": "Lambda.AWSLambdaException",
     "sns": "SNS.InvalidParameterException",
     "sagemaker": "SageMaker.AmazonSageMakerException",
+    "states": "StepFunctions.AWSStepFunctionsException",
+    "aws-sdk:cloudformation": "CloudFormation.CloudFormationException",
     "aws-sdk:s3": "S3.S3Exception",
     "aws-sdk:sagemaker": "SageMaker.SageMakerException",
+    "aws-sdk:sfn": "Sfn.SfnException",
 }
 
 
@@ -531,6 +545,49 @@ def check_request(integration: str, arguments: Any) -> None:
         raise stepfunctions._ExecutionError(_REFUSALS[service], str(error)) from error
     except ParamValidationError as error:  # Step Functions itself knows members and types
         raise stepfunctions._ExecutionError("States.Runtime", str(error)) from error
+
+
+def _call_for_role(role_arn: str, integration: str, arguments: Any) -> Any:
+    """One call for whose permissions the role is asked."""
+    operation, request = strict.task_request(integration, arguments)
+    service = operation.service_model.service_name
+    call = Call(
+        operation=operation.name,
+        request=request,
+        region=os.environ["AWS_REGION"],
+        account=role_arn.split(":")[4],
+        ssm_parameters=_ssm_parameters(request["StackName"]) if operation.name == "UpdateStack" else (),
+    )
+    refused = _FOR_ROLE[integration]
+    _check_permissions(role_arn, needed(call), refused)
+    client: Any = _client(
+        service,
+        aws_access_key_id=os.environ["AWS_ACCESS_KEY_ID"],
+        aws_secret_access_key=os.environ["AWS_SECRET_ACCESS_KEY"],
+        aws_session_token="",
+    )
+    try:
+        answer = getattr(client, xform_name(operation.name))(**request)
+    except ClientError as error:
+        code = error.response["Error"]["Code"].removesuffix("Exception")
+        is_modeled = code in {shape.name.removesuffix("Exception") for shape in operation.service_model.error_shapes}
+        name = f"{refused.partition('.')[0]}.{code}Exception" if is_modeled else refused
+        raise stepfunctions._ExecutionError(name, str(error)) from error
+    del answer["ResponseMetadata"]
+    return _capitalized(json.loads(json.dumps(answer, default=_as_json)))
+
+
+def _ssm_parameters(stack_name: str) -> tuple[str, ...]:
+    """Names of the SSM parameters that a stack's template takes values from."""
+    declared = _stacks[stack_name]["_template"].get("Parameters", {}).values()
+    return tuple(p["Default"] for p in declared if p["Type"].startswith("AWS::SSM::Parameter::Value"))
+
+
+def _capitalized(answer: Any) -> Any:
+    """As Step Functions spells all members, those of its own API too."""
+    if isinstance(answer, dict):
+        return {f"{name[0].upper()}{name[1:]}": _capitalized(value) for name, value in answer.items()}
+    return [_capitalized(item) for item in answer] if isinstance(answer, list) else answer
 
 
 def _call_sdk(role_arn: str, service: str, action: str, arguments: Any) -> Any:

@@ -37,6 +37,7 @@ class Call:
     region: str
     account: str
     endpoint_config: Mapping[str, Any] = field(default_factory=dict)  # what an endpoint is to serve
+    ssm_parameters: tuple[str, ...] = ()  # that a stack's template takes its values from
 
     def arn(self, service: str, resource: str) -> str:
         return f"arn:aws:{service}:{self.region}:{self.account}:{resource}"
@@ -155,6 +156,22 @@ def _keep_undelivered_schedules(call: Call) -> Iterator[Permission]:
         yield Permission("sqs:SendMessage", queue, principals=(EXECUTION_ROLE,))
 
 
+def _describe_or_update_stack(call: Call) -> Iterator[Permission]:
+    stack = call.arn("cloudformation", f"stack/{call.request['StackName']}/0b7a5b3e-5f1c-4f63-8a44-7a8f7ac6ff5b")
+    named = (("TemplateURL", "cloudformation:TemplateUrl"), ("RoleARN", "cloudformation:RoleArn"))
+    context = tuple((key, call.request[member]) for member, key in named if member in call.request)
+    yield Permission(f"cloudformation:{call.operation}", stack, context)
+
+
+def _read_parameters_of_stack(call: Call) -> Iterator[Permission]:
+    for name in call.ssm_parameters:
+        yield Permission("ssm:GetParameters", call.arn("ssm", f"parameter/{name.removeprefix('/')}"))
+
+
+def _of_state_machine(call: Call) -> Iterator[Permission]:
+    yield Permission(f"states:{call.operation}", call.request["stateMachineArn"])
+
+
 # The operations that the project uses of those which have the condition key sagemaker:NetworkIsolation (see _ACTIONS)
 _ISOLATED = ("CreateModel", "CreateTrainingJob")
 _FOR_AWS = (("kms:GrantIsForAWSResource", "true"),)
@@ -183,6 +200,22 @@ TABLE = (
         # AddTags: it tags what it starts, https://github.com/aws/aws-cdk/pull/27264
         "https://docs.aws.amazon.com/step-functions/latest/dg/connect-sagemaker.html",
         _follow_job,
+    ),
+    Row(
+        ("DescribeStacks", "UpdateStack"),
+        "https://docs.aws.amazon.com/service-authorization/latest/reference/list_awscloudformation.html",
+        _describe_or_update_stack,
+    ),
+    # The caller's, says a comment in CDK's bootstrap template of the role that deploys
+    Row(
+        ("UpdateStack",),
+        "https://github.com/aws/aws-cdk-cli/blob/main/packages/aws-cdk/lib/api/bootstrap/bootstrap-template.yaml",
+        _read_parameters_of_stack,
+    ),
+    Row(
+        ("ListExecutions", "StartExecution"),
+        "https://docs.aws.amazon.com/service-authorization/latest/reference/list_awsstepfunctions.html",
+        _of_state_machine,
     ),
     Row(
         ("PutBucketInventoryConfiguration",),

@@ -60,15 +60,22 @@ def task_request(integration: str, arguments: Request) -> tuple[OperationModel, 
     Step Functions writes JSON where the service takes bytes. JSON can hold half a character, which UTF-8 cannot.
     """
     service, _, action = _INTEGRATION.sub("", integration).partition(":")
-    operation = _service_model(service).operation_model(f"{action[0].upper()}{action[1:]}")
+    operation = _service_model(_SERVICES.get(service, service)).operation_model(f"{action[0].upper()}{action[1:]}")
     shapes = operation.input_shape.members if operation.input_shape else {}
     request = dict(arguments)
+    if operation.service_model.service_name == "stepfunctions":
+        # Step Functions spells its own members as all others, and takes JSON for text
+        request = {f"{name[0].lower()}{name[1:]}": value for name, value in request.items()}
+        if isinstance(request.get("input"), dict):
+            request["input"] = json.dumps(request["input"], ensure_ascii=False)
     for name, value in arguments.items():
         if not isinstance(value, str | bytes) and name in shapes and shapes[name].type_name == "blob":
             request[name] = json.dumps(value, ensure_ascii=False).encode(errors="replace")
     return operation, request
 
 
+# What integrations and botocore call differently
+_SERVICES = {"sfn": "stepfunctions", "states": "stepfunctions"}
 # What is around `service:action`
 _INTEGRATION = regex.compile(r"^(arn:[^:]+:states:::)?(aws-sdk:)?|\.(sync(:2)?|waitForTaskToken)$")
 

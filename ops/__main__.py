@@ -15,6 +15,7 @@ from ops.errors import OpsError
 from ops.generate import generate
 from ops.lineage import lineage
 from ops.outputs import outputs
+from ops.pause import pause, resume
 from ops.replay import replay
 from ops.retraining import retrain, rollback
 from ops.review.command import review
@@ -36,6 +37,8 @@ app.command(epilog="Example: python -m ops captures --env dev --since 24h")(capt
 app.command(epilog="Example: python -m ops lineage predictions/incoming/bike.png/VERSION.json --env dev")(lineage)
 app.command(epilog="Example: python -m ops retrain --env dev --force")(retrain)
 app.command(epilog="Example: python -m ops rollback --env dev")(rollback)
+app.command(epilog="Example: python -m ops pause --env dev")(pause)
+app.command(epilog="Example: python -m ops resume --env dev")(resume)
 app.command(epilog="Example: python -m ops threshold --env dev --accuracy 0.98")(threshold)
 app.command(epilog="Example: python -m ops cost --env dev --images 1000000")(cost)
 app.command(epilog="Example: python -m ops bulk scheduled/archive/ --env dev --dry-run")(bulk)

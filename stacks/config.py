@@ -22,6 +22,7 @@ from pydantic import (
     field_validator,
 )
 
+from stacks.model.hours import check_weekly_hours
 from stacks.shared.algorithm import ALGORITHMS, Algorithm
 from stacks.shared.cifar_100 import check_class_name
 from stacks.shared.instance_types import check_instance_type
@@ -60,6 +61,7 @@ ImageSource = Annotated[
     ),
 ]
 ClassName = Annotated[str, AfterValidator(check_class_name)]
+WeeklyHours = Annotated[str, AfterValidator(check_weekly_hours)]
 
 # What uploads and bulk runs call for each image or batch. Everything else runs once an execution, an hour or a release
 FUNCTIONS_UNDER_LOAD = (
@@ -78,8 +80,9 @@ MAX_BATCH_SIZE = 100
 # Of the instances, that meet the traffic first in an update of the endpoint
 CANARY_SHARE = 0.1
 VARIANT_NAME = "AllTraffic"  # of the endpoint: it has one
-# Parameter of the model stack, where the endpoint scales
+# Parameters of the model stack: where the endpoint scales, and whether it is there at all
 ENDPOINT_EXISTS = "EndpointExists"
+ENDPOINT_PAUSED = "EndpointPaused"
 
 
 CDK_QUALIFIER = "hnb659fds"  # of `cdk bootstrap` without an option
@@ -122,6 +125,8 @@ class EndpointConfig(_Section):
     invocations_per_instance: Annotated[int, Field(ge=1)] = 1000
     # At a time: what keeps an ml.m5.large busy. More of them would only wait in its queue
     requests_per_instance: Annotated[int, Field(ge=1, le=100)] = 10
+    # When the endpoint is there; outside of them it is paused
+    hours: WeeklyHours | None = None
 
     @field_validator("max_instance_count")
     @classmethod
@@ -130,6 +135,15 @@ class EndpointConfig(_Section):
             raise ValueError("must not be below endpoint.instance_count")
         if value is not None and info.data.get("kind") == "serverless":
             raise ValueError("a serverless endpoint has no instances to scale: leave it out")
+        return value
+
+    @field_validator("hours")
+    @classmethod
+    def _of_instances(cls, value: str | None, info: ValidationInfo) -> str | None:
+        if value is not None and info.data.get("kind") == "serverless":
+            raise ValueError(
+                "a serverless endpoint costs nothing while idle: leave it out, as there is nothing to pause"
+            )
         return value
 
     @property
@@ -297,6 +311,17 @@ class EnvironmentConfig(_Section):
     retraining: RetrainingConfig = RetrainingConfig()
     monitoring: MonitoringConfig = MonitoringConfig()
 
+    @field_validator("monitoring")
+    @classmethod
+    def _watches_an_endpoint_that_stays(cls, value: MonitoringConfig, info: ValidationInfo) -> MonitoringConfig:
+        endpoint = info.data.get("endpoint")
+        if value.sagemaker_model_monitor and endpoint is not None and endpoint.hours:
+            raise ValueError(
+                "sagemaker_model_monitor watches an endpoint that is always there: leave it out, as the drift monitor "
+                "needs none, or leave out endpoint.hours"
+            )
+        return value
+
     _as_tuple = field_validator("classes", "image_sources", mode="before")(_list_as_tuple)
     _once = field_validator("classes", "image_sources")(_each_once)
 
@@ -462,6 +487,16 @@ class EnvironmentConfig(_Section):
     def retraining_name(self) -> str:
         """Name of the retraining state machine; its functions' policies need it before it exists."""
         return f"{self.stage_name}-retraining"
+
+    @property
+    def pause_name(self) -> str:
+        """Name of the state machine that pauses and resumes the endpoint."""
+        return f"{self.stage_name}-pause"
+
+    @property
+    def distributed_map_name(self) -> str:
+        """Name of the bulk workflow that classifies through the endpoint; what resumes the endpoint starts it."""
+        return f"{self.stage_name}-DistributedMap"
 
     @property
     def model_package_group(self) -> str:

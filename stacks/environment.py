@@ -28,7 +28,14 @@ class Environment(Stage):
         )
         self.node.set_context("@aws-cdk/core:bootstrapQualifier", config.qualifier)
         data = DataStack(self, "Data", config=config)
-        model = ModelStack(self, "Model", config=config, bucket=data.bucket, sagemaker_role=data.sagemaker_role)
+        model = ModelStack(
+            self,
+            "Model",
+            config=config,
+            bucket=data.bucket,
+            sagemaker_role=data.sagemaker_role,
+            alert_topic=data.alert_topic,
+        )
         workflow = WorkflowStack(self, "Workflow", config=config, bucket=data.bucket, alert_topic=data.alert_topic)
         workflow.add_stack_dependency(model)  # an upload must not arrive before the endpoint
         retraining = RetrainingStack(
@@ -59,7 +66,7 @@ class Environment(Stage):
             prediction_log=workflow.prediction_log,
             state_machine=workflow.state_machine,
             state_machine_log_group=workflow.state_machine_log_group,
-            interruptible=[retraining.state_machine, *bulk.state_machines],
+            interruptible=[retraining.state_machine, *bulk.state_machines, *model.state_machines],
             dead_letters={
                 "undelivered-releases": model.dead_letters,
                 "undelivered-events": workflow.dead_letters,

@@ -21,7 +21,7 @@ from lambda_src.shared.text import shortened
 EXAMPLES = 20
 # Of a state's 262,144 bytes, and of as many of the message that quotes them. A list may have rows of any length as keys
 MAX_EXAMPLE_BYTES = 100_000
-OUTCOMES = ("ACCEPTED", "REJECTED", "FAILED")
+OUTCOMES = ("ACCEPTED", "REJECTED", "WAITING", "FAILED")
 
 
 @dataclass

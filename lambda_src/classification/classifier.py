@@ -3,12 +3,20 @@
 import base64
 import binascii
 
-from lambda_src.shared import metrics, settings
+from botocore.exceptions import BotoCoreError, ClientError
+
+from lambda_src.shared import aws, metrics, settings
 from lambda_src.shared.endpoint import invoke_endpoint
 from lambda_src.shared.errors import (
+    EndpointMisconfiguredError,
+    EndpointPausedError,
+    EndpointUnavailableError,
     InvalidInputError,
+    StorageUnavailableError,
+    WaitingForEndpointError,
 )
 from lambda_src.shared.item import ImageRef, Item
+from lambda_src.shared.pause import Pause, last_pause
 from lambda_src.shared.predictions import best_class, parse_probabilities
 
 
@@ -17,10 +25,17 @@ def handler(event: Item, _context: object) -> Item:
     """Takes an item with `image_data`; answers it with `inferences` (one probability for each class, in the classes'
     order), `label` and `confidence` in place of the image.
 
-    Raises EndpointUnavailableError, EndpointMisconfiguredError, ImageRefusedError or InvalidPredictionError.
+    Raises EndpointUnavailableError, EndpointMisconfiguredError, ImageRefusedError or InvalidPredictionError; while the
+    endpoint is paused WaitingForEndpointError or EndpointPausedError.
     """
     image = ImageRef.of(event)
-    body = invoke_endpoint(decode(event), settings.endpoint_name(), image)
+    try:
+        body = invoke_endpoint(decode(event), settings.endpoint_name(), image)
+    except (EndpointMisconfiguredError, EndpointUnavailableError) as error:
+        pause = last_pause()
+        if pause is None:
+            raise
+        raise wait(image, pause) or error from error
     probabilities = parse_probabilities(body, settings.classes())
     label, confidence = best_class(probabilities)
     return {
@@ -41,3 +56,29 @@ def decode(item: Item) -> bytes:
         return base64.b64decode(image_data, validate=True)
     except binascii.Error as error:
         raise InvalidInputError(f"image_data is not base64: {error}") from error
+
+
+def wait(image: ImageRef, pause: Pause) -> Exception | None:
+    """What to raise for an image whose endpoint could not be invoked, by its last pause; None for the error itself.
+
+    The record is written before the pause is read again. So it is there before the resume lists the records, or else
+    the pause is over by then and the endpoint can be invoked.
+    """
+    since = pause.paused_at.isoformat(timespec="seconds")
+    if pause.is_over:
+        return None
+    if image.bucket != settings.bucket_name():
+        return EndpointPausedError(
+            f"endpoint {settings.endpoint_name()} is paused since {since}, and {image.uri} is in another bucket, of "
+            "which no list is kept: resume the endpoint, and start it again"
+        )
+    record = f"{pause.waiting}{image.version_id}/{image.key}"
+    try:
+        aws.s3().put_object(Bucket=image.bucket, Key=record, Body=b"")
+    except (BotoCoreError, ClientError) as error:
+        return StorageUnavailableError(f"{record} could not be written ({error})")
+    if last_pause() != pause:
+        return EndpointUnavailableError(f"endpoint {settings.endpoint_name()} was resumed this moment")
+    return WaitingForEndpointError(
+        f"endpoint {settings.endpoint_name()} is paused since {since}: the image is classified when it is resumed"
+    )

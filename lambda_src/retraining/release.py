@@ -70,7 +70,9 @@ def served() -> Served:
     except ClientError as error:
         if not is_missing(error):
             raise
-        raise EndpointNotServingError(f"endpoint {name} does not exist: deploy the model stack first") from None
+        raise EndpointNotServingError(
+            f"endpoint {name} does not exist: deploy the model stack first or, if it is paused, `python -m ops resume`"
+        ) from None
     if endpoint["EndpointStatus"] in _BUSY:
         raise EndpointBusyError(f"endpoint {name} is {endpoint['EndpointStatus']}")
     if endpoint["EndpointStatus"] != "InService":

@@ -19,6 +19,7 @@ from botocore.exceptions import ClientError
 from lambda_src.retraining.errors import GuardContentionError
 from lambda_src.shared import aws, settings
 from lambda_src.shared.json_reader import parse_json
+from lambda_src.shared.pause import last_pause
 
 LEDGER_KEY = "retraining/ledger.json"
 ATTEMPTS = 10
@@ -82,7 +83,17 @@ def handler(event: Mapping[str, Any], _context: object) -> dict[str, Any]:
     """Takes `{"execution_arn", "started_at", "input"}`; answers `{"run", "trigger", "refusal"}`, "" for none."""
     request = Request.of(event)
     limits = Limits(settings.max_per_day(), timedelta(minutes=settings.cool_down_minutes()))
-    return {"run": request.run, "trigger": request.trigger, "refusal": enter(request, limits)}
+    refusal = paused() or enter(request, limits)
+    return {"run": request.run, "trigger": request.trigger, "refusal": refusal}
+
+
+def paused() -> str:
+    """Why no run may go on while the endpoint is paused, whose model it would compare with and replace; or ""."""
+    pause = last_pause()
+    if pause is None or pause.is_over:
+        return ""
+    since = pause.paused_at.isoformat(timespec="seconds")
+    return f"the endpoint is paused since {since}: resume it with `python -m ops resume`, and start the run again"
 
 
 def enter(request: Request, limits: Limits) -> str:

@@ -49,6 +49,14 @@ class EndpointMisconfiguredError(ImageError):
     """When SageMaker refuses the call itself: no such endpoint, no permission."""
 
 
+class EndpointPausedError(ImageError):
+    """When the endpoint is paused, and the image is in another bucket, of which no list is kept: start it again."""
+
+
+class WaitingForEndpointError(ImageError):
+    """When the endpoint is paused: the image is on the list of those that are classified when it is resumed."""
+
+
 class EndpointUnavailableError(ImageError):
     """When the endpoint is slow, throttled, unreachable or returns 5xx; a later attempt can succeed."""
 

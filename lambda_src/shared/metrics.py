@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from lambda_src.shared import settings
-from lambda_src.shared.errors import LowConfidenceError
+from lambda_src.shared.errors import LowConfidenceError, WaitingForEndpointError
 from lambda_src.shared.item import Item
 
 
@@ -75,13 +75,13 @@ def publish(
 
 
 def counting_errors(handler: Callable[[Item, object], Item]) -> Callable[[Item, object], Item]:
-    """A handler whose errors are counted by class name. A rejection is an outcome, not an error."""
+    """A handler whose errors are counted by class name. To be rejected or to wait is an outcome, not an error."""
 
     @functools.wraps(handler)
     def counted(event: Item, context: object) -> Item:
         try:
             return handler(event, context)
-        except LowConfidenceError:
+        except (LowConfidenceError, WaitingForEndpointError):
             raise
         except Exception as error:
             publish({IMAGE_ERRORS: 1}, dimensions={ERROR_DIMENSION: type(error).__name__})

@@ -32,6 +32,11 @@ class Pause:
     def is_over(self) -> bool:
         return self.resumed_at is not None
 
+    @property
+    def waiting(self) -> str:
+        """The prefix of the records of the images that came meanwhile."""
+        return f"waiting/{self.paused_at:%Y%m%d%H%M%S}{self.paused_at.microsecond // 1000:03}/"
+
 
 def last_pause() -> Pause | None:
     """The last pause of the function's endpoint; raises StorageUnavailableError if that cannot be determined."""

@@ -8,9 +8,14 @@ from typing import Any, Literal
 from lambda_src.shared.text import shortened
 from ops.latency import Latencies
 
-Outcome = Literal["accepted", "rejected", "failed"]
+Outcome = Literal["accepted", "rejected", "waiting", "failed"]
 
-_OUTCOMES: dict[str, Outcome] = {"ACCEPTED": "accepted", "REJECTED": "rejected", "FAILED": "failed"}
+_OUTCOMES: dict[str, Outcome] = {
+    "ACCEPTED": "accepted",
+    "REJECTED": "rejected",
+    "WAITING": "waiting",
+    "FAILED": "failed",
+}
 
 
 class Tally:
@@ -24,6 +29,7 @@ class Tally:
         self.not_sent = 0
         self.accepted = 0
         self.rejected = 0
+        self.waiting = 0
         self.failed = 0
         self.seconds = 0.0
         self.errors: Counter[str] = Counter()
@@ -36,7 +42,7 @@ class Tally:
 
     @property
     def finished(self) -> int:
-        return self.accepted + self.rejected + self.failed
+        return self.accepted + self.rejected + self.waiting + self.failed
 
     @property
     def unfinished(self) -> int:
@@ -108,6 +114,7 @@ class Tally:
             "sent": self.sent,
             "accepted": self.accepted,
             "rejected": self.rejected,
+            "waiting": self.waiting,
             "failed": self.failed,
             "not_sent": self.not_sent,
             "unfinished": self.unfinished,

@@ -29,6 +29,7 @@ def distributed_map(config: EnvironmentConfig) -> Definition:
     return read_definition(
         _FOLDER / "distributed_map.asl.yaml",
         **_common(config),
+        WaitingFolder=prefixes.WAITING.rstrip("/"),
         ClassifyPrefixBatch=_classify_batch(config, "ClassifyPrefix", images=_NO_FOLDERS),
         ClassifyCsvBatch=_classify_batch(config, "ClassifyCsv", images=_ALL),
         ClassifyJsonLinesBatch=_classify_batch(config, "ClassifyJsonLines", images=_ALL),

@@ -59,6 +59,7 @@ class WorkflowStack(Stack):
                 "ENDPOINT_NAME": config.endpoint_name,
                 "ENDPOINT_KIND": config.endpoint.kind,
                 "CLASSES": self.to_json_string(list(config.classes)),
+                "BUCKET_NAME": bucket.bucket_name,
             },
             timeout=Duration.seconds(config.endpoint.image_retries.classifier_timeout_seconds - 5),
         )
@@ -66,6 +67,9 @@ class WorkflowStack(Stack):
             ["sagemaker:InvokeEndpoint"],
             [self.format_arn(service="sagemaker", resource="endpoint", resource_name=config.endpoint_name)],
         )
+        # While the endpoint is paused
+        classifier.allow(["s3:GetObject"], [bucket.arn_for_objects(prefixes.PAUSE)])
+        classifier.allow(["s3:PutObject"], [bucket.arn_for_objects(f"{prefixes.WAITING}*")])
 
         filter_confidence = Function(
             self,

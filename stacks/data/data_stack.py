@@ -89,6 +89,8 @@ def data_bucket(scope: Construct, *, config: EnvironmentConfig, key: kms.IKey | 
         lifecycle_rules=[
             s3.LifecycleRule(id="ExpireCaptures", prefix=prefixes.DATA_CAPTURE, expiration=Duration.days(90)),
             s3.LifecycleRule(id="ExpireTransforms", prefix=prefixes.TRANSFORMS, expiration=Duration.days(7)),
+            # Of use until the endpoint is resumed: longer than any pause
+            s3.LifecycleRule(id="ExpireWaiting", prefix=prefixes.WAITING, expiration=Duration.days(365)),
             s3.LifecycleRule(
                 id="ExpireOldVersions",
                 noncurrent_version_expiration=Duration.days(30),

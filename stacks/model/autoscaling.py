@@ -25,7 +25,6 @@ def scale_endpoint(
         min_capacity=config.instance_count,
         max_capacity=config.max_instance_count or config.instance_count,
     )
-    target.node.add_dependency(endpoint)
     target.scale_to_track_metric(
         "FollowInvocations",
         predefined_metric=autoscaling.PredefinedMetric.SAGEMAKER_VARIANT_INVOCATIONS_PER_INSTANCE,

@@ -1,16 +1,31 @@
 """The trained model behind an endpoint that captures what it sees and answers."""
 
-from aws_cdk import Aws, CfnCondition, CfnOutput, CfnParameter, Duration, Fn, Stack, Token
+from aws_cdk import (
+    ArnFormat,
+    Aws,
+    CfnCondition,
+    CfnOutput,
+    CfnParameter,
+    CfnResource,
+    Duration,
+    Fn,
+    Stack,
+    Token,
+)
 from aws_cdk import aws_events as events
 from aws_cdk import aws_events_targets as targets
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_sagemaker as sagemaker
+from aws_cdk import aws_sns as sns
 from aws_cdk import aws_ssm as ssm
+from aws_cdk import aws_stepfunctions as sfn
 from constructs import Construct
 
-from stacks.config import ENDPOINT_EXISTS, VARIANT_NAME, EndpointConfig, EnvironmentConfig
+from stacks.config import ENDPOINT_EXISTS, ENDPOINT_PAUSED, VARIANT_NAME, EndpointConfig, EnvironmentConfig
 from stacks.model.autoscaling import scale_endpoint
+from stacks.model.endpoint_pause import EndpointPause
+from stacks.model.hours import WeeklyHours
 from stacks.shared import prefixes
 from stacks.shared.algorithm import IMAGE_CLASSIFICATION, SCIKIT_LEARN
 from stacks.shared.algorithm_image import AlgorithmImage
@@ -18,6 +33,12 @@ from stacks.shared.dead_letter_queue import DeadLetterQueue
 from stacks.shared.function import Function
 from stacks.shared.guardrails import deployment_config, guardrail_alarms
 from stacks.shared.local_storage import volume_key_of
+
+_GOES_WITH_ENDPOINT = (
+    "AWS::ApplicationAutoScaling::ScalableTarget",
+    "AWS::ApplicationAutoScaling::ScalingPolicy",
+    "AWS::SageMaker::Endpoint",
+)
 
 
 class ModelStack(Stack):
@@ -35,6 +56,7 @@ class ModelStack(Stack):
         config: EnvironmentConfig,
         bucket: s3.IBucket,
         sagemaker_role: iam.IRole,
+        alert_topic: sns.ITopic,
     ) -> None:
         super().__init__(scope, construct_id, description=f"Scones Unlimited {config.name}: model and endpoint")
         key_arn = bucket.encryption_key.key_arn if bucket.encryption_key else None
@@ -70,7 +92,39 @@ class ModelStack(Stack):
         if config.endpoint.max_instance_count:
             self._keep_instances(endpoint)
             scale_endpoint(self, endpoint=endpoint, config=config.endpoint, variant_name=VARIANT_NAME)
-        CfnOutput(self, "EndpointName", value=endpoint.attr_endpoint_name)
+        self.state_machines: list[sfn.IStateMachine] = []
+        if config.endpoint.kind != "serverless":
+            self._let_pause(config, bucket, alert_topic)
+        CfnOutput(self, "EndpointName", value=config.endpoint_name)
+
+    def _let_pause(self, config: EnvironmentConfig, bucket: s3.IBucket, alert_topic: sns.ITopic) -> None:
+        """Let the endpoint go and come by a parameter, which CDK passes on in every deployment.
+
+        Model and endpoint config stay, and cost nothing.
+        """
+        paused = CfnParameter(
+            self,
+            ENDPOINT_PAUSED,
+            default="false",
+            allowed_values=["false", "true"],
+            description="Whether the endpoint is left out: `python -m ops pause` and `resume` change it",
+        )
+        is_there = CfnCondition(self, "IsThere", expression=Fn.condition_equals(paused, "false"))
+        for resource in self.node.find_all():
+            if isinstance(resource, CfnResource) and resource.cfn_resource_type in _GOES_WITH_ENDPOINT:
+                resource.cfn_options.condition = is_there
+        pause = EndpointPause(self, "EndpointPause", config=config, bucket=bucket, alert_topic=alert_topic)
+        if config.endpoint.hours:
+            pause.follow(WeeklyHours.parse(config.endpoint.hours), dead_letters=self.dead_letters)
+        # By its name: CloudFormation takes away no export that another stack imports, and a serverless endpoint has none
+        arn = self.format_arn(
+            service="states",
+            resource="stateMachine",
+            resource_name=config.pause_name,
+            arn_format=ArnFormat.COLON_RESOURCE_NAME,
+        )
+        self.state_machines.append(sfn.StateMachine.from_state_machine_arn(self, "EndpointPauseByName", arn))
+        CfnOutput(self, "EndpointPauseArn", value=pause.state_machine_arn)
 
     def _container(self, config: EnvironmentConfig) -> sagemaker.CfnModel.ContainerDefinitionProperty:
         """That of the artifact's algorithm. Training takes the configured one: the artifact may be older."""

@@ -21,7 +21,7 @@ _NO_DATA_IS_FINE = cloudwatch.TreatMissingData.NOT_BREACHING
 _NO_DATA_IS_NO_NEWS = cloudwatch.TreatMissingData.IGNORE
 
 _UNDELIVERED = {
-    "undelivered-releases": "The release log did not record what the endpoint serves: a rollback may choose wrongly",
+    "undelivered-releases": "The release log missed what the endpoint serves, or its hours did not start a pause or resume",
     "undelivered-events": "Uploads or schedules did not start the classification workflow",
     "undelivered-retraining": "Drift, new data or the schedule did not start retraining",
     "undelivered-bulk": "The schedule did not start a bulk run",
@@ -71,7 +71,7 @@ def alarm_rules(metrics: Metrics, *, config: EnvironmentConfig) -> list[AlarmRul
         ),
         AlarmRule(
             name="interrupted-executions",
-            meaning="A retraining or bulk execution was aborted or timed out before it could notify anyone.",
+            meaning="A retraining, bulk or pause execution was aborted or timed out before it could notify anyone.",
             metric=metrics.interrupted_executions(),
             threshold=0,
         ),

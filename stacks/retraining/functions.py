@@ -61,7 +61,7 @@ class RetrainingFunctions:
             MAX_PER_DAY=retraining.max_per_day,
             COOL_DOWN_MINUTES=retraining.cool_down_minutes,
         )
-        self._let_read(guard, [_LEDGER])
+        self._let_read(guard, [_LEDGER, prefixes.PAUSE])
         self._let_write(guard, [_LEDGER])
         executions = self._stack.format_arn(
             service="states",

@@ -11,6 +11,7 @@ MODELS = "models/"  # training output: models/<job>/output/model.tar.gz
 # The workflow
 INCOMING = "incoming/"  # an upload here starts the workflow; nothing else writes here, so it cannot loop
 SCHEDULED = "scheduled/"  # images that wait for the scheduled run
+WAITING = "waiting/"  # a record of each image that came while the endpoint was paused: waiting/<pause>/<version>/<key>
 PREDICTIONS = "predictions/"
 MANIFESTS = "manifests/"
 

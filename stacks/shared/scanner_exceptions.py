@@ -13,7 +13,7 @@ from constructs import IConstruct
 WILDCARDS = {
     r"\*": "Only for the actions in UNSCOPABLE_ACTIONS, which the service does not tie to a resource",
     r".*/(train(/reviewed)?|train_lst|test(/reviewed)?|test_lst|incoming|scheduled|bulk|models|transforms|predictions|manifests|releases"
-    r"|retraining|data-capture(/scones-[a-z0-9-]+)?|monitoring/[a-z]+|ground-truth(/reviews)?)/\*": (
+    r"|retraining|waiting|data-capture(/scones-[a-z0-9-]+)?|monitoring/[a-z]+|ground-truth(/reviews)?)/\*": (
         "All objects below one prefix of this bucket: their names are not known beforehand"
     ),
     r".*/(models|retraining)/\*/[a-z_-]+\.(json|manifest)": (
@@ -33,6 +33,7 @@ WILDCARDS = {
     r".*:states:.*:execution:.*\*": "Executions of this one state machine, which name themselves as they start",
     r"<[A-Za-z0-9]+\.Arn>:\*": "All versions of this one function, as CDK grants an invocation",
     r".*:role/cdk-[a-z0-9]+-[a-z-]+-role-\*": "The roles of `cdk bootstrap`, whose names end in account and region",
+    r".*:cloudformation:.*:stack/scones-[a-z0-9-]+-Model/\*": "This environment's model stack, with the id it is given",
     r".*:cloudformation:.*:stack/scones-[a-z0-9-]+-\*/\*": "This environment's stacks, with the ids they are given",
     r".*:cloudwatch:.*:alarm:scones-[a-z0-9-]+-\*": "This environment's alarms",
     r".*:parameter/(cdk-bootstrap/[a-z0-9]+|scones/[a-z0-9-]+)/\*": (

@@ -62,7 +62,8 @@ class StateMachine(sfn.StateMachine):
             ),
         )
 
-        self.allow(["lambda:InvokeFunction"], [function.function_arn for function in functions.values()])
+        if functions:
+            self.allow(["lambda:InvokeFunction"], [function.function_arn for function in functions.values()])
 
     def allow(self, actions: Sequence[str], resources: Sequence[str]) -> None:
         self.add_to_role_policy(iam.PolicyStatement(actions=list(actions), resources=list(resources)))

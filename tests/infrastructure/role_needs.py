@@ -49,7 +49,11 @@ NEEDS = {
     s3:GetObjectVersion {object}incoming/a.png
     s3:GetObjectVersion {object}scheduled/a.png
     """,
-    "ClassifierRole": FUNCTION,
+    "ClassifierRole": FUNCTION
+    + """
+    s3:GetObject {object}endpoint/pause.json
+    s3:PutObject {object}waiting/20261126180000000/v/incoming/a.png
+    """,
     "FilterConfidenceRole": FUNCTION
     + "    s3:PutObject {object}predictions/test/a.png/v.json s3:if-none-match=*\n"
     + "    s3:GetObject {object}predictions/test/a.png/v.json\n",
@@ -195,6 +199,19 @@ NEEDS = {
     s3:PutObject {object}releases/2026.json
     sqs:SendMessage {queue:UndeliveredReleases}
     """,
+    "EndpointPauseRole": STATE_MACHINE
+    + LIST
+    + """
+    cloudformation:DescribeStacks {stack:Model}
+    cloudformation:UpdateStack {stack:Model}
+    ssm:GetParameters {parameter}artifact-uri
+    ssm:GetParameters arn:aws:ssm:us-east-1:111122223333:parameter/cdk-bootstrap/hnb659fds/version
+    s3:GetObject {object}endpoint/pause.json
+    s3:PutObject {object}endpoint/pause.json
+    states:ListExecutions {named_machine:retraining}
+    states:StartExecution {named_machine:DistributedMap}
+    sns:Publish {topic}
+    """,
     "RetrainingWorkflowEventsRole": "    states:StartExecution {machine:RetrainingWorkflow}\n",
     "RetrainingWorkflowRole": STATE_MACHINE
     + """
@@ -213,6 +230,7 @@ NEEDS = {
     "RetrainingGuardRole": FUNCTION
     + LIST
     + """
+    s3:GetObject {object}endpoint/pause.json
     s3:GetObject {object}retraining/ledger.json
     s3:PutObject {object}retraining/ledger.json
     states:DescribeExecution {execution:RetrainingWorkflow}:x
@@ -330,6 +348,10 @@ NEVER = """
     sagemaker:CreateModel {sagemaker}model/scones-{env}-j sagemaker:NetworkIsolation=false
     sagemaker:CreateTrainingJob {sagemaker}training-job/scones-{env}-j
     sagemaker:DeleteEndpoint {sagemaker}endpoint/scones-{env}
+    cloudformation:UpdateStack {stack:Model} cloudformation:TemplateUrl=https://example.com/template.json
+    cloudformation:UpdateStack {stack:Model} cloudformation:RoleArn=arn:aws:iam::111122223333:role/any
+    cloudformation:UpdateStack {stack:Data}
+    cloudformation:DeleteStack {stack:Model}
     lambda:InvokeFunction arn:aws:lambda:us-east-1:111122223333:function:another
     lambda:UpdateFunctionCode {function:Classifier}
     sns:Publish arn:aws:sns:us-east-1:111122223333:another

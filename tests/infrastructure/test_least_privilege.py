@@ -69,6 +69,14 @@ class Roles:
             **{f"function:{name}": arn for name, arn in functions.items()},
             **{f"machine:{name}": arn for name, arn in machines.items()},
             **{f"execution:{name}": self.execution(name, arn) for name, arn in machines.items()},
+            **{
+                f"named_machine:{name}": f"arn:aws:states:{REGION}:{ACCOUNT}:stateMachine:scones-{self.name}-{name}"
+                for name in ("DistributedMap", "retraining")
+            },
+            **{
+                f"stack:{name}": f"arn:aws:cloudformation:{REGION}:{ACCOUNT}:stack/scones-{self.name}-{name}/id"
+                for name in ("Data", "Model")
+            },
             **{f"queue:{name}": arn for name, arn in self.environment.arns("AWS::SQS::Queue").items()},
             **{f"role:{name}": arn for name, arn in self.environment.arns("AWS::IAM::Role").items()},
         }

@@ -89,13 +89,18 @@ def states_input(environment: str) -> dict[str, Any]:
         "release": {"endpoint_config": f"{job}-{RUN}"},
         "endpoint": {"status": "InService", "config": f"{job}-{RUN}", "reason": "r" * 1000},
         "failure": {"error": "States.TaskFailed", "cause": "line\n" * 400},
+        # Pause and resume
+        "action": "resume",
+        "stack": {"status": "UPDATE_COMPLETE", "parameters": ["EndpointExists", "EndpointPaused", "BootstrapVersion"]},
+        "pause": {"paused_at": "2026-11-26T18:00:00.123Z", "resumed_at": None},
+        "waiting": "waiting/20261126180000123/",
         # Classification, and many images
         "s3_bucket": deployed("Bucket"),
         "s3_prefix": "incoming/ü/",
         "manifest_key": "scheduled/list.jsonl",
         "endpoint_config": f"{job}-{RUN}",
         "model": job,
-        "counts": {"ACCEPTED": 1_000_000, "REJECTED": 1_000_000, "FAILED": 1_000_000},
+        "counts": {"ACCEPTED": 1_000_000, "REJECTED": 1_000_000, "WAITING": 1_000_000, "FAILED": 1_000_000},
         "outcomes": [outcome] * 30,
         "examples": [outcome] * 20,
         "Items": [{"s3_key": "incoming/a.png"}],
@@ -128,7 +133,7 @@ def test_services_accept_the_requests_of_every_task(assembly: Path, environment:
             except ParamValidationError as error:
                 problems.append(f"{machine}/{name}: {error}")
     assert not problems, "\n".join(problems)
-    assert services == {"lambda", "s3", "sagemaker", "sns"}
+    assert services == {"cloudformation", "lambda", "s3", "sagemaker", "sns", "stepfunctions"}
 
 
 def test_registering_a_model_again_in_the_same_run_has_the_same_token(assembly: Path) -> None:

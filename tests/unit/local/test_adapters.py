@@ -478,4 +478,4 @@ def test_no_member_of_a_result_makes_it_an_error(monkeypatch: pytest.MonkeyPatch
 
 
 def test_what_is_no_service_of_the_project_is_left_to_the_emulator() -> None:
-    adapters.check_request("states:startExecution", {"Anything": 1})
+    adapters.check_request("glue:startJobRun", {"Anything": 1})

@@ -210,8 +210,13 @@ def test_outcomes_are_counted_and_the_manifest_says_where_they_lie(bucket: "S3Cl
     lines += [outcome("FAILED", 5, error="CorruptImageError", cause="x" * 500)]
     results(bucket, SUCCEEDED=lines)
     answer = summary()
-    assert answer["counts"] == {"ACCEPTED": 3, "REJECTED": 1, "FAILED": 1}
-    assert answer["labels"] == {"ACCEPTED": {"bicycle": 2, "motorcycle": 1}, "REJECTED": {"bicycle": 1}, "FAILED": {}}
+    assert answer["counts"] == {"ACCEPTED": 3, "REJECTED": 1, "WAITING": 0, "FAILED": 1}
+    assert answer["labels"] == {
+        "ACCEPTED": {"bicycle": 2, "motorcycle": 1},
+        "REJECTED": {"bicycle": 1},
+        "WAITING": {},
+        "FAILED": {},
+    }
     assert answer["errors"] == {"LowConfidenceError": 1, "CorruptImageError": 1}
     assert [example["s3_key"] for example in answer["examples"]] == ["test/4.png", "test/5.png"]
     manifest = json.loads(bucket.get_object(Bucket=BUCKET, Key="manifests/run.json")["Body"].read())
@@ -234,7 +239,7 @@ def test_every_image_of_a_batch_that_broke_or_never_ran_has_failed(bucket: "S3Cl
         PENDING=[{"Input": batch}],
     )
     answer = summary()
-    assert answer["counts"] == {"ACCEPTED": 1, "REJECTED": 0, "FAILED": 4}
+    assert answer["counts"] == {"ACCEPTED": 1, "REJECTED": 0, "WAITING": 0, "FAILED": 4}
     assert answer["errors"] == {"States.Timeout": 2, "BatchPending": 2}
 
 
@@ -270,7 +275,7 @@ def test_a_summary_fits_into_a_state_whatever_the_keys(bucket: "S3Client", key: 
 
 
 def test_a_run_over_nothing_has_counted_nothing(bucket: "S3Client") -> None:
-    assert summary()["counts"] == {"ACCEPTED": 0, "REJECTED": 0, "FAILED": 0}
+    assert summary()["counts"] == {"ACCEPTED": 0, "REJECTED": 0, "WAITING": 0, "FAILED": 0}
 
 
 def test_a_bucket_that_is_away_is_worth_another_try(bucket: "S3Client") -> None:

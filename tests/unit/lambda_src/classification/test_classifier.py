@@ -1,6 +1,7 @@
 import base64
 import hashlib
 import io
+import json
 from typing import Any
 
 import pytest
@@ -23,6 +24,70 @@ CLASSES = ("bicycle", "motorcycle")
 def answer(body: bytes) -> dict[str, Any]:
     stream = StreamingBody(io.BytesIO(body), len(body))
     return {"Body": stream, "ContentType": "application/json"}
+
+
+def no_pause(s3: Stubber) -> None:
+    s3.add_client_error("get_object", "AccessDenied", http_status_code=403)
+
+
+def pause(s3: Stubber, *, resumed_at: str | None = None, paused_at: str = "2026-11-26T18:00:00.123Z") -> None:
+    """The pause as the next GetObject finds it."""
+    s3.add_response(
+        "get_object", answer(json.dumps({"paused_at": paused_at, "resumed_at": resumed_at}).encode()), PAUSE
+    )
+
+
+PAUSE = {"Bucket": "the-bucket", "Key": "endpoint/pause.json"}
+UPLOAD = {**EVENT, "s3_bucket": "the-bucket", "s3_key": "incoming/a b.png"}
+RECORD = {"Bucket": "the-bucket", "Key": "waiting/20261126180000123/v1/incoming/a b.png", "Body": b""}
+
+
+@pytest.mark.parametrize(("code", "status"), [("ValidationError", 400), ("ServiceUnavailable", 503)])
+def test_an_image_waits_on_record_while_the_endpoint_is_paused(
+    runtime: Stubber, s3: Stubber, code: str, status: int
+) -> None:
+    """Also one that meets an endpoint which is about to go."""
+    runtime.add_client_error("invoke_endpoint", code, "Endpoint not found", http_status_code=status)
+    pause(s3)
+    s3.add_response("put_object", {}, RECORD)
+    pause(s3)
+    with pytest.raises(errors.WaitingForEndpointError, match=r"paused since 2026-11-26T18:00:00\+00:00"):
+        handler(UPLOAD, None)
+
+
+@pytest.mark.parametrize("then", [{"resumed_at": "2026-11-27T08:00:00Z"}, {"paused_at": "2026-11-27T18:00:00.000Z"}])
+def test_an_image_whose_record_may_have_come_too_late_tries_again(
+    runtime: Stubber, s3: Stubber, then: dict[str, Any]
+) -> None:
+    """The resume lists the records after it has written that the pause is over."""
+    runtime.add_client_error("invoke_endpoint", "ValidationError", "Endpoint not found", http_status_code=400)
+    pause(s3)
+    s3.add_response("put_object", {}, RECORD)
+    pause(s3, **then)
+    with pytest.raises(errors.EndpointUnavailableError, match="resumed this moment"):
+        handler(UPLOAD, None)
+
+
+def test_after_a_pause_an_endpoint_that_is_missing_is_an_error_again(runtime: Stubber, s3: Stubber) -> None:
+    runtime.add_client_error("invoke_endpoint", "ValidationError", "Endpoint not found", http_status_code=400)
+    pause(s3, resumed_at="2026-11-27T08:00:00Z")
+    with pytest.raises(errors.EndpointMisconfiguredError, match="Endpoint not found"):
+        handler(UPLOAD, None)
+
+
+def test_an_image_of_another_bucket_cannot_wait(runtime: Stubber, s3: Stubber) -> None:
+    runtime.add_client_error("invoke_endpoint", "ValidationError", "Endpoint not found", http_status_code=400)
+    pause(s3)
+    with pytest.raises(errors.EndpointPausedError, match="start it again"):
+        handler(EVENT, None)
+
+
+def test_a_record_that_cannot_be_written_may_be_later(runtime: Stubber, s3: Stubber) -> None:
+    runtime.add_client_error("invoke_endpoint", "ValidationError", "Endpoint not found", http_status_code=400)
+    pause(s3)
+    s3.add_client_error("put_object", "SlowDown", http_status_code=503)
+    with pytest.raises(errors.StorageUnavailableError, match="waiting/"):
+        handler(UPLOAD, None)
 
 
 def test_adds_probabilities_label_and_confidence_and_drops_the_image(runtime: Stubber) -> None:
@@ -63,8 +128,10 @@ def test_adds_probabilities_label_and_confidence_and_drops_the_image(runtime: St
     ],
 )
 def test_every_refusal_has_a_name(
-    runtime: Stubber, code: str, status: int, fields: dict[str, Any], error: type[errors.ImageError]
+    runtime: Stubber, s3: Stubber, code: str, status: int, fields: dict[str, Any], error: type[errors.ImageError]
 ) -> None:
+    if error is not errors.ImageRefusedError:  # that one has reached a model
+        no_pause(s3)
     runtime.add_client_error(
         "invoke_endpoint", code, "why", http_status_code=status, modeled_fields=fields, response_meta={}
     )
@@ -72,7 +139,9 @@ def test_every_refusal_has_a_name(
         handler(EVENT, None)
 
 
-def test_no_connection_may_succeed_later(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_connection_may_succeed_later(s3: Stubber, monkeypatch: pytest.MonkeyPatch) -> None:
+    no_pause(s3)
+
     class Unreachable:
         def invoke_endpoint(self, **_: object) -> None:
             raise EndpointConnectionError(endpoint_url="https://runtime")

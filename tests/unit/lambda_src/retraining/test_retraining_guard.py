@@ -1,3 +1,4 @@
+import json
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -10,6 +11,7 @@ from lambda_src.retraining import retraining_guard
 from lambda_src.retraining.errors import GuardContentionError
 from lambda_src.retraining.retraining_guard import LEDGER_KEY, Ledger, Limits, Request, enter, entered, handler, why_not
 from lambda_src.shared import aws
+from lambda_src.shared import pause as endpoint_pause
 from tests.unit.lambda_src.retraining.data_set import BUCKET
 
 NOW = datetime(2030, 5, 1, 12, tzinfo=UTC)
@@ -103,6 +105,19 @@ def test_who_loses_every_race_says_so(states: set[str], monkeypatch: pytest.Monk
     monkeypatch.setattr(retraining_guard, "_write", lambda *_: False)
     with pytest.raises(GuardContentionError, match="changed 10 times"):
         enter(request(), LIMITS)
+
+
+def test_no_run_goes_on_while_the_endpoint_is_paused(states: set[str]) -> None:
+    event = {"execution_arn": "arn:x", "started_at": "2030-05-01T12:00:00.123Z", "input": {"rollback": True}}
+
+    def pause(resumed_at: str | None) -> None:
+        body = json.dumps({"paused_at": "2030-04-30T18:00:00Z", "resumed_at": resumed_at})
+        aws.s3().put_object(Bucket=BUCKET, Key=endpoint_pause.KEY, Body=body.encode())
+
+    pause(None)
+    assert "paused since 2030-04-30T18:00:00+00:00: resume it" in handler(event, None)["refusal"]
+    pause("2030-05-01T08:00:00Z")
+    assert handler(event, None)["refusal"] == ""
 
 
 def test_the_answer_names_the_run_and_who_asked(states: set[str]) -> None:

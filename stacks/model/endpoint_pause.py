@@ -1,0 +1,106 @@
+"""The state machine that pauses and resumes the endpoint, and the schedules of its weekly hours."""
+
+from pathlib import Path
+
+from aws_cdk import Aws, Stack, TimeZone
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_s3 as s3
+from aws_cdk import aws_scheduler as scheduler
+from aws_cdk import aws_scheduler_targets as scheduler_targets
+from aws_cdk import aws_sns as sns
+from aws_cdk import aws_sqs as sqs
+
+from stacks.config import ENDPOINT_EXISTS, ENDPOINT_PAUSED, EnvironmentConfig
+from stacks.model.hours import WeeklyHours
+from stacks.shared import prefixes
+from stacks.shared.definition import read_definition, read_messages
+from stacks.shared.state_machine import StateMachine
+
+_FOLDER = Path(__file__).parent
+# An endpoint comes within minutes, and a release holds the stack or the endpoint for up to an hour
+_TIMEOUT_SECONDS = 3 * 3600
+_POLL_SECONDS = 30
+
+
+class EndpointPause(StateMachine):
+    """Every grant is made here. CloudFormation changes the stack with the role that it was deployed with."""
+
+    def __init__(
+        self, scope: Stack, construct_id: str, *, config: EnvironmentConfig, bucket: s3.IBucket, alert_topic: sns.ITopic
+    ) -> None:
+        retraining_arn, distributed_map_arn = (
+            f"arn:{Aws.PARTITION}:states:{Aws.REGION}:{Aws.ACCOUNT_ID}:stateMachine:{name}"
+            for name in (config.retraining_name, config.distributed_map_name)
+        )
+        super().__init__(
+            scope,
+            construct_id,
+            config=config,
+            definition=read_definition(
+                _FOLDER / "pause.asl.yaml",
+                EndpointExists=ENDPOINT_EXISTS,
+                EndpointName=config.endpoint_name,
+                EndpointPaused=ENDPOINT_PAUSED,
+                PauseKey=prefixes.PAUSE,
+                PollSeconds=_POLL_SECONDS,
+                StackName=scope.stack_name,
+                TimeoutSeconds=_TIMEOUT_SECONDS,
+                WaitingPrefix=prefixes.WAITING,
+                **read_messages(_FOLDER / "messages.yaml", Environment=config.name),
+            ),
+            functions={},
+            substitutions={
+                "AlertTopicArn": alert_topic.topic_arn,
+                "BucketName": bucket.bucket_name,
+                "DistributedMapArn": distributed_map_arn,
+                "RetrainingArn": retraining_arn,
+            },
+            name=config.pause_name,
+            log_execution_data=True,  # it holds no images
+        )
+        stack_arn = scope.format_arn(service="cloudformation", resource="stack", resource_name=f"{scope.stack_name}/*")
+        self.allow(["cloudformation:DescribeStacks"], [stack_arn])
+        # With the template that is there and the role that it was deployed with
+        self.add_to_role_policy(
+            iam.PolicyStatement(
+                actions=["cloudformation:UpdateStack"],
+                resources=[stack_arn],
+                conditions={"Null": {"cloudformation:TemplateUrl": "true", "cloudformation:RoleArn": "true"}},
+            )
+        )
+        # CloudFormation reads a template's SSM parameters for who updates the stack
+        self.allow(
+            ["ssm:GetParameters"],
+            [
+                scope.format_arn(service="ssm", resource="parameter", resource_name=name)
+                for name in (
+                    config.artifact_parameter.removeprefix("/"),
+                    config.model_algorithm_parameter.removeprefix("/"),
+                    f"cdk-bootstrap/{config.qualifier}/version",
+                )
+            ],
+        )
+        self.allow(
+            ["sagemaker:DescribeEndpoint"],
+            [scope.format_arn(service="sagemaker", resource="endpoint", resource_name=config.endpoint_name)],
+        )
+        self.allow(["s3:GetObject", "s3:PutObject"], [bucket.arn_for_objects(prefixes.PAUSE)])
+        # To find what waits, and to be told 404 before the first pause, not 403
+        self.allow(["s3:ListBucket"], [bucket.bucket_arn])
+        self.allow(["states:ListExecutions"], [retraining_arn])
+        self.allow(["states:StartExecution"], [distributed_map_arn])
+        self.allow(["sns:Publish"], [alert_topic.topic_arn])
+
+    def follow(self, hours: WeeklyHours, *, dead_letters: sqs.IQueue) -> None:
+        """Resume the endpoint when its hours begin, and pause it when they end."""
+        for action, expression in (("resume", hours.starts), ("pause", hours.ends)):
+            scheduler.Schedule(
+                self.stack,
+                f"{action.capitalize()}Schedule",
+                schedule=scheduler.ScheduleExpression.expression(expression, TimeZone.of(hours.time_zone)),
+                target=scheduler_targets.StepFunctionsStartExecution(
+                    self,
+                    input=scheduler.ScheduleTargetInput.from_object({"action": action}),
+                    dead_letter_queue=dead_letters,
+                ),
+            )

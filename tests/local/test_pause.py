@@ -1,0 +1,146 @@
+"""An environment that rests: no endpoint, no cost, and no picture lost."""
+
+import json
+import subprocess
+import uuid
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import boto3
+import pytest
+from botocore.exceptions import ClientError
+
+
+from local import deployment
+from local.cloud import LocalCloud
+from local.demonstration import Environment, wait_for
+from ops.pause import paused_since
+
+from stacks.shared import prefixes
+from tests.local.test_ops import ops
+
+
+def endpoint_status(environment: Environment) -> str:
+    sagemaker = boto3.client("sagemaker")
+    try:
+        return sagemaker.describe_endpoint(EndpointName=environment.config.endpoint_name)["EndpointStatus"]
+    except ClientError:
+        return "None"
+
+
+def served_artifact(environment: Environment) -> str:
+    sagemaker = boto3.client("sagemaker")
+    endpoint = sagemaker.describe_endpoint(EndpointName=environment.config.endpoint_name)
+    config = sagemaker.describe_endpoint_config(EndpointConfigName=endpoint["EndpointConfigName"])
+    model = sagemaker.describe_model(ModelName=config["ProductionVariants"][0]["ModelName"])
+    return model["PrimaryContainer"]["ModelDataUrl"]
+
+
+def upload(environment: Environment, image: str, count: int) -> list[str]:
+    """Keys of new copies of an image below incoming/."""
+    s3, folder = boto3.client("s3"), uuid.uuid4().hex
+    keys = [f"{prefixes.INCOMING}{folder}/{number}.png" for number in range(count)]
+    for key in keys:
+        s3.copy_object(Bucket=environment.bucket, Key=key, CopySource={"Bucket": environment.bucket, "Key": image})
+    return keys
+
+
+def outcomes(environment: Environment, keys: list[str]) -> Counter[str]:
+    """How the executions that these uploads started have ended so far."""
+    wanted, found = set(keys), Counter[str]()
+    for key in environment.keys(prefixes.MANIFESTS):
+        if "/" in key.removeprefix(prefixes.MANIFESTS) or "-pause" in key:
+            continue
+        body = boto3.client("s3").get_object(Bucket=environment.bucket, Key=key)["Body"]
+        listed = json.load(body)["outcomes"]
+        found += Counter(each["outcome"] for each in listed if isinstance(each, dict) and each["s3_key"] in wanted)
+    return found
+
+
+def predicted(environment: Environment, keys: list[str]) -> int:
+    """How many of the uploads have a prediction."""
+    stored = environment.keys(f"{prefixes.PREDICTIONS}{keys[0].rpartition('/')[0]}/")
+    return len({key.rpartition("/")[0] for key in stored})
+
+
+def succeeded(ended: subprocess.CompletedProcess[str]) -> str:
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    return ended.stdout
+
+
+def run(environment: Environment, action: str) -> dict[str, Any]:
+    """Start what a schedule of `endpoint.hours` starts, and wait for its end."""
+    stack = boto3.client("cloudformation").describe_stacks(StackName=f"{environment.config.stage_name}-Model")
+    (arn,) = [o["OutputValue"] for o in stack["Stacks"][0]["Outputs"] if o["OutputKey"] == "EndpointPauseArn"]
+    client: Any = boto3.client("stepfunctions")
+    started = client.start_execution(stateMachineArn=arn, input=json.dumps({"action": action}))["executionArn"]
+
+    def ended() -> dict[str, Any] | None:
+        described: dict[str, Any] = client.describe_execution(executionArn=started)
+        return None if described["status"] == "RUNNING" else described
+
+    return wait_for(ended, f"the end of the {action}")
+
+
+def test_uploads_wait_while_the_endpoint_is_paused_and_are_classified_when_it_is_resumed(
+    cloud: LocalCloud, environment: Environment, confident_images: list[str]
+) -> None:
+    served = served_artifact(environment)
+    shown = succeeded(ops(cloud, "pause", "--env", "dev"))
+    assert "which saves 84 USD a month" in shown
+    assert endpoint_status(environment) == "None"
+    since = paused_since(environment.bucket)
+    assert since is not None
+    keys = upload(environment, confident_images[0], 20)
+    wait_for(lambda: outcomes(environment, keys)["WAITING"] == 20 or None, "20 uploads that wait")
+    assert predicted(environment, keys) == 0
+
+    # Once more changes nothing: neither since when, nor what waits
+    assert "is paused since" in succeeded(ops(cloud, "pause", "--env", "dev"))
+    assert paused_since(environment.bucket) == since
+    for command in (("smoke",), ("bulk", "test/"), ("doctor",), ("outputs",)):
+        ended = ops(cloud, *command, "--env", "dev")
+        assert f"paused since {since:%Y-%m-%d %H:%M} UTC" in ended.stdout + ended.stderr, command
+    # A deployment finds the stack as it left it
+    deployment.deploy(cloud, cloud.directory / "cdk.out", "dev/Model")
+    assert endpoint_status(environment) == "None"
+
+    shown = succeeded(ops(cloud, "resume", "--env", "dev"))
+    assert "20 images: 20 accepted" in shown
+    assert endpoint_status(environment) == "InService"
+    assert served_artifact(environment) == served
+    assert predicted(environment, keys) == 20
+    assert paused_since(environment.bucket) is None
+    assert "Nothing" not in shown
+    assert "is in service" in succeeded(ops(cloud, "resume", "--env", "dev"))
+
+
+def test_two_at_a_time_end_in_one_state(environment: Environment) -> None:
+    with ThreadPoolExecutor(3) as pool:
+        ended = list(pool.map(lambda action: run(environment, action), ["pause", "pause", "pause"]))
+    assert [each["status"] for each in ended] == ["SUCCEEDED"] * 3
+    assert endpoint_status(environment) == "None"
+    with ThreadPoolExecutor(2) as pool:
+        ended = list(pool.map(lambda action: run(environment, action), ["resume", "resume"]))
+    assert [each["status"] for each in ended] == ["SUCCEEDED"] * 2
+    assert endpoint_status(environment) == "InService"
+
+
+@pytest.mark.slow
+def test_a_steady_stream_of_500_uploads_loses_none_in_a_pause_and_a_resume(
+    environment: Environment, confident_images: list[str]
+) -> None:
+    with ThreadPoolExecutor(1) as pool:
+        uploading = pool.submit(upload, environment, confident_images[0], 500)
+        assert run(environment, "pause")["status"] == "SUCCEEDED"
+        resumed = run(environment, "resume")
+        keys = uploading.result()
+    assert resumed["status"] == "SUCCEEDED"
+    wait_for(
+        lambda: outcomes(environment, keys).total() >= 500 or None, "an outcome of each upload", timeout_seconds=300
+    )
+    found = outcomes(environment, keys)
+    assert found["FAILED"] == found["REJECTED"] == 0, found
+    assert found["WAITING"], "the stream did not meet the pause"
+    wait_for(lambda: predicted(environment, keys) == 500 or None, "a prediction of each upload", timeout_seconds=300)
