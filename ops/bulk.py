@@ -13,6 +13,7 @@ from ops.cost.deployment import Deployment
 from ops.cost.methods import Assumptions, Method, methods
 from ops.errors import OpsError
 from ops.outputs import stack_outputs
+from ops.paused import refuse_while_paused
 from stacks.config import EnvironmentConfig, load_environment
 from stacks.shared.prices import price_list
 
@@ -88,6 +89,7 @@ def bulk(
             execution_input["s3_bucket"] = bucket
     if dry_run:
         return
+    refuse_while_paused(config, aws.bucket(config), needs="a bulk run invokes")
     arn = aws.output(config, *_STATE_MACHINES[name])
     started = aws.stepfunctions().start_execution(stateMachineArn=arn, input=json.dumps(execution_input))
     typer.echo(started["executionArn"])

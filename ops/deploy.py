@@ -14,6 +14,7 @@ from ops import doctor, smoke
 from ops.cdk import App, assembly, change_stacks
 from ops.errors import OpsError
 from ops.outputs import show_outputs
+from ops.paused import describe_pause, paused_since
 from stacks.config import ENDPOINT_EXISTS, PROJECT_ROOT, EnvironmentConfig, load_environment
 
 
@@ -52,9 +53,16 @@ def deploy(
     _step(f'cdk deploy "{env}/*"')
     _cdk_deploy(config, f"{env}/*", synthesized, verbose=verbose)
     _step("smoke test")
-    smoke.show(config, smoke.smoke_test(config))
+    _try_out(config)
     _step("outputs")
     show_outputs(config)
+
+
+def _try_out(config: EnvironmentConfig) -> None:
+    if since := paused_since(aws.outputs_of_stack(config, "Data")["BucketName"]):
+        typer.echo(f"Left out, as {config.endpoint_name} is {describe_pause(since)}")
+    else:
+        smoke.show(config, smoke.smoke_test(config))
 
 
 def _prepare_model(config: EnvironmentConfig, archive: Path | None, *, synthetic: bool) -> None:

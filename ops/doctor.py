@@ -26,6 +26,7 @@ from ops import quotas
 from ops.cdk import EXECUTABLE
 from ops.check import Check
 from ops.outputs import stack_outputs
+from ops.paused import describe_pause, paused_since
 from stacks.config import PROJECT_ROOT, EnvironmentConfig, load_environment
 from stacks.shared.model_code import code_files, code_prefix
 
@@ -47,6 +48,7 @@ def examine(config: EnvironmentConfig) -> list[Check]:
             "model code": model_code,
             "model artifact": model,
             "baseline": baseline,
+            "endpoint": endpoint,
             "alert subscription": subscription,
         }
         for name, group in groups.items():
@@ -228,6 +230,16 @@ def baseline(config: EnvironmentConfig) -> Iterator[Check]:
         yield Check("baseline", "warning", problem, f"`python -m data_prep baseline --env {config.name}`")
     else:
         yield Check("baseline", "ok", f"of {found.job}")
+
+
+def endpoint(config: EnvironmentConfig) -> Iterator[Check]:
+    """Whether the endpoint is paused."""
+    bucket = stack_outputs(config).get("Data", {}).get("BucketName")
+    if bucket and (since := paused_since(bucket)):
+        fix = f"`python -m ops resume --env {config.name}`"
+        if config.endpoint.hours:
+            fix += f"; its hours do it, too: {config.endpoint.hours}"
+        yield Check("endpoint", "warning", f"{config.endpoint_name} is {describe_pause(since)}: uploads wait", fix)
 
 
 def subscription(config: EnvironmentConfig) -> Iterator[Check]:

@@ -12,6 +12,7 @@ from data_prep import aws
 from data_prep.target import current_target, make_command
 from data_prep.terminal import print_whole
 from ops.errors import OpsError
+from ops.paused import describe_pause, paused_since
 from stacks.config import EnvironmentConfig, load_environment
 
 if TYPE_CHECKING:
@@ -43,12 +44,18 @@ def stack_outputs(config: EnvironmentConfig) -> dict[str, dict[str, str]]:
 
 
 def show_outputs(config: EnvironmentConfig) -> None:
-    """Print the outputs as a table."""
+    """Print the outputs as a table, and when the endpoint is there."""
     table = Table("stack", "output", "value", box=None, header_style="bold", pad_edge=False)
-    for stack, outputs in stack_outputs(config).items():
+    found = stack_outputs(config)
+    for stack, outputs in found.items():
         for key, value in sorted(outputs.items()):
             table.add_row(f"{config.name}/{stack}", key, value)
     print_whole(Console(highlight=False), table)
+    if config.endpoint.hours:
+        typer.echo(f"Hours of {config.endpoint_name}: {config.endpoint.hours}")
+    bucket = found.get("Data", {}).get("BucketName")
+    if bucket and (since := paused_since(bucket)):
+        typer.echo(f"{config.endpoint_name} is {describe_pause(since)}: `python -m ops resume --env {config.name}`")
 
 
 def outputs(

@@ -1,44 +1,23 @@
 """Pause an environment's endpoint, which costs money by the hour, and resume it: `pause` and `resume`."""
 
 import json
-from datetime import datetime
 from typing import Annotated, Any, Literal
 
 import typer
 from botocore.exceptions import ClientError
 
 from data_prep.target import current_target, make_command
-from lambda_src.shared.pause import read_pause
 from ops import aws
 from ops.cost import HOURS_A_MONTH, load_prices
 from ops.errors import OpsError
 from ops.outputs import stack_outputs
+from ops.paused import describe_pause, paused_since
 from ops.retraining import entered_states
 from stacks.config import EnvironmentConfig, load_environment
 
 Env = Annotated[str, typer.Option("--env", help="An environment of cdk.json.")]
 # States of stacks/model/pause.asl.yaml that take their time
 _SHOWN = {"UpdateStack": "CloudFormation updates the model stack", "WaitForStack": "", "ClassifyWaiting": ""}
-
-
-def paused_since(bucket: str) -> datetime | None:
-    """When the endpoint of the environment with this bucket was paused; None while it is not. One GetObject."""
-    pause = read_pause(aws.s3(), bucket)
-    return None if pause is None or pause.is_over else pause.paused_at
-
-
-def describe_pause(since: datetime) -> str:
-    """`paused since 2026-11-26 18:00 UTC`, for people."""
-    return f"paused since {since:%Y-%m-%d %H:%M} UTC"
-
-
-def refuse_while_paused(config: EnvironmentConfig, bucket: str, *, needs: str) -> None:
-    """Raise OpsError if the endpoint is paused, which `needs` cannot do without."""
-    if since := paused_since(bucket):
-        raise OpsError(
-            f"endpoint {config.endpoint_name} is {describe_pause(since)}, and {needs} it: "
-            f"`python -m ops resume --env {config.name}` first"
-        )
 
 
 def pause(env: Env = "dev") -> None:

@@ -16,6 +16,7 @@ from lambda_src.shared.errors import InvalidPredictionError
 from lambda_src.shared.predictions import best_class, is_accepted, parse_probabilities
 from ops.errors import OpsError
 from ops.outputs import stack_outputs
+from ops.paused import refuse_while_paused
 from stacks.config import EnvironmentConfig, load_environment
 from stacks.shared import prefixes
 from stacks.shared.algorithm import CONTENT_TYPE
@@ -50,6 +51,7 @@ def smoke_test(config: EnvironmentConfig) -> list[Response]:
                 f"`{make_command('deploy', config.name)}`"
             )
     bucket = outputs["Data"]["BucketName"]
+    refuse_while_paused(config, bucket, needs="the smoke test invokes")
     _check_in_service(config)
     responses = [_invoke(config, bucket, key, true_class) for key, true_class in _test_images(config, bucket, IMAGES)]
     correct = sum(response.label == response.true_class for response in responses)

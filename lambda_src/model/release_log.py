@@ -16,7 +16,9 @@ from lambda_src.shared.release_history import Record
 
 
 def handler(event: Mapping[str, Any], _context: object) -> dict[str, str]:
-    """Takes a SageMaker Endpoint State Change event."""
+    """Takes a SageMaker Endpoint State Change event, of which one that is deleted serves nothing: `{}`."""
+    if event["detail"]["EndpointStatus"].upper() in {"DELETING", "DELETED"}:
+        return {}  # what it has served may be gone already: CloudFormation deletes both
     record = record_of(event["detail"])
     aws.s3().put_object(
         Bucket=settings.bucket_name(),

@@ -11,7 +11,7 @@ from lambda_src.shared.json_reader import parse_json, read_json
 from lambda_src.shared.release_history import PREFIX as RELEASES
 from lambda_src.shared.release_history import Record
 from ops import aws
-from ops.pause import paused_since
+from ops.paused import paused_since
 from stacks.config import PROJECT_ROOT, EnvironmentConfig
 from stacks.shared import prefixes
 

@@ -116,7 +116,7 @@ class ModelStack(Stack):
         pause = EndpointPause(self, "EndpointPause", config=config, bucket=bucket, alert_topic=alert_topic)
         if config.endpoint.hours:
             pause.follow(WeeklyHours.parse(config.endpoint.hours), dead_letters=self.dead_letters)
-        # By its name: CloudFormation takes away no export that another stack imports, and a serverless endpoint has none
+        # By its name: CloudFormation removes no export that is imported, and a serverless endpoint has no such machine
         arn = self.format_arn(
             service="states",
             resource="stateMachine",

@@ -21,7 +21,7 @@ _NO_DATA_IS_FINE = cloudwatch.TreatMissingData.NOT_BREACHING
 _NO_DATA_IS_NO_NEWS = cloudwatch.TreatMissingData.IGNORE
 
 _UNDELIVERED = {
-    "undelivered-releases": "The release log missed what the endpoint serves, or its hours did not start a pause or resume",
+    "undelivered-releases": "The release log missed what the endpoint serves, or its hours started no pause or resume",
     "undelivered-events": "Uploads or schedules did not start the classification workflow",
     "undelivered-retraining": "Drift, new data or the schedule did not start retraining",
     "undelivered-bulk": "The schedule did not start a bulk run",

@@ -115,6 +115,7 @@ def variants(tmp_path_factory: pytest.TempPathFactory) -> Path:
         LONGEST_BOUNDED_NAME: {
             "github_repository": "owner/name",
             "bootstrap_qualifier": "own",
+            "endpoint": {"hours": "mon-fri 22:00-06:00 Europe/Berlin"},
             "training": {"algorithm": "scikit-learn", "instance_types": ["ml.m5.large", "ml.c5.xlarge"]},
         },
         LONGEST_NAME: {

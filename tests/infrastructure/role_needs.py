@@ -205,6 +205,7 @@ NEEDS = {
     cloudformation:DescribeStacks {stack:Model}
     cloudformation:UpdateStack {stack:Model}
     ssm:GetParameters {parameter}artifact-uri
+    ssm:GetParameters {parameter}algorithm
     ssm:GetParameters arn:aws:ssm:us-east-1:111122223333:parameter/cdk-bootstrap/hnb659fds/version
     s3:GetObject {object}endpoint/pause.json
     s3:PutObject {object}endpoint/pause.json

@@ -11,12 +11,10 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError
 
-
 from local import deployment
 from local.cloud import LocalCloud
 from local.demonstration import Environment, wait_for
-from ops.pause import paused_since
-
+from ops.paused import paused_since
 from stacks.shared import prefixes
 from tests.local.test_ops import ops
 

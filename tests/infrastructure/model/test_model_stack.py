@@ -6,10 +6,11 @@ import pytest
 from ministack.services.cloudformation import engine
 
 from local.sagemaker.deployment import Deployment
-from stacks.config import ENDPOINT_EXISTS, load_environment, parse_environment
+from stacks.config import ENDPOINT_EXISTS, ENDPOINT_PAUSED, load_environment, parse_environment
 from stacks.shared.algorithm import ALGORITHMS, Algorithm
 from stacks.shared.guardrails import deployment_config
-from tests.infrastructure.conftest import Template, text
+from tests.conftest import LONGEST_NAME
+from tests.infrastructure.conftest import LONGEST_BOUNDED_NAME, Template, _template, text
 from tests.infrastructure.test_app import of_type
 
 
@@ -217,3 +218,57 @@ def test_only_an_update_keeps_the_instances_that_autoscaling_gave(model: Templat
     assert (for_update, for_creation) == (True, {"Ref": "AWS::NoValue"})
     assert model.content["Conditions"][condition] == {"Fn::Equals": [{"Ref": ENDPOINT_EXISTS}, "true"]}
     assert model.content["Parameters"][ENDPOINT_EXISTS]["Default"] == "false"
+
+
+@pytest.mark.parametrize("paused", ["false", "true"])
+def test_a_pause_leaves_out_the_endpoint_and_its_scaling_and_nothing_else(variants: Path, paused: str) -> None:
+    template = _template(variants, LONGEST_NAME, "Model").content
+    conditions = engine._evaluate_conditions(
+        template, {name: {"Value": paused if name == ENDPOINT_PAUSED else ""} for name in template["Parameters"]}
+    )
+    left_out = {
+        resource["Type"]
+        for resource in template["Resources"].values()
+        if "Condition" in resource and not conditions[resource["Condition"]]
+    }
+    scaling = {f"AWS::ApplicationAutoScaling::{kind}" for kind in ("ScalableTarget", "ScalingPolicy")}
+    assert left_out == ({"AWS::SageMaker::Endpoint", *scaling} if paused == "true" else set())
+    assert template["Parameters"][ENDPOINT_PAUSED]["Default"] == "false"
+
+
+def test_the_endpoint_has_the_hours_of_its_configuration(variants: Path) -> None:
+    template = _template(variants, LONGEST_BOUNDED_NAME, "Model")
+    machine = template.only("AWS::StepFunctions::StateMachine")
+    assert machine["StateMachineName"] == f"scones-{LONGEST_BOUNDED_NAME}-pause"
+    schedules = {
+        json.loads(schedule["Target"]["Input"])["action"]: schedule
+        for schedule in template.resources("AWS::Scheduler::Schedule").values()
+    }
+    expressions = {action: schedule["ScheduleExpression"] for action, schedule in schedules.items()}
+    assert expressions == {
+        "resume": "cron(0 22 ? * MON,TUE,WED,THU,FRI *)",
+        "pause": "cron(0 6 ? * TUE,WED,THU,FRI,SAT *)",
+    }
+    for schedule in schedules.values():
+        assert schedule["ScheduleExpressionTimezone"] == "Europe/Berlin"
+        assert "EndpointPause" in text(schedule["Target"]["Arn"])
+
+
+def test_without_hours_nothing_pauses_the_endpoint(model: Template) -> None:
+    assert not model.resources("AWS::Scheduler::Schedule")
+
+
+def test_a_serverless_endpoint_cannot_be_paused(variants: Path) -> None:
+    template = _template(variants, "serverless", "Model")
+    assert not template.resources("AWS::StepFunctions::StateMachine")
+    assert ENDPOINT_PAUSED not in template.content["Parameters"]
+
+
+def test_what_has_waited_is_classified_by_the_distributed_map(
+    bulk: Template, model: Template, environment: str
+) -> None:
+    machines = bulk.resources("AWS::StepFunctions::StateMachine").values()
+    assert f"scones-{environment}-DistributedMap" in {machine["StateMachineName"] for machine in machines}
+    substitutions = model.only("AWS::StepFunctions::StateMachine")["DefinitionSubstitutions"]
+    assert text(substitutions["DistributedMapArn"]).endswith(f":stateMachine:scones-{environment}-DistributedMap")
+    assert text(substitutions["RetrainingArn"]).endswith(f":stateMachine:scones-{environment}-retraining")

@@ -1,5 +1,6 @@
 """What `python -m ops deploy` tells CDK."""
 
+from datetime import UTC, datetime
 from typing import Any
 
 import boto3
@@ -11,7 +12,7 @@ from data_prep.target import Target
 from ops import cdk, deploy, doctor, smoke
 from ops.check import Check
 from ops.errors import OpsError
-from stacks.config import parse_environment
+from stacks.config import load_environment, parse_environment
 from stacks.shared.algorithm import WITHOUT_GPU
 
 
@@ -47,15 +48,27 @@ def test_an_environment_is_synthesized_once_alone_and_then_deployed_from_the_ass
     ran: list[tuple[str, ...]] = []
     monkeypatch.setattr(cdk, "run_cdk", lambda *arguments, **_: ran.append(arguments))
     monkeypatch.setattr(doctor, "examine", lambda _: [])
-    for step in ("_prepare_model", "show_outputs"):
+    for step in ("_prepare_model", "_try_out", "show_outputs"):
         monkeypatch.setattr(deploy, step, lambda *_, **__: None)
-    monkeypatch.setattr(smoke, "smoke_test", lambda _: [])
-    monkeypatch.setattr(smoke, "show", lambda *_: None)
     deploy.deploy("dev")
     assert [arguments[0] for arguments in ran] == ["synth", "deploy", "deploy"]
     synth, *deployments = ran
     assert "only=dev" in synth
     assert all(f"--app={cdk.ASSEMBLY}" in arguments for arguments in deployments)
+
+
+@pytest.mark.parametrize("since", [None, datetime(2026, 11, 26, 18, tzinfo=UTC)])
+def test_an_endpoint_that_is_paused_is_not_tried_out(
+    since: datetime | None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tried: list[str] = []
+    monkeypatch.setattr(aws, "outputs_of_stack", lambda *_: {"BucketName": "b"})
+    monkeypatch.setattr(deploy, "paused_since", lambda _: since)
+    monkeypatch.setattr(smoke, "smoke_test", lambda config: tried.append(config.name))
+    monkeypatch.setattr(smoke, "show", lambda *_: None)
+    deploy._try_out(load_environment("dev"))
+    assert tried == ([] if since else ["dev"])
+    assert ("scones-dev is paused since 2026-11-26 18:00 UTC" in capsys.readouterr().out) == bool(since)
 
 
 def test_what_has_to_be_fixed_stops_it_before_anything_is_made_in_one_line_that_names_the_fix(

@@ -137,6 +137,18 @@ def test_a_config_cannot_be_changed() -> None:
             "concurrency must be at most 10, which is endpoint.serverless_max_concurrency",
         ),
         (
+            {"endpoint": {"hours": "mon-fri 8-18 Europe/Berlin"}},
+            "endpoint.hours = 'mon-fri 8-18 Europe/Berlin': '8' is no time",
+        ),
+        (
+            {"endpoint": {"kind": "serverless", "hours": "mon-fri 08:00-18:00 UTC"}},
+            "endpoint.hours = 'mon-fri 08:00-18:00 UTC': a serverless endpoint costs nothing while idle",
+        ),
+        (
+            {"endpoint": {"hours": "mon-fri 08:00-18:00 UTC"}, "monitoring": {"sagemaker_model_monitor": True}},
+            "sagemaker_model_monitor watches an endpoint that is always there",
+        ),
+        (
             {"endpoint": {"instance_count": 9}, "function_concurrency": 50, "bulk": {"concurrency": 51}},
             "concurrency must be at most 50, which is function_concurrency",
         ),

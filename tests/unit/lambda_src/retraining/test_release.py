@@ -576,3 +576,10 @@ def test_every_change_of_the_endpoint_is_logged_and_leads_back(world: World, mon
     assert found["incumbent"]["job"] == NEW
     move(world, OLD, rollback=True)
     assert prepare_rollback.handler({"job": NEW}, None)["candidate"]["job"] == NEW, "released, so it may come back"
+
+
+@pytest.mark.parametrize("status", ["DELETING", "Deleting", "DELETED"])
+def test_an_endpoint_that_is_deleted_leaves_no_record(status: str) -> None:
+    """By then CloudFormation may have deleted its endpoint config as well, and the event would be undeliverable."""
+    detail = {"EndpointConfigName": "gone", "EndpointStatus": status, "LastModifiedTime": 0}
+    assert release_log.handler({"detail": detail}, None) == {}
