@@ -2,6 +2,7 @@
 
 import base64
 import binascii
+from datetime import UTC, datetime, timedelta
 
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -18,6 +19,8 @@ from lambda_src.shared.errors import (
 from lambda_src.shared.item import ImageRef, Item
 from lambda_src.shared.pause import Pause, last_pause
 from lambda_src.shared.predictions import best_class, parse_probabilities
+
+_JUST_NOW = timedelta(minutes=5)  # longer than the function takes, and than two clocks differ
 
 
 @metrics.counting_errors
@@ -65,8 +68,9 @@ def wait(image: ImageRef, pause: Pause) -> Exception | None:
     the pause is over by then and the endpoint can be invoked.
     """
     since = pause.paused_at.isoformat(timespec="seconds")
-    if pause.is_over:
-        return None
+    resumed = EndpointUnavailableError(f"endpoint {settings.endpoint_name()} was resumed this moment")
+    if pause.resumed_at:  # maybe since the request
+        return resumed if datetime.now(UTC) - pause.resumed_at < _JUST_NOW else None
     if image.bucket != settings.bucket_name():
         return EndpointPausedError(
             f"endpoint {settings.endpoint_name()} is paused since {since}, and {image.uri} is in another bucket, of "
@@ -78,7 +82,7 @@ def wait(image: ImageRef, pause: Pause) -> Exception | None:
     except (BotoCoreError, ClientError) as error:
         return StorageUnavailableError(f"{record} could not be written ({error})")
     if last_pause() != pause:
-        return EndpointUnavailableError(f"endpoint {settings.endpoint_name()} was resumed this moment")
+        return resumed
     return WaitingForEndpointError(
         f"endpoint {settings.endpoint_name()} is paused since {since}: the image is classified when it is resumed"
     )

@@ -15,6 +15,7 @@ from local.demonstration import UnexpectedError
 ENFORCED = (
     *("lambda:InvokeFunction", "s3:", "sns:", "ssm:"),
     *("cloudwatch:DescribeAlarms", "events:", "iam:PassRole", "sagemaker:"),
+    *("cloudformation:", "states:ListExecutions", "states:StartExecution"),
 )
 # S3 answers 403 instead of 404 for a missing object to whoever may not list; the emulator always 404
 UNSEEN = {
@@ -30,7 +31,9 @@ UNSEEN = {
         "SmokeTest",
         "RecordRelease",
     )
-}
+} | {
+    (f"{machine}Role", "states:StartExecution") for machine in ("DistributedMap", "BatchTransform")
+}  # of their children
 
 
 @dataclass(frozen=True)

@@ -184,7 +184,9 @@ def test_the_smoke_test_fails_when_the_model_is_asked_in_vain(
 def test_destroying_dev_leaves_nothing_of_it_and_prod_alone(
     empty_cloud: LocalCloud, first_deployments: dict[str, str], app: str
 ) -> None:
+    """Also where its endpoint is paused."""
     bucket = bucket_of("dev")
+    succeeded(ops(empty_cloud, "pause", "--env", "dev"))
     said = succeeded(ops(empty_cloud, "destroy", "--env", "dev", "--yes", app))
     assert "Retained:" in said
     assert not [name for name in stack_names() if name.startswith("scones-dev-")]

@@ -20,9 +20,11 @@ import pytest
 from local.cloud import LocalCloud
 from local.demonstration import Environment, Inbox, wait_for
 from local.drift import check_for_drift
+from ops.aws import retraining_machine
 from stacks.config import PROJECT_ROOT
 from stacks.shared import prefixes
 from tests.local.mutation import assert_each_grant_is_needed
+from tests.local.test_pause import outcomes, predicted, run, upload
 
 pytestmark = pytest.mark.slow
 
@@ -58,11 +60,33 @@ def workflow_works(environment: Environment, confident_images: list[str]) -> Cal
     return works
 
 
-@pytest.mark.parametrize(
-    "role", ["SerializeImageDataRole", "ClassifierRole", "FilterConfidenceRole", "ClassificationWorkflowRole"]
-)
+@pytest.mark.parametrize("role", ["SerializeImageDataRole", "FilterConfidenceRole", "ClassificationWorkflowRole"])
 def test_every_grant_of_the_workflow_is_needed(role: str, workflow_works: Callable[[], None]) -> None:
     assert_each_grant_is_needed(role, workflow_works)
+
+
+@pytest.mark.parametrize("role", ["EndpointPauseRole", "ClassifierRole"])
+def test_every_grant_of_a_pause_is_needed(role: str, environment: Environment, confident_images: list[str]) -> None:
+    inbox = Inbox(environment.alert_topic_arn)
+    retraining: Any = boto3.client("stepfunctions")
+    machine = retraining_machine(environment.config)
+
+    def works() -> None:
+        # One that fails, and says so
+        started = retraining.start_execution(stateMachineArn=machine, input=json.dumps({"force": True}))
+        refused = run(environment, "pause")
+        retraining.stop_execution(executionArn=started["executionArn"])
+        assert refused.get("error") == "RetrainingInProgressError"
+        mails = inbox.messages
+        wait_for(lambda: any("not paused" in m["Subject"] for m in mails()) or None, "a mail", timeout_seconds=3)
+        assert run(environment, "pause")["status"] == "SUCCEEDED"
+        keys = upload(environment, confident_images[0], 1)
+        wait_for(lambda: outcomes(environment, keys)["WAITING"] or None, "an upload that waits", timeout_seconds=10)
+        assert run(environment, "resume")["status"] == "SUCCEEDED"
+        wait_for(lambda: predicted(environment, keys) or None, "its prediction", timeout_seconds=10)
+        assert environment.classify(confident_images[:1]).counts["ACCEPTED"] == 1
+
+    assert_each_grant_is_needed(role, works)
 
 
 def images_of_each_prefix(environment: Environment, data: bytes) -> tuple[str, list[str]]:

@@ -5,6 +5,7 @@ import subprocess
 import uuid
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import boto3
@@ -52,7 +53,8 @@ def outcomes(environment: Environment, keys: list[str]) -> Counter[str]:
             continue
         body = boto3.client("s3").get_object(Bucket=environment.bucket, Key=key)["Body"]
         listed = json.load(body)["outcomes"]
-        found += Counter(each["outcome"] for each in listed if isinstance(each, dict) and each["s3_key"] in wanted)
+        mine = [each for each in listed if isinstance(each, dict) and each["s3_key"] in wanted]
+        found += Counter(str(each) if each["outcome"] == "FAILED" else each["outcome"] for each in mine)
     return found
 
 
@@ -82,7 +84,7 @@ def run(environment: Environment, action: str) -> dict[str, Any]:
 
 
 def test_uploads_wait_while_the_endpoint_is_paused_and_are_classified_when_it_is_resumed(
-    cloud: LocalCloud, environment: Environment, confident_images: list[str]
+    cloud: LocalCloud, environment: Environment, confident_images: list[str], assembly: Path
 ) -> None:
     served = served_artifact(environment)
     shown = succeeded(ops(cloud, "pause", "--env", "dev"))
@@ -101,7 +103,7 @@ def test_uploads_wait_while_the_endpoint_is_paused_and_are_classified_when_it_is
         ended = ops(cloud, *command, "--env", "dev")
         assert f"paused since {since:%Y-%m-%d %H:%M} UTC" in ended.stdout + ended.stderr, command
     # A deployment finds the stack as it left it
-    deployment.deploy(cloud, cloud.directory / "cdk.out", "dev/Model")
+    deployment.deploy(cloud, assembly, "dev/Model")
     assert endpoint_status(environment) == "None"
 
     shown = succeeded(ops(cloud, "resume", "--env", "dev"))
@@ -139,6 +141,5 @@ def test_a_steady_stream_of_500_uploads_loses_none_in_a_pause_and_a_resume(
         lambda: outcomes(environment, keys).total() >= 500 or None, "an outcome of each upload", timeout_seconds=300
     )
     found = outcomes(environment, keys)
-    assert found["FAILED"] == found["REJECTED"] == 0, found
-    assert found["WAITING"], "the stream did not meet the pause"
+    assert set(found) == {"ACCEPTED", "WAITING"}, found
     wait_for(lambda: predicted(environment, keys) == 500 or None, "a prediction of each upload", timeout_seconds=300)

@@ -2,6 +2,7 @@
 that it had, while grants are missing. `make mutate` runs it.
 """
 
+import contextlib
 import copy
 import json
 import uuid
@@ -61,6 +62,18 @@ def step(retraining: Retraining) -> Iterator[Step]:
     client.update_state_machine(stateMachineArn=retraining.state_machine_arn, definition=whole)
 
 
+@contextlib.contextmanager
+def paused(environment: Environment) -> Iterator[None]:
+    """The endpoint is paused, as far as the bucket says."""
+    s3, where = boto3.client("s3"), {"Bucket": environment.bucket, "Key": prefixes.PAUSE}
+    body = json.dumps({"paused_at": "2026-01-26T18:00:00Z", "resumed_at": None}).encode()
+    s3.put_object(**where, Body=body)
+    try:
+        yield
+    finally:
+        s3.delete_object(**where)
+
+
 def changed(state_input: dict[str, Any], **members: Any) -> dict[str, Any]:
     return {**copy.deepcopy(state_input), **members}
 
@@ -80,6 +93,8 @@ def works(
         for _ in range(2):  # the second asks what became of the first
             answer = step("RetrainingGuard", {"force": True})
             assert answer["refusal"] == ""
+        with paused(environment):
+            assert "paused since" in step("RetrainingGuard", {"force": True})["refusal"]
 
     def validate() -> None:
         run = uuid.uuid4().hex[:8]

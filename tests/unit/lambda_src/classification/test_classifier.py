@@ -2,6 +2,7 @@ import base64
 import hashlib
 import io
 import json
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -30,7 +31,7 @@ def no_pause(s3: Stubber) -> None:
     s3.add_client_error("get_object", "AccessDenied", http_status_code=403)
 
 
-def pause(s3: Stubber, *, resumed_at: str | None = None, paused_at: str = "2026-11-26T18:00:00.123Z") -> None:
+def pause(s3: Stubber, *, resumed_at: str | None = None, paused_at: str = "2026-01-26T18:00:00.123Z") -> None:
     """The pause as the next GetObject finds it."""
     s3.add_response(
         "get_object", answer(json.dumps({"paused_at": paused_at, "resumed_at": resumed_at}).encode()), PAUSE
@@ -39,7 +40,7 @@ def pause(s3: Stubber, *, resumed_at: str | None = None, paused_at: str = "2026-
 
 PAUSE = {"Bucket": "the-bucket", "Key": "endpoint/pause.json"}
 UPLOAD = {**EVENT, "s3_bucket": "the-bucket", "s3_key": "incoming/a b.png"}
-RECORD = {"Bucket": "the-bucket", "Key": "waiting/20261126180000123/v1/incoming/a b.png", "Body": b""}
+RECORD = {"Bucket": "the-bucket", "Key": "waiting/20260126180000123/v1/incoming/a b.png", "Body": b""}
 
 
 @pytest.mark.parametrize(("code", "status"), [("ValidationError", 400), ("ServiceUnavailable", 503)])
@@ -51,11 +52,11 @@ def test_an_image_waits_on_record_while_the_endpoint_is_paused(
     pause(s3)
     s3.add_response("put_object", {}, RECORD)
     pause(s3)
-    with pytest.raises(errors.WaitingForEndpointError, match=r"paused since 2026-11-26T18:00:00\+00:00"):
+    with pytest.raises(errors.WaitingForEndpointError, match=r"paused since 2026-01-26T18:00:00\+00:00"):
         handler(UPLOAD, None)
 
 
-@pytest.mark.parametrize("then", [{"resumed_at": "2026-11-27T08:00:00Z"}, {"paused_at": "2026-11-27T18:00:00.000Z"}])
+@pytest.mark.parametrize("then", [{"resumed_at": "2026-01-27T08:00:00Z"}, {"paused_at": "2026-01-27T18:00:00.000Z"}])
 def test_an_image_whose_record_may_have_come_too_late_tries_again(
     runtime: Stubber, s3: Stubber, then: dict[str, Any]
 ) -> None:
@@ -68,9 +69,17 @@ def test_an_image_whose_record_may_have_come_too_late_tries_again(
         handler(UPLOAD, None)
 
 
+def test_an_image_that_met_the_last_moment_of_a_pause_tries_again(runtime: Stubber, s3: Stubber) -> None:
+    """The endpoint was on its way at the request, and in service when the pause was read."""
+    runtime.add_client_error("invoke_endpoint", "ValidationError", "not in service", http_status_code=400)
+    pause(s3, resumed_at=datetime.now(UTC).isoformat())
+    with pytest.raises(errors.EndpointUnavailableError, match="resumed this moment"):
+        handler(UPLOAD, None)
+
+
 def test_after_a_pause_an_endpoint_that_is_missing_is_an_error_again(runtime: Stubber, s3: Stubber) -> None:
     runtime.add_client_error("invoke_endpoint", "ValidationError", "Endpoint not found", http_status_code=400)
-    pause(s3, resumed_at="2026-11-27T08:00:00Z")
+    pause(s3, resumed_at="2026-01-27T08:00:00Z")
     with pytest.raises(errors.EndpointMisconfiguredError, match="Endpoint not found"):
         handler(UPLOAD, None)
 
