@@ -8,12 +8,13 @@ from botocore.exceptions import ClientError
 
 from data_prep.target import current_target, make_command
 from ops import aws
-from ops.cost import HOURS_A_MONTH, load_prices
+from ops.cost.quantities import HOURS_A_MONTH
 from ops.errors import OpsError
 from ops.outputs import stack_outputs
 from ops.paused import describe_pause, paused_since
 from ops.retraining import entered_states
 from stacks.config import EnvironmentConfig, load_environment
+from stacks.shared.prices import instance_hour
 
 Env = Annotated[str, typer.Option("--env", help="An environment of cdk.json.")]
 # States of stacks/model/pause.asl.yaml that take their time
@@ -132,7 +133,7 @@ def _undeployed_artifact(config: EnvironmentConfig) -> str | None:
 
 def _saving(config: EnvironmentConfig) -> str:
     """What the instances cost in a month, for the end of a sentence; empty if the price is not known."""
-    price = load_prices()["prices"].get(f"sagemaker.instance_hour.{config.endpoint.instance_type}")
+    price = instance_hour(config.endpoint.instance_type)
     if price is None:
         return ""
     return f", which saves {price * config.endpoint.instance_count * HOURS_A_MONTH:,.0f} USD a month"

@@ -10,7 +10,7 @@ from stacks.config import ENDPOINT_EXISTS, ENDPOINT_PAUSED, load_environment, pa
 from stacks.shared.algorithm import ALGORITHMS, Algorithm
 from stacks.shared.guardrails import deployment_config
 from tests.conftest import LONGEST_NAME
-from tests.infrastructure.conftest import LONGEST_BOUNDED_NAME, Template, _template, text
+from tests.infrastructure.conftest import LONGEST_BOUNDED_NAME, Template, template_of, text
 from tests.infrastructure.test_app import of_type
 
 
@@ -222,7 +222,7 @@ def test_only_an_update_keeps_the_instances_that_autoscaling_gave(model: Templat
 
 @pytest.mark.parametrize("paused", ["false", "true"])
 def test_a_pause_leaves_out_the_endpoint_and_its_scaling_and_nothing_else(variants: Path, paused: str) -> None:
-    template = _template(variants, LONGEST_NAME, "Model").content
+    template = template_of(variants, LONGEST_NAME, "Model").content
     conditions = engine._evaluate_conditions(
         template, {name: {"Value": paused if name == ENDPOINT_PAUSED else ""} for name in template["Parameters"]}
     )
@@ -237,7 +237,7 @@ def test_a_pause_leaves_out_the_endpoint_and_its_scaling_and_nothing_else(varian
 
 
 def test_the_endpoint_has_the_hours_of_its_configuration(variants: Path) -> None:
-    template = _template(variants, LONGEST_BOUNDED_NAME, "Model")
+    template = template_of(variants, LONGEST_BOUNDED_NAME, "Model")
     machine = template.only("AWS::StepFunctions::StateMachine")
     assert machine["StateMachineName"] == f"scones-{LONGEST_BOUNDED_NAME}-pause"
     schedules = {
@@ -259,7 +259,7 @@ def test_without_hours_nothing_pauses_the_endpoint(model: Template) -> None:
 
 
 def test_a_serverless_endpoint_cannot_be_paused(variants: Path) -> None:
-    template = _template(variants, "serverless", "Model")
+    template = template_of(variants, "serverless", "Model")
     assert not template.resources("AWS::StepFunctions::StateMachine")
     assert ENDPOINT_PAUSED not in template.content["Parameters"]
 

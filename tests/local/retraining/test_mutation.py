@@ -65,13 +65,13 @@ def step(retraining: Retraining) -> Iterator[Step]:
 @contextlib.contextmanager
 def paused(environment: Environment) -> Iterator[None]:
     """The endpoint is paused, as far as the bucket says."""
-    s3, where = boto3.client("s3"), {"Bucket": environment.bucket, "Key": prefixes.PAUSE}
+    s3 = boto3.client("s3")
     body = json.dumps({"paused_at": "2026-01-26T18:00:00Z", "resumed_at": None}).encode()
-    s3.put_object(**where, Body=body)
+    s3.put_object(Bucket=environment.bucket, Key=prefixes.PAUSE, Body=body)
     try:
         yield
     finally:
-        s3.delete_object(**where)
+        s3.delete_object(Bucket=environment.bucket, Key=prefixes.PAUSE)
 
 
 def changed(state_input: dict[str, Any], **members: Any) -> dict[str, Any]:
@@ -91,8 +91,7 @@ def works(
 
     def guard() -> None:
         for _ in range(2):  # the second asks what became of the first
-            answer = step("RetrainingGuard", {"force": True})
-            assert answer["refusal"] == ""
+            assert step("RetrainingGuard", {"force": True})["refusal"] == ""
         with paused(environment):
             assert "paused since" in step("RetrainingGuard", {"force": True})["refusal"]
 
