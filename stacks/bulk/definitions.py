@@ -88,7 +88,7 @@ def _collect_batch(config: EnvironmentConfig, name: str, *, images: str) -> Defi
     batch = read_definition(
         _FOLDER / "collect_batch.asl.yaml",
         **_batch(config, images=images, first_step="ReadTransformOutput"),
-        CatchUnclassified=steps["Classifier"]["Catch"],
+        CatchUnclassified=steps["SerializeImageData"]["Catch"],
         FilterPrediction={state: steps[state] for state in ("FilterConfidence", "Rejected", "Failed")},
     )
     return with_suffix(batch, f" ({name})")

@@ -62,6 +62,7 @@ NEEDS = {
     + """
     cloudformation:DescribeStacks arn:aws:cloudformation:us-east-1:111122223333:stack/scones-{env}-Data/id
     cloudformation:DescribeStacks arn:aws:cloudformation:us-east-1:111122223333:stack/scones-{env}-Workflow/id
+    cloudformation:DescribeStacks arn:aws:cloudformation:us-east-1:111122223333:stack/scones-{env}-Model/id
     states:ListExecutions {states}stateMachine:scones-{env}-classification
     states:DescribeExecution {states}execution:scones-{env}-classification:e
     states:DescribeStateMachineForExecution {states}execution:scones-{env}-classification:e
@@ -202,7 +203,7 @@ NEEDS = {
     "EndpointPauseRole": STATE_MACHINE
     + LIST
     + """
-    cloudformation:DescribeStacks {stack:Model}
+    cloudformation:DescribeStacks arn:aws:cloudformation:us-east-1:111122223333:stack/scones-{env}-Model/id
     cloudformation:UpdateStack {stack:Model}
     ssm:GetParameters {parameter}artifact-uri
     ssm:GetParameters {parameter}algorithm

@@ -55,11 +55,17 @@ def test_serialize_image_data_only_reads_images(workflow: Template) -> None:
     assert "/" not in list_[1][0]
 
 
-def test_classifier_only_invokes_this_endpoint(workflow: Template, environment: str) -> None:
-    ((actions, (arn,)),) = grants(workflow, "ClassifierRole")
-    assert actions == ["sagemaker:InvokeEndpoint"]
+def test_classifier_only_invokes_this_endpoint_and_records_what_waits_for_it(
+    workflow: Template, environment: str
+) -> None:
+    (invoke, (arn,)), (read, (pause,)), (write, (records,)) = grants(workflow, "ClassifierRole")
+    assert invoke == ["sagemaker:InvokeEndpoint"]
     assert arn.endswith(f":endpoint/scones-{environment}")
     assert "*" not in arn
+    assert read == ["s3:GetObject"]
+    assert pause.endswith("/endpoint/pause.json")
+    assert write == ["s3:PutObject"]
+    assert records.endswith("/waiting/*")
 
 
 def test_filter_confidence_only_writes_predictions_and_reads_them(workflow: Template) -> None:
@@ -137,7 +143,8 @@ def test_error_names_in_the_definition_are_classes_of_the_functions(steps: dict[
         for name in clause["ErrorEquals"]
         if not name.startswith(("Lambda.", "States."))
     }
-    assert named == {"EndpointUnavailableError", "StorageUnavailableError", "LowConfidenceError"}
+    retried = {"EndpointUnavailableError", "StorageUnavailableError"}
+    assert named == {*retried, "LowConfidenceError", "WaitingForEndpointError"}
     for name in named:
         assert issubclass(getattr(errors, name), errors.ImageError)
 

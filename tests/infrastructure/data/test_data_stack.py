@@ -33,6 +33,7 @@ def test_captures_transforms_and_old_versions_expire_and_nothing_else_does(data:
     assert [(rule["Prefix"], rule["ExpirationInDays"]) for rule in rules if "ExpirationInDays" in rule] == [
         ("data-capture/", 90),
         ("transforms/", 7),
+        ("waiting/", 365),
     ]
     assert [r["NoncurrentVersionExpiration"] for r in rules if "NoncurrentVersionExpiration" in r] == [
         {"NoncurrentDays": 30}
