@@ -54,6 +54,12 @@ class Environment:
             if artifact["type"] == "aws:cloudformation:stack"
         }
 
+    @property
+    def bootstrap_version(self) -> str:
+        """SSM parameter with the version of the `cdk bootstrap` through which the environment is deployed."""
+        template = next(iter(self._templates.values()))
+        return str(template["Parameters"]["BootstrapVersion"]["Default"])
+
     def role_policies(self) -> Iterator[Policy]:
         """One for each pair of role and policy, and one for each policy that people attach."""
         for stack, _, properties in self._resources("AWS::IAM::Policy"):

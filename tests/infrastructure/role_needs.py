@@ -207,7 +207,7 @@ NEEDS = {
     cloudformation:UpdateStack {stack:Model}
     ssm:GetParameters {parameter}artifact-uri
     ssm:GetParameters {parameter}algorithm
-    ssm:GetParameters arn:aws:ssm:us-east-1:111122223333:parameter/cdk-bootstrap/hnb659fds/version
+    ssm:GetParameters arn:aws:ssm:us-east-1:111122223333:parameter{bootstrap_version}
     s3:GetObject {object}endpoint/pause.json
     s3:PutObject {object}endpoint/pause.json
     states:ListExecutions {named_machine:retraining}

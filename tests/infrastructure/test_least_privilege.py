@@ -64,6 +64,7 @@ class Roles:
             "parameter": f"arn:aws:ssm:{REGION}:{ACCOUNT}:parameter/scones/{self.name}/model/",
             "bucket": bucket,
             "env": self.name,
+            "bootstrap_version": self.environment.bootstrap_version,
             "topic": topic,
             "own_logs": f"{own_logs.removesuffix(':*')}:log-stream:s",
             **{f"function:{name}": arn for name, arn in functions.items()},
