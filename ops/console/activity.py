@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 PERIODS = {"last hour": timedelta(hours=1), "last day": timedelta(days=1)}
 MAX_EXECUTIONS = 1000  # one page of the listing
 MAX_FAILURES = 20
-OUTCOMES = ("ACCEPTED", "REJECTED", "FAILED")
+OUTCOMES = ("ACCEPTED", "REJECTED", "WAITING", "FAILED")
 _READERS = 16
 
 

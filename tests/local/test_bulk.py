@@ -60,7 +60,7 @@ def by_key(environment: Environment, execution: Execution) -> dict[str, dict[str
 
 def check_all_accepted(environment: Environment, execution: Execution, keys: list[str]) -> None:
     assert (execution.status, execution.error) == ("SUCCEEDED", None)
-    assert execution.counts == {"ACCEPTED": len(keys), "REJECTED": 0, "FAILED": 0}
+    assert execution.counts == {"ACCEPTED": len(keys), "REJECTED": 0, "WAITING": 0, "FAILED": 0}
     outcomes = by_key(environment, execution)
     assert set(outcomes) == set(keys)
     stored = set(environment.keys("predictions/"))
@@ -145,7 +145,7 @@ def test_bad_images_and_bad_rows_end_as_outcomes_and_cancel_nothing(
     key = put(environment, f"bulk/{uuid.uuid4()}.jsonl", "\n".join(lines).encode())
     execution = distributed_map(environment, manifest_key=key)
     assert (execution.status, execution.error) == ("FAILED", "InferencesFailed")
-    assert execution.counts == {"ACCEPTED": len(images), "REJECTED": 0, "FAILED": 5}
+    assert execution.counts == {"ACCEPTED": len(images), "REJECTED": 0, "WAITING": 0, "FAILED": 5}
     assert execution.manifest["errors"] == {
         "CorruptImageError": 2,
         "ImageTooLargeError": 1,
@@ -163,7 +163,7 @@ def test_a_second_run_asks_the_endpoint_only_for_what_is_left(
     cloud.order_faults(environment.config.endpoint_name, fault)
     first = distributed_map(environment, s3_prefix=prefix_of(images))
     assert (first.status, first.error) == ("FAILED", "InferencesRejected")
-    assert first.counts == {"ACCEPTED": len(images) - 1, "REJECTED": 1, "FAILED": 0}
+    assert first.counts == {"ACCEPTED": len(images) - 1, "REJECTED": 1, "WAITING": 0, "FAILED": 0}
     ids = {inference_id(environment, key) for key in images}
 
     def captured() -> list[str] | None:
@@ -242,7 +242,7 @@ def test_a_failed_transform_job_loses_only_the_images_that_it_refused(
     put(environment, f"{prefix_of(images)}text.png", BAD_IMAGES["text.png"])
     execution = batch_transform(environment, s3_prefix=prefix_of(images))
     assert (execution.status, execution.error) == ("FAILED", "InferencesFailed")
-    assert execution.counts == {"ACCEPTED": len(images), "REJECTED": 0, "FAILED": 1}
+    assert execution.counts == {"ACCEPTED": len(images), "REJECTED": 0, "WAITING": 0, "FAILED": 1}
     failed = by_key(environment, execution)[f"{prefix_of(images)}text.png"]
     assert failed["error"] == "NotTransformedError"
     assert "1 of 8 objects were not transformed" in failed["cause"]
@@ -255,7 +255,7 @@ def test_batch_transform_takes_a_list_of_images(environment: Environment, images
     check_all_accepted(environment, batch_transform(environment, manifest_key=key), listed)
     put(environment, key, json.dumps([{"prefix": f"s3://{environment.bucket}/"}, *listed, missing]).encode())
     execution = batch_transform(environment, manifest_key=key)
-    assert execution.counts == {"ACCEPTED": len(listed), "REJECTED": 0, "FAILED": 1}
+    assert execution.counts == {"ACCEPTED": len(listed), "REJECTED": 0, "WAITING": 0, "FAILED": 1}
     assert by_key(environment, execution)[missing]["error"] == "ImageNotFoundError"
 
 

@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+import time
 import uuid
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -36,12 +37,13 @@ def served_artifact(environment: Environment) -> str:
     return model["PrimaryContainer"]["ModelDataUrl"]
 
 
-def upload(environment: Environment, image: str, count: int) -> list[str]:
+def upload(environment: Environment, image: str, count: int, *, seconds_between: float = 0) -> list[str]:
     """Keys of new copies of an image below incoming/."""
     s3, folder = boto3.client("s3"), uuid.uuid4().hex
     keys = [f"{prefixes.INCOMING}{folder}/{number}.png" for number in range(count)]
     for key in keys:
         s3.copy_object(Bucket=environment.bucket, Key=key, CopySource={"Bucket": environment.bucket, "Key": image})
+        time.sleep(seconds_between)
     return keys
 
 
@@ -132,7 +134,8 @@ def test_a_steady_stream_of_500_uploads_loses_none_in_a_pause_and_a_resume(
     environment: Environment, confident_images: list[str]
 ) -> None:
     with ThreadPoolExecutor(1) as pool:
-        uploading = pool.submit(upload, environment, confident_images[0], 500)
+        # Not all at once: a machine that is busy with them lets the steps time out
+        uploading = pool.submit(upload, environment, confident_images[0], 500, seconds_between=0.15)
         assert run(environment, "pause")["status"] == "SUCCEEDED"
         resumed = run(environment, "resume")
         keys = uploading.result()

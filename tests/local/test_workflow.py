@@ -33,7 +33,7 @@ def test_a_list_of_confident_images_succeeds(
 ) -> None:
     execution = environment.classify(confident_images)
     assert (execution.status, execution.error) == ("SUCCEEDED", None)
-    assert execution.counts == {"ACCEPTED": len(confident_images), "REJECTED": 0, "FAILED": 0}
+    assert execution.counts == {"ACCEPTED": len(confident_images), "REJECTED": 0, "WAITING": 0, "FAILED": 0}
     check_execution(environment, execution, confident_images)
     assert inbox.messages() == []
 
@@ -67,7 +67,7 @@ def test_one_unsure_image_is_rejected_loudly_and_its_siblings_are_stored(
     cloud.order_faults(environment.config.endpoint_name, fault)
     execution = environment.classify(confident_images)
     assert (execution.status, execution.error) == ("FAILED", "InferencesRejected")
-    assert execution.counts == {"ACCEPTED": len(rest), "REJECTED": 1, "FAILED": 0}
+    assert execution.counts == {"ACCEPTED": len(rest), "REJECTED": 1, "WAITING": 0, "FAILED": 0}
     rejected = outcome_of(execution, unsure)
     assert (rejected["outcome"], rejected["error"]) == ("REJECTED", "LowConfidenceError")
     assert (rejected["label"], rejected["confidence"]) == ("bicycle", 0.6)
@@ -95,7 +95,7 @@ def test_one_bad_image_fails_by_name_and_its_siblings_are_stored(
     siblings = confident_images[:3]
     execution = environment.classify([siblings[0], key, *siblings[1:]])
     assert (execution.status, execution.error) == ("FAILED", "InferencesFailed")
-    assert execution.counts == {"ACCEPTED": 3, "REJECTED": 0, "FAILED": 1}
+    assert execution.counts == {"ACCEPTED": 3, "REJECTED": 0, "WAITING": 0, "FAILED": 1}
     failed = outcome_of(execution, key)
     assert (failed["outcome"], failed["error"]) == ("FAILED", error)
     assert f"FAILED {key} - {error}: {failed['cause']}" in digest(inbox)["Message"]

@@ -59,7 +59,10 @@ def check_outcomes(
         assert bool(outcome.get("cause")) == (case.outcome != "ACCEPTED"), (case.name, outcome)
     assert len(json.dumps(execution.manifest, ensure_ascii=False).encode()) < MAX_STATE_BYTES
 
-    counts = {name: sum(image.case.outcome == name for image in images) for name in ("ACCEPTED", "REJECTED", "FAILED")}
+    counts = {
+        name: sum(image.case.outcome == name for image in images)
+        for name in ("ACCEPTED", "REJECTED", "WAITING", "FAILED")
+    }
     assert execution.counts == counts
     verdict: tuple[str, str | None] = ("SUCCEEDED", None)
     if counts["REJECTED"]:

@@ -172,7 +172,7 @@ def test_500_images_with_long_keys_fit_through_the_state(environment: Environmen
 
     longest = max(length for length in range(200) if is_taken(length))
     execution = environment.execute({"images": items("k" * longest)})
-    assert execution.counts == {"ACCEPTED": 0, "REJECTED": 0, "FAILED": 500}
+    assert execution.counts == {"ACCEPTED": 0, "REJECTED": 0, "WAITING": 0, "FAILED": 500}
     assert len(json.dumps(execution.manifest).encode()) < MAX_STATE_BYTES
     refused = environment.execute({"images": items("k" * (longest + 20))})
     assert (refused.status, refused.error) == ("FAILED", "TooManyImagesError")
@@ -184,7 +184,7 @@ def test_an_image_that_is_named_twice_has_two_outcomes_and_one_prediction(
     key = confident_images[0]
     execution = environment.classify([key, confident_images[1], key])
     assert [outcome["s3_key"] for outcome in execution.manifest["outcomes"]] == [key, confident_images[1], key]
-    assert execution.counts == {"ACCEPTED": 3, "REJECTED": 0, "FAILED": 0}
+    assert execution.counts == {"ACCEPTED": 3, "REJECTED": 0, "WAITING": 0, "FAILED": 0}
     (prediction,) = {o["prediction_key"] for o in execution.manifest["outcomes"] if o["s3_key"] == key}
     assert versions(environment, prediction) == 1
 
@@ -220,7 +220,7 @@ def test_input_that_is_no_list_of_images_fails_loudly(environment: Environment, 
 
 def test_half_a_character_in_a_key_fails_that_image_only(environment: Environment, confident_images: list[str]) -> None:
     execution = environment.classify([confident_images[0], "test/\ud800.png"])
-    assert execution.counts == {"ACCEPTED": 1, "REJECTED": 0, "FAILED": 1}
+    assert execution.counts == {"ACCEPTED": 1, "REJECTED": 0, "WAITING": 0, "FAILED": 1}
     assert execution.manifest["outcomes"][1]["error"] == "InvalidInputError"
 
 
@@ -286,7 +286,7 @@ def test_a_topic_that_refuses_hides_neither_manifest_nor_verdict(
     with denied("ClassificationWorkflowRole", "sns:Publish"):
         execution = environment.execute({"images": [image.item for image in images]})
     assert (execution.status, execution.error) == ("FAILED", "InferencesFailed")
-    assert execution.counts == {"ACCEPTED": 1, "REJECTED": 0, "FAILED": 1}
+    assert execution.counts == {"ACCEPTED": 1, "REJECTED": 0, "WAITING": 0, "FAILED": 1}
     assert len(contents(environment)) == len(before) + 2
 
 

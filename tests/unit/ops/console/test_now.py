@@ -44,7 +44,7 @@ def test_executions_and_images_are_counted_by_outcome_within_the_hour_and_the_da
         "timed out": (0, 1),
         "aborted": (0, 0),
     }
-    assert table(html, "Images") == {"accepted": (3, 4), "rejected": (1, 2), "failed": (0, 1)}
+    assert table(html, "Images") == {"accepted": (3, 4), "rejected": (1, 2), "waiting": (0, 0), "failed": (0, 1)}
 
 
 def test_a_manifest_is_read_once(browser: Browser, cloud: Cloud) -> None:
