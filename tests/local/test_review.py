@@ -39,20 +39,3 @@ def test_reviewed_pictures_make_a_better_model_that_rejects_fewer(project: Path)
     assert float(new) > float(old)
     assert "RecordRelease > NotifyReleased > Released" in run.stdout
     assert re.search(r"[1-9]\d* requests to the endpoint meanwhile, 0 failed", run.stdout)
-
-
-def test_a_machine_without_a_browser_is_told_so_before_anything_is_started(project: Path, tmp_path: Path) -> None:
-    for name in ("python", "sh"):
-        (tmp_path / name).symlink_to(sys.executable if name == "python" else "/bin/sh")
-    (project / "node_modules").unlink()  # which may hold a browser
-    run = subprocess.run(
-        [sys.executable, "-m", "local", "review"],
-        cwd=project,
-        env={**os.environ, "PATH": str(tmp_path)},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
-    assert run.returncode == 1
-    assert run.stderr == ("Error: no Chromium, Chrome or Edge is installed: run `make browser`, or install one\n")
