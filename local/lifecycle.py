@@ -125,6 +125,7 @@ def _show_what_next(config: EnvironmentConfig) -> None:
             "what you save runs there; a picture that you drop is classified",
         ),
         (f"python -m local drift{in_environment}", "the same pictures at night: drift, an alarm, a retraining run"),
+        (f"python -m local review{in_environment}", "rejected pictures, labelled in a browser, make a better model"),
         ("make deploy LOCAL=1 ENV=prod", "a second environment beside it"),
         (f"make diff LOCAL=1 ENV={config.name}", "what an edit of stacks/ or lambda_src/ would change"),
         ("python -m local exec aws s3 ls", "any AWS tool"),
