@@ -44,7 +44,8 @@ class Upload:
 
     @property
     def is_pending(self) -> bool:
-        return not self.refusal and self.outcome is None and self.execution is None
+        """Whether an outcome is still to come: also after one that says to wait until the endpoint is resumed."""
+        return not self.refusal and (self.outcome is None or self.outcome.outcome == "WAITING")
 
 
 class Uploads:
@@ -62,10 +63,10 @@ class Uploads:
         return self._uploads
 
     def settle(self, recent: Recent) -> None:
-        """Give each upload the outcome that an execution has for this version of the object."""
+        """Give each upload the latest outcome that an execution has for this version of the object."""
         found = {
             (image.key, image.version_id): (image, execution)
-            for execution in recent.executions
+            for execution in reversed(recent.executions)  # the newest last, which counts
             for image in execution.images
         }
         with self._lock:

@@ -2,6 +2,7 @@
 
 import io
 import re
+from datetime import timedelta
 from html import unescape
 from typing import Any
 from urllib.parse import quote
@@ -69,6 +70,23 @@ def test_the_outcome_of_this_very_version_appears(
     requests = len(cloud.requests)
     browser.get("/classify")
     assert len(cloud.requests) == requests  # there is nothing more to ask for
+
+
+def test_a_picture_that_waits_for_the_endpoint_gets_its_outcome_when_it_is_resumed(
+    browser: Browser, cloud: Cloud
+) -> None:
+    drop(browser, "bike.png", encoded())
+    (key,) = stored(cloud)
+    image = {"s3_key": key, "s3_version_id": f"version-of-{key}"}
+    waits = {"outcome": "WAITING", "error": "WaitingForEndpointError", "cause": "the endpoint is paused"}
+    cloud.execute("paused", {**waits, **image}, ago=timedelta(minutes=9))
+    html = browser.get("/classify/uploads").text
+    assert "waiting WaitingForEndpointError: the endpoint is paused" in caption(html)
+    assert "data-pending" in html
+    cloud.execute("resumed", {**accepted(), **image}, ago=timedelta(minutes=1))
+    html = browser.get("/classify/uploads").text
+    assert "accepted bicycle, 0.970" in caption(html)
+    assert "data-pending" not in html
 
 
 REFUSED = {
