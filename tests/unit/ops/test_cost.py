@@ -89,3 +89,16 @@ def test_the_local_cloud_is_not_asked(monkeypatch: pytest.MonkeyPatch, capsys: p
     asked(monkeypatch, None, "http://127.0.0.1:4566")
     assert run("cost", "--actual") == 1
     assert "the local cloud costs nothing" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("region", "remark"), [("us-east-1", ""), ("eu-west-1", "The prices of eu-west-1, your region")]
+)
+def test_prices_of_another_region_are_not_taken_for_one_s_own(
+    monkeypatch: pytest.MonkeyPatch, region: str, remark: str
+) -> None:
+    monkeypatch.setenv("AWS_REGION", region)
+    monkeypatch.setenv("AWS_DEFAULT_REGION", region)
+    said = command._other_region("us-east-1")
+    assert remark in said
+    assert bool(said) == bool(remark)
