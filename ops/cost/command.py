@@ -40,7 +40,9 @@ def cost(
         return
     assembly = templates.synthesize()
     names = dict.fromkeys(stack.partition("/")[0] for stack in assembly.templates)
-    deployments = {name: Deployment.of(assembly.only(name).templates) for name in names}
+    deployments = {
+        name: Deployment.of(assembly.only(name).templates).paused_by(load_environment(name).endpoint) for name in names
+    }
     deployment, assume, measured = deployments[env], Assumptions(), counts.load()
     content = price_list()
     prices, choices = content["prices"], methods(deployment, config, measured, assume)

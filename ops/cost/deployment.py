@@ -8,6 +8,7 @@ from typing import Any
 from ops.cost.quantities import HOURS_A_MONTH, Quantities, dollars
 from ops.templates import Template
 from stacks.config import EndpointConfig
+from stacks.model.hours import HOURS_OF_A_WEEK, hours_a_week
 from stacks.shared.prices import price_list
 
 # Ten of lambda_src/shared/metrics.py, with two names of errors, and three of stacks/monitoring/metrics.py
@@ -25,6 +26,7 @@ class Deployment:
     dashboards: int
     keys: int
     logs_states: bool  # of the inline workflow: every event
+    endpoint_hours: float = HOURS_A_MONTH  # a month, less where `endpoint.hours` pauses it
 
     @classmethod
     def of(cls, rendered: Mapping[str, Template]) -> "Deployment":
@@ -60,9 +62,18 @@ class Deployment:
             ),
         )
 
+    def paused_by(self, config: EndpointConfig) -> "Deployment":
+        """The same with the instances gone outside of `endpoint.hours`."""
+        return replace(self, endpoint_hours=HOURS_A_MONTH * hours_a_week(config.hours) / HOURS_OF_A_WEEK)
+
     def on_instances(self, config: EndpointConfig) -> "Deployment":
-        """The same with the configured instances behind the endpoint."""
-        return replace(self, endpoint=(config.instance_type, config.instance_count), serverless_gb=0)
+        """The same with the configured instances behind the endpoint, always on."""
+        return replace(
+            self,
+            endpoint=(config.instance_type, config.instance_count),
+            serverless_gb=0,
+            endpoint_hours=HOURS_A_MONTH,
+        )
 
     def serverless(self, config: EndpointConfig) -> "Deployment":
         """The same with a serverless endpoint."""
@@ -84,7 +95,7 @@ def instances(deployment: Deployment) -> dict[str, float]:
     if deployment.endpoint is None:
         return {}
     kind, number = deployment.endpoint
-    return {f"sagemaker.instance_hour.{kind}": number * HOURS_A_MONTH}
+    return {f"sagemaker.instance_hour.{kind}": number * deployment.endpoint_hours}
 
 
 def idle_parts(deployment: Deployment, prices: Mapping[str, float]) -> dict[str, float]:

@@ -52,6 +52,7 @@ class Method:
     idle: Quantities
     images_per_execution: int | None  # None: all in one
     endpoint: tuple[str, int] | None  # instance type and count that answer at most so many images a month
+    endpoint_hours: float = HOURS_A_MONTH
 
     def month(self, images: int, prices: Mapping[str, float]) -> float:
         """Dollars of a month with so many images; an endpoint that cannot keep up gets the instances it needs."""
@@ -59,7 +60,7 @@ class Method:
         if self.endpoint:
             instance_type, count = self.endpoint
             needed = images * Assumptions().inference_seconds / 3600
-            hours = max(count * HOURS_A_MONTH, needed)
+            hours = max(count * self.endpoint_hours, needed)
             cost += dollars({f"sagemaker.instance_hour.{instance_type}": hours}, prices)
         return cost
 
@@ -134,6 +135,7 @@ def methods(
                 idle=idle,
                 images_per_execution=images,
                 endpoint=deployment.endpoint,
+                endpoint_hours=deployment.endpoint_hours,
             )
             for name, images in (("single uploads", 1), ("inline Map", 500))
         ),
@@ -152,6 +154,7 @@ def methods(
             idle=idle,
             images_per_execution=None,
             endpoint=deployment.endpoint,
+            endpoint_hours=deployment.endpoint_hours,
         ),
         Method(
             "Batch Transform",

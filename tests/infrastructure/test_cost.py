@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from ops import bulk, counts, templates
 from ops.__main__ import app
-from ops.cost.deployment import Deployment
+from ops.cost.deployment import Deployment, instances
 from ops.cost.methods import Assumptions, Method, cheapest, methods, ranges
 from ops.cost.quantities import amount, dollars
 from ops.cost.report import FEW, few_images
@@ -122,6 +122,16 @@ def test_a_serverless_endpoint_is_paid_by_the_second_and_captures_nothing(
     assert method.per_image["sagemaker.serverless_gb_second"] == pytest.approx(2 * 0.2004)
     assert method.per_image["s3.put"] == 1
     assert method.endpoint is None
+
+
+def test_an_endpoint_that_is_paused_by_the_clock_is_paid_by_its_hours(deployment: Deployment) -> None:
+    config = parse_environment("dev", {"endpoint": {"hours": "mon-fri 08:00-18:00 Europe/Berlin"}})
+    paused = deployment.paused_by(config.endpoint)
+    (always,), (some,) = instances(deployment).values(), instances(paused).values()
+    assert some == pytest.approx(always * 50 / 168)
+    made = [methods(each, config, counts.load(), Assumptions())[2] for each in (deployment, paused)]
+    price = PRICES["sagemaker.instance_hour.ml.m5.large"]
+    assert made[0].month(0, PRICES) - made[1].month(0, PRICES) == pytest.approx((always - some) * price)
 
 
 def test_a_retraining_costs_its_training_and_the_evaluation_of_two_models() -> None:
