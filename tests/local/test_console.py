@@ -24,6 +24,9 @@ import pytest
 from botocore.exceptions import ClientError
 from PIL import Image
 
+from lambda_src.retraining.release import job_of
+from lambda_src.shared.model_documents import document_key
+from lambda_src.shared.release_history import read_records
 from local.cloud import CONSOLE, LocalCloud, _recorded
 from local.demonstration import Environment
 from ops.pictures import drifted
@@ -60,9 +63,10 @@ def person(cloud: LocalCloud, *policies: str) -> Iterator[Person]:
         iam.delete_user(UserName=name)
 
 
-def reviewer_policy() -> str:
+def policy(name: str) -> str:
+    """ARN of one of the managed policies: Reviewer or Approver."""
     (stack,) = boto3.client("cloudformation").describe_stacks(StackName="scones-dev-Console")["Stacks"]
-    return {output["OutputKey"]: output["OutputValue"] for output in stack["Outputs"]}["ReviewerPolicyArn"]
+    return {output["OutputKey"]: output["OutputValue"] for output in stack["Outputs"]}[f"{name}PolicyArn"]
 
 
 @contextlib.contextmanager
@@ -129,7 +133,7 @@ def test_a_reviewer_drops_pictures_and_sees_their_outcomes(
         (tmp_path / name).write_bytes(data)
 
     with (
-        person(cloud, reviewer_policy()) as reviewer,
+        person(cloud, policy("Reviewer")) as reviewer,
         console(reviewer.variables) as address,
         started(tmp_path / "profile", LOOPBACK_ONLY) as browser,
     ):
@@ -183,6 +187,66 @@ def captions(browser: Browser) -> dict[str, str]:
     return dict(found)
 
 
+@pytest.fixture
+def candidate(environment: Environment) -> Iterator[str]:
+    """A model package that waits for approval, of a model that differs from the one in service on two images."""
+    sagemaker, s3 = boto3.client("sagemaker"), boto3.client("s3")
+    served = job_of(read_records(s3, environment.bucket)[-1].artifact_uri)
+    keys = [entry["Key"] for entry in s3.list_objects_v2(Bucket=environment.bucket, Prefix="test/")["Contents"]]
+    written = []
+    for job, unlike_key in ((served, 0), ("scones-dev-candidate-1", 2)):
+        images = [
+            {"key": key, "label": 0, "probabilities": [0.1, 0.9] if number < unlike_key else [0.8, 0.2]}
+            for number, key in enumerate(keys[:10])
+        ]
+        written.append(document_key(job, "predictions"))
+        body = json.dumps({"images": images}).encode()
+        s3.put_object(Bucket=environment.bucket, Key=written[-1], Body=body)
+    package = sagemaker.create_model_package(
+        ModelPackageGroupName=environment.config.model_package_group,
+        ModelApprovalStatus="PendingManualApproval",
+        CustomerMetadataProperties={"training-job": "scones-dev-candidate-1"},
+    )["ModelPackageArn"]
+    yield package
+    sagemaker.delete_model_package(ModelPackageName=package)
+    for key in written:
+        s3.delete_object(Bucket=environment.bucket, Key=key)
+
+
+def test_an_approver_compares_a_candidate_and_approves_it(
+    cloud: LocalCloud, candidate: str, tmp_path: Path, screenshots: Path
+) -> None:
+    with (
+        person(cloud, policy("Reviewer"), policy("Approver")) as approver,
+        console(approver.variables) as address,
+        started(tmp_path / "profile", LOOPBACK_ONLY) as browser,
+    ):
+        browser.look(width=1280, height=1250)
+        browser.open(address)
+        browser.evaluate("document.querySelector('a[href=\"/models\"]').click()")
+        browser.wait_for("Page.loadEventFired")
+        assert "Your credentials are missing" not in browser.text()
+        assert "2 images on which they differ" in browser.text()
+        browser.wait_until("[...document.images].every((image) => image.complete && image.naturalWidth > 0)")
+        browser.screenshot(screenshots / "console-models.png")
+        browser.evaluate("document.querySelector('button[value=Approved]').click()")
+        browser.wait_for("Page.loadEventFired")
+        assert "No model." in browser.text()
+        assert browser.console == []
+    described = boto3.client("sagemaker").describe_model_package(ModelPackageName=candidate)
+    assert described["ModelApprovalStatus"] == "Approved"
+    assert "user/person-" in described["ApprovalDescription"]
+
+
+def test_a_reviewer_alone_decides_on_no_model(cloud: LocalCloud, candidate: str) -> None:
+    with person(cloud, policy("Reviewer")) as reviewer:
+        sagemaker = reviewer.session.client("sagemaker")
+        with pytest.raises(ClientError, match="AccessDenied"):
+            sagemaker.update_model_package(ModelPackageArn=candidate, ModelApprovalStatus="Approved")
+    described = boto3.client("sagemaker").describe_model_package(ModelPackageName=candidate)
+    assert described["ModelApprovalStatus"] == "PendingManualApproval"
+
+
 @pytest.mark.parametrize(
     ("operation", "request_"),
     [
@@ -195,7 +259,7 @@ def captions(browser: Browser) -> dict[str, str]:
 def test_a_reviewer_may_do_nothing_else_in_the_bucket(
     cloud: LocalCloud, environment: Environment, operation: str, request_: dict[str, Any]
 ) -> None:
-    with person(cloud, reviewer_policy()) as reviewer:
+    with person(cloud, policy("Reviewer")) as reviewer:
         call = getattr(reviewer.session.client("s3"), operation)
         with pytest.raises(ClientError, match="AccessDenied"):
             call(Bucket=environment.bucket, **request_)

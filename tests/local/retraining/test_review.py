@@ -18,7 +18,7 @@ from local.retraining import DataSet, Retraining
 from local.review import publish, upload_night
 from ops.review.records import Records
 from tests.integration.browser import LOOPBACK_ONLY, Browser, started
-from tests.local.test_console import console, person, reviewer_policy, screenshots
+from tests.local.test_console import console, person, policy, screenshots
 
 __all__ = ["screenshots"]
 
@@ -32,7 +32,7 @@ def reviewers(cloud: LocalCloud, environment: Environment, tmp_path: Path) -> It
     with ExitStack() as stack:
         browsers = []
         for name in ("one", "two"):
-            user = stack.enter_context(person(cloud, reviewer_policy()))
+            user = stack.enter_context(person(cloud, policy("Reviewer")))
             address = stack.enter_context(console(user.variables))
             browsers.append(stack.enter_context(started(tmp_path / name, LOOPBACK_ONLY)))
             browsers[-1].look(width=1280, height=1000)
