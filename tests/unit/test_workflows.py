@@ -119,7 +119,7 @@ def test_only_main_is_deployed() -> None:
 def test_an_installation_runs_no_code_of_a_package() -> None:
     makefile = (PROJECT_ROOT / "Makefile").read_text()
     commands = re.findall(r"^\t.*pip (?:install|sync) .*", makefile, flags=re.MULTILINE)
-    assert len(commands) == 4
+    assert len(commands) >= 4
     assert all(" $(LOCKED) " in command for command in commands)
     assert "\nLOCKED = --require-hashes --only-binary :all:\n" in makefile
     assert "ignore-scripts=true" in (PROJECT_ROOT / ".npmrc").read_text().splitlines()
