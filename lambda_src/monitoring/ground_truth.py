@@ -14,6 +14,7 @@ later line about the same request or image overrules an earlier one.
 import json
 import re
 import sqlite3
+import weakref
 from collections.abc import Iterable, Iterator
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -47,6 +48,7 @@ class GroundTruth:
     def __init__(self) -> None:
         # Without a name, SQLite keeps the database in its cache of 2 MB and moves what exceeds it to a deleted file
         self._database = sqlite3.connect("", isolation_level=None)
+        weakref.finalize(self, self._database.close)  # from Python 3.13 on, one that nobody closes warns
         self._database.execute("CREATE TABLE truth (request TEXT PRIMARY KEY, label INTEGER) WITHOUT ROWID")
         self.size = 0
 
