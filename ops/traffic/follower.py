@@ -123,12 +123,9 @@ class Follower:
         self._tally.note(shortened(f"not followed at once: {type(error).__name__}: {error}", 160))
 
     def _look_at(self, execution: "ExecutionListItemTypeDef") -> None:
-        number = self._run.number_of(execution["name"])
-        outcomes = None
-        if self._run.plan.via == "uploads" or execution["status"] != "SUCCEEDED":
-            outcomes = self._outcomes(execution["name"])
-        if self._run.plan.via == "uploads":
-            number = self._run.number_of(_key(execution, outcomes or []))
+        outcomes = self._outcomes(execution["name"])
+        is_upload = self._run.plan.via == "uploads"
+        number = self._run.number_of(_key(execution, outcomes) if is_upload else execution["name"])
         if number is not None:
             seconds = (execution["stopDate"] - execution["startDate"]).total_seconds()
             self._tally.end(number, outcomes, status=execution["status"], seconds=seconds)

@@ -79,8 +79,8 @@ class Tally:
             self.sent += self._size(number)
             self.not_sent -= self._size(number)
 
-    def end(self, number: int, outcomes: list[dict[str, Any]] | None, *, status: str, seconds: float) -> None:
-        """An execution of the request has ended. `outcomes` are those of its manifest; None is all accepted.
+    def end(self, number: int, outcomes: list[dict[str, Any]], *, status: str, seconds: float) -> None:
+        """An execution of the request has ended. `outcomes` are those of its manifest.
 
         Counts once: an upload's event may be delivered twice.
         """
@@ -91,9 +91,6 @@ class Tally:
                 return
             self._open.discard(number)
             self.latencies.add(seconds)
-            if outcomes is None:
-                self.accepted += size
-                return
             for outcome in outcomes:
                 kind = _OUTCOMES[outcome["outcome"]]
                 setattr(self, kind, getattr(self, kind) + 1)

@@ -66,6 +66,7 @@ class Listing:
 def listing(monkeypatch: pytest.MonkeyPatch) -> Listing:
     listing = Listing()
     monkeypatch.setattr(aws, "stepfunctions", lambda: listing)
+    monkeypatch.setattr(Follower, "_outcomes", lambda *_: [{"outcome": "ACCEPTED"}])
     return listing
 
 
@@ -179,6 +180,17 @@ def test_an_execution_whose_start_was_answered_to_nobody_was_sent(listing: Listi
     follow(listing, Follower(run, tally), 5)
     assert (tally.sent, tally.not_sent, tally.accepted, tally.unfinished) == (2, 1, 1, 1)
     assert list(tally.errors.values()) == [1]
+
+
+def test_an_execution_that_succeeded_may_have_left_its_images_to_wait(
+    listing: Listing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Follower, "_outcomes", lambda *_: [{"outcome": "WAITING"}])
+    run, tally = begin(1)
+    tally.send(0)
+    listing.start(run.request_name(0), after=0, seconds=1)
+    follow(listing, Follower(run, tally), 5)
+    assert (tally.accepted, tally.waiting, tally.unfinished) == (0, 1, 0)
 
 
 def test_other_executions_and_other_runs_are_not_counted(listing: Listing) -> None:
