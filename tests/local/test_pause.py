@@ -55,7 +55,7 @@ def outcomes(environment: Environment, keys: list[str]) -> Counter[str]:
             continue
         body = boto3.client("s3").get_object(Bucket=environment.bucket, Key=key)["Body"]
         listed = json.load(body)["outcomes"]
-        mine = [each for each in listed if isinstance(each, dict) and each.get("s3_key") in wanted]
+        mine = [each for each in listed if isinstance(each, dict) and str(each.get("s3_key")) in wanted]
         found += Counter(str(each) if each["outcome"] == "FAILED" else each["outcome"] for each in mine)
     return found
 
