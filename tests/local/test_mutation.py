@@ -75,7 +75,8 @@ def test_every_grant_of_a_pause_is_needed(role: str, environment: Environment, c
         # One that fails, and says so
         started = retraining.start_execution(stateMachineArn=machine, input=json.dumps({"force": True}))
         refused = run(environment, "pause")
-        retraining.stop_execution(executionArn=started["executionArn"])
+        described = partial(retraining.describe_execution, executionArn=started["executionArn"])
+        wait_for(lambda: described()["status"] != "RUNNING" or None, "the run's end: there is nothing new to train on")
         assert refused.get("error") == "RetrainingInProgressError"
         mails = inbox.messages
         wait_for(lambda: any("not paused" in m["Subject"] for m in mails()) or None, "a mail", timeout_seconds=3)
