@@ -121,11 +121,11 @@ def test_uploads_wait_while_the_endpoint_is_paused_and_are_classified_when_it_is
 def test_two_at_a_time_end_in_one_state(environment: Environment) -> None:
     with ThreadPoolExecutor(3) as pool:
         ended = list(pool.map(lambda action: run(environment, action), ["pause", "pause", "pause"]))
-    assert [each["status"] for each in ended] == ["SUCCEEDED"] * 3
+    assert [each["status"] for each in ended] == ["SUCCEEDED"] * 3, ended
     assert endpoint_status(environment) == "None"
     with ThreadPoolExecutor(2) as pool:
         ended = list(pool.map(lambda action: run(environment, action), ["resume", "resume"]))
-    assert [each["status"] for each in ended] == ["SUCCEEDED"] * 2
+    assert [each["status"] for each in ended] == ["SUCCEEDED"] * 2, ended
     assert endpoint_status(environment) == "InService"
 
 

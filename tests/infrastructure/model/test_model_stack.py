@@ -3,6 +3,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ministack.services import stepfunctions
 from ministack.services.cloudformation import engine
 
 from local.sagemaker.deployment import Deployment
@@ -10,7 +11,7 @@ from stacks.config import ENDPOINT_EXISTS, ENDPOINT_PAUSED, load_environment, pa
 from stacks.shared.algorithm import ALGORITHMS, Algorithm
 from stacks.shared.guardrails import deployment_config
 from tests.conftest import LONGEST_NAME
-from tests.infrastructure.conftest import LONGEST_BOUNDED_NAME, Template, template_of, text
+from tests.infrastructure.conftest import LONGEST_BOUNDED_NAME, Template, definition_of, template_of, text
 from tests.infrastructure.test_app import of_type
 
 
@@ -252,6 +253,32 @@ def test_the_endpoint_has_the_hours_of_its_configuration(variants: Path) -> None
     for schedule in schedules.values():
         assert schedule["ScheduleExpressionTimezone"] == "Europe/Berlin"
         assert "EndpointPause" in text(schedule["Target"]["Arn"])
+
+
+@pytest.mark.parametrize(
+    ("cause", "is_updated_by_another"),
+    [
+        (
+            "Stack:arn:aws:cloudformation:us-east-1:1:stack/a/b is in UPDATE_IN_PROGRESS state and can not be updated.",
+            True,
+        ),
+        ("No updates are to be performed.", True),
+        ("User: a is not authorized to perform: iam:PassRole", False),
+    ],
+    ids=["it updates the stack", "it has updated the stack", "no other"],
+)
+def test_a_pause_beside_another_waits_for_what_the_other_does(
+    model: Template, cause: str, is_updated_by_another: bool
+) -> None:
+    states = definition_of(model.only("AWS::StepFunctions::StateMachine"))["States"]
+    (failed,) = states["UpdateStack"]["Catch"]
+    error = {
+        "Error": "CloudFormation.CloudFormationException",
+        "Cause": f"An error occurred (ValidationError): {cause}",
+    }
+    caught = stepfunctions._apply_jsonata_template(failed["Output"], {"action": "pause"}, {}, error_output=error)
+    _, next_state = stepfunctions._execute_choice(states[failed["Next"]], caught, {"QueryLanguage": "JSONata"})
+    assert next_state == ("WaitForStack" if is_updated_by_another else "NotifyFailed")
 
 
 def test_without_hours_nothing_pauses_the_endpoint(model: Template) -> None:
