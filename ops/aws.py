@@ -2,6 +2,9 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from botocore.exceptions import ClientError
 
 from data_prep.aws import (
     MAX_CONNECTIONS,
@@ -19,6 +22,9 @@ from data_prep.aws import (
 from lambda_src.shared.item import ImageRef
 from lambda_src.shared.stored_image import version_of
 from stacks.config import EnvironmentConfig
+
+if TYPE_CHECKING:
+    from mypy_boto3_sagemaker.type_defs import DescribeEndpointOutputTypeDef
 
 __all__ = [
     "MAX_CONNECTIONS",
@@ -65,6 +71,16 @@ def retraining_machine(config: EnvironmentConfig) -> str:
 def output(config: EnvironmentConfig, stack: str, key: str) -> str:
     """One output of one stack; raises DataPrepError if it is not there."""
     return outputs_of_stack(config, stack)[key]
+
+
+def described_endpoint(config: EnvironmentConfig) -> "DescribeEndpointOutputTypeDef | None":
+    """The environment's endpoint as SageMaker describes it; None if there is none."""
+    try:
+        return sagemaker().describe_endpoint(EndpointName=config.endpoint_name)
+    except ClientError as error:
+        if "Could not find" not in str(error):
+            raise
+        return None
 
 
 def object_versions(bucket: str, prefix: str) -> Iterator[ImageRef]:

@@ -6,11 +6,9 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from botocore.exceptions import ClientError
 
-from data_prep import aws
 from data_prep.target import current_target
-from ops import doctor, smoke
+from ops import aws, doctor, smoke
 from ops.cdk import App, assembly, change_stacks
 from ops.errors import OpsError
 from ops.outputs import show_outputs
@@ -59,7 +57,7 @@ def deploy(
 
 
 def _try_out(config: EnvironmentConfig) -> None:
-    if since := paused_since(aws.outputs_of_stack(config, "Data")["BucketName"]):
+    if since := paused_since(aws.bucket(config)):
         typer.echo(f"Left out, as {config.endpoint_name} is {describe_pause(since)}")
     else:
         smoke.show(config, smoke.smoke_test(config))
@@ -85,17 +83,8 @@ def _parameters(config: EnvironmentConfig) -> list[str]:
     """What a template needs to know of the account: the endpoint's current capacity, and whether it exists already."""
     if not config.endpoint.max_instance_count:
         return []
-    return [f"--parameters={config.stage_name}-Model:{ENDPOINT_EXISTS}={str(_endpoint_exists(config)).lower()}"]
-
-
-def _endpoint_exists(config: EnvironmentConfig) -> bool:
-    try:
-        aws.sagemaker().describe_endpoint(EndpointName=config.endpoint_name)
-    except ClientError as error:
-        if "Could not find" not in str(error):
-            raise
-        return False
-    return True
+    exists = aws.described_endpoint(config) is not None
+    return [f"--parameters={config.stage_name}-Model:{ENDPOINT_EXISTS}={str(exists).lower()}"]
 
 
 def _step(title: str) -> None:

@@ -23,6 +23,7 @@ from data_prep.errors import TargetError
 from data_prep.target import make_command
 from data_prep.upload import listing
 from ops import quotas
+from ops.aws import described_endpoint
 from ops.cdk import EXECUTABLE
 from ops.check import Check
 from ops.outputs import stack_outputs
@@ -157,19 +158,14 @@ def endpoint_kind(config: EnvironmentConfig) -> Iterator[Check]:
     """
     if config.endpoint.kind != "serverless":
         return
-    try:
-        endpoint = aws.sagemaker().describe_endpoint(EndpointName=config.endpoint_name)
-    except ClientError as error:
-        if "Could not find" not in str(error):
-            raise
-        return
-    if "CurrentServerlessConfig" not in endpoint["ProductionVariants"][0]:
+    endpoint = described_endpoint(config)
+    if endpoint and "CurrentServerlessConfig" not in endpoint["ProductionVariants"][0]:
         yield Check(
             "endpoint kind",
             "failed",
             f"{config.endpoint_name} runs on instances, and SageMaker updates no such endpoint to a serverless one",
-            f"`cdk destroy {config.name}/Model` removes the endpoint and the stacks that use it, but not the bucket "
-            f"with the models. Then `{make_command('deploy', config.name)}`",
+            f"change it in a pause, in which uploads wait: `python -m ops pause --env {config.name}`, "
+            f"`{make_command('deploy', config.name)}`, `python -m ops resume --env {config.name}`",
         )
 
 
@@ -233,13 +229,20 @@ def baseline(config: EnvironmentConfig) -> Iterator[Check]:
 
 
 def endpoint(config: EnvironmentConfig) -> Iterator[Check]:
-    """Whether the endpoint is paused."""
+    """Whether the endpoint is paused, and really gone: a pause that was interrupted leaves it there, and its cost."""
     bucket = stack_outputs(config).get("Data", {}).get("BucketName")
-    if bucket and (since := paused_since(bucket)):
-        fix = f"`python -m ops resume --env {config.name}`"
-        if config.endpoint.hours:
-            fix += f"; its hours do it, too: {config.endpoint.hours}"
-        yield Check("endpoint", "warning", f"{config.endpoint_name} is {describe_pause(since)}: uploads wait", fix)
+    since = paused_since(bucket) if bucket else None
+    if since is None:
+        return
+    is_paused = f"{config.endpoint_name} is {describe_pause(since)}"
+    found = f"{is_paused}: uploads wait"
+    fix = f"`python -m ops resume --env {config.name}`"
+    if config.endpoint.hours:
+        fix += f"; its hours do it, too: {config.endpoint.hours}"
+    if there := described_endpoint(config):
+        found = f"{is_paused}, but {there['EndpointStatus']}: the pause goes on or was interrupted"
+        fix = f"`python -m ops pause --env {config.name}` ends the pause that began, or {fix}"
+    yield Check("endpoint", "warning", found, fix)
 
 
 def subscription(config: EnvironmentConfig) -> Iterator[Check]:

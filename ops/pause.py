@@ -4,7 +4,6 @@ import json
 from typing import Annotated, Any, Literal
 
 import typer
-from botocore.exceptions import ClientError
 
 from data_prep.target import current_target, make_command
 from ops import aws
@@ -77,10 +76,6 @@ def resume(env: Env = "dev") -> None:
 
 def _outputs(config: EnvironmentConfig) -> dict[str, dict[str, str]]:
     """Of the stacks; raises OpsError where there is nothing to pause."""
-    if config.endpoint.kind == "serverless":
-        raise OpsError(
-            f"endpoint {config.endpoint_name} is serverless, and costs nothing while idle: there is nothing to pause"
-        )
     if config.monitoring.sagemaker_model_monitor:
         raise OpsError(
             f"endpoint {config.endpoint_name} is watched by monitoring.sagemaker_model_monitor, whose schedules need "
@@ -116,12 +111,8 @@ def _run(state_machine_arn: str, action: Literal["pause", "resume"]) -> dict[str
 
 def _undeployed_artifact(config: EnvironmentConfig) -> str | None:
     """The artifact that the next deployment would serve, if the endpoint serves another one."""
-    sagemaker = aws.sagemaker()
-    try:
-        endpoint = sagemaker.describe_endpoint(EndpointName=config.endpoint_name)
-    except ClientError as error:
-        if "Could not find" not in str(error):
-            raise
+    sagemaker, endpoint = aws.sagemaker(), aws.described_endpoint(config)
+    if endpoint is None:
         return None
     variants = sagemaker.describe_endpoint_config(EndpointConfigName=endpoint["EndpointConfigName"])[
         "ProductionVariants"
@@ -132,8 +123,8 @@ def _undeployed_artifact(config: EnvironmentConfig) -> str | None:
 
 
 def _saving(config: EnvironmentConfig) -> str:
-    """What the instances cost in a month, for the end of a sentence; empty if the price is not known."""
+    """What the instances cost in a month, for the end of a sentence; empty without any, or if the price is unknown."""
     price = instance_hour(config.endpoint.instance_type)
-    if price is None:
+    if price is None or config.endpoint.kind == "serverless":
         return ""
     return f", which saves {price * config.endpoint.instance_count * HOURS_A_MONTH:,.0f} USD a month"

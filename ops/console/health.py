@@ -29,8 +29,9 @@ class Endpoint:
 
 
 def endpoint(config: EnvironmentConfig, bucket: str) -> Endpoint:
-    """As SageMaker describes it, unless it is paused: then it does not exist."""
-    if since := paused_since(bucket):
+    """As SageMaker describes it, unless it is paused: then it does not exist, if the pause was not interrupted."""
+    since = paused_since(bucket)
+    if since and aws.described_endpoint(config) is None:
         return Endpoint("Paused", None, since, "Images wait until it is resumed")
     described = aws.sagemaker().describe_endpoint(EndpointName=config.endpoint_name)
     variant: Mapping[str, Any] = next(iter(described.get("ProductionVariants", [])), {})
@@ -38,7 +39,9 @@ def endpoint(config: EnvironmentConfig, bucket: str) -> Endpoint:
         described["EndpointStatus"],
         variant.get("CurrentInstanceCount"),
         described["LastModifiedTime"],
-        described.get("FailureReason", ""),
+        f"A pause since {since:%Y-%m-%d %H:%M} UTC goes on or was interrupted"
+        if since
+        else described.get("FailureReason", ""),
     )
 
 

@@ -92,15 +92,14 @@ class ModelStack(Stack):
         if config.endpoint.max_instance_count:
             self._keep_instances(endpoint)
             scale_endpoint(self, endpoint=endpoint, config=config.endpoint, variant_name=VARIANT_NAME)
-        self.state_machines: list[sfn.IStateMachine] = []
-        if config.endpoint.kind != "serverless":
-            self._let_pause(config, bucket, alert_topic)
+        self.state_machines = [self._let_pause(config, bucket, alert_topic)]
         CfnOutput(self, "EndpointName", value=config.endpoint_name)
 
-    def _let_pause(self, config: EnvironmentConfig, bucket: s3.IBucket, alert_topic: sns.ITopic) -> None:
+    def _let_pause(self, config: EnvironmentConfig, bucket: s3.IBucket, alert_topic: sns.ITopic) -> sfn.IStateMachine:
         """Let the endpoint go and come by a parameter, which CDK passes on in every deployment.
 
-        Model and endpoint config stay, and cost nothing.
+        Model and endpoint config stay, and cost nothing. A serverless endpoint, which costs nothing while idle either,
+        comes in place of one on instances in a pause: SageMaker updates none to the other.
         """
         paused = CfnParameter(
             self,
@@ -116,15 +115,15 @@ class ModelStack(Stack):
         pause = EndpointPause(self, "EndpointPause", config=config, bucket=bucket, alert_topic=alert_topic)
         if config.endpoint.hours:
             pause.follow(WeeklyHours.parse(config.endpoint.hours), dead_letters=self.dead_letters)
-        # By its name: CloudFormation removes no export that is imported, and a serverless endpoint has no such machine
+        CfnOutput(self, "EndpointPauseArn", value=pause.state_machine_arn)
+        # By its name: CloudFormation removes no export that is imported, so none could go back to an earlier version
         arn = self.format_arn(
             service="states",
             resource="stateMachine",
             resource_name=config.pause_name,
             arn_format=ArnFormat.COLON_RESOURCE_NAME,
         )
-        self.state_machines.append(sfn.StateMachine.from_state_machine_arn(self, "EndpointPauseByName", arn))
-        CfnOutput(self, "EndpointPauseArn", value=pause.state_machine_arn)
+        return sfn.StateMachine.from_state_machine_arn(self, "EndpointPauseByName", arn)
 
     def _container(self, config: EnvironmentConfig) -> sagemaker.CfnModel.ContainerDefinitionProperty:
         """That of the artifact's algorithm. Training takes the configured one: the artifact may be older."""

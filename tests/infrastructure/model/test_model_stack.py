@@ -255,40 +255,46 @@ def test_the_endpoint_has_the_hours_of_its_configuration(variants: Path) -> None
         assert "EndpointPause" in text(schedule["Target"]["Arn"])
 
 
+REFUSED = "CloudFormation.CloudFormationException"
+
+
 @pytest.mark.parametrize(
-    ("cause", "is_updated_by_another"),
+    ("error", "may_succeed_later"),
     [
-        (
-            "Stack:arn:aws:cloudformation:us-east-1:1:stack/a/b is in UPDATE_IN_PROGRESS state and can not be updated.",
-            True,
-        ),
-        ("No updates are to be performed.", True),
-        ("User: a is not authorized to perform: iam:PassRole", False),
+        ({"Error": REFUSED, "Cause": "Stack:a/b is in UPDATE_IN_PROGRESS state and can not be updated."}, True),
+        ({"Error": REFUSED, "Cause": "No updates are to be performed. (Service: CloudFormation, ...)"}, True),
+        ({"Error": REFUSED, "Cause": "Rate exceeded (Service: CloudFormation, Status Code: 400, Request ID: 1)"}, True),
+        ({"Error": REFUSED, "Cause": "null (Service: CloudFormation, Status Code: 503, Request ID: 1)"}, True),
+        ({"Error": "CloudFormation.SdkClientException", "Cause": "Unable to execute HTTP request"}, True),
+        ({"Error": "States.Timeout"}, True),
+        ({"Error": REFUSED, "Cause": "User: a is not authorized to perform: iam:PassRole"}, False),
+        ({"Error": "CloudFormation.InsufficientCapabilitiesException"}, False),
     ],
-    ids=["it updates the stack", "it has updated the stack", "no other"],
+    ids=lambda value: value.get("Cause", value["Error"]) if isinstance(value, dict) else "",
 )
-def test_a_pause_beside_another_waits_for_what_the_other_does(
-    model: Template, cause: str, is_updated_by_another: bool
+@pytest.mark.parametrize("state", ["DescribeStack", "UpdateStack"])
+def test_a_pause_waits_for_what_may_succeed_later_and_reports_what_may_not(
+    model: Template, state: str, error: dict[str, str], may_succeed_later: bool
 ) -> None:
+    """Another pause or deployment updates the stack, or has done it; CloudFormation throttles, or does not respond."""
     states = definition_of(model.only("AWS::StepFunctions::StateMachine"))["States"]
-    (failed,) = states["UpdateStack"]["Catch"]
-    error = {
-        "Error": "CloudFormation.CloudFormationException",
-        "Cause": f"An error occurred (ValidationError): {cause}",
-    }
+    (failed,) = states[state]["Catch"]
     caught = stepfunctions._apply_jsonata_template(failed["Output"], {"action": "pause"}, {}, error_output=error)
     _, next_state = stepfunctions._execute_choice(states[failed["Next"]], caught, {"QueryLanguage": "JSONata"})
-    assert next_state == ("WaitForStack" if is_updated_by_another else "NotifyFailed")
+    assert next_state == ("WaitForStack" if may_succeed_later else "NotifyFailed")
+    assert states["WaitForStack"]["Next"] == "DescribeStack"
 
 
 def test_without_hours_nothing_pauses_the_endpoint(model: Template) -> None:
     assert not model.resources("AWS::Scheduler::Schedule")
 
 
-def test_a_serverless_endpoint_cannot_be_paused(variants: Path) -> None:
+def test_a_pause_leaves_out_a_serverless_endpoint_too_so_that_the_kind_can_be_changed(variants: Path) -> None:
     template = template_of(variants, "serverless", "Model")
-    assert not template.resources("AWS::StepFunctions::StateMachine")
-    assert ENDPOINT_PAUSED not in template.content["Parameters"]
+    (endpoint,) = (r for r in template.content["Resources"].values() if r["Type"] == "AWS::SageMaker::Endpoint")
+    condition = template.content["Conditions"][endpoint["Condition"]]
+    assert condition == {"Fn::Equals": [{"Ref": ENDPOINT_PAUSED}, "false"]}
+    assert template.only("AWS::StepFunctions::StateMachine")["StateMachineName"] == "scones-serverless-pause"
 
 
 def test_what_has_waited_is_classified_by_the_distributed_map(

@@ -7,9 +7,8 @@ import boto3
 import pytest
 from botocore.stub import Stubber
 
-from data_prep import aws
 from data_prep.target import Target
-from ops import cdk, deploy, doctor, smoke
+from ops import aws, cdk, deploy, doctor, smoke
 from ops.check import Check
 from ops.errors import OpsError
 from stacks.config import load_environment, parse_environment
@@ -62,7 +61,7 @@ def test_an_endpoint_that_is_paused_is_not_tried_out(
     since: datetime | None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     tried: list[str] = []
-    monkeypatch.setattr(aws, "outputs_of_stack", lambda *_: {"BucketName": "b"})
+    monkeypatch.setattr(aws, "bucket", lambda _: "b")
     monkeypatch.setattr(deploy, "paused_since", lambda _: since)
     monkeypatch.setattr(smoke, "smoke_test", lambda config: tried.append(config.name))
     monkeypatch.setattr(smoke, "show", lambda *_: None)

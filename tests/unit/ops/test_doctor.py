@@ -1,7 +1,9 @@
 """`python -m ops doctor`: what it looks at in an account, and what it advises."""
 
 import json
+import re
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from functools import cache
 from typing import Any
 
@@ -77,8 +79,29 @@ def test_an_endpoint_on_instances_cannot_become_serverless_and_doctor_says_what_
     assert [check.status for check in checks] == status
     for check in checks:
         assert "runs on instances" in check.found
-        assert "cdk destroy dev/Model" in check.fix
+        assert re.findall("ops pause|make deploy|ops resume", check.fix) == ["ops pause", "make deploy", "ops resume"]
     assert list(doctor.endpoint_kind(CONFIG)) == []
+
+
+@pytest.mark.parametrize(
+    ("status", "found", "fix"),
+    [
+        (None, "paused since 2026-11-26 18:00 UTC: uploads wait", "`python -m ops resume --env dev`"),
+        (
+            "InService",
+            "paused since 2026-11-26 18:00 UTC, but InService: the pause goes on or was interrupted",
+            "`python -m ops pause --env dev` ends the pause that began, or `python -m ops resume --env dev`",
+        ),
+    ],
+)
+def test_a_paused_endpoint_that_is_still_there_and_costs_money_is_not_taken_for_one_that_is_gone(
+    monkeypatch: pytest.MonkeyPatch, status: str | None, found: str, fix: str
+) -> None:
+    monkeypatch.setattr(doctor, "stack_outputs", lambda _: {"Data": {"BucketName": "bucket"}})
+    monkeypatch.setattr(doctor, "paused_since", lambda _: datetime(2026, 11, 26, 18, tzinfo=UTC))
+    monkeypatch.setattr(doctor, "described_endpoint", lambda _: {"EndpointStatus": status} if status else None)
+    check = only(doctor.endpoint(CONFIG))
+    assert (check.status, check.found, check.fix) == ("warning", f"scones-dev is {found}", fix)
 
 
 def test_the_tools_of_this_very_environment_are_as_pinned() -> None:

@@ -13,7 +13,6 @@ from stacks.config import parse_environment
 @pytest.mark.parametrize(
     ("settings", "outputs", "reason"),
     [
-        ({"endpoint": {"kind": "serverless"}}, {}, "is serverless, and costs nothing while idle"),
         ({"monitoring": {"sagemaker_model_monitor": True}}, {}, "is watched by monitoring.sagemaker_model_monitor"),
         ({}, {}, "dev/Model is not deployed"),
         ({}, {"Model": {"EndpointName": "scones-dev"}}, "or by a version that cannot pause"),
@@ -34,6 +33,7 @@ def test_a_pause_says_what_it_saves_where_the_price_is_known() -> None:
     assert pause._saving(parse_environment("dev", {"endpoint": {"instance_count": 2}})) == (
         ", which saves 168 USD a month"
     )
+    assert not pause._saving(parse_environment("dev", {"endpoint": {"kind": "serverless"}}))
 
 
 def test_what_needs_the_endpoint_says_since_when_it_is_paused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -60,6 +60,7 @@ class Cloud:
         self.metadata: Answer = {"job": "scones-dev-1", "accuracy": 0.91}
         self.runs: list[Answer] = []  # of the retraining workflow
         self.packages: list[Answer] = []
+        self.endpoint_exists = True
         self._refused: dict[str, str] = {}
         self.release(NOW - timedelta(days=3), ARTIFACT)
         self.objects[f"monitoring/drift/{NOW:%Y/%m/%d}/000000.json"] = json.dumps(
@@ -174,8 +175,10 @@ class Cloud:
     def _DescribeStateMachineForExecution(self, _request: Request) -> Answer:  # noqa: N802
         return {"definition": json.dumps(DEFINITION)}
 
-    def _DescribeEndpoint(self, request: Request) -> Answer:  # noqa: N802
+    def _DescribeEndpoint(self, request: Request) -> Any:  # noqa: N802
         assert request["EndpointName"] == "scones-dev"
+        if not self.endpoint_exists:
+            return _error("ValidationException", 'Could not find endpoint "scones-dev".', 400)
         variants = [{"CurrentInstanceCount": 2}]
         return {"EndpointStatus": "InService", "LastModifiedTime": NOW, "ProductionVariants": variants}
 

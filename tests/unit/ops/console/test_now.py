@@ -110,15 +110,18 @@ def test_an_alarm_leads_to_its_section_of_the_runbook(browser: Browser, cloud: C
     assert not re.findall(r'href="(?!/|#|https?://)', runbook)
 
 
-def test_a_paused_endpoint_says_since_when(browser: Browser, cloud: Cloud) -> None:
+def test_a_paused_endpoint_says_since_when_and_one_that_is_still_there_that_it_is(
+    browser: Browser, cloud: Cloud
+) -> None:
     pause = {"paused_at": "2026-11-25T18:00:00+00:00", "resumed_at": None}
     cloud.objects["endpoint/pause.json"] = json.dumps(pause).encode()
     text = words(browser.get("/").text)
+    assert "InService" in text
+    assert "A pause since 2026-11-25 18:00 UTC goes on or was interrupted" in text
+    cloud.endpoint_exists = False
+    text = words(browser.get("/").text)
     assert "Paused since 2026-11-25 18:00:00" in text
     assert "InService" not in text
-    assert "sagemaker:DescribeEndpoint" not in [operation for operation, _ in cloud.requests]
-    cloud.objects["endpoint/pause.json"] = json.dumps({**pause, "resumed_at": "2026-11-26T06:00:00+00:00"}).encode()
-    assert "InService" in browser.get("/").text
 
 
 def test_drift_is_shown_against_its_bound(browser: Browser, cloud: Cloud) -> None:
