@@ -26,79 +26,175 @@ TEMPLATE = PROJECT_ROOT / "stacks/delivery/boundary.yaml"
 OWN_TAGS = (("aws:ResourceTag/application", "scones-unlimited"), ("aws:ResourceTag/environment", "dev"))
 NEW_TAGS = (("aws:RequestTag/application", "scones-unlimited"), ("aws:RequestTag/environment", "dev"))
 BOUNDED = (("iam:PermissionsBoundary", f"arn:aws:iam::{ACCOUNT}:policy/scones-dev-boundary"),)
-# Of a resource of each type: the action that makes it, and its ARN once CloudFormation has named it
-CREATIONS: dict[str, tuple[str, str, tuple[tuple[str, str], ...]]] = {
-    "AWS::ApplicationAutoScaling::ScalableTarget": (
-        "application-autoscaling:RegisterScalableTarget",
-        "application-autoscaling:{region}:{account}:scalable-target/x",
-        (),
-    ),
-    "AWS::ApplicationAutoScaling::ScalingPolicy": (
-        "application-autoscaling:PutScalingPolicy",
-        "application-autoscaling:{region}:{account}:scalable-target/x",
-        (),
-    ),
-    # https://docs.aws.amazon.com/service-authorization/latest/reference/list_awsbudgetservice.html
-    "AWS::Budgets::Budget": ("budgets:ModifyBudget", "budgets::{account}:budget/scones-dev", ()),
-    "AWS::CloudWatch::Alarm": ("cloudwatch:PutMetricAlarm", "cloudwatch:{region}:{account}:alarm:scones-dev-x", ()),
-    "AWS::CloudWatch::Dashboard": ("cloudwatch:PutDashboard", "cloudwatch::{account}:dashboard/scones-dev", ()),
-    "AWS::Events::Rule": ("events:PutRule", "events:{region}:{account}:rule/scones-dev-Data-x", ()),
-    "AWS::IAM::ManagedPolicy": ("iam:CreatePolicy", "iam::{account}:policy/scones-dev-Console-x", ()),
-    "AWS::IAM::Policy": ("iam:PutRolePolicy", "iam::{account}:role/scones-dev-Data-x", BOUNDED),
-    "AWS::IAM::Role": ("iam:CreateRole", "iam::{account}:role/scones-dev-Data-x", BOUNDED),
-    "AWS::KMS::Key": ("kms:CreateKey", "", NEW_TAGS),
-    "AWS::Lambda::Function": ("lambda:CreateFunction", "lambda:{region}:{account}:function:scones-dev-Data-x", ()),
-    "AWS::Lambda::Permission": ("lambda:AddPermission", "lambda:{region}:{account}:function:scones-dev-Data-x", ()),
-    "AWS::Logs::LogGroup": ("logs:CreateLogGroup", "logs:{region}:{account}:log-group:scones-dev-Data-x", ()),
-    "AWS::Logs::MetricFilter": (
-        "logs:PutMetricFilter",
-        "logs:{region}:{account}:log-group:/aws/vendedlogs/states/scones-dev-x",
-        (),
-    ),
-    "AWS::S3::Bucket": ("s3:CreateBucket", "s3:::scones-dev-data-x", ()),
-    "AWS::S3::BucketPolicy": ("s3:PutBucketPolicy", "s3:::scones-dev-data-x", ()),
-    "AWS::SNS::Subscription": ("sns:Subscribe", "sns:{region}:{account}:scones-dev-Data-x", ()),
-    "AWS::SNS::Topic": ("sns:CreateTopic", "sns:{region}:{account}:scones-dev-Data-x", ()),
-    "AWS::SNS::TopicPolicy": ("sns:SetTopicAttributes", "sns:{region}:{account}:scones-dev-Data-x", ()),
-    "AWS::SQS::Queue": ("sqs:CreateQueue", "sqs:{region}:{account}:scones-dev-Data-x", ()),
-    "AWS::SQS::QueuePolicy": ("sqs:SetQueueAttributes", "sqs:{region}:{account}:scones-dev-Data-x", ()),
-    "AWS::SageMaker::DataQualityJobDefinition": (
-        "sagemaker:CreateDataQualityJobDefinition",
-        "sagemaker:{region}:{account}:data-quality-job-definition/x",
-        NEW_TAGS,
-    ),
-    "AWS::SageMaker::Endpoint": ("sagemaker:CreateEndpoint", "sagemaker:{region}:{account}:endpoint/scones-dev", ()),
-    "AWS::SageMaker::EndpointConfig": (
-        "sagemaker:CreateEndpointConfig",
-        "sagemaker:{region}:{account}:endpoint-config/x",
-        NEW_TAGS,
-    ),
-    "AWS::SageMaker::Model": ("sagemaker:CreateModel", "sagemaker:{region}:{account}:model/x", NEW_TAGS),
-    "AWS::SageMaker::ModelPackageGroup": (
-        "sagemaker:CreateModelPackageGroup",
-        "sagemaker:{region}:{account}:model-package-group/scones-dev",
-        (),
-    ),
-    "AWS::SageMaker::ModelQualityJobDefinition": (
-        "sagemaker:CreateModelQualityJobDefinition",
-        "sagemaker:{region}:{account}:model-quality-job-definition/x",
-        NEW_TAGS,
-    ),
-    "AWS::SageMaker::MonitoringSchedule": (
-        "sagemaker:CreateMonitoringSchedule",
-        "sagemaker:{region}:{account}:monitoring-schedule/scones-dev-x",
-        (),
-    ),
-    "AWS::Scheduler::Schedule": (
-        "scheduler:CreateSchedule",
-        "scheduler:{region}:{account}:schedule/default/scones-dev-Data-x",
-        (),
-    ),
-    "AWS::StepFunctions::StateMachine": (
-        "states:CreateStateMachine",
-        "states:{region}:{account}:stateMachine:scones-dev-x",
-        (),
-    ),
+_ROLE = "iam::{account}:role/scones-dev-Data-x"
+_TOPIC = "sns:{region}:{account}:scones-dev-Data-x"
+_QUEUE = "sqs:{region}:{account}:scones-dev-Data-x"
+# Of target tracking, by its own names for them, with the permissions of who registers the target or puts the policy
+_SCALING_ALARMS = {
+    "cloudwatch:{region}:{account}:alarm:TargetTracking-endpoint/scones-dev/variant/AllTraffic-AlarmHigh-x": (
+        "cloudwatch:PutMetricAlarm cloudwatch:DescribeAlarms cloudwatch:DeleteAlarms"
+    )
+}
+_BOUNDED_ACTIONS = (
+    "iam:CreateRole",
+    "iam:PutRolePermissionsBoundary",
+    "iam:PutRolePolicy",
+    "iam:UpdateAssumeRolePolicy",
+)
+# Condition keys of other actions
+_KEYS = {
+    "iam:CreateServiceLinkedRole": (("iam:AWSServiceName", "sagemaker.application-autoscaling.amazonaws.com"),),
+    "sagemaker:AddTags": (("sagemaker:TaggingAction", "CreateModel"),),
+}
+# What CloudFormation calls to create, read, update and delete a resource of each type, and on which ARN: the handlers'
+# permissions of the type's schema in its registry, as `aws cloudformation describe-type` shows them, but for properties
+# that no template here has (a VPC, attached policies, the replication of a bucket...). Budgets and endpoint configs
+# have none there: theirs are from the Service Authorization Reference
+HANDLERS: dict[str, dict[str, str]] = {
+    "AWS::ApplicationAutoScaling::ScalableTarget": {
+        "application-autoscaling:{region}:{account}:scalable-target/x": "application-autoscaling:RegisterScalableTarget"
+        " application-autoscaling:DeregisterScalableTarget",
+        "": "application-autoscaling:DescribeScalableTargets application-autoscaling:DescribeScheduledActions",
+        "iam::{account}:role/aws-service-role/sagemaker.application-autoscaling.amazonaws.com/"
+        "AWSServiceRoleForApplicationAutoScaling_SageMakerEndpoint": "iam:CreateServiceLinkedRole",
+        **_SCALING_ALARMS,
+        # https://docs.aws.amazon.com/autoscaling/application/userguide/security_iam_id-based-policy-examples.html
+        "sagemaker:{region}:{account}:endpoint/scones-dev": "sagemaker:DescribeEndpoint"
+        " sagemaker:UpdateEndpointWeightsAndCapacities",
+        "sagemaker:{region}:{account}:endpoint-config/x": "sagemaker:DescribeEndpointConfig",
+    },
+    "AWS::ApplicationAutoScaling::ScalingPolicy": {
+        "application-autoscaling:{region}:{account}:scalable-target/x": "application-autoscaling:PutScalingPolicy"
+        " application-autoscaling:DeleteScalingPolicy",
+        "": "application-autoscaling:DescribeScalingPolicies",
+        **_SCALING_ALARMS,
+    },
+    "AWS::Budgets::Budget": {
+        "budgets::{account}:budget/scones-dev": "budgets:ModifyBudget budgets:ViewBudget budgets:TagResource",
+    },
+    "AWS::CloudWatch::Alarm": {
+        "cloudwatch:{region}:{account}:alarm:scones-dev-x": "cloudwatch:PutMetricAlarm cloudwatch:DescribeAlarms"
+        " cloudwatch:DeleteAlarms cloudwatch:TagResource cloudwatch:UntagResource cloudwatch:ListTagsForResource",
+    },
+    "AWS::CloudWatch::Dashboard": {
+        "cloudwatch::{account}:dashboard/scones-dev": "cloudwatch:PutDashboard cloudwatch:GetDashboard"
+        " cloudwatch:DeleteDashboards",
+    },
+    "AWS::Events::Rule": {
+        "events:{region}:{account}:rule/scones-dev-Data-x": "events:PutRule events:DescribeRule events:DeleteRule"
+        " events:PutTargets events:RemoveTargets events:ListTargetsByRule events:TagResource events:UntagResource"
+        " events:ListTagsForResource",
+        _ROLE: "iam:PassRole",
+    },
+    "AWS::IAM::ManagedPolicy": {
+        "iam::{account}:policy/scones-dev-Console-x": "iam:CreatePolicy iam:GetPolicy iam:GetPolicyVersion"
+        " iam:ListEntitiesForPolicy iam:ListPolicyVersions iam:CreatePolicyVersion iam:DeletePolicyVersion"
+        " iam:DeletePolicy",
+    },
+    "AWS::IAM::Policy": {_ROLE: "iam:PutRolePolicy iam:GetRolePolicy iam:DeleteRolePolicy"},
+    "AWS::IAM::Role": {
+        _ROLE: "iam:CreateRole iam:GetRole iam:UpdateRole iam:UpdateRoleDescription iam:UpdateAssumeRolePolicy"
+        " iam:DeleteRole iam:PutRolePermissionsBoundary iam:PutRolePolicy iam:GetRolePolicy iam:DeleteRolePolicy"
+        " iam:ListRolePolicies iam:ListAttachedRolePolicies iam:TagRole iam:UntagRole",
+    },
+    "AWS::KMS::Key": {
+        "": "kms:CreateKey",
+        "kms:{region}:{account}:key/x": "kms:DescribeKey kms:GetKeyPolicy kms:GetKeyRotationStatus"
+        " kms:ListResourceTags kms:DisableKey kms:EnableKey kms:DisableKeyRotation kms:EnableKeyRotation"
+        " kms:PutKeyPolicy kms:TagResource kms:UntagResource kms:UpdateKeyDescription kms:ScheduleKeyDeletion",
+    },
+    "AWS::Lambda::Function": {
+        "lambda:{region}:{account}:function:scones-dev-Data-x": "lambda:CreateFunction lambda:GetFunction"
+        " lambda:UpdateFunctionCode lambda:UpdateFunctionConfiguration lambda:DeleteFunction"
+        " lambda:PutFunctionConcurrency lambda:DeleteFunctionConcurrency lambda:GetFunctionCodeSigningConfig"
+        " lambda:GetFunctionRecursionConfig lambda:GetRuntimeManagementConfig lambda:TagResource lambda:UntagResource",
+        "s3:::cdk-own-assets-x/a.zip": "s3:GetObject s3:GetObjectVersion",
+        _ROLE: "iam:PassRole",
+    },
+    "AWS::Lambda::Permission": {
+        "lambda:{region}:{account}:function:scones-dev-Data-x": "lambda:AddPermission lambda:GetPolicy"
+        " lambda:RemovePermission",
+    },
+    "AWS::Logs::LogGroup": {
+        "": "logs:DescribeLogGroups logs:DescribeIndexPolicies",
+        **{
+            f"logs:{{region}}:{{account}}:log-group:{name}": "logs:CreateLogGroup logs:PutRetentionPolicy"
+            " logs:DeleteRetentionPolicy logs:TagResource logs:UntagResource logs:ListTagsForResource"
+            " logs:AssociateKmsKey logs:DisassociateKmsKey logs:GetDataProtectionPolicy"
+            " logs:DeleteLogGroup logs:DeleteDataProtectionPolicy"
+            for name in ("scones-dev-Data-x", "/aws/vendedlogs/states/scones-dev-x")
+        },
+    },
+    "AWS::Logs::MetricFilter": {
+        "logs:{region}:{account}:log-group:/aws/vendedlogs/states/scones-dev-x": "logs:PutMetricFilter"
+        " logs:DescribeMetricFilters logs:DeleteMetricFilter",
+    },
+    "AWS::S3::Bucket": {
+        "s3:::scones-dev-data-x": "s3:CreateBucket s3:DeleteBucket s3:ListBucket s3:PutBucketTagging"
+        " s3:GetBucketTagging s3:PutEncryptionConfiguration s3:GetEncryptionConfiguration s3:PutInventoryConfiguration"
+        " s3:GetInventoryConfiguration s3:PutLifecycleConfiguration s3:GetLifecycleConfiguration"
+        " s3:PutBucketNotification s3:GetBucketNotification s3:PutBucketPublicAccessBlock"
+        " s3:GetBucketPublicAccessBlock s3:PutBucketLogging s3:GetBucketLogging s3:PutBucketVersioning"
+        " s3:GetBucketVersioning s3:PutBucketOwnershipControls s3:GetBucketOwnershipControls",
+    },
+    "AWS::S3::BucketPolicy": {
+        "s3:::scones-dev-data-x": "s3:PutBucketPolicy s3:GetBucketPolicy s3:DeleteBucketPolicy",
+    },
+    "AWS::SNS::Subscription": {
+        _TOPIC: "sns:Subscribe",
+        "": "sns:GetSubscriptionAttributes sns:SetSubscriptionAttributes sns:Unsubscribe",
+    },
+    "AWS::SNS::Topic": {
+        _TOPIC: "sns:CreateTopic sns:GetTopicAttributes sns:SetTopicAttributes sns:DeleteTopic sns:TagResource"
+        " sns:UntagResource sns:ListTagsForResource sns:ListSubscriptionsByTopic sns:GetDataProtectionPolicy",
+    },
+    "AWS::SNS::TopicPolicy": {_TOPIC: "sns:SetTopicAttributes"},
+    "AWS::SQS::Queue": {
+        _QUEUE: "sqs:CreateQueue sqs:GetQueueUrl sqs:GetQueueAttributes sqs:SetQueueAttributes sqs:DeleteQueue"
+        " sqs:TagQueue sqs:UntagQueue sqs:ListQueueTags",
+    },
+    "AWS::SQS::QueuePolicy": {_QUEUE: "sqs:SetQueueAttributes"},
+    "AWS::SageMaker::Endpoint": {
+        "sagemaker:{region}:{account}:endpoint/scones-dev": "sagemaker:CreateEndpoint sagemaker:DescribeEndpoint"
+        " sagemaker:UpdateEndpoint sagemaker:DeleteEndpoint sagemaker:AddTags sagemaker:DeleteTags sagemaker:ListTags",
+        "sagemaker:{region}:{account}:endpoint-config/x": "sagemaker:CreateEndpoint sagemaker:UpdateEndpoint",
+    },
+    "AWS::SageMaker::ModelPackageGroup": {
+        "sagemaker:{region}:{account}:model-package-group/scones-dev": "sagemaker:CreateModelPackageGroup"
+        " sagemaker:DescribeModelPackageGroup sagemaker:DeleteModelPackageGroup sagemaker:GetModelPackageGroupPolicy"
+        " sagemaker:PutModelPackageGroupPolicy sagemaker:DeleteModelPackageGroupPolicy sagemaker:AddTags"
+        " sagemaker:DeleteTags sagemaker:ListTags",
+    },
+    "AWS::SageMaker::MonitoringSchedule": {
+        "sagemaker:{region}:{account}:monitoring-schedule/scones-dev-x": "sagemaker:CreateMonitoringSchedule"
+        " sagemaker:DescribeMonitoringSchedule sagemaker:UpdateMonitoringSchedule sagemaker:DeleteMonitoringSchedule",
+        _ROLE: "iam:PassRole",
+    },
+    # What CloudFormation names without the stack's name
+    **{
+        f"AWS::SageMaker::{kind}": {
+            f"sagemaker:{{region}}:{{account}}:{noun}/x": f"sagemaker:Create{kind} sagemaker:Describe{kind}"
+            f" sagemaker:Delete{kind} sagemaker:AddTags sagemaker:ListTags",
+            _ROLE: "iam:PassRole",
+        }
+        for kind, noun in (
+            ("DataQualityJobDefinition", "data-quality-job-definition"),
+            ("EndpointConfig", "endpoint-config"),
+            ("Model", "model"),
+            ("ModelQualityJobDefinition", "model-quality-job-definition"),
+        )
+    },
+    "AWS::Scheduler::Schedule": {
+        "scheduler:{region}:{account}:schedule/default/scones-dev-Data-x": "scheduler:CreateSchedule"
+        " scheduler:GetSchedule scheduler:UpdateSchedule scheduler:DeleteSchedule",
+        _ROLE: "iam:PassRole",
+    },
+    "AWS::StepFunctions::StateMachine": {
+        "states:{region}:{account}:stateMachine:scones-dev-x": "states:CreateStateMachine states:DescribeStateMachine"
+        " states:UpdateStateMachine states:DeleteStateMachine states:TagResource states:UntagResource"
+        " states:ListTagsForResource",
+        _ROLE: "iam:PassRole",
+    },
 }
 # Beyond the boundary, whatever a role's own policies say
 REFUSED = """
@@ -226,12 +322,24 @@ def test_the_deploy_role_may_do_within_it_what_its_policy_says(bounded: Path) ->
                 assert allows(boundary(), request), request
 
 
-def test_every_resource_can_be_made_within_it(bounded: Path) -> None:
+def test_cloudformation_can_do_within_it_all_that_it_does_with_every_resource(bounded: Path) -> None:
     types = {resource["Type"] for resource in resources(bounded)}
-    assert types == set(CREATIONS), "say in CREATIONS how the new type is made"
-    for action, arn, context in CREATIONS.values():
+    assert types == set(HANDLERS), "say in HANDLERS what CloudFormation calls for the new type"
+    outside = [f"{r.action} {r.resource}" for r in handled() if not allows(boundary(), r)]
+    assert not outside, "\n".join(outside)
+
+
+def handled() -> Iterator[Permission]:
+    """What CloudFormation asks for, of resources that it has tagged."""
+    for arn, actions in {(arn, actions) for calls in HANDLERS.values() for arn, actions in calls.items()}:
         resource = f"arn:aws:{arn}".format(region=REGION, account=ACCOUNT) if arn else "*"
-        assert allows(boundary(), Permission(action, resource, context)), action
+        for action in actions.split():
+            context: tuple[tuple[str, str], ...] = OWN_TAGS
+            if re.search(r":(AddTags|Create(Key|Model|EndpointConfig|\w+JobDefinition))$", action):
+                context = NEW_TAGS
+            if action in _BOUNDED_ACTIONS:
+                context = (*context, *BOUNDED)
+            yield Permission(action, resource, (*context, *_KEYS.get(action, ())))
 
 
 def refused() -> list[Permission]:
@@ -248,7 +356,7 @@ def test_nothing_else_can_be_done_within_it(request_: Permission) -> None:
 
 
 def test_another_evaluator_decides_the_same(bounded: Path) -> None:
-    asked = [*(request for _, request in needs(bounded)), *refused()]
+    asked = [*(request for _, request in needs(bounded)), *handled(), *refused()]
     keys = [p for p in Environment(bounded, "dev").resource_policies() if p.owner.startswith("AWS::KMS::Key")]
     questions = [
         Question(
