@@ -33,6 +33,7 @@ PAGES = {
     "/models": "main img",
 }
 
+PAPER = 718  # pixels: A4 within the browser's margins
 # What a page needs for people who see little, or use no mouse: each problem as a line
 # https://www.w3.org/TR/WCAG22/#contrast-minimum
 PROBLEMS = """(() => {
@@ -67,7 +68,18 @@ PROBLEMS = """(() => {
   const ids = [...document.querySelectorAll("[id]")].map((element) => element.id);
   if (new Set(ids).size < ids.length) problems.push("an id twice");
   if (document.querySelectorAll("h1").length !== 1 || document.querySelectorAll("main").length !== 1) problems.push("landmarks");
-  if (document.documentElement.scrollWidth > innerWidth) problems.push(`as wide as ${document.documentElement.scrollWidth}`);
+  // Not innerWidth: a phone zooms out until a page that is too wide fits
+  const page = document.documentElement;
+  if (page.scrollWidth > page.clientWidth) problems.push(`as wide as ${page.scrollWidth}`);
+  const isPaper = matchMedia("print").matches; // where nobody scrolls, and nothing can be pressed
+  for (const box of document.querySelectorAll("section, .scroll, label, td, th, dd, figcaption, button, .button")) {
+    const cut = Math.max(box.scrollWidth - box.clientWidth, isPaper ? box.scrollHeight - box.clientHeight : 0);
+    if (box.clientWidth && cut > 1 && (isPaper || !box.classList.contains("scroll")))
+      problems.push(`${cut} pixels of ${box.outerHTML.slice(0, 80)} are cut off`);
+  }
+  if (isPaper)
+    for (const control of document.querySelectorAll("nav, button, .button, input, summary, [href='#main']"))
+      if (control.checkVisibility()) problems.push(`on paper: ${control.outerHTML}`);
   return problems;
 })()"""  # noqa: E501
 
@@ -88,7 +100,7 @@ def browser(session: Session, tmp_path: Path) -> Iterator[Browser]:
         yield found
 
 
-def test_every_page_suits_a_phone_and_a_desk_light_and_dark_and_those_who_see_little(
+def test_every_page_suits_a_phone_a_desk_and_paper_light_and_dark_and_those_who_see_little(
     browser: Browser, session: Session, cloud: Cloud
 ) -> None:
     dim = "incoming/" + "long" * 60 + ".png"
@@ -99,9 +111,9 @@ def test_every_page_suits_a_phone_and_a_desk_light_and_dark_and_those_who_see_li
     for path, content in PAGES.items():
         browser.open(session.origin + path)
         assert browser.evaluate(f"document.querySelector('{content}') !== null"), path
-        for width, scheme in ((360, "dark"), (1280, "light")):
-            browser.look(width=width, scheme=scheme)
-            assert browser.evaluate(PROBLEMS) == [], (path, width, scheme)
+        for width, scheme, media in ((360, "dark", "screen"), (1280, "light", "screen"), (PAPER, "dark", "print")):
+            browser.look(width=width, scheme=scheme, media=media)
+            assert browser.evaluate(PROBLEMS) == [], (path, width, scheme, media)
     assert browser.console == []
 
 
@@ -123,12 +135,28 @@ def test_the_page_refreshes_itself_and_leaves_what_is_open_and_focused(browser: 
     assert browser.console == []
 
 
+def test_pictures_that_wait_for_their_outcome_are_loaded_once(
+    browser: Browser, session: Session, cloud: Cloud, tmp_path: Path
+) -> None:
+    (tmp_path / "bike.png").write_bytes(encoded())
+    browser.open(f"{session.origin}/classify")
+    browser.choose_files("#files", tmp_path / "bike.png")
+    browser.wait_until("document.getElementById('summary').innerText === '0 of 1 pictures have their outcome.'")
+    browser.evaluate("document.images[0].loaded = 'once'")
+    browser.evaluate("import('/static/refresh.js').then(({ refresh }) => refresh(document.getElementById('uploads')))")
+    assert browser.evaluate("document.images[0].loaded") == "once"
+    (key,) = [key for key in cloud.objects if key.startswith("incoming/")]
+    cloud.execute("run", accepted(key) | {"s3_version_id": f"version-of-{key}"})
+    browser.wait_until("document.getElementById('summary').innerText === '1 of 1 pictures have their outcome.'")
+    assert "accepted bicycle, 0.970" in browser.text()
+
+
 def test_a_console_that_has_ended_is_not_taken_for_one_where_nothing_happens(tmp_path: Path, cloud: Cloud) -> None:
     with started(tmp_path / "profile", LOOPBACK_ONLY) as browser:
         with served(SITE) as session:
             browser.open(session.address)
             browser.evaluate("document.querySelector('[data-refresh]').dataset.every = 100")
-        browser.wait_until("document.querySelector('[data-stale]')?.dataset.stale.startsWith('Not up to date')")
+        browser.wait_until("document.querySelector('[role=alert]').innerText.startsWith('Not up to date: the console')")
 
 
 def test_what_goes_wrong_in_a_page_is_told_where_the_console_was_started(

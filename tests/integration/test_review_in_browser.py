@@ -119,6 +119,7 @@ def test_a_picture_that_cannot_be_seen_is_not_labelled_by_a_key(site: Site, brow
     with served(site) as session:
         browser = browsers[0]
         browser.open(f"{session.origin}/review?token={session.token}")
+        browser.wait_until("document.getElementById('unseen').innerText.includes('does not exist')")
         first = browser.evaluate(IMAGE)
         for key in "12ns":  # of which the last one skips it
             browser.press(key)
@@ -132,7 +133,7 @@ def test_it_works_on_a_phone(site: Site, browsers: list[Browser], scheme: str) -
         browser = browsers[0]
         open_review(browser, session)
         browser.look(width=360, height=740, scheme=scheme)
-        assert browser.evaluate("document.documentElement.scrollWidth <= innerWidth")
+        assert browser.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
         heights = "[...document.querySelectorAll('#label :is(button, a)')].map((b) => b.getBoundingClientRect().height)"
         assert min(browser.evaluate(heights)) >= 44
         names = "[...document.querySelectorAll('button, a')].every((b) => b.textContent.trim())"

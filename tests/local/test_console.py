@@ -173,7 +173,8 @@ def test_a_reviewer_drops_pictures_and_sees_their_outcomes(
         browser.screenshot(screenshots / "console-now.png")
         for width, scheme in ((360, "dark"), (768, "light")):
             browser.look(width=width, scheme=scheme)
-            assert browser.evaluate("document.documentElement.scrollWidth <= innerWidth")
+            root = "document.documentElement"
+            assert browser.evaluate(f"{root}.scrollWidth <= {root}.clientWidth")
         assert browser.evaluate("document.title").startswith("Now,")
         assert browser.console == []
 

@@ -1,10 +1,11 @@
 // Uploads what is dropped or chosen, one file after the other, and asks for outcomes while some are still to come
 
-import { refresh, show } from "./refresh.js";
+import { refresh, say, show } from "./refresh.js";
 
 const drop = document.getElementById("drop");
 const files = document.getElementById("files");
 const progress = document.getElementById("progress");
+const summary = document.getElementById("summary");
 const uploads = document.getElementById("uploads");
 const token = document.querySelector("meta[name=form-token]").content;
 const maxBytes = Number(files.dataset.maxBytes);
@@ -42,6 +43,7 @@ for (const name of ["dragenter", "dragover", "dragleave", "drop"]) {
 
 const again = async () => {
   if (!document.hidden && uploads.querySelector("[data-pending]")) await refresh(uploads);
+  say(summary, uploads.querySelector("[data-summary]")?.dataset.summary ?? "");
   setTimeout(again, 1000);
 };
 again();

@@ -1,15 +1,24 @@
 // Keeps the parts of a page up to date: an element with data-refresh shows what that address answers, every data-every
-// milliseconds, as long as somebody can see it. What is open stays open, and what has the focus keeps it.
+// milliseconds, as long as somebody can see it. What is open stays open, and what has the focus keeps it. If that fails, the
+// element before it says so.
 
-const shown = (element) => [...element.querySelectorAll("details[id][open]")].map((details) => details.id);
+const shown = new WeakMap(); // what was answered last: the same once more would load every picture again
+const open = (element) => [...element.querySelectorAll("details[id][open]")].map((details) => details.id);
 
 export const show = (element, html) => {
-  const open = shown(element);
+  if (shown.get(element) === html) return;
+  shown.set(element, html);
+  const wereOpen = open(element);
   const focus = element.contains(document.activeElement) ? document.activeElement : null;
   const place = focus && [...element.querySelectorAll(focus.localName)].indexOf(focus);
   element.innerHTML = html;
-  for (const id of open) document.getElementById(id)?.setAttribute("open", "");
+  for (const id of wereOpen) document.getElementById(id)?.setAttribute("open", "");
   if (focus) element.querySelectorAll(focus.localName)[place]?.focus({ preventScroll: true });
+};
+
+// Into an element that is read out when its text changes
+export const say = (element, text) => {
+  if (element.textContent !== text) element.textContent = text;
 };
 
 export const refresh = async (element) => {
@@ -17,9 +26,10 @@ export const refresh = async (element) => {
     const response = await fetch(element.dataset.refresh);
     if (!response.ok) throw new Error(await response.text());
     show(element, await response.text());
-    element.removeAttribute("data-stale");
+    say(element.previousElementSibling, "");
   } catch (error) {
-    element.dataset.stale = `Not up to date: ${error.message}`;
+    const reason = error instanceof TypeError ? "the console does not answer; is its command still running?" : error.message;
+    say(element.previousElementSibling, `Not up to date: ${reason}`);
   }
 };
 

@@ -5,6 +5,13 @@ const picture = document.getElementById("picture");
 const isSeen = () => picture?.complete && picture.naturalWidth > 0;
 let isSent = false;
 
+const explain = async () => {
+  const response = await fetch(picture.src);
+  if (!response.ok) document.getElementById("unseen").textContent = await response.text();
+};
+if (picture?.complete && !isSeen()) explain();
+picture?.addEventListener("error", explain);
+
 // What was taken in the dark can be labelled only if it can be seen; the choice holds for this window
 const brighten = document.getElementById("brighten");
 const show = () => {

@@ -50,8 +50,8 @@ def test_releases_are_the_models_that_were_in_service_newest_first(browser: Brow
     assert text.count("now") == 1
     assert "87.5% 01234567 image-classification:1 by ada" in text, "accuracy, data, code and who approved"
     assert "nobody was asked" in text, "of the first"
-    assert "Serve scones-dev-1 again" in text
-    assert "Serve scones-dev-2 again" not in text, "it is served"
+    assert "Roll back to it immediately : scones-dev-1" in text
+    assert "immediately : scones-dev-2" not in text, "it is served"
 
 
 def test_who_approved_is_the_registrys_identity_where_nothing_was_written(browser: Browser, cloud: Cloud) -> None:

@@ -104,10 +104,10 @@ def test_a_key_labels_and_shows_the_next_picture(
 ) -> None:
     ann = window()
     assert ann.picture == "0.png"
-    assert "The model thought bicycle , 0.800: rejected" in ann.text
-    assert "5 wait" in ann.text
+    assert "Prediction: bicycle , 0.800, rejected" in ann.text
+    assert "5 waiting" in ann.text
     assert ann.press("1").picture == "1.png"
-    assert "Your last: incoming/0.png is bicycle" in ann.text
+    assert "Your last label: incoming/0.png is bicycle" in ann.text
     assert ann.press("2").press("n").picture == "3.png"
     assert decisions(account) == {"0.png": "bicycle", "1.png": "motorcycle", "2.png": "neither"}
 
@@ -120,7 +120,7 @@ def test_skipping_writes_nothing_and_comes_back(
     assert seen == [f"{n}.png" for n in range(5)]
     assert ann.press("s").picture == ""
     assert "No picture waits for a label but those that were skipped" in ann.text
-    assert "5 wait; 5 before this one were skipped" in ann.text
+    assert "5 waiting, of which 5 before this one were skipped" in ann.text
     assert decisions(account) == {}
     assert ann.open().press("s").press("1").picture == "2.png", "and a label does not go back to what was skipped"
     assert decisions(account) == {"1.png": "bicycle"}
@@ -159,7 +159,7 @@ def test_accepted_pictures_come_on_request(queue: list[Outcome], window: Callabl
     for _ in range(5):
         ann.press("2")
     assert ann.picture == "sure.png"
-    assert "0.950: accepted" in ann.text
+    assert "0.950, accepted" in ann.text
     assert window().picture == ""
 
 
@@ -209,7 +209,7 @@ def test_a_console_that_was_killed_goes_on_where_it_was(
     ann.press("1").press("2")
     again = window()
     assert again.picture == "2.png"
-    assert "Your last: incoming/1.png is motorcycle" in again.text
+    assert "Your last label: incoming/1.png is motorcycle" in again.text
     assert again.press("u").picture == "1.png"
 
 
@@ -284,13 +284,13 @@ def test_publishing_is_a_button_that_says_what_it_did(
     ann = window()
     for key in "n12n1":
         ann.press(key)
-    assert "3 labelled pictures are not in the data set; 2 show neither class" in ann.text
+    assert "3 labelled pictures are not in the data set yet. 2 show none of the classes" in ann.text
     ann.submit("/review/publish")
     assert ann.status == 200
     assert "the data set has 3 reviewed pictures" in ann.text
     assert "Left out: 2 reviewed as neither class" in ann.text
     assert "Retraining starts" in ann.text
-    assert "0 labelled pictures are not in the data set" in ann.text
+    assert "0 labelled pictures are not in the data set yet" in ann.text
     assert "nothing is new" in ann.submit("/review/publish").text
 
 
