@@ -2,36 +2,33 @@
 
 import signal
 
+import typer
+
 from data_prep import command_line
-from local.classification import run
+from data_prep.command_line import Command
 from local.cloud import LocalCloud, LocalCloudError
 from local.demonstration import UnexpectedError
-from local.deployment import deploy_environment
-from local.dev.session import dev
-from local.drift import drift
-from local.lifecycle import all_, down, up
-from local.prepare import train
-from local.retraining import retrain
-from local.review import review
-from local.shell import env, exec_
 
-app = command_line.application("local", __doc__)
-app.command()(up)
-app.command()(env)
-app.command(
-    "exec",
-    context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False},
-    epilog="Example: python -m local exec aws s3 ls",
-)(exec_)
-app.command("deploy")(deploy_environment)
-app.command()(train)
-app.command()(run)
-app.command()(drift)
-app.command()(retrain)
-app.command()(review)
-app.command()(dev)
-app.command()(down)
-app.command("all")(all_)
+COMMANDS = {
+    "up": Command("local.lifecycle:up"),
+    "env": Command("local.shell:env"),
+    "exec": Command(
+        "local.shell:exec_", "aws s3 ls", {"ignore_unknown_options": True, "allow_interspersed_args": False}
+    ),
+    "deploy": Command("local.deployment:deploy_environment"),
+    "train": Command("local.prepare:train"),
+    "run": Command("local.classification:run"),
+    "drift": Command("local.drift:drift"),
+    "retrain": Command("local.retraining:retrain"),
+    "review": Command("local.review:review"),
+    "dev": Command("local.dev.session:dev"),
+    "down": Command("local.lifecycle:down"),
+    "all": Command("local.lifecycle:all_"),
+}
+
+
+def application(only: str = "") -> typer.Typer:
+    return command_line.application("local", __doc__, COMMANDS, only=only)
 
 
 def _interrupt(*_: object) -> None:
@@ -46,7 +43,7 @@ def main() -> None:
     # A terminated run cleans up as one that was interrupted
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _interrupt)
-    command_line.run(app, None, program="python -m local", errors=(LocalCloudError, UnexpectedError))
+    command_line.run(application, None, program="python -m local", errors=(LocalCloudError, UnexpectedError))
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from ops import bulk, counts, templates
-from ops.__main__ import app
+from ops.__main__ import application
 from ops.cost.deployment import Deployment, instances
 from ops.cost.methods import Assumptions, Method, cheapest, methods, ranges
 from ops.cost.quantities import amount, dollars
@@ -175,14 +175,14 @@ def test_the_document_shows_what_the_command_prints(
     assert shown
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "100")
-    result = CliRunner().invoke(app, ["cost"], catch_exceptions=False)
+    result = CliRunner().invoke(application(), ["cost"], catch_exceptions=False)
     printed = "\n".join(line.rstrip() for line in result.stdout.splitlines())
     assert printed == shown[1].rstrip("\n")
 
 
 def test_the_page_has_both_charts_with_their_tables_and_needs_no_network(of_the_assembly: None, tmp_path: Path) -> None:
     target = tmp_path / "out/cost.html"
-    CliRunner().invoke(app, ["cost", "--plot", str(target)], catch_exceptions=False)
+    CliRunner().invoke(application(), ["cost", "--plot", str(target)], catch_exceptions=False)
     html = target.read_text(encoding="utf-8")
     assert re.findall(r'data-plot="(.*?)"', html) == ["months", "services"]
     assert html.count("<table>") == 2
@@ -224,7 +224,7 @@ def test_without_an_endpoint_batch_transform_is_what_is_left(choices: dict[str, 
     ],
 )
 def test_what_bulk_cannot_do_it_says(arguments: list[str], message: str) -> None:
-    result = CliRunner().invoke(app, arguments)
+    result = CliRunner().invoke(application(), arguments)
     assert isinstance(result.exception, OpsError)
     assert message in str(result.exception)
 
@@ -233,5 +233,5 @@ def test_what_bulk_cannot_do_it_says(arguments: list[str], message: str) -> None
     ("key", "method"), [("bulk/images.csv", "Distributed Map"), ("bulk/images.manifest", "Batch Transform")]
 )
 def test_a_list_goes_to_the_method_that_takes_its_form(key: str, method: str) -> None:
-    result = CliRunner().invoke(app, ["bulk", key, "--dry-run"], catch_exceptions=False)
+    result = CliRunner().invoke(application(), ["bulk", key, "--dry-run"], catch_exceptions=False)
     assert result.stdout == f"{method}: the only method that takes such a list of images, {key}\n"

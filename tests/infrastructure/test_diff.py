@@ -14,7 +14,7 @@ import pytest
 from typer.testing import CliRunner
 
 from ops import templates
-from ops.__main__ import app
+from ops.__main__ import application
 from ops.diff_report import diff_report
 from ops.templates import Assembly, read_assembly
 from stacks.config import PROJECT_ROOT
@@ -49,7 +49,7 @@ def test_a_commit_is_synthesized_and_compared_with_the_working_tree(
         subprocess.run(["git", *command], cwd=tmp_path / "base", check=True, capture_output=True)
     monkeypatch.setattr(templates, "PROJECT_ROOT", tmp_path / "base")
     monkeypatch.setattr(templates, "synthesize", partial(_synthesized_once, synthesized, templates.synthesize))
-    result = CliRunner().invoke(app, ["diff", "--base", "HEAD"], catch_exceptions=False)
+    result = CliRunner().invoke(application(), ["diff", "--base", "HEAD"], catch_exceptions=False)
     text = " ".join(result.output.split())
     assert text.startswith("Compared with HEAD Price dev -83.95 USD a month while idle")
     for sentence in (

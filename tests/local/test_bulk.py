@@ -17,7 +17,7 @@ from local.cloud import LocalCloud
 from local.demonstration import Environment, Execution, Inbox, wait_for
 from local.sagemaker.fault import Fault
 from ops import counts
-from ops.__main__ import app
+from ops.__main__ import application
 from tests.local.test_workflow import digest, inference_id
 
 BAD_IMAGES = {"text.png": b"I am no image", "empty.png": b"", "huge.png": bytes(200_000)}
@@ -314,7 +314,7 @@ def test_batch_transform_takes_a_folder_or_a_list_in_sagemakers_form(
 
 
 def test_ops_bulk_says_what_each_way_costs_and_starts_the_cheapest(environment: Environment, images: list[str]) -> None:
-    result = CliRunner().invoke(app, ["bulk", prefix_of(images), "--env", "dev"], catch_exceptions=False)
+    result = CliRunner().invoke(application(), ["bulk", prefix_of(images), "--env", "dev"], catch_exceptions=False)
     *reasons, arn = result.stdout.splitlines()
     assert reasons[0] == f"{len(images)} images below s3://{environment.bucket}/{prefix_of(images)}"
     assert any("Distributed Map: the cheapest" in line for line in reasons)

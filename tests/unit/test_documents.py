@@ -64,12 +64,12 @@ def commands() -> list[tuple[str, str]]:
 def help_of(module: str, *words: str) -> str:
     """What a command says of itself; fails if there is none of that name."""
     is_package = (PROJECT_ROOT / module.replace(".", "/")).is_dir()
-    app = getattr(importlib.import_module(f"{module}.__main__" if is_package else module), "app", None)
-    if app is None:  # a program of one command
+    if not is_package:  # a program of one command
         arguments = [sys.executable, "-m", module, *words, "--help"]
         process = subprocess.run(arguments, cwd=PROJECT_ROOT, check=True, capture_output=True, text=True, timeout=120)
         return process.stdout
-    result = CliRunner().invoke(app, [*words, "--help"])
+    application = importlib.import_module(f"{module}.__main__").application
+    result = CliRunner().invoke(application(), [*words, "--help"])
     assert result.exit_code == 0, result.output
     return result.output
 

@@ -13,8 +13,25 @@ COMMANDS = ["data_prep", "local", "ops"]
 @pytest.mark.parametrize("command", COMMANDS)
 def test_a_command_does_not_load_cdk(command: str) -> None:
     """Which starts Node, and is for `cdk synth` alone."""
-    program = f"import sys, {command}.__main__; sys.exit('jsii' in sys.modules)"
+    program = f"import sys, {command}.__main__ as started; started.application(); sys.exit('jsii' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], cwd=PROJECT_ROOT, check=False, timeout=60).returncode == 0
+
+
+def test_a_command_loads_no_other_command() -> None:
+    """They need numpy, plotly and a server, which take longer to load than most commands to run."""
+    program = """
+import sys
+from ops.__main__ import main
+try:
+    main(["outputs", "--help"])
+finally:
+    print(sorted({"ops.threshold", "numpy", "plotly", "hypercorn"} & sys.modules.keys()), file=sys.stderr)
+"""
+    run = subprocess.run(
+        [sys.executable, "-c", program], cwd=PROJECT_ROOT, capture_output=True, text=True, check=False, timeout=60
+    )
+    assert "Usage: python -m ops outputs" in run.stdout
+    assert run.stderr.splitlines()[-1] == "[]"
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -12,7 +12,7 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-from ops.__main__ import app
+from ops.__main__ import application
 from stacks.config import PROJECT_ROOT
 
 GITHUB = PROJECT_ROOT / ".github"
@@ -204,7 +204,7 @@ def test_the_base_is_the_first_parent_of_what_is_checked_out() -> None:
 @pytest.mark.parametrize("file", ["workflows/diff.yml", "workflows/deploy-environment.yml"])
 def test_the_comparison_is_a_command_of_ops(file: str) -> None:
     arguments = re.findall(r"python -m ops diff(.*)", (GITHUB / file).read_text())
-    shown = CliRunner().invoke(app, ["diff", "--help"]).output
+    shown = CliRunner().invoke(application(), ["diff", "--help"]).output
     assert arguments
     for option in re.findall(r"--[a-z]+", " ".join(arguments)):
         assert option in shown

@@ -22,7 +22,9 @@ from tests.unit.data_prep.conftest import archive_of, split_of
 
 
 def _run(*arguments: object) -> Result:
-    return CliRunner().invoke(command_line.app, [str(argument) for argument in arguments], catch_exceptions=False)
+    return CliRunner().invoke(
+        command_line.application(), [str(argument) for argument in arguments], catch_exceptions=False
+    )
 
 
 def _jobs() -> list[str]:

@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from ops import diff, templates
-from ops.__main__ import app
+from ops.__main__ import application
 from ops.diff_report import diff_report
 from ops.errors import OpsError
 from tests.unit.ops.small_templates import Resources, assembly, bucket, function, resource
@@ -23,7 +23,7 @@ def run(sides: tuple[Resources, Resources], monkeypatch: pytest.MonkeyPatch, *op
     before, after = map(assembly, sides)
     monkeypatch.setattr(templates, "synthesize_commit", lambda _: before)
     monkeypatch.setattr(templates, "synthesize", lambda: after)
-    return CliRunner().invoke(app, ["diff", "--base", "HEAD", *options])
+    return CliRunner().invoke(application(), ["diff", "--base", "HEAD", *options])
 
 
 def markdown(before: Resources, after: Resources) -> str:
@@ -42,7 +42,7 @@ def test_the_exit_status_is_0_unless_asked_for_and_the_last_line_explains_it(
     assert result.exit_code == 0, result.output
     assert run(sides, monkeypatch, "--exit-code").exit_code == status
     assert result.output.splitlines()[-1] == f"Exit status with --exit-code: {status} ({diff.STATUS})"
-    help_text = re.sub(r"[\s│]+", " ", CliRunner().invoke(app, ["diff", "--help"]).output)
+    help_text = re.sub(r"[\s│]+", " ", CliRunner().invoke(application(), ["diff", "--help"]).output)
     assert diff.STATUS in help_text
 
 
@@ -127,14 +127,14 @@ def test_an_environment_is_compared_with_its_own_stacks_where_they_are(monkeypat
     monkeypatch.setattr(diff, "current_target", lambda: "the local cloud (account 0)")
     monkeypatch.setattr(templates, "synthesize", lambda *, only: here[only])
     monkeypatch.setattr(templates, "deployed", lambda names: {stack: there[name] for stack, name in names.items()})
-    result = CliRunner().invoke(app, ["diff", "--env", "dev"], catch_exceptions=False)
+    result = CliRunner().invoke(application(), ["diff", "--env", "dev"], catch_exceptions=False)
     assert "Compared with environment dev in the local cloud (account 0)" in result.output
     assert "dev  THRESHOLD 0.9 → 0.8 (Data/F)" in result.output
     assert "prod" not in result.output
 
 
 def test_a_commit_and_a_deployment_are_not_compared_at_once() -> None:
-    result = CliRunner().invoke(app, ["diff", "--env", "dev", "--base", "HEAD"])
+    result = CliRunner().invoke(application(), ["diff", "--env", "dev", "--base", "HEAD"])
     assert isinstance(result.exception, OpsError)
 
 

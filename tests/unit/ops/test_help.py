@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 import typer
 
-from ops.__main__ import app
+from ops.__main__ import application
 from tests.unit.ops.conftest import run
 
 
@@ -21,7 +21,7 @@ def examples(group: typer.Typer, *words: str) -> Iterator[tuple[tuple[str, ...],
         yield from examples(below.typer_instance, *words, str(below.name))
 
 
-@pytest.mark.parametrize(("words", "epilog"), list(examples(app)))
+@pytest.mark.parametrize(("words", "epilog"), list(examples(application())))
 def test_the_example_is_a_call_of_this_command(
     words: tuple[str, ...], epilog: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
