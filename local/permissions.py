@@ -158,8 +158,8 @@ def _keep_undelivered_schedules(call: Call) -> Iterator[Permission]:
 
 def _describe_or_update_stack(call: Call) -> Iterator[Permission]:
     stack = call.arn("cloudformation", f"stack/{call.request['StackName']}/0b7a5b3e-5f1c-4f63-8a44-7a8f7ac6ff5b")
-    named = (("TemplateURL", "cloudformation:TemplateUrl"), ("RoleARN", "cloudformation:RoleArn"))
-    context = tuple((key, call.request[member]) for member, key in named if member in call.request)
+    template = call.request.get("TemplateURL")
+    context = (("cloudformation:TemplateUrl", template),) if template else ()
     yield Permission(f"cloudformation:{call.operation}", stack, context)
 
 

@@ -60,12 +60,13 @@ class EndpointPause(StateMachine):
         )
         stack_arn = scope.format_arn(service="cloudformation", resource="stack", resource_name=f"{scope.stack_name}/*")
         self.allow(["cloudformation:DescribeStacks"], [stack_arn])
-        # With the template that is there and the role that it was deployed with
+        # With no other template from a bucket; and with the role of the deployment, as this one may pass none. There is
+        # no condition on cloudformation:RoleArn, which may name the stack's own role where the request names none
         self.add_to_role_policy(
             iam.PolicyStatement(
                 actions=["cloudformation:UpdateStack"],
                 resources=[stack_arn],
-                conditions={"Null": {"cloudformation:TemplateUrl": "true", "cloudformation:RoleArn": "true"}},
+                conditions={"Null": {"cloudformation:TemplateUrl": "true"}},
             )
         )
         # CloudFormation reads a template's SSM parameters for who updates the stack

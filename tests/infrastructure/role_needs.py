@@ -351,7 +351,6 @@ NEVER = """
     sagemaker:CreateTrainingJob {sagemaker}training-job/scones-{env}-j
     sagemaker:DeleteEndpoint {sagemaker}endpoint/scones-{env}
     cloudformation:UpdateStack {stack:Model} cloudformation:TemplateUrl=https://example.com/template.json
-    cloudformation:UpdateStack {stack:Model} cloudformation:RoleArn=arn:aws:iam::111122223333:role/any
     cloudformation:UpdateStack {stack:Data}
     cloudformation:DeleteStack {stack:Model}
     lambda:InvokeFunction arn:aws:lambda:us-east-1:111122223333:function:another
