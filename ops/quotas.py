@@ -7,12 +7,16 @@ from data_prep.artifact import current_artifact
 from ops import templates
 from ops.check import Check
 from ops.outputs import stack_outputs
-from stacks.config import EnvironmentConfig
+from stacks.config import EndpointConfig, EnvironmentConfig
 from stacks.shared.algorithm import WITHOUT_GPU
 
 # Lambda keeps this much of an account's concurrency unreserved, and of a smaller quota all
 # https://docs.aws.amazon.com/lambda/latest/dg/configuration-concurrency.html
 MIN_UNRESERVED = 100
+
+_SERVERLESS_CONCURRENCY = "Maximum total concurrency that can be allocated across all serverless endpoints"
+# As the refusals quote it that new accounts met; Service Quotas does not list it
+_NEW_ACCOUNTS_MEMORY_MB = 3072
 
 
 def instances(config: EnvironmentConfig) -> Iterator[Check]:
@@ -23,6 +27,7 @@ def instances(config: EnvironmentConfig) -> Iterator[Check]:
         yield _instance_check(name, values[name], needed, needed_to_update, is_vital=True)
     for name, (needed, needed_to_update) in transform.items():
         yield _instance_check(name, values[name], needed, needed_to_update, is_vital=False)
+    yield from _memory_check(config.endpoint)
     yield _training_check(config, {name: values[name] for name in training})
 
 
@@ -42,10 +47,13 @@ def quota_values(names: Iterable[str]) -> dict[str, float]:
 
 
 def _endpoint_needs(config: EnvironmentConfig) -> dict[str, tuple[int, int]]:
-    """Instances by the name of their quota: to run, and while a new model takes over (old and new side by side)."""
+    """Instances by the name of their quota: to run, and while a new model takes over (old and new side by side).
+
+    A serverless endpoint has requests at a time instead.
+    """
     endpoint = config.endpoint
     if endpoint.kind == "serverless":
-        return {}
+        return {_SERVERLESS_CONCURRENCY: (endpoint.serverless_max_concurrency, endpoint.serverless_max_concurrency)}
     count = max(endpoint.instance_count, endpoint.max_instance_count or 0)
     return {f"{endpoint.instance_type} for endpoint usage": (count, 2 * count)}
 
@@ -63,7 +71,10 @@ def _training_quotas(config: EnvironmentConfig) -> dict[str, str]:
 
 
 def _instance_check(name: str, value: float, needed: int, needed_to_update: int, *, is_vital: bool) -> Check:
-    fix = f'ask for "{name}" under Service Quotas, Amazon SageMaker, or set another instance type in cdk.json'
+    setting = (
+        "a lower endpoint.serverless_max_concurrency" if name == _SERVERLESS_CONCURRENCY else "another instance type"
+    )
+    fix = f'ask for "{name}" under Service Quotas, Amazon SageMaker, or set {setting} in cdk.json'
     if value < needed:
         found = f"{value:g} of the {needed} that {'is' if needed == 1 else 'are'} needed"
         if is_vital:
@@ -72,6 +83,18 @@ def _instance_check(name: str, value: float, needed: int, needed_to_update: int,
     if value < needed_to_update:
         return Check(name, "warning", f"{value:g}; an update or retraining runs {needed_to_update} for a while", fix)
     return Check(name, "ok", f"{value:g}")
+
+
+def _memory_check(endpoint: EndpointConfig) -> Iterator[Check]:
+    if endpoint.kind == "serverless" and endpoint.serverless_memory_mb > _NEW_ACCOUNTS_MEMORY_MB:
+        yield Check(
+            "serverless memory",
+            "warning",
+            f"a new account's limit is {_NEW_ACCOUNTS_MEMORY_MB} MB, of the {endpoint.serverless_memory_mb} that are "
+            "configured; Service Quotas does not show it",
+            f"set endpoint.serverless_memory_mb to at most {_NEW_ACCOUNTS_MEMORY_MB} in cdk.json, or ask AWS Support "
+            'for "Memory size in MB per serverless endpoint"',
+        )
 
 
 def _training_check(config: EnvironmentConfig, values: dict[str, float]) -> Check:

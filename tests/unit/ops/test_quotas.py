@@ -152,9 +152,26 @@ def test_spot_jobs_have_quotas_of_their_own(monkeypatch: pytest.MonkeyPatch) -> 
     )
 
 
-def test_a_serverless_endpoint_has_no_instances(monkeypatch: pytest.MonkeyPatch) -> None:
-    config = parse_environment("dev", {"endpoint": {"kind": "serverless"}})
-    assert not [name for name in checks(monkeypatch, {}, config=config) if "endpoint" in name]
+SERVERLESS = "Maximum total concurrency that can be allocated across all serverless endpoints"
+
+
+@pytest.mark.parametrize(("quota", "status"), [(9, "failed"), (10, "ok")])
+def test_a_serverless_endpoint_needs_its_concurrency_and_no_instances(
+    monkeypatch: pytest.MonkeyPatch, quota: int, status: str
+) -> None:
+    config = parse_environment("dev", {"endpoint": {"kind": "serverless", "serverless_max_concurrency": 10}})
+    found = checks(monkeypatch, {SERVERLESS: quota}, config=config)
+    assert {name: check.status for name, check in found.items() if "endpoint" in name} == {SERVERLESS: status}
+    assert "a lower endpoint.serverless_max_concurrency" in found[SERVERLESS].fix or status == "ok"
+
+
+@pytest.mark.parametrize(("memory_mb", "is_warned"), [(3072, False), (4096, True)])
+def test_more_memory_than_a_new_account_may_have_is_a_warning_as_service_quotas_does_not_list_it(
+    monkeypatch: pytest.MonkeyPatch, memory_mb: int, is_warned: bool
+) -> None:
+    config = parse_environment("dev", {"endpoint": {"kind": "serverless", "serverless_memory_mb": memory_mb}})
+    warnings = {c.name for c in checks(monkeypatch, {SERVERLESS: 20}, config=config).values() if c.status == "warning"}
+    assert warnings == ({"serverless memory"} if is_warned else set())
 
 
 def concurrency(
