@@ -28,6 +28,7 @@ from ops.cdk import EXECUTABLE
 from ops.check import Check
 from ops.outputs import stack_outputs
 from ops.paused import describe_pause, paused_since
+from ops.region import resource_types
 from stacks.config import PROJECT_ROOT, EnvironmentConfig, load_environment
 from stacks.shared.model_code import code_files, code_prefix
 
@@ -43,6 +44,7 @@ def examine(config: EnvironmentConfig) -> list[Check]:
     if not any(check.status == "failed" for check in account_checks):
         groups: dict[str, Callable[[EnvironmentConfig], Iterator[Check]]] = {
             "bootstrap": bootstrap,
+            "resource types": resource_types,
             "endpoint kind": endpoint_kind,
             "quotas": quotas.instances,
             "Lambda concurrency": quotas.concurrency,

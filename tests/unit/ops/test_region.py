@@ -1,0 +1,27 @@
+"""Which types of resources CloudFormation does not have in a region, as `python -m ops doctor` says."""
+
+from typing import Any
+
+import pytest
+
+from ops.region import resource_types
+from stacks.config import parse_environment
+
+
+@pytest.mark.parametrize(
+    ("region", "monitoring", "found"),
+    [
+        ("us-east-1", {"monthly_budget_usd": 100, "sagemaker_model_monitor": True}, []),
+        ("eu-north-1", {}, []),
+        ("eu-north-1", {"monthly_budget_usd": 100}, ["AWS::Budgets::Budget"]),
+        ("eu-south-1", {"sagemaker_model_monitor": True}, ["AWS::SageMaker::DataQualityJobDefinition"]),
+        ("ap-south-2", {}, ["AWS::SageMaker::ModelPackageGroup"]),
+        ("me-central-1", {}, ["AWS::SageMaker::Endpoint"]),
+    ],
+)
+def test_what_the_configuration_asks_for_and_the_region_lacks_stops_a_deployment(
+    monkeypatch: pytest.MonkeyPatch, region: str, monitoring: dict[str, Any], found: list[str]
+) -> None:
+    monkeypatch.setenv("AWS_DEFAULT_REGION", region)
+    checks = list(resource_types(parse_environment("dev", {"monitoring": monitoring})))
+    assert [(check.name, check.status) for check in checks] == [(name, "failed") for name in found]
