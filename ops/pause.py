@@ -76,11 +76,6 @@ def resume(env: Env = "dev") -> None:
 
 def _outputs(config: EnvironmentConfig) -> dict[str, dict[str, str]]:
     """Of the stacks; raises OpsError where there is nothing to pause."""
-    if config.monitoring.sagemaker_model_monitor:
-        raise OpsError(
-            f"endpoint {config.endpoint_name} is watched by monitoring.sagemaker_model_monitor, whose schedules need "
-            "it: take that out of cdk.json and deploy, and pause it then"
-        )
     outputs = stack_outputs(config)
     if "EndpointPauseArn" not in outputs.get("Model", {}):
         raise OpsError(

@@ -1,6 +1,6 @@
-"""Whether CloudFormation has, in the region, every type of resource that the configuration asks for.
+"""Checks that CloudFormation supports, in the region, every resource type that the configuration needs.
 
-Where it has not, it refuses the template with `Unrecognized resource types`, after it has made other stacks.
+Otherwise it refuses the template with `Unrecognized resource types`, after it has created other stacks.
 """
 
 from collections.abc import Iterator
@@ -9,16 +9,12 @@ from data_prep import target
 from ops.check import Check
 from stacks.config import EnvironmentConfig
 
-# Regions without a type, of those that hold the built-in algorithm's container. Others that go with it may be missing
-# there as well: tests/infrastructure/test_templates.py compares all types with CloudFormation's schemas
+# The regions that do not support a type, among those that hold the built-in algorithm's container. Related types may be
+# missing there too: tests/infrastructure/test_templates.py compares all types with CloudFormation's schemas
 WITHOUT = {
     "AWS::Budgets::Budget": (
         "af-south-1 ap-east-1 ap-northeast-3 ap-south-2 ap-southeast-3 ap-southeast-4 ca-west-1 eu-central-2 "
         "eu-north-1 eu-south-1 eu-south-2 il-central-1 me-central-1 us-gov-east-1 us-gov-west-1"
-    ),
-    "AWS::SageMaker::DataQualityJobDefinition": (
-        "af-south-1 ap-south-2 ap-southeast-3 ap-southeast-4 ca-west-1 cn-north-1 cn-northwest-1 eu-central-2 "
-        "eu-south-1 eu-south-2 il-central-1 me-central-1 us-gov-east-1 us-gov-west-1"
     ),
     "AWS::SageMaker::Endpoint": "me-central-1 us-gov-east-1",
     "AWS::SageMaker::ModelPackageGroup": "ap-south-2 ap-southeast-4 cn-north-1 cn-northwest-1 us-gov-east-1",
@@ -26,14 +22,14 @@ WITHOUT = {
 
 
 def resource_types(config: EnvironmentConfig) -> Iterator[Check]:
-    """A failed check for each type that the region lacks."""
+    """A failed check for each type that the region does not support."""
     region = target.region()
     another = "set AWS_REGION to another region"
     fixes = {"AWS::SageMaker::Endpoint": another, "AWS::SageMaker::ModelPackageGroup": another}
     if config.monitoring.monthly_budget_usd:
-        fixes["AWS::Budgets::Budget"] = "leave out monitoring.monthly_budget_usd in cdk.json, and make a budget by hand"
-    if config.monitoring.sagemaker_model_monitor:
-        fixes["AWS::SageMaker::DataQualityJobDefinition"] = "leave out monitoring.sagemaker_model_monitor in cdk.json"
+        fixes["AWS::Budgets::Budget"] = (
+            "remove monitoring.monthly_budget_usd from cdk.json, and create a budget by hand"
+        )
     for name, fix in fixes.items():
         if region in WITHOUT[name].split():
-            yield Check(name, "failed", f"CloudFormation does not have it in {region}", fix)
+            yield Check(name, "failed", f"CloudFormation does not support it in {region}", fix)

@@ -1,7 +1,7 @@
-"""The configuration of one environment: read from cdk.json, checked, frozen.
+"""The configuration of one environment, read from cdk.json, validated and frozen.
 
-`app.py`, `data_prep`, `ops` and `local` all read it here; nothing else looks at cdk.json or at CDK context.
-Importing this module does not import CDK.
+This is the only module that reads the environments in cdk.json; `app.py`, `data_prep`, `ops` and `local` use it.
+Importing it does not import CDK.
 """
 
 import json
@@ -52,8 +52,8 @@ TrainingInstanceType = Annotated[
     str, _INSTANCE_TYPE, AfterValidator(lambda name: check_instance_type(name, "TrainingInstanceType"))
 ]
 ScheduleExpression = Annotated[str, StringConstraints(pattern=r"^(rate|cron)\(.+\)$", max_length=256)]
-# s3://BUCKET/PREFIX, or a prefix of the environment's own bucket. IAM would take * and ? for wildcards, and ${ for
-# a variable
+# s3://BUCKET/PREFIX, or a prefix of the environment's own bucket. In an IAM policy, * and ? would be wildcards, and ${
+# would begin a variable.
 ImageSource = Annotated[
     str,
     StringConstraints(
@@ -63,7 +63,8 @@ ImageSource = Annotated[
 ClassName = Annotated[str, AfterValidator(check_class_name)]
 WeeklyHours = Annotated[str, AfterValidator(check_weekly_hours)]
 
-# What uploads and bulk runs call for each image or batch. Everything else runs once an execution, an hour or a release
+# The functions that uploads and bulk runs invoke for each image or batch. All others run once per execution, hour or
+# release.
 FUNCTIONS_UNDER_LOAD = (
     "SerializeImageData",
     "Classifier",
@@ -71,31 +72,31 @@ FUNCTIONS_UNDER_LOAD = (
     "FindPredictions",
     "ReadTransformOutput",
 )
-# Of an account's default quota of 1,000 concurrent executions Lambda keeps 100 unreserved
+# An account's default quota is 1,000 concurrent executions, of which Lambda keeps 100 unreserved
 # https://docs.aws.amazon.com/lambda/latest/dg/configuration-concurrency.html
 MAX_RESERVED_CONCURRENCY = 900
-# A batch and its outcomes must fit into 262,144 bytes of a state
+# A batch and its outcomes must fit into the 262,144 bytes of a state
 MAX_BATCH_SIZE = 100
 
-# Of the instances, that meet the traffic first in an update of the endpoint
+# The share of the instances that receive traffic first when the endpoint is updated
 CANARY_SHARE = 0.1
-VARIANT_NAME = "AllTraffic"  # of the endpoint: it has one
-# Parameters of the model stack: where the endpoint scales, and whether it is there at all
-ENDPOINT_EXISTS = "EndpointExists"
+VARIANT_NAME = "AllTraffic"  # the endpoint's only variant
+# Parameters of the model stack
+ENDPOINT_EXISTS = "EndpointExists"  # whether a deployment updates the endpoint; only if endpoints scale
 ENDPOINT_PAUSED = "EndpointPaused"
 
-
-CDK_QUALIFIER = "hnb659fds"  # of `cdk bootstrap` without an option
-# CloudFormation makes names of at most 64 characters from the first 24 of a stack's: `scones-NAME-`
+CDK_QUALIFIER = "hnb659fds"  # the default of `cdk bootstrap`
+# CloudFormation generates names of at most 64 characters, which begin with the first 24 of the stack's name. `scones-`,
+# this many characters and a hyphen are 24, so the generated name shows the environment's whole name.
 MAX_BOUNDED_NAME = 16
 
 
 class ConfigError(ValueError):
-    """When cdk.json holds an environment that cannot be built; the message is one line that says why."""
+    """When an environment in cdk.json is invalid; the message is one line that says why."""
 
 
 class _Section(BaseModel):
-    # strict: "0.9" is a string and true is no number; frozen: a stack cannot change what it was given
+    # strict: "0.9" is not a number, nor is true; frozen: no stack can change the configuration
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
 
@@ -110,7 +111,7 @@ def _each_once(value: tuple[str, ...]) -> tuple[str, ...]:
 
 
 class EndpointConfig(_Section):
-    """The endpoint that Classifier asks."""
+    """The endpoint that Classifier invokes."""
 
     kind: Literal["realtime", "serverless"] = "realtime"
     instance_type: EndpointInstanceType = "ml.m5.large"
@@ -119,13 +120,13 @@ class EndpointConfig(_Section):
     serverless_memory_mb: Literal[1024, 2048, 3072, 4096, 5120, 6144] = 2048
     serverless_max_concurrency: Annotated[int, Field(ge=1, le=200)] = 10
     bake_minutes: Annotated[int, Field(ge=1, le=60)] = 5
-    # Looser than the alarm that people get: the first requests of a new container are slow
+    # Looser than the operators' alarm, because the first requests of a new container are slow
     max_update_latency_ms: Annotated[int, Field(ge=1)] = 1000
     max_instance_count: Annotated[int, Field(ge=1, le=100)] | None = None
     invocations_per_instance: Annotated[int, Field(ge=1)] = 1000
-    # At a time: what keeps an ml.m5.large busy. More of them would only wait in its queue
+    # Concurrent requests that keep an ml.m5.large busy; more would only wait in its queue
     requests_per_instance: Annotated[int, Field(ge=1, le=100)] = 10
-    # When the endpoint is there; outside of them it is paused
+    # Outside of these hours the endpoint is paused
     hours: WeeklyHours | None = None
 
     @field_validator("max_instance_count")
@@ -134,7 +135,7 @@ class EndpointConfig(_Section):
         if value is not None and value < info.data.get("instance_count", 1):
             raise ValueError("must not be below endpoint.instance_count")
         if value is not None and info.data.get("kind") == "serverless":
-            raise ValueError("a serverless endpoint has no instances to scale: leave it out")
+            raise ValueError("a serverless endpoint has no instances to scale: remove this key")
         return value
 
     @field_validator("hours")
@@ -142,48 +143,48 @@ class EndpointConfig(_Section):
     def _of_instances(cls, value: str | None, info: ValidationInfo) -> str | None:
         if value is not None and info.data.get("kind") == "serverless":
             raise ValueError(
-                "a serverless endpoint costs nothing while idle: leave it out, as there is nothing to pause"
+                "a serverless endpoint costs nothing while idle, so there is nothing to pause: remove this key"
             )
         return value
 
     @property
     def canary_instances(self) -> int:
-        """Instances that meet the traffic first in an update: rounded up, but at most half, so 0 of a single one."""
+        """Instances that get traffic first in an update: CANARY_SHARE rounded up, but at most half, so 0 of one."""
         return min(math.ceil(self.instance_count * CANARY_SHARE), self.instance_count // 2)
 
     @property
     def is_isolated(self) -> bool:
-        """Whether the model's container has no network: a serverless endpoint takes no such model."""
+        """Whether the model's container runs without a network, which a serverless endpoint does not support."""
         return self.kind != "serverless"
 
     @property
     def captures(self) -> bool:
-        """Whether the endpoint keeps what it is asked and what it predicts; else the workflow records predictions."""
+        """Whether the endpoint captures requests and responses; otherwise the workflow records its predictions."""
         return self.kind != "serverless"
 
     @property
     def capacity(self) -> int:
-        """Requests at a time, with the instances that are always there."""
+        """Concurrent requests that the endpoint accepts before it scales."""
         return self._requests_at_a_time(self.instance_count)
 
     @property
     def largest_capacity(self) -> int:
-        """Requests at a time, with all the instances that scaling adds."""
+        """Concurrent requests that the endpoint accepts with all instances that scaling may add."""
         return self._requests_at_a_time(self.max_instance_count or self.instance_count)
 
     @property
     def image_retries(self) -> ImageRetries:
-        """Of the classification workflow."""
+        """The retries of the classification workflow."""
         return STANDARD_SERVERLESS if self.kind == "serverless" else STANDARD
 
     @property
     def cold_start_retries(self) -> tuple[RetryPolicy, ...]:
-        """Of whatever invokes the endpoint when it may have no container yet."""
+        """The retries of a caller that invokes the endpoint while it may have no running container."""
         return (COLD_START,) if self.kind == "serverless" else ()
 
     @property
     def bulk_retries(self) -> ImageRetries:
-        """Of the Express executions of a bulk run."""
+        """The retries of a bulk run's Express executions."""
         return EXPRESS_SERVERLESS if self.kind == "serverless" else EXPRESS
 
     def _requests_at_a_time(self, instances: int) -> int:
@@ -194,12 +195,12 @@ class TrainingConfig(_Section):
     """The training job that `data_prep train` and the retraining workflow start."""
 
     algorithm: Literal["image-classification", "scikit-learn"] = "image-classification"
-    # In order of preference: one that the account or AWS does not have is followed by the next
+    # In order of preference: if the account has no quota or AWS no capacity for one, the next is used
     instance_types: tuple[TrainingInstanceType, ...] = Field(
         min_length=1, max_length=5, default_factory=lambda known: ALGORITHMS[known["algorithm"]].instance_types
     )
     preset: Literal["scratch", "transfer"] = "scratch"
-    # Overrides of the preset in stacks/shared/algorithm.py, by the algorithm's own names
+    # Override those of the preset in stacks/shared/algorithm.py
     hyperparameters: dict[str, str | int | float] = {}
     spot: bool = False
     max_runtime_minutes: Annotated[int, Field(ge=5, le=5 * 24 * 60)] = 60
@@ -219,9 +220,9 @@ class TrainingConfig(_Section):
 class BulkConfig(_Section):
     """The workflows for many images."""
 
-    # Images at a time, over all batches; none: what the endpoint takes (EnvironmentConfig.bulk_concurrency)
+    # Concurrent images over all batches; the default is what the endpoint accepts (EnvironmentConfig.bulk_concurrency)
     concurrency: Annotated[int, Field(ge=1, le=1000)] | None = None
-    # The evaluation of a candidate and the baseline of a first model are transform jobs as well, of one instance
+    # The evaluation of a candidate and the first model's baseline are transform jobs too, on one instance of this type
     transform_instance_type: TransformInstanceType = "ml.m5.large"
     transform_instance_count: Annotated[int, Field(ge=1, le=100)] = 1
 
@@ -242,9 +243,9 @@ class ScheduleConfig(_Section):
 
 
 class RetrainingConfig(_Section):
-    """When a new model is trained, and what it must be able to do before it is served."""
+    """When a new model is trained, and what it must achieve to be released."""
 
-    # Drift, new data and the schedule start a run; by hand it can always be started
+    # Whether drift, new data and the schedule start a run; an operator can always start one
     enabled: bool = True
     schedule: ScheduleExpression | None = None
     max_per_day: Annotated[int, Field(ge=1, le=24)] = 2
@@ -261,44 +262,42 @@ class MonitoringConfig(_Section):
 
     p99_latency_ms: Annotated[int, Field(ge=1)] = 200
     rejected_percent: Annotated[float, Field(gt=0, le=100)] = 50.0
-    # Population stability index; below lambda_src/monitoring/drift.py PSI_WATCH a window is stable
+    # Population stability index; must exceed PSI_WATCH of lambda_src/monitoring/drift.py
     drift_bound: Annotated[float, Field(gt=0.1, le=10)] = 0.25
-    # CloudWatch looks back at most a day
     drift_window_hours: Annotated[int, Field(ge=1, le=24)] = 6
-    # CloudWatch takes metrics of at most two weeks ago
+    # CloudWatch accepts metrics that are at most two weeks old
     label_delay_hours: Annotated[int, Field(ge=1, le=13 * 24)] = 24
-    # CloudWatch looks back at most a week. A weekend without pictures is no reason to worry
+    # An alarm looks back at most a week. The default ignores a weekend without images.
     idle_hours: Annotated[int, Field(ge=1, le=7 * 24)] | None = 72
-    # Of the environment's tag; none: no budget
+    # For all resources with the environment's tag
     monthly_budget_usd: Annotated[float, Field(gt=0, le=1e9)] | None = None
-    sagemaker_model_monitor: bool = False
     runbook_url: Annotated[str, StringConstraints(pattern=r"^[^\s#]+$", max_length=512)] = "docs/runbook.md"
 
 
 class EnvironmentConfig(_Section):
     """Everything that may differ between two environments of the application."""
 
-    # What services are called by starts with it, and none of them takes a hyphen at the end
+    # The names of resources contain it, and no service accepts a name that ends with a hyphen
     name: Annotated[str, StringConstraints(pattern=r"^[a-z](-*[a-z0-9])*$", max_length=20)]
     # In label order: the first class is label 0 of the model
     classes: Annotated[tuple[ClassName, ...], Field(min_length=2, max_length=100)] = ("bicycle", "motorcycle")
     confidence_threshold: Annotated[float, Field(gt=0, le=1)] = 0.90
     endpoint: EndpointConfig = EndpointConfig()
     map_concurrency: Annotated[int, Field(ge=1, le=40)] = 10
-    # Where start inputs may name images, besides incoming/, scheduled/ and test/
+    # Locations of images that an execution's input may name, besides incoming/, scheduled/ and test/
     image_sources: Annotated[tuple[ImageSource, ...], Field(max_length=20)] = ()
-    # Of each of FUNCTIONS_UNDER_LOAD. A new account's quota of 10 to 50 leaves nothing to reserve
+    # Reserved for each of FUNCTIONS_UNDER_LOAD. A new account's quota of 10 to 50 leaves nothing to reserve.
     function_concurrency: Annotated[int, Field(ge=1)] | None = None
     bulk: BulkConfig = BulkConfig()
     alert_email: Annotated[str, StringConstraints(pattern=r"^[^@\s]+@[^@\s]+\.[^@\s]+$")] | None = None
-    # As GitHub's OIDC subject names it: with ids for what was created, renamed or transferred since 2026-07-15
+    # As in the subject of GitHub's OIDC tokens: with ids if created, renamed or transferred since 2026-07-15
     # https://github.blog/changelog/2026-04-23-immutable-subject-claims-for-github-actions-oidc-tokens
     github_repository: str | None = None
-    # Of a `cdk bootstrap` for this environment alone, bounded by stacks/delivery/boundary.yaml
+    # The qualifier of a `cdk bootstrap` for this environment alone, bounded by stacks/delivery/boundary.yaml
     bootstrap_qualifier: Annotated[
         Annotated[str, StringConstraints(pattern=r"^[a-z0-9]{1,10}$")] | None, Field(validate_default=True)
     ] = None
-    # Name of a policy of the account that bounds every role. With bootstrap_qualifier it is the environment's own
+    # Name of the account's policy that bounds every role. With bootstrap_qualifier the environment has its own.
     permissions_boundary: (
         Annotated[str, StringConstraints(pattern=r"^([\w+=,.@-]+/)*[\w+=,.@-]+$", max_length=128)] | None
     ) = None
@@ -311,17 +310,6 @@ class EnvironmentConfig(_Section):
     retraining: RetrainingConfig = RetrainingConfig()
     monitoring: MonitoringConfig = MonitoringConfig()
 
-    @field_validator("monitoring")
-    @classmethod
-    def _watches_an_endpoint_that_stays(cls, value: MonitoringConfig, info: ValidationInfo) -> MonitoringConfig:
-        endpoint = info.data.get("endpoint")
-        if value.sagemaker_model_monitor and endpoint is not None and endpoint.hours:
-            raise ValueError(
-                "sagemaker_model_monitor watches an endpoint that is always there: leave it out, as the drift monitor "
-                "needs none, or leave out endpoint.hours"
-            )
-        return value
-
     _as_tuple = field_validator("classes", "image_sources", mode="before")(_list_as_tuple)
     _once = field_validator("classes", "image_sources")(_each_once)
 
@@ -332,8 +320,8 @@ class EnvironmentConfig(_Section):
         if value is not None and value * count > MAX_RESERVED_CONCURRENCY:
             raise ValueError(
                 f"reserves {value * count} ({count} functions x {value}), but Lambda keeps 100 of an account's 1000 "
-                f"unreserved: set at most {MAX_RESERVED_CONCURRENCY // count}, less if other environments reserve in "
-                "the same account, or leave it out"
+                f"unreserved: set at most {MAX_RESERVED_CONCURRENCY // count}, or less if other environments of the "
+                "account reserve concurrency too, or remove this key"
             )
         return value
 
@@ -353,13 +341,13 @@ class EnvironmentConfig(_Section):
     def _binds_what_deploys_it(cls, value: str | None, info: ValidationInfo) -> str | None:
         if info.data.get("github_repository") and not value:
             raise ValueError(
-                "is needed with github_repository, whose workflows would be administrators of the account with its own "
-                "`cdk bootstrap`: CONTRIBUTING.md has the commands"
+                "is required with github_repository: with the account's own `cdk bootstrap`, the repository's "
+                "workflows would be administrators of the account. CONTRIBUTING.md has the commands"
             )
         if value and len(info.data["name"]) > MAX_BOUNDED_NAME:
             raise ValueError(
-                f"takes an environment's name of at most {MAX_BOUNDED_NAME} characters: of a longer one CloudFormation "
-                "cuts off the names that the boundary allows"
+                f"requires an environment's name of at most {MAX_BOUNDED_NAME} characters: CloudFormation would "
+                "shorten the names of the resources, and the boundary would not allow them"
             )
         return value
 
@@ -369,18 +357,7 @@ class EnvironmentConfig(_Section):
         if value and info.data.get("bootstrap_qualifier"):
             raise ValueError(
                 f"with bootstrap_qualifier the boundary is scones-{info.data['name']}-boundary, and a role has only "
-                "one: leave it out, and add what your company demands to stacks/delivery/boundary.yaml"
-            )
-        return value
-
-    @field_validator("monitoring")
-    @classmethod
-    def _has_what_it_monitors(cls, value: MonitoringConfig, info: ValidationInfo) -> MonitoringConfig:
-        endpoint = info.data.get("endpoint")
-        if value.sagemaker_model_monitor and endpoint and endpoint.kind == "serverless":
-            raise ValueError(
-                "sagemaker_model_monitor reads what an endpoint captures, and a serverless one captures nothing: leave "
-                "it out; the drift monitor reads the workflow's record instead"
+                "one: remove this key, and add what your company requires to stacks/delivery/boundary.yaml"
             )
         return value
 
@@ -397,56 +374,56 @@ class EnvironmentConfig(_Section):
                 else "the endpoint's instances (max_instance_count, or else instance_count) x requests_per_instance"
             )
             raise ValueError(
-                f"concurrency must be at most {endpoint.largest_capacity}, which is {limit}: images beyond "
-                "it would wait until they time out"
+                f"concurrency must be at most {endpoint.largest_capacity}, which is {limit}: further images would wait "
+                "until they time out"
             )
         functions = info.data.get("function_concurrency")
         if functions is not None and wanted > functions:
             raise ValueError(
-                f"concurrency must be at most {functions}, which is function_concurrency: Lambda would "
-                "refuse what is beyond it"
+                f"concurrency must be at most {functions}, which is function_concurrency: Lambda would refuse further "
+                "invocations"
             )
         return value
 
     @property
     def reserved_concurrency(self) -> int:
-        """Concurrent executions that this environment's functions take out of the account's quota, over all of them."""
+        """Concurrent executions that this environment reserves from the account's quota, over all its functions."""
         return (self.function_concurrency or 0) * len(FUNCTIONS_UNDER_LOAD)
 
     @property
     def bulk_concurrency(self) -> int:
-        """Images of a bulk run at a time: as many as the endpoint takes before it scales, and as the functions may."""
+        """Concurrent images of a bulk run: what the endpoint accepts before it scales, and the functions' limit."""
         return self.bulk.concurrency or min(self.endpoint.capacity, self.function_concurrency or self.endpoint.capacity)
 
     @property
     def bulk_images_at_once(self) -> int:
-        """Of them in one batch: an Express child is paid by its duration."""
+        """Concurrent images within a batch. More of them shorten the Express execution, which is billed by duration."""
         return min(5, self.bulk_concurrency)
 
     @property
     def bulk_batch_size(self) -> int:
-        """Images of a batch: as many as start in time, as an Express execution ends after five minutes."""
+        """Images of a batch: as many as can start in time, because an Express execution ends after five minutes."""
         retries = self.endpoint.bulk_retries
         return min(MAX_BATCH_SIZE, self.bulk_images_at_once * (start_within_seconds(retries) // USUAL_IMAGE_SECONDS))
 
     @property
     def algorithm(self) -> Algorithm:
-        """That training takes; what is served may be of another, until a model of this one is released."""
+        """The algorithm of future training; the model in service may be of the other one."""
         return ALGORITHMS[self.training.algorithm]
 
     @property
     def stage_name(self) -> str:
-        """Prefix of every stack name, so that environments of several people share an account."""
+        """Prefix of every stack's name, so that environments can share an account."""
         return f"scones-{self.name}"
 
     @property
     def qualifier(self) -> str:
-        """Of the `cdk bootstrap` through which the environment is deployed."""
+        """The qualifier of the `cdk bootstrap` that deploys the environment."""
         return self.bootstrap_qualifier or CDK_QUALIFIER
 
     @property
     def boundary_name(self) -> str | None:
-        """Name of the policy that bounds every role: the configured one, or that of a `cdk bootstrap` of its own."""
+        """Name of the policy that bounds every role: the configured one, or the one that goes with the qualifier."""
         return self.permissions_boundary or (f"{self.stage_name}-boundary" if self.bootstrap_qualifier else None)
 
     @property
@@ -460,17 +437,17 @@ class EnvironmentConfig(_Section):
 
     @property
     def model_metadata_parameter(self) -> str:
-        """SSM parameter that holds, as JSON, where that artifact comes from."""
+        """SSM parameter that holds that artifact's origin as JSON (TrainedModel)."""
         return f"/scones/{self.name}/model/metadata"
 
     @property
     def model_algorithm_parameter(self) -> str:
-        """SSM parameter that holds the algorithm of that artifact, which decides by what it is served."""
+        """SSM parameter that holds that artifact's algorithm, which determines the container that serves it."""
         return f"/scones/{self.name}/model/algorithm"
 
     @property
     def baseline_parameter(self) -> str:
-        """SSM parameter that holds the key of the baseline which the drift monitor compares with."""
+        """SSM parameter that holds the key of the drift monitor's baseline."""
         return f"/scones/{self.name}/model/baseline-key"
 
     @property
@@ -480,12 +457,12 @@ class EnvironmentConfig(_Section):
 
     @property
     def update_alarm_names(self) -> tuple[str, str]:
-        """CloudWatch alarms that end an update of the endpoint: its errors, its latency."""
+        """CloudWatch alarms that roll an update of the endpoint back: for errors, and for latency."""
         return f"{self.stage_name}-update-errors", f"{self.stage_name}-update-latency"
 
     @property
     def retraining_name(self) -> str:
-        """Name of the retraining state machine; its functions' policies need it before it exists."""
+        """Name of the retraining state machine. Fixed, because policies name it before it exists."""
         return f"{self.stage_name}-retraining"
 
     @property
@@ -495,7 +472,7 @@ class EnvironmentConfig(_Section):
 
     @property
     def distributed_map_name(self) -> str:
-        """Name of the bulk workflow that classifies through the endpoint; what resumes the endpoint starts it."""
+        """Name of the bulk workflow that invokes the endpoint; the pause state machine starts it after a resume."""
         return f"{self.stage_name}-DistributedMap"
 
     @property
@@ -520,7 +497,7 @@ _SECTIONS: dict[str, type[_Section]] = {
 
 
 def parse_environment(name: str, values: object) -> EnvironmentConfig:
-    """Check one entry of the context's `environments`; raises ConfigError."""
+    """Validate one entry of the context's `environments`; raises ConfigError."""
     if not isinstance(values, Mapping):
         raise ConfigError(f"environment {name!r}: must be an object of settings, not {values!r}")
     if "name" in values:
@@ -532,7 +509,7 @@ def parse_environment(name: str, values: object) -> EnvironmentConfig:
 
 
 def _first_problem(error: ValidationError) -> str:
-    """`key = value: what is allowed`, for the first of the problems."""
+    """`key = value: what is allowed`, for the first error."""
     first = error.errors()[0]
     key = ".".join(map(str, first["loc"]))
     if first["type"] == "extra_forbidden":
@@ -546,7 +523,7 @@ def _first_problem(error: ValidationError) -> str:
 
 
 def parse_environments(context: object) -> tuple[EnvironmentConfig, ...]:
-    """Check the context's `environments`, a JSON object from name to settings; raises ConfigError."""
+    """Validate the context's `environments`, a JSON object from name to settings; raises ConfigError."""
     if not isinstance(context, Mapping) or not context:
         raise ConfigError('cdk.json: context "environments" must be an object with at least one environment')
     _check_names([str(name) for name in context])
@@ -556,29 +533,29 @@ def parse_environments(context: object) -> tuple[EnvironmentConfig, ...]:
 
 
 def _check_names(names: list[str]) -> None:
-    """Raise ConfigError where the names and the grants of one environment, `scones-NAME-*`, would be another's, too."""
+    """Raise ConfigError if one environment's permissions, on `scones-NAME-*`, would include another environment."""
     for name in names:
         for other in names:
             if other.startswith(f"{name}-"):
                 raise ConfigError(
-                    f"environments {name!r} and {other!r}: the roles of {name!r} may use all of scones-{name}-*, "
-                    f"which is {other!r}'s, too; rename one of them"
+                    f"environments {name!r} and {other!r}: the roles of {name!r} may use everything called "
+                    f"scones-{name}-*, which includes {other!r}; rename one of them"
                 )
 
 
 def _check_qualifiers(environments: tuple[EnvironmentConfig, ...]) -> None:
-    """Raise ConfigError where two environments would be deployed through the same roles, though one has its own."""
+    """Raise ConfigError if two environments have the same bootstrap_qualifier, and so the same deployment roles."""
     owners: dict[str, str] = {}
     for config in environments:
         if config.bootstrap_qualifier and owners.setdefault(config.bootstrap_qualifier, config.name) != config.name:
             raise ConfigError(
                 f"environments {owners[config.bootstrap_qualifier]!r} and {config.name!r}: bootstrap_qualifier = "
-                f"{config.bootstrap_qualifier!r} of both would let each deploy the other; choose another one"
+                f"{config.bootstrap_qualifier!r} for both would let each deploy the other; choose another one"
             )
 
 
 def load_environment(name: str, cdk_json: Path = PROJECT_ROOT / "cdk.json") -> EnvironmentConfig:
-    """Read one environment from cdk.json, for the tools that run beside CDK; raises ConfigError."""
+    """Read one environment from cdk.json, for the tools that run without CDK; raises ConfigError."""
     try:
         content: Any = json.loads(cdk_json.read_text(encoding="utf-8"))
         environments = content["context"]["environments"]

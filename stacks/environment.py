@@ -1,4 +1,4 @@
-"""One environment: all stacks of it, wired together."""
+"""One environment: creates its stacks and passes resources between them."""
 
 from aws_cdk import PermissionsBoundary, Stage, Tags
 from constructs import Construct
@@ -55,7 +55,7 @@ class Environment(Stage):
             alert_topic=data.alert_topic,
             steps=workflow.steps,
         )
-        bulk.add_stack_dependency(model)  # Batch Transform takes the model that the endpoint serves
+        bulk.add_stack_dependency(model)  # Batch Transform uses the model that the endpoint serves
         MonitoringStack(
             self,
             "Monitoring",
@@ -90,7 +90,7 @@ class Environment(Stage):
             encrypt(self, key=data.key)
         acknowledge(
             self,
-            "Each policy belongs to one role and goes with it; a managed one could be attached to others",
+            "Each inline policy belongs to one role and is deleted with it; a managed one could be attached to others",
             "IAMNoInlinePolicy",
         )
         Tags.of(self).add("application", "scones-unlimited")

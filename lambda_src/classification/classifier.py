@@ -1,4 +1,4 @@
-"""Classifier: ask the endpoint for the probability of each class."""
+"""Classifier: invoke the endpoint for the probability of each class."""
 
 import base64
 import binascii
@@ -20,16 +20,18 @@ from lambda_src.shared.item import ImageRef, Item
 from lambda_src.shared.pause import Pause, last_pause
 from lambda_src.shared.predictions import best_class, parse_probabilities
 
-_JUST_NOW = timedelta(minutes=5)  # longer than the function takes, and than two clocks differ
+# A request that failed may have been sent before a resume this recent: longer than the function's time-out and than the
+# difference between two clocks
+_JUST_NOW = timedelta(minutes=5)
 
 
 @metrics.counting_errors
 def handler(event: Item, _context: object) -> Item:
-    """Takes an item with `image_data`; answers it with `inferences` (one probability for each class, in the classes'
-    order), `label` and `confidence` in place of the image.
+    """Takes an item with `image_data`; returns it without the image, with `inferences` (one probability for each class,
+    in label order), `label` and `confidence`.
 
-    Raises EndpointUnavailableError, EndpointMisconfiguredError, ImageRefusedError or InvalidPredictionError; while the
-    endpoint is paused WaitingForEndpointError or EndpointPausedError.
+    Raises EndpointUnavailableError, EndpointMisconfiguredError, ImageRefusedError or InvalidPredictionError. While the
+    endpoint is paused, raises WaitingForEndpointError or EndpointPausedError.
     """
     image = ImageRef.of(event)
     try:
@@ -43,7 +45,7 @@ def handler(event: Item, _context: object) -> Item:
     label, confidence = best_class(probabilities)
     return {
         **event,
-        "image_data": "",  # it has served; results stay small
+        "image_data": "",  # no later step needs it, and a state holds 256 KiB
         "inferences": probabilities,
         "label": settings.classes()[label],
         "confidence": confidence,
@@ -62,19 +64,19 @@ def decode(item: Item) -> bytes:
 
 
 def wait(image: ImageRef, pause: Pause) -> Exception | None:
-    """What to raise for an image whose endpoint could not be invoked, by its last pause; None for the error itself.
+    """The error to raise for an image whose endpoint could not be invoked; None if the pause does not explain it.
 
-    The record is written before the pause is read again. So it is there before the resume lists the records, or else
-    the pause is over by then and the endpoint can be invoked.
+    Records that the image waits, and then reads the pause again. If the pause still lasts, the resume, which ends it
+    before it lists the records, finds this one. If it is over, the endpoint can be invoked.
     """
     since = pause.paused_at.isoformat(timespec="seconds")
-    resumed = EndpointUnavailableError(f"endpoint {settings.endpoint_name()} was resumed this moment")
-    if pause.resumed_at:  # maybe since the request
+    resumed = EndpointUnavailableError(f"endpoint {settings.endpoint_name()} has just been resumed")
+    if pause.resumed_at:  # perhaps after the request was sent
         return resumed if datetime.now(UTC) - pause.resumed_at < _JUST_NOW else None
     if image.bucket != settings.bucket_name():
         return EndpointPausedError(
-            f"endpoint {settings.endpoint_name()} is paused since {since}, and {image.uri} is in another bucket, of "
-            "which no list is kept: resume the endpoint, and start it again"
+            f"endpoint {settings.endpoint_name()} is paused since {since}, and {image.uri} is in another bucket, whose "
+            "images cannot wait: resume the endpoint, and start the image again"
         )
     record = f"{pause.waiting}{image.version_id}/{image.key}"
     try:

@@ -1,4 +1,4 @@
-"""FilterConfidence: store a confident prediction, fail visibly on one below the threshold."""
+"""FilterConfidence: store a confident prediction; raise an error for one below the threshold."""
 
 import json
 import math
@@ -22,9 +22,10 @@ from lambda_src.shared.predictions import is_accepted
 
 @metrics.counting_errors
 def handler(event: Item, _context: object) -> Item:
-    """Takes a classified item; returns it with `prediction_key`, where the prediction is stored.
+    """Takes Classifier's output; returns it with `prediction_key`, the key under which the prediction is stored.
 
-    Raises LowConfidenceError under the threshold, PredictionNotStoredError or PredictionDiffersError.
+    Raises LowConfidenceError below the threshold, InvalidInputError, PredictionNotStoredError, PredictionDiffersError
+    or StorageUnavailableError.
     """
     image = ImageRef.of(event)
     confidence = confidence_of(event)
@@ -40,7 +41,7 @@ def handler(event: Item, _context: object) -> Item:
 
 
 def count_outcome(item: Item, image: ImageRef, *, accepted: bool) -> None:
-    """The outcome as metrics; with the prediction itself where the endpoint captures none."""
+    """Publish the outcome as metrics, together with the prediction itself if the endpoint captures nothing."""
     metrics.publish(
         {
             metrics.IMAGES_ACCEPTED: int(accepted),
@@ -62,10 +63,10 @@ def confidence_of(item: Item) -> float:
 
 
 def store_prediction(item: Item, image: ImageRef, bucket_name: str) -> None:
-    """Write the prediction under a key that depends on the image's version only.
+    """Write the prediction under a key that depends only on the image and its version.
 
-    The write is conditional on the key being new, so a second delivery of the same image changes nothing. Raises
-    PredictionDiffersError if what is stored has another label.
+    The write succeeds only if the key is new, so a second delivery of the same image changes nothing. Raises
+    PredictionDiffersError if the stored prediction has another label.
     """
     prediction = {
         "s3_bucket": image.bucket,
@@ -91,7 +92,11 @@ def store_prediction(item: Item, image: ImageRef, bucket_name: str) -> None:
 
 
 def check_stored_label(label: str, image: ImageRef, bucket_name: str) -> None:
-    """An outcome must not say what its prediction does not; its confidence may, as hardware rounds differently."""
+    """Raise PredictionDiffersError unless the stored prediction has this label.
+
+    The outcome and the stored prediction must agree on the label. The confidence may differ: hardware rounds
+    differently.
+    """
     try:
         body = aws.s3().get_object(Bucket=bucket_name, Key=image.prediction_key)["Body"]
         stored = read_json(body, name=image.prediction_key).get("label")
@@ -101,15 +106,16 @@ def check_stored_label(label: str, image: ImageRef, bucket_name: str) -> None:
         raise PredictionDiffersError(f"{error}, and is not overwritten: {image.uri}") from error
     if stored != label:
         raise PredictionDiffersError(
-            f"{label}, but what is stored, perhaps by another model, says {stored} and is not overwritten: {image.uri}"
+            f"{label}, but the stored prediction, perhaps of another model, is {stored} and is not overwritten: "
+            f"{image.uri}"
         )
 
 
 def not_stored(error: BotoCoreError | ClientError, image: ImageRef) -> ImageError:
-    """The error to raise for what S3 returned."""
+    """The error to raise for an error of S3."""
     if isinstance(error, ClientError):
         code = error.response["Error"]["Code"]
-        # ConditionalRequestConflict: the other delivery is writing at this very moment
+        # ConditionalRequestConflict: another delivery of the image is being written at the same time
         if code != "ConditionalRequestConflict" and not aws.is_transient(error):
             return PredictionNotStoredError(f"may not be stored ({code}): {image.prediction_key}")
     return StorageUnavailableError(f"could not be stored ({error}): {image.prediction_key}")

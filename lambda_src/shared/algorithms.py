@@ -1,14 +1,14 @@
-"""What serves a model: the container that trained it, told by its image, with the variables that this one needs."""
+"""The containers that train and serve models, by their image's repository, with the variables that serving needs."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-ACCURACY_METRIC = "validation:accuracy"  # of a training job, by either algorithm
+ACCURACY_METRIC = "validation:accuracy"  # the name that both algorithms' training jobs give it
 
 
 @dataclass(frozen=True)
 class Container:
-    """A container of SageMaker's, by the name of its image's repository, which is the same in every region."""
+    """A container image of SageMaker. Its repository has the same name in every region."""
 
     algorithm: str  # as `training.algorithm` of cdk.json names it
     repository: str
@@ -16,21 +16,21 @@ class Container:
 
 
 IMAGE_CLASSIFICATION = Container("image-classification", "image-classification")
-# The artifact brings the code that serves it. As SAGEMAKER_PROGRAM, the container would install it with pip, for which
-# a model without network has none: docs/fidelity.md has the sources
+# The artifact contains the code that serves it. If SAGEMAKER_PROGRAM named that code, the container would install it
+# with pip, which fails without a network. docs/fidelity.md has the sources.
 SCIKIT_LEARN = Container(
     "scikit-learn",
     "sagemaker-scikit-learn",
     {
         "SAGEMAKER_SERVING_MODULE": "inference:app",
         "PYTHONPATH": "/opt/ml/model/code",
-        "OPENBLAS_NUM_THREADS": "1",  # its server has a process for each core already
+        "OPENBLAS_NUM_THREADS": "1",  # the container's server already runs a process for each core
     },
 )
 
 
 def container_of(image: str) -> Container:
-    """Whose image it is; raises ValueError for one of another repository."""
+    """The container that an image URI belongs to; raises ValueError for another repository."""
     repository = image.rpartition("/")[2].partition(":")[0]
     for container in (IMAGE_CLASSIFICATION, SCIKIT_LEARN):
         if container.repository == repository:

@@ -1,4 +1,4 @@
-"""The one seam to AWS: cached clients, so that a warm function reuses its connections."""
+"""All AWS clients, cached, so that a warm function reuses its connections and tests can replace them in one place."""
 
 from functools import cache
 from typing import TYPE_CHECKING
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from mypy_boto3_ssm import SSMClient
     from mypy_boto3_stepfunctions import SFNClient
 
-# Two tries of at most 1 s + 5 s and one pause of at most 1 s end before the functions' time-out of 15 s;
-# further attempts are the state machine's, where they are visible and cost nothing while they wait.
+# Two attempts of at most 1 s + 5 s and one pause of at most 1 s end before the functions' time-out of 15 s. The state
+# machine makes further attempts: there they are visible, and waiting costs nothing.
 MAX_CONNECTIONS = 32
 _BOUNDED = Config(
     connect_timeout=1,
@@ -27,8 +27,8 @@ _BOUNDED = Config(
     tcp_keepalive=True,
     max_pool_connections=MAX_CONNECTIONS,
 )
-# A serverless endpoint responds when its container has started. A second request would only start another container,
-# so there is one try, which ends before Classifier's time-out.
+# A serverless endpoint responds once its container has started. A second request would only start another container,
+# so there is one attempt, which ends before Classifier's time-out.
 _PATIENT = _BOUNDED.merge(Config(read_timeout=30, retries={"mode": "standard", "total_max_attempts": 1}))
 
 _TRANSIENT_CODES = {
@@ -64,7 +64,7 @@ def sagemaker() -> "SageMakerClient":
 
 @cache
 def logs() -> "CloudWatchLogsClient":
-    # FilterLogEvents looks at everything in its window, and an account may call it a few times a second only
+    # FilterLogEvents scans everything in its time range, and an account may call it only a few times a second
     patient = Config(read_timeout=60, retries={"mode": "standard", "total_max_attempts": 8})
     return boto3.client("logs", config=_BOUNDED.merge(patient))
 

@@ -1,4 +1,4 @@
-"""The distribution that drift is measured against: a model's predictions for the validation images, as counts."""
+"""The baseline that drift is measured against: a model's predictions for the validation images, counted in bins."""
 
 import json
 from bisect import bisect_right
@@ -10,13 +10,14 @@ from lambda_src.shared.json_reader import parse_json
 from lambda_src.shared.predictions import best_class
 
 MAX_BINS = 10
-# W. Cochran's rule asks for 5 in each cell; 20 leaves room for the window, whose predictions fall elsewhere
+# Cochran's rule for chi-squared statistics asks for 5 expected counts in each cell. With 20 in the baseline's bins, a
+# window whose predictions are distributed differently still has enough.
 _PER_BIN = 20
 MIN_BASELINE = 2 * _PER_BIN
 
 
 class BaselineError(ValueError):
-    """When a baseline cannot be made or read; the message says why."""
+    """When a baseline cannot be computed or read; the message says why."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,10 @@ class Baseline:
 
     @classmethod
     def of(cls, predictions: Iterable[Sequence[float]], *, classes: Sequence[str], artifact_uri: str) -> "Baseline":
-        """From the probabilities, in label order, of each validation image; raises BaselineError."""
+        """The baseline of these predictions: for each validation image its probabilities, in label order.
+
+        Raises BaselineError if there are too few.
+        """
         tops = [best_class(probabilities) for probabilities in predictions]
         if len(tops) < MIN_BASELINE:
             raise BaselineError(f"a baseline needs at least {MIN_BASELINE} predictions, not {len(tops)}")
@@ -61,7 +65,7 @@ class Baseline:
 
     @classmethod
     def from_json(cls, text: str | bytes) -> "Baseline":
-        """Raises BaselineError for what `to_json` cannot have written."""
+        """Parse what `to_json` writes; raises BaselineError for anything else."""
         try:
             content: dict[str, Any] = parse_json(text)
             baseline = cls(
@@ -79,7 +83,7 @@ class Baseline:
             or sum(baseline.confidence_counts) != baseline.size
             or baseline.size < MIN_BASELINE
             or list(baseline.confidence_edges) != sorted(baseline.confidence_edges)
-            or not all(0 <= edge <= 1 for edge in baseline.confidence_edges)  # "nan" is a number to float()
+            or not all(0 <= edge <= 1 for edge in baseline.confidence_edges)  # also refuses NaN
             or min(*baseline.confidence_counts, *baseline.class_counts) < 0
         ):
             raise BaselineError("not a baseline: its edges, counts and classes do not fit together")
@@ -88,7 +92,7 @@ class Baseline:
 
 @dataclass
 class Tally:
-    """Counts of a sample, in the bins of a baseline."""
+    """Counts of predictions, in the bins of a baseline."""
 
     confidence_edges: tuple[float, ...]
     num_classes: int
@@ -100,7 +104,7 @@ class Tally:
         self.class_counts = [0] * self.num_classes
 
     def add(self, label: int, confidence: float) -> None:
-        """Count one prediction by the index of its class and by its confidence."""
+        """Count one prediction: the index of its class, and its confidence."""
         self.confidence_counts[bisect_right(self.confidence_edges, confidence)] += 1
         self.class_counts[label] += 1
 
@@ -110,9 +114,9 @@ class Tally:
 
 
 def _quantiles(values: Sequence[float]) -> tuple[float, ...]:
-    """Inner edges of up to ten bins of about equal size; equal values share a bin, so there may be fewer."""
+    """Inner edges of at most ten bins that hold about as many values each; equal values always share a bin."""
     ordered = sorted(values)
     bins = max(2, min(MAX_BINS, len(ordered) // _PER_BIN))
     edges = {ordered[len(ordered) * i // bins] for i in range(1, bins)}
-    # A lowest value that fills bins needs no bin below it, unless there is no other value
+    # No value lies below the lowest one, so an edge there would make an empty bin; keep it only if it is the only edge
     return tuple(sorted(edges - {ordered[0]})) or (ordered[0],)

@@ -8,7 +8,10 @@ from lambda_src.shared.item import ImageRef
 
 
 def invoke_endpoint(data: bytes, endpoint_name: str, image: ImageRef) -> bytes:
-    """The endpoint's prediction for one image."""
+    """The body of the endpoint's response for one image.
+
+    Raises EndpointUnavailableError, which another attempt may fix; ImageRefusedError or EndpointMisconfiguredError.
+    """
     try:
         response = aws.sagemaker_runtime().invoke_endpoint(
             EndpointName=endpoint_name,
@@ -25,7 +28,7 @@ def invoke_endpoint(data: bytes, endpoint_name: str, image: ImageRef) -> bytes:
 
 
 def _translate_error(error: ClientError, endpoint_name: str, image: ImageRef) -> Exception:
-    if error.response["Error"]["Code"] == "ModelError":  # the container's own response, passed on by SageMaker
+    if error.response["Error"]["Code"] == "ModelError":  # the response is the container's, which SageMaker passes on
         status = int(str(error.response.get("OriginalStatusCode", 500)))
         if 400 <= status < 500 and status != 429:
             return ImageRefusedError(f"the model returned {status} for {image.uri}: {error}")

@@ -1,24 +1,24 @@
 """What can go wrong with one image.
 
-The class names are an interface: Step Functions retries and catches by them, manifests and alerts show them.
-Only the two `...UnavailableError` can succeed on a later attempt, so only they are retried.
+The class names are an interface: Step Functions retries and catches errors by name, and manifests and alerts show the
+names. Only the two `...UnavailableError` are retried, because only there can a later attempt succeed.
 """
 
 from lambda_src.shared.text import shortened
 
-# A longer Cause may be cut off by Step Functions in the middle of its JSON, which then cannot be read back
+# Step Functions may cut off a longer Cause in the middle of its JSON, which then cannot be parsed
 MAX_MESSAGE_CHARACTERS = 2_000
 
 
 class ImageError(Exception):
-    """When one image cannot become a stored prediction. A message that quotes others is cut to a bounded length."""
+    """When no prediction can be stored for an image. A long message is shortened."""
 
     def __init__(self, message: str) -> None:
         super().__init__(shortened(message, MAX_MESSAGE_CHARACTERS))
 
 
 class InvalidInputError(ImageError):
-    """When the input does not name an image, or a step lacks what the step before it adds."""
+    """When the input does not name an image, or does not have what the previous step adds."""
 
 
 class ImageNotFoundError(ImageError):
@@ -30,11 +30,11 @@ class ImageAccessDeniedError(ImageError):
 
 
 class ImageTooLargeError(ImageError):
-    """When the image does not fit through the workflow's state, or unpacks to too many pixels."""
+    """When the image does not fit into a state's input, or has too many pixels."""
 
 
 class CorruptImageError(ImageError):
-    """When the bytes are not one whole PNG or JPEG image."""
+    """When the bytes are not one complete PNG or JPEG image."""
 
 
 class ImageRefusedError(ImageError):
@@ -50,11 +50,11 @@ class EndpointMisconfiguredError(ImageError):
 
 
 class EndpointPausedError(ImageError):
-    """When the endpoint is paused, and the image is in another bucket, of which no list is kept: start it again."""
+    """When the endpoint is paused and the image is in another bucket, whose images cannot wait: start it again."""
 
 
 class WaitingForEndpointError(ImageError):
-    """When the endpoint is paused: the image is on the list of those that are classified when it is resumed."""
+    """When the endpoint is paused: the image is recorded, and is classified when the endpoint is resumed."""
 
 
 class EndpointUnavailableError(ImageError):
@@ -62,7 +62,7 @@ class EndpointUnavailableError(ImageError):
 
 
 class LowConfidenceError(ImageError):
-    """When the most likely class is less likely than the confidence threshold."""
+    """When the probability of the most likely class is below the confidence threshold."""
 
 
 class PredictionNotStoredError(ImageError):
@@ -70,7 +70,7 @@ class PredictionNotStoredError(ImageError):
 
 
 class PredictionDiffersError(ImageError):
-    """When this version of the image has a prediction with another label, such as one of a model before this one."""
+    """When a prediction with another label is stored for this version of the image, perhaps by an earlier model."""
 
 
 class StorageUnavailableError(ImageError):
@@ -78,11 +78,11 @@ class StorageUnavailableError(ImageError):
 
 
 class ImageChangedError(ImageError):
-    """When the image was written after a Batch Transform run began: the prediction may be of an earlier version."""
+    """When the image changed after a Batch Transform run began: the prediction may be for an earlier version."""
 
 
 class ManifestExistsError(ImageError):
-    """When another execution has written the manifest that a run is about to write: names may be chosen, and reused."""
+    """When another execution of the same name has already written the manifest; callers may choose and reuse names."""
 
 
 class NotTransformedError(ImageError):

@@ -1,10 +1,10 @@
-"""Is this one whole PNG or JPEG image, and how much work is it to decode? Determined without decoding a pixel.
+"""Checks whether bytes are one complete PNG or JPEG image, and bounds the work of decoding it, without decoding it.
 
-The functions carry no image library (zip assets without Docker, small cold starts), and the workflow must not
-spend an endpoint call on a file that no decoder would read, or that would keep one busy. So this checks what can be
-checked by structure: signature, every chunk's length and CRC, the header and the end marker of a PNG
-(https://www.w3.org/TR/png-3/#5DataRep); segment lengths, frame header, every scan and the end marker of a JPEG
-(ITU T.81, annex B). docs/security.md has the measured worst case of what passes.
+The functions have no image library: their assets are built without Docker, and they start quickly. The workflow must
+not invoke the endpoint with a file that no decoder can read, or that takes a decoder very long. This module therefore
+checks the structure: signature, length and CRC of every chunk, header and end marker of a PNG
+(https://www.w3.org/TR/png-3/#5DataRep); segment lengths, frame header, every scan and end marker of a JPEG (ITU T.81,
+annex B). docs/security.md has the measured worst case of what passes.
 """
 
 import re
@@ -15,13 +15,14 @@ from dataclasses import dataclass, replace
 
 from lambda_src.shared.errors import CorruptImageError, ImageTooLargeError
 
-# Ten times what a phone's camera gives within the workflow's size limit
+# Ten times the pixels of a phone's picture within the workflow's size limit
 MAX_PIXELS = 25_000_000
-# 24 bits a pixel; with 16 bits a channel, or alpha, fewer pixels are taken
+# MAX_PIXELS at 24 bits each; an image with alpha or 16 bits per channel may have fewer pixels
 MAX_DECODED_BYTES = 3 * MAX_PIXELS
-# Decoders keep some memory for each line, so a picture of one column takes more than its pixels do
+# Decoders allocate memory for each line, so an image of a single column takes far more than its pixels
 MAX_SIDE = 16_384
-# Each scan of a progressive JPEG passes over all pixels. Encoders write about 10 scans; nothing else limits them.
+# A decoder passes over all pixels for each scan of a progressive JPEG. Encoders write about 10 scans; the format sets
+# no limit.
 MAX_SCANNED_PIXELS = 12 * MAX_PIXELS
 
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -33,15 +34,15 @@ _JPEG_TEM = 0x01
 _JPEG_RST = range(0xD0, 0xD8)
 # Start-of-frame markers; C4, C8 and CC in the same range are tables and extensions
 _JPEG_SOF = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
-# Baseline, extended and progressive with Huffman codes: what browsers, cameras and decoders of models know
+# Baseline, extended and progressive with Huffman codes, which every common decoder supports
 _JPEG_KNOWN_SOF = frozenset({0xC0, 0xC1, 0xC2})
-# What ends a scan's entropy-coded data: a marker that is neither a stuffed zero, a restart nor a fill byte
+# The marker that ends a scan's entropy-coded data: not a stuffed zero, a restart marker or a fill byte
 _JPEG_NEXT_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
 
 
 @dataclass(frozen=True)
 class _Frame:
-    """The picture as its header describes it."""
+    """An image as its header describes it."""
 
     width: int
     height: int
@@ -55,7 +56,7 @@ class _Frame:
 
     @property
     def decoded_bytes(self) -> int:
-        """As RGB at least, which is what models take."""
+        """With at least three channels, because models take RGB."""
         return self.pixels * max(self.channels, 3) * (2 if self.depth > 8 else 1)
 
 
@@ -66,20 +67,20 @@ def check_image(data: bytes, *, name: str) -> None:
     if not frame.pixels:
         raise CorruptImageError(f"{size} pixels: {name}")
     if frame.pixels > MAX_PIXELS or max(frame.width, frame.height) > MAX_SIDE:
-        raise ImageTooLargeError(f"{size} pixels, at most {MAX_PIXELS:,} and {MAX_SIDE:,} on a side are taken: {name}")
+        raise ImageTooLargeError(f"{size} pixels; the limit is {MAX_PIXELS:,}, and {MAX_SIDE:,} on a side: {name}")
     if frame.decoded_bytes > MAX_DECODED_BYTES:
         raise ImageTooLargeError(
             f"{size} pixels of {frame.channels} channels with {frame.depth} bits unpack to {frame.decoded_bytes:,} "
-            f"bytes, at most {MAX_DECODED_BYTES:,} are taken: {name}"
+            f"bytes; the limit is {MAX_DECODED_BYTES:,}: {name}"
         )
     if frame.pixels * frame.scans > MAX_SCANNED_PIXELS:
         raise ImageTooLargeError(
-            f"{frame.scans:,} scans of {size} pixels, at most {MAX_SCANNED_PIXELS // frame.pixels:,} are taken: {name}"
+            f"{frame.scans:,} scans of {size} pixels; the limit is {MAX_SCANNED_PIXELS // frame.pixels:,}: {name}"
         )
 
 
 def image_size(data: bytes, *, name: str = "") -> tuple[int, int]:
-    """Width and height in pixels; raises CorruptImageError unless the structure is whole."""
+    """Width and height in pixels; raises CorruptImageError unless the image is complete."""
     frame = _frame(data, name)
     return frame.width, frame.height
 
@@ -122,7 +123,7 @@ def _png_chunks(data: bytes, name: str) -> Iterator[tuple[bytes, bytes]]:
             raise CorruptImageError(f"PNG with a wrong checksum in chunk {kind!r} at byte {position}: {name}")
         yield kind, data[position + 8 : end - 4]
         if kind == b"IEND":
-            return  # what follows the end is ignored by every decoder
+            return  # decoders ignore what follows the end
         position = end
     raise CorruptImageError(f"truncated PNG, {len(data)} bytes without an end chunk: {name}")
 
@@ -146,7 +147,7 @@ def _jpeg_frame(data: bytes, name: str) -> _Frame:
 
 
 def _jpeg_segments(data: bytes, name: str) -> Iterator[tuple[int, bytes]]:
-    """Marker and content of each segment up to the end marker; what follows it is ignored by every decoder."""
+    """Marker and content of each segment up to the end marker; decoders ignore what follows it."""
     position = len(_JPEG_SOI)
     while position + 2 <= len(data):
         if data[position] != 0xFF:

@@ -1,14 +1,14 @@
-"""The item that travels through the workflow: one image, with what each step learned about it.
+"""The item that the steps of the workflow pass on: one image, and what each step adds.
 
-It keeps the original event's shape, so the same keys go in and come out of every step:
+It has the shape of the original's event, so every step takes and returns the same keys:
 
-    {"image_data": "", "s3_bucket": "b", "s3_key": "test/bike.png"}                what the user sends
+    {"image_data": "", "s3_bucket": "b", "s3_key": "test/bike.png"}                the execution's input
     + "image_data": "<base64>", "s3_version_id": "..."                             SerializeImageData
     + "image_data": "", "inferences": [0.97, 0.03], "label": "bicycle",
       "confidence": 0.97                                                           Classifier
     + "prediction_key": "predictions/test/bike.png/<version>.json"                 FilterConfidence
 
-Keys that the workflow does not know travel along untouched.
+The steps pass on any other key unchanged.
 """
 
 import hashlib
@@ -34,13 +34,13 @@ class ImageRef:
 
     @classmethod
     def of(cls, item: object) -> "ImageRef":
-        """Check the part of an item that names the image; raises InvalidInputError."""
+        """The image that an item names; raises InvalidInputError."""
         if not isinstance(item, dict):
             raise InvalidInputError(f"an image is an object with s3_bucket and s3_key, not {_shown(item)}")
         if "body" in item and "s3_key" not in item:
             raise InvalidInputError(
-                "the image is in `body`, as the original's steps passed it on: these steps take what is in it. An "
-                f"execution of the workflow takes either, as its only image: {_shown(item['body'])}"
+                "the image is in `body`, the envelope of the original's steps: send the content of `body` instead. "
+                f"Only an execution's whole input may be in an envelope: {_shown(item['body'])}"
             )
         key = _text(item, "s3_key")
         if len(key.encode()) > MAX_KEY_BYTES:
@@ -54,7 +54,7 @@ class ImageRef:
 
     @property
     def inference_id(self) -> str:
-        """Ties the endpoint's capture of this image to its prediction: 64 hexadecimal digits."""
+        """64 hexadecimal digits that link the endpoint's capture of this image to its prediction."""
         return hashlib.sha256(f"{self.bucket}/{self.key}/{self.version_id}".encode()).hexdigest()
 
     @property
@@ -69,7 +69,7 @@ def _text(item: Item, name: str) -> str:
         raise InvalidInputError(f"{name} must be a non-empty string, not {_shown(value)}")
     try:
         value.encode()
-    except UnicodeEncodeError:  # JSON can smuggle in half a surrogate pair
+    except UnicodeEncodeError:  # JSON can contain half of a surrogate pair
         raise InvalidInputError(f"{name} is not valid Unicode: {_shown(value)}") from None
     return value
 

@@ -1,19 +1,19 @@
-"""JSON that others wrote, such as captures, labels and objects of the bucket.
+"""Reads JSON from untrusted sources, such as captures, labels and objects of the bucket.
 
-`json.loads` raises RecursionError for a few kilobytes of brackets, and takes NaN and infinity, which JSON does not have
-(RFC 8259, section 6). Here all that is wrong with a text is a ValueError.
+`json.loads` raises RecursionError for a few kilobytes of brackets, and accepts NaN and infinity, which are not JSON
+(RFC 8259, section 6). These functions raise ValueError for all of that.
 """
 
 import json
 import math
 from typing import Any, NoReturn, Protocol
 
-# The largest of this project's own documents, the predictions for 200,000 validation images, have half of it
+# Twice the largest document that this project writes, the predictions for 200,000 validation images
 MAX_BYTES = 64 << 20
 
 
 class DocumentError(ValueError):
-    """When a JSON document that others wrote cannot be read; the message names it and says why."""
+    """When a JSON document cannot be read; the message names it and says why."""
 
 
 class Readable(Protocol):
@@ -23,10 +23,10 @@ class Readable(Protocol):
 def parse_json(text: bytes | str) -> Any:
     """The value of a JSON text, in UTF-8; raises ValueError."""
     if isinstance(text, bytes):
-        text = text.decode("utf-8-sig")  # with or without the mark that some editors write first
+        text = text.decode("utf-8-sig")  # with or without the byte order mark that some editors write
     try:
         value = _DECODER.decode(text)
-        if "\\" in text:  # half a surrogate pair can be escaped, and then neither stored nor printed (section 8.2)
+        if "\\" in text:  # escapes can make half a surrogate pair, which cannot be stored or printed (section 8.2)
             json.dumps(value, ensure_ascii=False).encode()
         return value
     except RecursionError:
@@ -34,7 +34,7 @@ def parse_json(text: bytes | str) -> Any:
 
 
 def read_json(body: Readable, *, name: str) -> dict[str, Any]:
-    """The object that the JSON document `name` holds; raises DocumentError."""
+    """The JSON object in `body`, a document called `name`; raises DocumentError."""
     text = body.read(MAX_BYTES + 1)
     if len(text) > MAX_BYTES:
         raise DocumentError(f"{name} has over {MAX_BYTES >> 20} MiB")
@@ -52,7 +52,7 @@ def _refuse(constant: str) -> NoReturn:
 
 
 def _finite(number: str) -> float:
-    """`1e999` is JSON, but no number of Python's."""
+    """`1e999` is valid JSON, but Python parses it as infinity."""
     value = float(number)
     return value if math.isfinite(value) else _refuse(number)
 

@@ -1,6 +1,6 @@
-"""Custom metrics in CloudWatch's embedded metric format: a JSON line of the log becomes data points.
+"""Publishes metrics in CloudWatch's embedded metric format: CloudWatch turns a JSON line of the log into data points.
 
-It needs no call to CloudWatch, no permission and no library; a line that is lost costs a data point, not an image.
+This needs no call to CloudWatch, no permission and no library. Losing a line loses a data point, not an image.
 Format: https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html
 """
 
@@ -25,19 +25,19 @@ class Metric:
     unit: str
 
 
-# FilterConfidence: one of both is 1 and the other 0, so that a share can be computed of any period
+# Published by FilterConfidence: one is 1 and the other 0, so that the share can be computed for any period
 IMAGES_ACCEPTED = Metric("ImagesAccepted", "Count")
 IMAGES_REJECTED = Metric("ImagesRejected", "Count")
 CONFIDENCE = Metric("Confidence", "None")
-# Every function: attempts that ended in an error, by its class name; a later attempt may have succeeded
+# Published by every function: attempts that failed, by the error's class name; a later attempt may have succeeded
 IMAGE_ERRORS = Metric("ImageErrors", "Count")
 ERROR_DIMENSION = "Error"
-# The drift monitor: of the last hour, so that hours add up
+# Published by DriftMonitor for the last hour, so that hours can be added up
 CAPTURED_REQUESTS = Metric("CapturedRequests", "Count")
-# The drift monitor: of its whole window; no score without enough requests
+# Published by DriftMonitor for its whole window; there is no score without enough requests
 DRIFT_SCORE = Metric("DriftScore", "None")
 UNDER_THRESHOLD = Metric("UnderThreshold", "Percent")
-# Predictions whose true class became known later, at the time of the prediction
+# Published by ModelAccuracy: predictions whose true class became known later, at the time of the prediction
 LABELLED_ANSWERS = Metric("LabelledAnswers", "Count")
 CORRECT_ANSWERS = Metric("CorrectAnswers", "Count")
 
@@ -49,9 +49,10 @@ def publish(
     timestamp: datetime | None = None,
     record: Mapping[str, Any] | None = None,
 ) -> None:
-    """Write one line that gives each metric one value. `timestamp` is now unless given, at most two weeks back.
+    """Write one line that gives each metric one value.
 
-    `record`: other members of the line, which are no metrics.
+    timestamp: at most two weeks ago; the default is now.
+    record: further members of the line, which are not metrics.
     """
     dimensions = dimensions or {}
     line = {
@@ -69,13 +70,13 @@ def publish(
         **{metric.name: value for metric, value in values.items()},
         **(record or {}),
     }
-    # Not through logging: the line must reach CloudWatch as it is, not wrapped into a log record
+    # Not through logging, which would wrap the line into a log record
     sys.stdout.write(json.dumps(line) + "\n")
     sys.stdout.flush()
 
 
 def counting_errors(handler: Callable[[Item, object], Item]) -> Callable[[Item, object], Item]:
-    """A handler whose errors are counted by class name. To be rejected or to wait is an outcome, not an error."""
+    """Decorates a handler to count errors by class name. A rejected or waiting image is an outcome, not an error."""
 
     @functools.wraps(handler)
     def counted(event: Item, context: object) -> Item:

@@ -1,13 +1,13 @@
-"""The documents beside a model's artifact, below `models/<job>/`: what is known of the model."""
+"""The JSON documents that are stored beside a model's artifact, below `models/<job>/`."""
 
 from typing import Literal
 
 Document = Literal[
     "manifest",  # of the data set that it was trained on (data_prep/dataset.py)
     "predictions",  # for every validation image
-    "evaluation",  # of these: accuracy and calibration error (lambda_src/retraining/gate.py)
-    "smoke_test",  # some of these, which the endpoint must repeat
-    "baseline",  # of these: the distribution that drift is measured against (lambda_src/monitoring/drift.py)
+    "evaluation",  # accuracy and calibration error of these predictions (lambda_src/retraining/gate.py)
+    "smoke_test",  # some of these predictions, which the endpoint must reproduce
+    "baseline",  # their distribution, which drift is measured against (lambda_src/monitoring/drift.py)
 ]
 
 

@@ -1,9 +1,9 @@
-"""Whether the endpoint is paused: one small object of the bucket, `{"paused_at": ..., "resumed_at": ... or null}`.
+"""Whether the endpoint is paused: one small object in the bucket, `{"paused_at": ..., "resumed_at": ... or null}`.
 
-The state machine that pauses and resumes (stacks/model/pause.asl.yaml) writes it: before the endpoint goes, and when it
-is in service again. In S3 because its reads, writes and listings are strongly consistent
-(https://docs.aws.amazon.com/AmazonS3/latest/userguide/Welcome.html#ConsistencyModel): who reads `paused` does so before
-the resume lists the images that wait, so it finds the image of whoever read it.
+The pause state machine (stacks/model/pause.asl.yaml) writes it before the endpoint is deleted, and when the endpoint is
+in service again. It is in S3 because reads, writes and listings there are strongly consistent
+(https://docs.aws.amazon.com/AmazonS3/latest/userguide/Welcome.html#ConsistencyModel). A function that still reads
+"paused" after it has recorded its image did both before the resume lists the records, so the listing has the image.
 """
 
 from dataclasses import dataclass
@@ -17,13 +17,13 @@ from lambda_src.shared.errors import StorageUnavailableError
 from lambda_src.shared.json_reader import read_json
 
 KEY = "endpoint/pause.json"
-# 403: to whoever may not list the bucket S3 does not say that there is no such object
+# Without permission to list the bucket, S3 returns 403 instead of 404 for an object that does not exist
 _NONE = {"NoSuchKey", "AccessDenied"}
 
 
 @dataclass(frozen=True)
 class Pause:
-    """The last pause of the endpoint; it goes on unless `resumed_at` is set."""
+    """The endpoint's last pause. It is still in effect if `resumed_at` is None."""
 
     paused_at: datetime
     resumed_at: datetime | None
@@ -34,12 +34,12 @@ class Pause:
 
     @property
     def waiting(self) -> str:
-        """The prefix of the records of the images that came meanwhile."""
+        """The prefix below which images that arrive during the pause are recorded."""
         return f"waiting/{self.paused_at:%Y%m%d%H%M%S}{self.paused_at.microsecond // 1000:03}/"
 
 
 def last_pause() -> Pause | None:
-    """The last pause of the function's endpoint; raises StorageUnavailableError if that cannot be determined."""
+    """The last pause of the function's endpoint, if there was one; raises StorageUnavailableError."""
     try:
         return read_pause(aws.s3(), settings.bucket_name())
     except (BotoCoreError, ClientError) as error:
@@ -47,7 +47,7 @@ def last_pause() -> Pause | None:
 
 
 def read_pause(s3: Any, bucket: str) -> Pause | None:
-    """The last pause as a bucket has it, with any S3 client; None if there was none."""
+    """The last pause that a bucket records, read with the given S3 client; None if there was none."""
     try:
         body = s3.get_object(Bucket=bucket, Key=KEY)["Body"]
     except ClientError as error:

@@ -1,7 +1,7 @@
-"""The workflow's own record of a prediction, for an endpoint that captures none: a serverless one.
+"""The workflow's own record of a prediction. It replaces data capture, which a serverless endpoint does not have.
 
-FilterConfidence writes a line of metrics for every prediction, accepted or rejected, so the record is two more members
-of that line: no second write, and CloudWatch Logs finds lines by time. Its cost: docs/cost.md.
+FilterConfidence writes a line of metrics for every prediction, accepted or rejected. The record is two more members of
+that line, so it needs no second write, and CloudWatch Logs finds it by time. docs/cost.md has its cost.
 
     {"_aws": {...}, "ImagesAccepted": 1, "Confidence": 0.97, "InferenceId": "<64 hex>", "Probabilities": [0.97, 0.03]}
 """
@@ -16,5 +16,5 @@ PROBABILITIES = "Probabilities"
 
 
 def record_of(image: ImageRef, probabilities: Sequence[float]) -> dict[str, Any]:
-    """The members of the line. `probabilities` are in label order."""
+    """The two members. `probabilities` are in label order."""
     return {INFERENCE_ID: image.inference_id, PROBABILITIES: list(probabilities)}

@@ -1,4 +1,4 @@
-"""One image's prediction: the probabilities that the model returns, its best class, and whether that is accepted."""
+"""The prediction for one image: its probabilities, its best class, and the confidence rule."""
 
 import math
 from collections.abc import Sequence
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from lambda_src.shared.errors import InvalidPredictionError
 from lambda_src.shared.json_reader import parse_json
 
-# float32 rounding of a softmax over 100 classes stays far below this
+# The rounding error of a float32 softmax over 100 classes is far smaller
 SUM_TOLERANCE = 1e-3
 
 
@@ -21,7 +21,7 @@ def parse_probabilities(body: bytes | str, classes: tuple[str, ...]) -> list[flo
             f"the model must return {len(classes)} probabilities ({', '.join(classes)}), not {body[:60]!r}"
         )
     if not all(type(p) in {int, float} and 0 <= p <= 1 + SUM_TOLERANCE for p in response):
-        raise InvalidPredictionError(f"the model's response holds something else than probabilities: {body[:60]!r}")
+        raise InvalidPredictionError(f"the model's response is not a list of probabilities: {body[:60]!r}")
     probabilities = [float(p) for p in response]
     if abs(math.fsum(probabilities) - 1) > SUM_TOLERANCE:
         raise InvalidPredictionError(f"the model's probabilities sum to {math.fsum(probabilities):.4f}, not to 1")
@@ -29,7 +29,7 @@ def parse_probabilities(body: bytes | str, classes: tuple[str, ...]) -> list[flo
 
 
 def best_class(probabilities: Sequence[float]) -> tuple[int, float]:
-    """Index and probability of the most likely class; of equal ones the first."""
+    """Index and probability of the most likely class; the first of several that are equally likely."""
     confidence = max(probabilities)
     return probabilities.index(confidence), confidence
 

@@ -1,4 +1,4 @@
-"""What the endpoint has served, and since when: the records that ReleaseLog keeps below `releases/`."""
+"""What the endpoint has served and since when: the records that ReleaseLog writes below `releases/`."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -11,7 +11,7 @@ PREFIX = "releases/"
 
 @dataclass(frozen=True)
 class Record:
-    """The endpoint at one time: in service with an artifact, or on the way to it. `time` is ISO 8601 in UTC."""
+    """A change of the endpoint: its status, and the artifact that it serves or is about to. `time` is ISO 8601, UTC."""
 
     time: str
     status: str
@@ -25,18 +25,18 @@ class Record:
 
     @property
     def key(self) -> str:
-        """The same for every delivery of the event; keys sort by time."""
+        """Every delivery of the same event has the same key, and keys sort by time."""
         return f"{PREFIX}{self.time}-{self.status}.json"
 
 
 def records() -> list[Record]:
-    """All of them, oldest first."""
+    """All records of the function's environment, oldest first."""
     bucket = settings.bucket_name()
     return read_records(aws.s3(), bucket)
 
 
 def read_records(s3: Any, bucket: str) -> list[Record]:
-    """All records of a bucket, oldest first, with any S3 client."""
+    """All records in a bucket, oldest first, read with the given S3 client."""
     pages = s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=PREFIX)
     keys = sorted(entry["Key"] for page in pages for entry in page.get("Contents", []))
     return [Record(**read_json(s3.get_object(Bucket=bucket, Key=key)["Body"], name=key)) for key in keys]

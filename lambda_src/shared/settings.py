@@ -1,6 +1,6 @@
-"""The functions' environment variables, each read and checked once per cold start.
+"""The functions' environment variables, each read and validated once per cold start.
 
-A function has those that it reads, and no other (tests/infrastructure/test_settings.py).
+A function has exactly the variables that it reads (tests/infrastructure/test_settings.py).
 """
 
 import os
@@ -20,7 +20,10 @@ def _setting(
     must_be: str = "",
     check: Callable[[_Value], bool] = lambda _: True,
 ) -> Callable[[], _Value]:
-    """What reads a variable; raises ValueError if it is not set or fails the check, which `must_be` says in words."""
+    """A function that reads the variable `name`, and raises ValueError if it is not set or fails `check`.
+
+    must_be: what the check demands, in words, for the error's message.
+    """
 
     @cache
     def value() -> _Value:
@@ -60,7 +63,7 @@ confidence_threshold = _setting(
 )
 
 # Monitoring
-# Of the endpoint's predictions: captures below a prefix of the bucket, or the log group of FilterConfidence
+# Where predictions are recorded: captures below a prefix of the bucket, or the log group of FilterConfidence
 record_location = _setting(
     "RECORD_LOCATION",
     str,
@@ -84,5 +87,5 @@ cool_down_minutes = _setting("COOL_DOWN_MINUTES", int)
 minimum_accuracy = _setting("MINIMUM_ACCURACY", float)
 margin = _setting("MARGIN", float)
 max_calibration_error = _setting("MAX_CALIBRATION_ERROR", float)
-# Of a release, as JSON; `null` for a serverless endpoint, which has none
+# The DeploymentConfig of UpdateEndpoint as JSON; `null` for a serverless endpoint, which has none
 deployment_config: Callable[[], dict[str, Any] | None] = _setting("DEPLOYMENT_CONFIG", parse_json)

@@ -1,4 +1,4 @@
-"""One image of the bucket as it is stored: its bytes, its version, and what went wrong on the way."""
+"""Reads one image from S3: its bytes and its version, with errors that say what is wrong."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ from lambda_src.shared.item import ImageRef
 
 @dataclass(frozen=True)
 class StoredImage:
-    """An object as it was read; its version is its ETag where the bucket keeps no versions."""
+    """An object that was read. Without versioning in the bucket, its version is its ETag."""
 
     data: bytes
     version_id: str
@@ -29,9 +29,9 @@ class StoredImage:
 
 
 def read_image(image: ImageRef, *, at_most: int) -> StoredImage:
-    """The object, of so many bytes at most; raises an ImageError.
+    """Read the object if it has at most `at_most` bytes; raises an ImageError.
 
-    The size is checked before the body is read, so a huge object costs one request and no memory.
+    The size is checked before the body is read, so a huge object takes one request and no memory.
     """
     request: dict[str, Any] = {"Bucket": image.bucket, "Key": image.key}
     if image.version_id:
@@ -41,7 +41,7 @@ def read_image(image: ImageRef, *, at_most: int) -> StoredImage:
         size = response["ContentLength"]
         if size > at_most:
             response["Body"].close()
-            raise ImageTooLargeError(f"{size:,} bytes, the workflow takes at most {at_most:,}: {image.uri}")
+            raise ImageTooLargeError(f"{size:,} bytes; the workflow accepts at most {at_most:,}: {image.uri}")
         data = response["Body"].read()
     except ClientError as error:
         raise _translate_error(error, image) from error
@@ -55,8 +55,8 @@ def read_image(image: ImageRef, *, at_most: int) -> StoredImage:
 
 
 def version_of(response: Mapping[str, Any]) -> str:
-    """What identifies this content of the object: its version, or its ETag where the bucket keeps no versions."""
-    version = response.get("VersionId") or "null"  # also of each that was written while versioning was off
+    """What identifies this content of the object: its version, or its ETag if the bucket has no versioning."""
+    version = response.get("VersionId") or "null"  # S3 writes "null" for objects from before versioning
     return str(response["ETag"].strip('"') if version == "null" else version)
 
 

@@ -1,6 +1,6 @@
-"""Text of others in a message."""
+"""Text from elsewhere, quoted in a message."""
 
 
 def shortened(text: str, longest: int) -> str:
-    """At most `longest` characters: where the rest is cut, the last of them is an ellipsis."""
+    """The first `longest` characters of the text, of which the last is an ellipsis if any were cut off."""
     return text if len(text) <= longest else f"{text[: longest - 1]}…"

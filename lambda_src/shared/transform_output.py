@@ -1,10 +1,10 @@
-"""What a Batch Transform job leaves for an image: where it lies, and what it says. AWS documents both in two ways.
+"""Reads the output of a Batch Transform job for one image. AWS documents its key and its content in two ways each.
 
-The place is S3OutputPath, a path and `.out`. The path is the image's below the input's prefix, by the older edition
-https://docs.aws.amazon.com/sagemaker/latest/dg/API_TransformOutput.html and SageMaker's SDK in local mode; or it keeps
-that prefix, by https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_TransformOutput.html.
+The key is S3OutputPath, a path and `.out`. The path is either the image's key below the input's prefix, according to
+https://docs.aws.amazon.com/sagemaker/latest/dg/API_TransformOutput.html and to SageMaker's SDK in local mode, or the
+whole key, according to https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_TransformOutput.html.
 
-The content is `{"prediction": [...]}` for application/jsonlines, and for application/json the list alone, by
+The content is `{"prediction": [...]}` for application/jsonlines and the bare list for application/json, according to
 https://docs.aws.amazon.com/sagemaker/latest/dg/image-classification.html#IC-inputoutput.
 """
 
@@ -20,13 +20,13 @@ from lambda_src.shared.predictions import parse_probabilities
 
 
 def output_keys(output: str, *, image_key: str, input_prefix: str) -> list[str]:
-    """Where a job with these prefixes of output and input may have put an image's output, the likeliest first."""
+    """The keys under which a job with these prefixes may have written an image's output, the most likely first."""
     paths = (image_key.removeprefix(input_prefix), image_key)
     return [f"{output}{path}.out" for path in dict.fromkeys(paths)]
 
 
 def read_output(s3: Any, bucket: str, keys: Iterable[str]) -> bytes | None:
-    """The first of the objects that is there, with any S3 client; None if none is. Raises ClientError."""
+    """The first of these objects that exists, or None, read with the given S3 client. Raises ClientError."""
     for key in keys:
         try:
             body: bytes = s3.get_object(Bucket=bucket, Key=key)["Body"].read()

@@ -28,7 +28,7 @@ _IMAGES = (prefixes.INCOMING, prefixes.SCHEDULED, prefixes.TEST)
 
 
 class BulkStack(Stack):
-    """Costs nothing while it is not used. Every grant is made here."""
+    """Two state machines and their functions, which cost nothing while idle. All grants are made here."""
 
     def __init__(
         self,
@@ -59,7 +59,7 @@ class BulkStack(Stack):
         summarize.allow(["s3:GetObject"], self._objects(prefixes.MANIFESTS))
         summarize.allow(["s3:PutObject"], self._objects(prefixes.MANIFESTS), conditions=IF_NEW)
         for function in (find_predictions, read_transform_output, summarize):
-            # To list, and to get 404 for an object that does not exist, not 403
+            # To list; also, without it S3 returns 403 instead of 404 for an object that does not exist
             function.allow(["s3:ListBucket"], [bucket.bucket_arn])
 
         distributed_map = self._state_machine(
@@ -82,7 +82,7 @@ class BulkStack(Stack):
         )
         batch_transform.allow(["s3:GetObject"], [bucket.arn_for_objects(f"{prefixes.BULK}*.manifest")])
         batch_transform.allow(["sagemaker:DescribeEndpoint"], [self._sagemaker_arn("endpoint", config.endpoint_name)])
-        # CloudFormation and the releases name their endpoint configs
+        # CloudFormation and the releases choose the names of endpoint configs
         batch_transform.allow(["sagemaker:DescribeEndpointConfig"], [self._sagemaker_arn("endpoint-config", "*")])
         # https://docs.aws.amazon.com/step-functions/latest/dg/sagemaker-iam.html
         batch_transform.allow(
@@ -107,7 +107,7 @@ class BulkStack(Stack):
         )
         workflows = {"distributed-map": distributed_map, "batch-transform": batch_transform}
         self.state_machines = list(workflows.values())
-        # Scheduled or not: CloudFormation takes away no queue and no export that the monitoring stack still imports
+        # Also without a schedule: CloudFormation cannot remove an export that the monitoring stack still imports
         self.dead_letters = DeadLetterQueue(self, "UndeliveredSchedules")
         self.export_value(self.dead_letters.queue_name)
         schedule = config.schedule if config.schedule and config.schedule.workflow in workflows else None
@@ -140,7 +140,7 @@ class BulkStack(Stack):
         functions: Mapping[str, lambda_.IFunction],
         substitutions: Mapping[str, str] | None = None,
     ) -> StateMachine:
-        """A Distributed Map with what both workflows may: read and write results, start children, publish."""
+        """A state machine with the permissions of both workflows: results in S3, child executions, the alert topic."""
         bucket, topic = self._bucket, self._alert_topic
         role = iam.Role(self, f"{name}Role", assumed_by=of_this_account("states", "stateMachine:*"))
         state_machine = StateMachine(
@@ -156,12 +156,12 @@ class BulkStack(Stack):
             },
             role=role,
             name=f"{self._config.stage_name}-{name}",
-            # ALL would cost more than the executions: the outcome of every image is in S3
+            # Logging ALL would cost more than the executions, and the outcome of every image is in S3
             log_level=sfn.LogLevel.ERROR,
         )
         acknowledge(
             state_machine,
-            "Logs errors only: to log every step of a million images would cost more than to classify them",
+            "Logs errors only: logging every step of a million images would cost more than classifying them",
             "AwsSolutions-SF1",
         )
         state_machine.allow(["s3:ListBucket"], [bucket.bucket_arn])
@@ -173,7 +173,7 @@ class BulkStack(Stack):
             )
         )
         state_machine.allow(["sns:Publish"], [topic.topic_arn])
-        # A policy of its own, as it names the state machine, which needs the role's policy to be made
+        # A separate policy: it names the state machine, which in turn depends on the role's default policy
         executions = self.format_arn(
             service="states",
             resource="execution",

@@ -1,4 +1,4 @@
-"""The definitions of the two bulk workflows, filled in: their files stand beside this one."""
+"""Renders the definitions of the two bulk workflows from the `.asl.yaml` files in this folder."""
 
 from pathlib import Path
 from typing import Any
@@ -13,19 +13,19 @@ SUMMARY_TIMEOUT_SECONDS = 15 * 60
 
 _FOLDER = Path(__file__).parent
 _SEVEN_DAYS = 7 * 24 * 3600
-# Executions of this or another state machine may have the same name; their results stay apart
+# Executions of this or another state machine may have the same name; the hash keeps their results apart
 _RUN = """$states.context.Execution.Name & '/'
   & $substring($hash($states.context.Execution.Id & $states.context.Execution.StartTime, 'SHA-256'), 0, 16)"""
-# The images of a batch, JSONata
+# JSONata expressions for the images of a batch
 _ALL = "[$states.input.Items]"
-# What the console makes of a "folder" is an object, but no image
+# The S3 console creates an object for a "folder"
 _NO_FOLDERS = "[$states.input.Items[$substring(s3_key, -1) != '/']]"
-# The first member of a list is no path, but what all paths begin with: the bucket, so that they are keys
+# The first element of a list is the prefix of all others: s3://BUCKET/, so the others are keys
 _NO_BUCKET = "[$states.input.Items[$type(s3_key) = 'string']]"
 
 
 def distributed_map(config: EnvironmentConfig) -> Definition:
-    """Classify through the endpoint."""
+    """The workflow that classifies through the endpoint."""
     return read_definition(
         _FOLDER / "distributed_map.asl.yaml",
         **_common(config),
@@ -38,7 +38,10 @@ def distributed_map(config: EnvironmentConfig) -> Definition:
 
 
 def batch_transform(config: EnvironmentConfig, *, is_encrypted: bool) -> Definition:
-    """Classify with a job that has instances of its own. is_encrypted: with the key whose substitution is `KeyArn`."""
+    """The workflow that classifies with a Batch Transform job.
+
+    is_encrypted: whether job output and volumes use the key that the substitution `KeyArn` names.
+    """
     return read_definition(
         _FOLDER / "batch_transform.asl.yaml",
         **_common(config),
@@ -105,8 +108,8 @@ def _batch(config: EnvironmentConfig, *, images: str, first_step: str) -> dict[s
 
 
 def _transform_job(config: EnvironmentConfig, *, is_encrypted: bool) -> Any:
-    # Names of jobs take letters, digits and hyphens, at most 63, and end with none. SageMaker takes no name twice: not
-    # after a redrive, and not for executions whose names are the same once they are cut
+    # A job's name has at most 63 letters, digits and hyphens, and does not end with a hyphen. SageMaker never accepts a
+    # name again, so it must be new after a redrive, and for executions whose names are the same once shortened.
     started = "$states.context.Execution.Name & $states.context.Execution.StartTime"
     job_name = f"""{{% $substring('{config.stage_name}-'
       & ($states.context.Execution.RedriveCount > 0 ? 'r' & $states.context.Execution.RedriveCount & '-' : '')

@@ -1,9 +1,10 @@
-"""What an upload's event becomes as the input of the classification workflow: its detail.
+"""Turns the event of an upload into the input of the classification workflow: the event's `detail`.
 
-No input transformer: it escapes no quote in a key, and leaves a hole in its JSON where a bucket keeps no versions
+The rule uses InputPath, not an input transformer: that would not escape quotes in a key, and would produce invalid JSON
+for a bucket without versioning
 (https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-transform-target-input.html#eb-transform-input-issues).
-A dead-letter queue holds the event as it was
-(https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-rule-dlq.html), so that `ops replay` does the same.
+A dead-letter queue keeps the whole event (https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-rule-dlq.html),
+so `ops replay` applies the same rule.
 """
 
 from collections.abc import Mapping
@@ -13,14 +14,14 @@ INPUT_PATH = "$.detail"
 
 
 def execution_input(event: Mapping[str, Any]) -> dict[str, Any]:
-    """The workflow's input for an S3 event of EventBridge; raises KeyError if it is no such event."""
+    """The workflow's input for an event of S3 in EventBridge's form; raises KeyError for any other event."""
     detail: dict[str, Any] = event["detail"]
     detail["bucket"]["name"], detail["object"]["key"]
     return detail
 
 
 def image_key(started_with: object) -> str:
-    """The key of the image that an execution was started with, by an item or an upload; empty if by another input."""
+    """The key of the image in an execution's input, if that is a single item or an upload's event; otherwise empty."""
     match started_with:
         case {"s3_key": str(key)} | {"object": {"key": str(key)}}:
             return key

@@ -1,4 +1,4 @@
-"""The three functions, the state machine that chains them, and what starts it. Every grant is made here."""
+"""The three functions, the state machine that runs them in sequence, its triggers, and all their permissions."""
 
 from pathlib import Path
 
@@ -67,7 +67,7 @@ class WorkflowStack(Stack):
             ["sagemaker:InvokeEndpoint"],
             [self.format_arn(service="sagemaker", resource="endpoint", resource_name=config.endpoint_name)],
         )
-        # While the endpoint is paused
+        # For images that arrive while the endpoint is paused
         classifier.allow(["s3:GetObject"], [bucket.arn_for_objects(prefixes.PAUSE)])
         classifier.allow(["s3:PutObject"], [bucket.arn_for_objects(f"{prefixes.WAITING}*")])
 
@@ -85,7 +85,7 @@ class WorkflowStack(Stack):
             ["s3:PutObject"], [bucket.arn_for_objects(f"{prefixes.PREDICTIONS}*")], conditions=IF_NEW
         )
         filter_confidence.allow(["s3:GetObject"], [bucket.arn_for_objects(f"{prefixes.PREDICTIONS}*")])  # to compare
-        # In the order of the steps; the bulk workflows call them too
+        # In the order of the steps. The bulk workflows invoke the same functions.
         self.steps = {
             "SerializeImageData": serialize_image_data,
             "Classifier": classifier,
@@ -140,7 +140,8 @@ class WorkflowStack(Stack):
         self.state_machine = state_machine
         self.state_machine_log_group = state_machine.log_group
         self.dead_letters = dead_letters
-        # Where predictions are recorded if the endpoint captures none; exported either way, so that the kind can change
+        # A serverless endpoint captures nothing, so predictions are recorded in this log group. It is exported for
+        # either kind of endpoint: CloudFormation would refuse to remove an export that the monitoring stack imports.
         self.prediction_log = filter_confidence.log_group.log_group_name
         self.export_value(self.prediction_log)
         CfnOutput(self, "PredictionLog", value=self.prediction_log)
@@ -148,7 +149,7 @@ class WorkflowStack(Stack):
         CfnOutput(self, "UndeliveredEventsUrl", value=dead_letters.queue_url)
 
     def _place(self, source: str, bucket: s3.IBucket) -> tuple[str, str]:
-        """The ARN of the bucket and the prefix in it that an image source names."""
+        """The bucket's ARN and the prefix that an entry of `image_sources` names."""
         name, _, prefix = source.removeprefix("s3://").partition("/")
         if source.startswith("s3://"):
             return f"arn:{self.partition}:s3:::{name}", prefix

@@ -9,12 +9,9 @@ from aws_cdk import aws_sns_subscriptions as subscriptions
 from constructs import Construct
 
 from stacks.config import EnvironmentConfig
+from stacks.data.sagemaker_role import SageMakerRole
 from stacks.shared import prefixes
-from stacks.shared.algorithm import ALGORITHMS
-from stacks.shared.algorithm_image import AlgorithmImage
-from stacks.shared.encryption import environment_key, let_services_encrypt_volumes
-from stacks.shared.guardrails import guardrail_alarm_arns
-from stacks.shared.sagemaker_role import SageMakerRole
+from stacks.shared.encryption import environment_key
 from stacks.shared.scanner_exceptions import acknowledge
 from stacks.shared.service_principal import budgets_of_this_account
 
@@ -61,7 +58,7 @@ class DataStack(Stack):
             )
         if config.alert_email:
             self.alert_topic.add_subscription(subscriptions.EmailSubscription(config.alert_email))
-        self.sagemaker_role = sagemaker_execution_role(self, config=config, bucket=self.bucket)
+        self.sagemaker_role = SageMakerRole(self, "SageMakerRole", config=config, bucket=self.bucket)
 
         CfnOutput(self, "BucketName", value=self.bucket.bucket_name)
         CfnOutput(self, "AlertTopicArn", value=self.alert_topic.topic_arn)
@@ -163,38 +160,3 @@ def _access_log_bucket(scope: Construct, *, config: EnvironmentConfig) -> s3.Buc
         "S3BucketReplicationEnabled",
     )
     return bucket
-
-
-def sagemaker_execution_role(scope: Stack, *, config: EnvironmentConfig, bucket: s3.IBucket) -> iam.Role:
-    """What jobs and the endpoint may do: this bucket's channels and images, their containers, their own logs."""
-    role = SageMakerRole(
-        scope,
-        "SageMakerRole",
-        description="Runs training jobs, transform jobs and the endpoint",
-        # Also the one that is not configured: a model of it may be served, and be rolled back to
-        repository_arns=[AlgorithmImage(scope, algorithm).repository_arn for algorithm in ALGORITHMS.values()],
-        log_groups=["TrainingJobs", "TransformJobs", f"Endpoints/{config.endpoint_name}"],
-    )
-    channels = [*config.algorithm.channels.values(), *([prefixes.CODE] if config.algorithm.takes_code else [])]
-    images = [prefixes.INCOMING, prefixes.SCHEDULED]  # Batch Transform's
-    lists = [f"{prefixes.BULK}*.manifest", f"{prefixes.RETRAINING}*/validation.manifest"]
-    transform_outputs = [f"{prefixes.RETRAINING}*/{role}/" for role in ("candidate", "incumbent")]
-    readable = [*(f"{p}*" for p in (*channels, *images, f"{prefixes.MODELS}*/output/")), *lists]
-    writable = [f"{p}*" for p in (prefixes.MODELS, prefixes.DATA_CAPTURE, prefixes.TRANSFORMS, *transform_outputs)]
-    role.allow("ReadChannelsImagesAndArtifacts", ["s3:GetObject"], [bucket.arn_for_objects(key) for key in readable])
-    role.allow(
-        "WriteArtifactsCapturesAndTransforms", ["s3:PutObject"], [bucket.arn_for_objects(key) for key in writable]
-    )
-    role.allow("ListChannelsAndImages", ["s3:ListBucket"], [bucket.bucket_arn])
-    if alarms := guardrail_alarm_arns(scope, config):
-        role.allow("WatchUpdatesOfTheEndpoint", ["cloudwatch:DescribeAlarms"], alarms)
-    if config.training.spot:
-        role.allow(
-            "ResumeFromCheckpoints",  # SageMaker deletes what the container deletes
-            ["s3:GetObject", "s3:DeleteObject"],
-            [bucket.arn_for_objects(f"{prefixes.MODELS}*/checkpoints/*")],
-        )
-    if bucket.encryption_key:
-        role.add_to_policy(let_services_encrypt_volumes(bucket.encryption_key))
-        role.allow("EncryptArtifacts", ["kms:Encrypt"], [bucket.encryption_key.key_arn])
-    return role

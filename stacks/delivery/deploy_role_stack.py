@@ -13,7 +13,7 @@ from constructs import Construct
 
 from stacks.config import EnvironmentConfig
 from stacks.shared import prefixes
-from stacks.shared.sagemaker_role import ISOLATED
+from stacks.shared.network_isolation import ISOLATED
 
 ISSUER = "token.actions.githubusercontent.com"
 # What data_prep reads and writes

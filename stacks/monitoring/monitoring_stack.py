@@ -20,7 +20,6 @@ from stacks.monitoring.alarms import alarm_rules, create_alarms
 from stacks.monitoring.budget import monthly_budget
 from stacks.monitoring.dashboard import create_dashboard
 from stacks.monitoring.metrics import Metrics
-from stacks.monitoring.sagemaker_model_monitor import SageMakerModelMonitor
 from stacks.shared import prefixes
 from stacks.shared.function import Function
 
@@ -67,8 +66,6 @@ class MonitoringStack(Stack):
         create_dashboard(self, config=config, metrics=metrics, alarms=alarms)
         if limit := config.monitoring.monthly_budget_usd:
             monthly_budget(self, config=config, limit_usd=limit, alert_topic=alert_topic)
-        if config.monitoring.sagemaker_model_monitor:
-            SageMakerModelMonitor(self, "ModelMonitor", config=config, bucket=bucket)
         CfnOutput(self, "DriftMonitorName", value=drift_monitor.function_name)
         CfnOutput(self, "ModelAccuracyName", value=model_accuracy.function_name)
 

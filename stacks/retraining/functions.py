@@ -14,7 +14,7 @@ from stacks.shared.function import Function
 from stacks.shared.guardrails import deployment_config, guardrail_alarm_arns
 from stacks.shared.hyperparameters import parameters_digest
 from stacks.shared.local_storage import volume_key_of
-from stacks.shared.sagemaker_role import ISOLATED
+from stacks.shared.network_isolation import ISOLATED
 
 _ONE_CPU_MB = 1769
 _LEDGER = f"{prefixes.RETRAINING}ledger.json"

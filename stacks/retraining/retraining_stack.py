@@ -18,7 +18,7 @@ from stacks.retraining.functions import RetrainingFunctions
 from stacks.shared import prefixes
 from stacks.shared.algorithm_image import AlgorithmImage
 from stacks.shared.dead_letter_queue import DeadLetterQueue
-from stacks.shared.sagemaker_role import ISOLATED
+from stacks.shared.network_isolation import ISOLATED
 from stacks.shared.service_principal import of_this_account
 from stacks.shared.state_machine import StateMachine
 

@@ -1,6 +1,6 @@
-"""The training job of the environment's algorithm: its request.
+"""The CreateTrainingJob request for the environment's algorithm.
 
-Plain functions without CDK or boto3: what starts a job, from a laptop or from a state machine, starts this one.
+Plain functions without CDK or boto3, because both `data_prep train` and the retraining state machine send it.
 """
 
 from collections.abc import Mapping
@@ -25,13 +25,13 @@ if TYPE_CHECKING:
 CODE_CHANNEL = "code"
 
 
-# How SageMaker says that another instance type may do: the account's quota for this one, the region, the API's list of
-# types, or AWS's capacity. Over an error's name and message, or a failed job's reason. docs/fidelity.md has the sources
+# Matches an error's name and message, or a failed job's reason, if another instance type may succeed: the account has
+# no quota for this one, the region or the API does not know it, or AWS has no capacity. Sources: docs/fidelity.md
 INSTANCE_REFUSED = "ResourceLimitExceeded|CapacityError|[Ii]nstance ?[Tt]ype"
 
 # A spot job may wait this much longer than it may run
 SPOT_WAIT_MINUTES = 120
-VOLUME_GB = 10  # the container's images, checkpoints and model; the data set is a few MB
+VOLUME_GB = 10  # for the data set of a few MB, checkpoints and the model
 
 
 def training_job_request(
@@ -47,10 +47,10 @@ def training_job_request(
     tags: Mapping[str, str],
     key_arn: str = "",
 ) -> "CreateTrainingJobRequestTypeDef":
-    """The CreateTrainingJob request. Any input may also be an expression of a state machine.
+    """The CreateTrainingJob request. Any argument may also be an expression of a state machine.
 
     resources: `training_resources` of the instance type to train on.
-    checkpoint_uri: the URI, ending in a slash, below which an interrupted spot job finds its last epoch.
+    checkpoint_uri: the prefix, with a slash at its end, from which an interrupted spot job resumes.
     key_arn: the KMS key of the environment, if it has one.
     """
     training = config.training
@@ -64,7 +64,7 @@ def training_job_request(
         "OutputDataConfig": {"S3OutputPath": f"s3://{bucket}/{prefixes.MODELS}"},
         "ResourceConfig": resources,
         "StoppingCondition": {"MaxRuntimeInSeconds": max_runtime_seconds},
-        # The container needs no network: SageMaker moves the data, and the pretrained weights come with the image
+        # The container needs no network: SageMaker copies the data, and the image contains the pretrained weights
         "EnableNetworkIsolation": True,
         "Tags": [
             {"Key": key, "Value": value}
@@ -72,7 +72,7 @@ def training_job_request(
         ],
     }
     if key_arn:
-        # Left out, SageMaker would take S3's own key instead of the bucket's
+        # Without it, SageMaker would encrypt with S3's own key instead of the bucket's
         request["OutputDataConfig"]["KmsKeyId"] = key_arn
     if training.spot:
         request["EnableManagedSpotTraining"] = True
@@ -82,20 +82,20 @@ def training_job_request(
 
 
 def training_resources(instance_type: str, key_arn: str = "") -> "ResourceConfigTypeDef":
-    """One instance of a type, with a volume that the environment's key encrypts where the type takes one."""
+    """One instance of this type, whose volume the environment's key encrypts if the type accepts a key."""
     resources = {"InstanceType": instance_type, "InstanceCount": 1, "VolumeSizeInGB": VOLUME_GB}
     return cast("ResourceConfigTypeDef", {**resources, **volume_key(instance_type, key_arn)})
 
 
 def longest_job_minutes(config: EnvironmentConfig) -> int:
-    """How long the job can be under way, with an hour for its start and for the upload of what it made."""
+    """How long a job can take, including an hour for its start and the upload of its artifact."""
     return config.training.max_runtime_minutes + (SPOT_WAIT_MINUTES if config.training.spot else 0) + 60
 
 
 def _specification(algorithm: Algorithm, image: str) -> "AlgorithmSpecificationTypeDef":
     specification: AlgorithmSpecificationTypeDef = {"TrainingImage": image, "TrainingInputMode": "File"}
     if algorithm.takes_code:
-        # Before the container's own, which would install the code with pip
+        # Replaces the container's own entry point, which would install the code with pip
         specification["ContainerEntrypoint"] = ["python3", f"/opt/ml/input/data/{CODE_CHANNEL}/train.py"]
     if algorithm.metric:
         specification["MetricDefinitions"] = [{"Name": ACCURACY_METRIC, "Regex": algorithm.metric}]
@@ -110,7 +110,7 @@ def _channels(algorithm: Algorithm, bucket: str) -> "list[ChannelTypeDef]":
 def _channel(name: str, uri: str) -> "ChannelTypeDef":
     return {
         "ChannelName": name,
-        "ContentType": CONTENT_TYPE,  # which only the built-in algorithm looks at
+        "ContentType": CONTENT_TYPE,  # only the built-in algorithm reads it
         "DataSource": {
             "S3DataSource": {"S3DataType": "S3Prefix", "S3Uri": uri, "S3DataDistributionType": "FullyReplicated"}
         },

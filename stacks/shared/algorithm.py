@@ -1,7 +1,7 @@
-"""The algorithms that `training.algorithm` chooses from; requests, images, roles and commands ask here.
+"""The algorithms that `training.algorithm` selects from: containers, instances, channels and hyperparameters.
 
-Plain data without CDK. SageMaker's built-in Image Classification is that of the original; scikit-learn is the model of
-`model_src/` in SageMaker's prebuilt container, which needs no GPU.
+Plain data without CDK. `image-classification` is SageMaker's built-in algorithm, as in the original. `scikit-learn` is
+the model of `model_src/` in SageMaker's prebuilt container, which needs no GPU.
 """
 
 import re
@@ -12,9 +12,9 @@ from lambda_src.shared import algorithms
 from lambda_src.shared.algorithms import Container
 from stacks.shared import prefixes, registry_accounts
 
-CONTENT_TYPE = "application/x-image"  # in, and JSON out, of either
+CONTENT_TYPE = "application/x-image"  # of requests, for both algorithms; responses are JSON
 _DATA_CHANNELS = {
-    # All end in a slash: without it `train` would also fetch what lies under `train_lst`
+    # All end with a slash: the prefix `train` would also match `train_lst`
     "train": prefixes.TRAIN,
     "validation": prefixes.TEST,
     "train_lst": prefixes.TRAIN_LST,
@@ -24,33 +24,34 @@ _DATA_CHANNELS = {
 # For 32x32 images and about a thousand samples. The recipe is that of the ResNet paper for CIFAR
 # (He et al. 2015, https://arxiv.org/abs/1512.03385, section 4.2).
 _SCRATCH: Mapping[str, str] = {
-    "image_shape": "3,32,32",  # as the images are; the algorithm's default is 3,224,224
-    # The smallest of the networks for small images (0.27 million weights). The algorithm's default of 152 layers
-    # is one of those for 224x224 and has 58 million, which a thousand images cannot settle.
+    "image_shape": "3,32,32",  # the size of the images; the algorithm's default is 3,224,224
+    # The smallest network for small images (0.27 million weights). The algorithm's default, 152 layers, is a network
+    # for 224x224 with 58 million weights, too many for a thousand images.
     "num_layers": "20",
-    # A batch of 128 would leave 8 steps an epoch; 32 gives 31
+    # 31 steps per epoch; with the paper's 128 there would be 8
     "mini_batch_size": "32",
-    # The paper's 0.1 for a batch of 128, scaled to the batch (Goyal et al. 2017, https://arxiv.org/abs/1706.02677)
+    # The paper's 0.1 for a batch of 128, scaled linearly to this batch (Goyal et al. 2017,
+    # https://arxiv.org/abs/1706.02677)
     "learning_rate": "0.025",
     "momentum": "0.9",  # the paper's; the documented default is 0
     "weight_decay": "0.0001",  # the paper's
-    # About 3,100 steps; the original's 30 epochs end before the learning rate may fall. The artifact is the best
-    # epoch's, so too many cost seconds, not accuracy.
+    # About 3,100 steps; the original's 30 epochs end before the learning rate falls. The artifact is that of the best
+    # epoch, so too many epochs cost seconds, not accuracy.
     "epochs": "100",
     "lr_scheduler_factor": "0.1",
-    "augmentation_type": "crop",  # with mirror images; colours and angles carry little in 32x32
+    "augmentation_type": "crop",  # with mirror images; changes of colour and angle help little at 32x32
 }
-# Only the last layer starts untrained; the others were trained on ImageNet's 224x224
+# Only the last layer starts untrained; the others were trained on ImageNet at 224x224
 _TRANSFER: Mapping[str, str] = {
     "use_pretrained_model": "1",
     "num_layers": "18",  # the smallest that comes pretrained
     "image_shape": "3,224,224",
-    "resize": "256",  # of the shorter side, which must exceed the crop; also ImageNet's own ratio
+    "resize": "256",  # the shorter side; it must exceed the crop, and 256 to 224 is ImageNet's usual ratio
     "mini_batch_size": "32",
-    "learning_rate": "0.001",  # larger steps would undo what the weights know
+    "learning_rate": "0.001",  # larger steps would destroy the pretrained weights
     "momentum": "0.9",
     "weight_decay": "0.0001",
-    "epochs": "15",  # pretrained features settle within a few
+    "epochs": "15",  # pretrained weights converge within a few
     "lr_scheduler_factor": "0.1",
     "augmentation_type": "crop",
 }
@@ -58,16 +59,19 @@ _TRANSFER: Mapping[str, str] = {
 
 @dataclass(frozen=True)
 class Algorithm:
-    """How one is trained and served.
+    """How an algorithm is trained and served.
 
-    container: what its image is called, and what it needs in order to serve.
-    tag: of the image; with the accounts that hold it by region.
-    construct_id: begins the names that it has in a template.
-    channels: prefixes of the bucket by channel, of the data alone.
-    takes_code: a further channel brings `model_src/`, whose train.py is the entry point.
-    presets: hyperparameters by the preset's name; `hyperparameter_names` are all that may be set.
-    metric: a regular expression whose group is the accuracy in the job's log; empty where SageMaker knows it.
-    instance_types: to train on, in order of preference; `instances` says in words which others may be.
+    container: the image's repository and the variables that serving needs.
+    tag: of the image.
+    registry_accounts: the account that holds the image, by region.
+    construct_id: prefix of the algorithm's logical ids in a template.
+    channels: the bucket's prefix for each data channel.
+    takes_code: whether a further channel contains `model_src/`, whose train.py is the entry point.
+    presets: hyperparameters by the preset's name.
+    hyperparameter_names: every hyperparameter that may be set.
+    metric: a regular expression whose group is the accuracy in the job's log; empty if SageMaker defines the metric.
+    instance_types: the default, in order of preference.
+    instance_pattern: a regular expression of all supported instance types, which `instances` describes in words.
     """
 
     container: Container
@@ -89,10 +93,10 @@ class Algorithm:
         return self.container.algorithm
 
     def check_training_instance(self, instance_type: str) -> None:
-        """Raise ValueError for one that the algorithm does not train on."""
+        """Raise ValueError for an instance type that the algorithm does not support."""
         if not re.fullmatch(self.instance_pattern, instance_type):
             raise ValueError(
-                f"{self.name} trains on {self.instances}, not on {instance_type}: name one of those, or another "
+                f"{self.name} trains on {self.instances}, not on {instance_type}: choose one of those, or another "
                 "training.algorithm"
             )
 
@@ -149,5 +153,5 @@ SCIKIT_LEARN = Algorithm(
 )
 ALGORITHMS = {algorithm.name: algorithm for algorithm in (IMAGE_CLASSIFICATION, SCIKIT_LEARN)}
 
-# What to do in an account without any GPU, which is every new one
+# The advice for an account without a quota for GPUs, which includes every new account
 WITHOUT_GPU = f'set training.algorithm: "{SCIKIT_LEARN.name}" in cdk.json, which needs no GPU'

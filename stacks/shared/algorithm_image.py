@@ -1,4 +1,4 @@
-"""An algorithm's container image: which registry holds it in which region."""
+"""An algorithm's container image, in the registry of the region that a stack is deployed to."""
 
 from aws_cdk import ArnFormat, Aws, CfnMapping, Fn, Stack
 
@@ -6,7 +6,7 @@ from stacks.shared.algorithm import Algorithm
 
 
 class AlgorithmImage:
-    """The container image as one stack sees it; the region is known at deploy time only."""
+    """The image's URI and its repository's ARN in one stack. A mapping finds the region's account at deploy time."""
 
     def __init__(self, stack: Stack, algorithm: Algorithm) -> None:
         mapping = CfnMapping(

@@ -1,11 +1,11 @@
-"""CIFAR-100's fine labels, which are the classes that a model can be trained for.
+"""CIFAR-100's fine labels: the classes that an environment can choose from.
 
 https://www.cs.toronto.edu/~kriz/cifar.html
 """
 
 import difflib
 
-# In the data set's order: the label of a class is its place
+# In the data set's order: a class's label there is its index
 # fmt: off
 CLASS_NAMES = (
     "apple", "aquarium_fish", "baby", "bear", "beaver", "bed", "bee", "beetle", "bicycle", "bottle", "bowl",
@@ -24,7 +24,7 @@ CLASS_NAMES = (
 
 
 def check_class_name(name: str) -> str:
-    """The name itself; raises ValueError with the nearest names if CIFAR-100 has no such class."""
+    """Return the name; raises ValueError with the most similar names if CIFAR-100 has no such class."""
     if name not in CLASS_NAMES:
         nearest = ", ".join(difflib.get_close_matches(name.lower(), CLASS_NAMES, cutoff=0))
         raise ValueError(f"CIFAR-100 has no such class; the nearest are {nearest}")

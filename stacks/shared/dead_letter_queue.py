@@ -1,4 +1,4 @@
-"""Where events wait that could not be delivered."""
+"""A dead-letter queue for events that could not be delivered."""
 
 from aws_cdk import Duration
 from aws_cdk import aws_sqs as sqs
@@ -8,7 +8,7 @@ from stacks.shared.scanner_exceptions import acknowledge
 
 
 class DeadLetterQueue(sqs.Queue):
-    """Keeps an event for two weeks; takes none over plain HTTP."""
+    """Keeps events for two weeks, and refuses plain HTTP."""
 
     def __init__(self, scope: Construct, construct_id: str) -> None:
         super().__init__(
@@ -21,6 +21,6 @@ class DeadLetterQueue(sqs.Queue):
         acknowledge(self, "Is a dead-letter queue itself", "AwsSolutions-SQS3", "SQSRedrivePolicy")
         acknowledge(
             self,
-            "Encrypted with SQS's own keys: it holds keys of objects, and EventBridge would need the use of any other",
+            "Encrypted with SQS's own keys: it holds only object keys, and EventBridge would need access to a KMS key",
             "CKV_AWS_27",
         )

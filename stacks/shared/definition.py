@@ -1,8 +1,8 @@
-"""Reads a state machine's definition from its `.asl.yaml` file, and fills in what is known at synthesis.
+"""Reads a state machine's definition from its `.asl.yaml` file, and replaces the placeholders known at synthesis.
 
-A definition is the Amazon States Language as YAML. `${Name}` stands for what the file cannot know: a limit of the
-configuration, a retrier of retry_policy.py, a message, another file's states. What only the deployment knows, such as
-an ARN, is left to CloudFormation's DefinitionSubstitutions, which have the same form (state_machine.py).
+A definition is Amazon States Language in YAML. A placeholder `${Name}` stands for a limit from the configuration, a
+retrier of retry_policy.py, a message, or another file's states. Values that only the deployment knows, such as ARNs,
+are left to CloudFormation's DefinitionSubstitutions, which use the same form (state_machine.py).
 """
 
 import re
@@ -17,11 +17,11 @@ from stacks.shared.retry_policy import ANY_FAILURE, INVOCATION, STEP_TIMEOUT_SEC
 
 Definition = dict[str, Any]
 
-MESSAGES = Path(__file__).with_name("messages.yaml")  # of the classification workflows, inline and bulk
+MESSAGES = Path(__file__).with_name("messages.yaml")  # used by the inline and the bulk workflows
 
 PLACEHOLDER = re.compile(r"\$\{(\w+)\}")
 
-# Known to every file
+# Available in every file
 _COMMON: Mapping[str, Any] = {
     "RetryInvocation": retriers(INVOCATION),
     "RetryAnyFailure": retriers([ANY_FAILURE]),
@@ -31,8 +31,8 @@ _COMMON: Mapping[str, Any] = {
 
 _LONGEST_SUBJECT = 99  # characters; SNS takes 100
 _LONGEST_LINE = 2_500  # characters, which keeps a message within SNS's 262,144 bytes
-# What is not printable (as Python's `str.isprintable` has it, of the 65,536 characters that a regular expression of
-# JSONata can name): line breaks, controls, what changes the direction of reading, spaces that look like none
+# Characters that are not printable by `str.isprintable`, among the 65,536 that a regular expression of JSONata can
+# name: line breaks, control characters, marks that change the reading direction, and unusual spaces
 _HIDDEN = (
     r"[\u0000-\u001f\u007f-\u00a0\u00ad\u0600-\u0605\u061c\u06dd\u070f\u0890\u0891\u08e2\u1680\u180e"
     r"\u2000-\u200f\u2028-\u202f\u205f-\u2064\u2066-\u206f\u3000\ufeff\ufff9-\ufffb]"
@@ -40,21 +40,22 @@ _HIDDEN = (
 
 
 def read_definition(path: Path, **values: Any) -> Definition:
-    """The content of an `.asl.yaml` file, with `values` in place of their placeholders.
+    """The content of an `.asl.yaml` file, with placeholders replaced by `values`.
 
-    A placeholder that is a whole value becomes the value, of whatever type; within a text it becomes text; as a key
-    it becomes all entries of a mapping. One without a value stays; raises ValueError for a value without a placeholder.
+    A placeholder that is a whole YAML value is replaced by a value of any type, one within a string by text, and one
+    that is a key by all entries of a mapping. Placeholders without a value stay. Raises ValueError for a value without
+    a placeholder.
     """
     text = path.read_text(encoding="utf-8")
     if unused := set(values) - set(PLACEHOLDER.findall(text)):
         raise ValueError(f"{path.name} has no placeholder for {', '.join(sorted(unused))}")
-    # The safe loader in C, which is ten times as fast
+    # The safe loader in C is ten times as fast as the one in Python
     content: Definition = _filled(yaml.load(text, Loader=yaml.CSafeLoader), {**_COMMON, **values})
     return content
 
 
 def image_states(retries: ImageRetries) -> Definition:
-    """The states that classify one image, of which SerializeImageData is the first and each retries by `retries`."""
+    """The states that classify one image, with these retries; the first is SerializeImageData."""
     states: Definition = read_definition(
         Path(__file__).with_name("classify_image.asl.yaml"),
         RetryStep=retriers(retries.step),
@@ -65,10 +66,10 @@ def image_states(retries: ImageRetries) -> Definition:
 
 
 def read_messages(path: Path, **values: Any) -> dict[str, dict[str, str]]:
-    """The arguments of the states that publish, by the states' names.
+    """The arguments of the states that publish to the alert topic, by state.
 
-    The file has of each state a `Subject` and `Lines`: JSONata, of a string; a line also of several, or of none. What
-    they quote may come from anyone.
+    For each state the file has a `Subject` and `Lines`, in JSONata. The subject evaluates to a string; each line to a
+    string, a list of strings, or nothing. They may quote untrusted text, which is cut and made visible.
     """
     return {
         state: {
@@ -82,7 +83,7 @@ def read_messages(path: Path, **values: Any) -> dict[str, dict[str, str]]:
 
 
 def on_one_line(value: Any) -> Any:
-    """The same with every expression on one line, as it shows in the console."""
+    """The definition with each expression on one line, which the Step Functions console shows best."""
     if isinstance(value, dict):
         return {key: on_one_line(item) for key, item in value.items()}
     if isinstance(value, list):
@@ -91,7 +92,7 @@ def on_one_line(value: Any) -> Any:
 
 
 def with_suffix(definition: Definition, suffix: str) -> Definition:
-    """The same states under longer names: a name may stand only once in a state machine, also below its Maps."""
+    """The definition with `suffix` appended to every state's name, which must be unique in the whole state machine."""
 
     def renamed(key: str, value: Any) -> Any:
         match key, value:
@@ -128,9 +129,9 @@ def _filled(value: Any, values: Mapping[str, Any]) -> Any:
 
 
 def _visible(text: str, *, longest: int) -> str:
-    """JSONata: the text on one line that hides nothing: a replacement character stands for what is not printable.
+    """A JSONata expression for the text on one line, with U+FFFD in place of each character that is not printable.
 
-    Keys, causes and errors may hold anything, and so make a mail say what this project does not. The manifest has them
-    as they are.
+    Keys, causes and errors may contain anything, and could otherwise forge lines of a mail. The manifest has them
+    unchanged.
     """
     return f"$substring($replace({text}, /{_HIDDEN}/, '\\ufffd'), 0, {longest})"

@@ -1,7 +1,7 @@
-"""Encryption with a key of the environment's own, where the configuration asks for it.
+"""Encryption with the environment's own KMS key, if `customer_managed_key` is set.
 
-The key has no reader but what this file names: the services that write logs, alarms and inventories, and the roles
-that already may read or write what the key protects. Who loses a right on the bucket loses the key with it.
+Only what this file names may use the key: the services that write logs, alarms and inventories, and the roles that may
+already read or write what the key protects. Losing access to the bucket also removes access to the key.
 """
 
 from collections.abc import Mapping
@@ -17,11 +17,11 @@ from constructs import IConstruct
 from stacks.config import EnvironmentConfig
 from stacks.shared.service_principal import budgets_of_this_account
 
-# What the use of a service's action needs of the key that encrypts what the action touches
+# For each action, the service through which it uses the key, and the permissions on the key that it needs
 _KEY_ACTIONS: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "s3:GetObject": ("s3", ("kms:Decrypt",)),
     "s3:PutObject": ("s3", ("kms:GenerateDataKey",)),
-    # Parts of an upload are read back when they are put together
+    # S3 decrypts the parts of a multipart upload to combine them
     "s3:ListMultipartUploadParts": ("s3", ("kms:Decrypt",)),
     "sns:Publish": ("sns", ("kms:Decrypt", "kms:GenerateDataKey")),
 }
@@ -41,7 +41,7 @@ def environment_key(scope: Stack, *, config: EnvironmentConfig) -> kms.Key:
             sid="LogsOfThisEnvironment",
             principals=[iam.ServicePrincipal(f"logs.{Aws.REGION}.amazonaws.com")],
             actions=["kms:Decrypt", "kms:Describe*", "kms:Encrypt", "kms:GenerateDataKey*", "kms:ReEncrypt*"],
-            resources=["*"],  # in a key's policy: this key
+            resources=["*"],  # in a key policy this means the key itself
             conditions={
                 "ArnLike": {
                     "kms:EncryptionContext:aws:logs:arn": [
@@ -79,7 +79,7 @@ def environment_key(scope: Stack, *, config: EnvironmentConfig) -> kms.Key:
             resources=["*"],
             conditions={
                 "StringEquals": {"aws:SourceAccount": Aws.ACCOUNT_ID},
-                # By its name's beginning, as the bucket needs the key before it exists
+                # By the prefix of its name: the bucket needs the key, so the key must exist first
                 "ArnLike": {"aws:SourceArn": f"arn:{Aws.PARTITION}:s3:::{config.stage_name}-*"},
             },
         )
@@ -88,7 +88,7 @@ def environment_key(scope: Stack, *, config: EnvironmentConfig) -> kms.Key:
 
 
 def let_services_encrypt_volumes(key: kms.IKey) -> iam.PolicyStatement:
-    """For roles that start instances with encrypted volumes: the service that runs them may be granted the key."""
+    """Allows a role that starts instances with encrypted volumes to grant the key to the service that runs them."""
     return iam.PolicyStatement(
         sid="EncryptVolumes",
         actions=["kms:CreateGrant"],
@@ -98,7 +98,7 @@ def let_services_encrypt_volumes(key: kms.IKey) -> iam.PolicyStatement:
 
 
 def encrypt(stage: Stage, *, key: kms.IKey) -> None:
-    """Encrypt the logs of all stacks, and let each role use the key for what it may already read and write."""
+    """Encrypt the logs of all stacks, and allow each role to use the key for what it may already read and write."""
     Aspects.of(stage).add(_LogEncryption(key))
     Aspects.of(stage).add(_KeyUse(key))
 

@@ -1,4 +1,4 @@
-"""One Lambda function of this project: its code, a role that starts with its own log group only, its limits."""
+"""A Lambda function of this project: its code, its limits, and a role that may only write to its own log group."""
 
 from collections.abc import Mapping, Sequence
 
@@ -14,17 +14,17 @@ from stacks.shared.scanner_exceptions import acknowledge
 
 _SOURCES = PROJECT_ROOT / "lambda_src"
 
-# A write that S3 refuses where there is an object already, whatever the function asks for
+# S3 refuses a write under this condition unless the request has If-None-Match, which never overwrites an object
 # https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes-enforce.html
 IF_NEW = {"Null": {"s3:if-none-match": "false"}}
-# A write that S3 refuses unless the object is still the one that was read
+# The same for If-Match, which overwrites an object only if it is still the one that was read
 IF_UNCHANGED = {"Null": {"s3:if-match": "false"}}
 
 
 class Function(lambda_.Function):
     """Runs `lambda_src/CAPABILITY/<construct id in snake_case>.py`.
 
-    Its package holds that capability and `shared`, so what another capability changes does not change it.
+    Its package contains only that capability and `shared`, so a change in another capability does not change it.
     """
 
     def __init__(
@@ -34,10 +34,10 @@ class Function(lambda_.Function):
         *,
         config: EnvironmentConfig,
         environment: Mapping[str, str] | None = None,
-        memory_mb: int = 256,  # most of the time a function waits, which is paid by the megabyte
-        # Above the bounded retries of lambda_src/shared/aws.py, under the state's time-out
+        memory_mb: int = 256,  # little, because a function mostly waits, and waiting is billed by memory
+        # Above the bounded retries of lambda_src/shared/aws.py, and below the state's time-out
         timeout: Duration | None = None,
-        # Of one that events start, which have nobody else to keep them when it fails
+        # For a function that events invoke: it keeps those for which the function fails
         dead_letters: sqs.IQueue | None = None,
     ) -> None:
         log_group = LogGroup(scope, f"{construct_id}Logs", config=config)
@@ -53,7 +53,7 @@ class Function(lambda_.Function):
             architecture=lambda_.Architecture.ARM_64,
             code=lambda_.Code.from_asset(
                 str(PROJECT_ROOT),
-                # With the folder above them: the modules import each other as lambda_src.*
+                # From the root, because the modules import each other as lambda_src.*
                 exclude=[
                     "/*",
                     "!/lambda_src",
@@ -77,24 +77,24 @@ class Function(lambda_.Function):
         if not is_under_load:
             acknowledge(
                 self,
-                "Runs once an execution, an hour or a release: a reservation would only take from the account's quota",
+                "Runs once per execution, hour or release: a reservation would only reduce the account's free quota",
                 "LambdaConcurrency",
                 "CKV_AWS_115",
             )
         if not dead_letters:
             acknowledge(
                 self,
-                "A state machine that calls it keeps its errors; what a schedule starts is watched by an alarm",
+                "Its state machine handles its errors, or an alarm watches the schedule that invokes it",
                 "LambdaDLQ",
                 "CKV_AWS_116",
             )
         acknowledge(
             self,
-            "Calls nothing but AWS, and only what its role may; there is nothing in a VPC that it could reach",
+            "Calls only AWS APIs that its role allows; there is nothing in a VPC that it needs",
             "LambdaInsideVPC",
             "CKV_AWS_117",
         )
-        acknowledge(self, "The variables hold names and numbers, no secret", "CKV_AWS_173")
+        acknowledge(self, "The variables hold names and numbers, and no secrets", "CKV_AWS_173")
 
     def allow(
         self,

@@ -12,13 +12,13 @@ from constructs import Construct
 from stacks.config import EnvironmentConfig
 from stacks.shared.scanner_exceptions import acknowledge
 
-_SECONDS_BEYOND_BAKING = 30 * 60  # to start the new instances and to end the old ones
+_SECONDS_BEYOND_BAKING = 30 * 60  # to start the new instances and to terminate the old ones
 
 
 def guardrail_alarms(scope: Construct, *, config: EnvironmentConfig, variant_name: str) -> list[cloudwatch.Alarm]:
-    """Alarms that end an update. They go to SageMaker, not to people: stacks/monitoring/alarms.py has those.
+    """Alarms on which SageMaker rolls an update back. The operators' alarms are in stacks/monitoring/alarms.py.
 
-    They know the endpoint by its name, so they can be there before it; without requests they are quiet.
+    They refer to the endpoint by name, so they can exist before it. Without requests they stay OK.
     """
     dimensions = {"EndpointName": config.endpoint_name, "VariantName": variant_name}
     errors, latency = config.update_alarm_names
@@ -44,18 +44,18 @@ def guardrail_alarms(scope: Construct, *, config: EnvironmentConfig, variant_nam
             evaluation_periods=1,
             treat_missing_data=cloudwatch.TreatMissingData.NOT_BREACHING,
         )
-        acknowledge(created, "SageMaker looks at it during an update and goes back", "CloudWatchAlarmAction")
+        acknowledge(created, "SageMaker reads it during an update, and rolls back", "CloudWatchAlarmAction")
         return created
 
     return [
         alarm("UpdateErrors", errors, metric("Invocation5XXErrors", "Sum"), 0),
-        # Microseconds. A canary of 1 in 20 requests is not seen by the median
+        # In microseconds. p99, because the median would not show a canary of 1 in 20 requests
         alarm("UpdateLatency", latency, metric("ModelLatency", "p99"), config.endpoint.max_update_latency_ms * 1000),
     ]
 
 
 def guardrail_alarm_arns(scope: Stack, config: EnvironmentConfig) -> list[str]:
-    """Alarms that an update names: who updates the endpoint must be able to describe them, and so must its model."""
+    """The alarms that an update names. The role that updates the endpoint and the model's role must describe them."""
     return [
         scope.format_arn(
             service="cloudwatch", resource="alarm", resource_name=name, arn_format=ArnFormat.COLON_RESOURCE_NAME
@@ -65,11 +65,11 @@ def guardrail_alarm_arns(scope: Stack, config: EnvironmentConfig) -> list[str]:
 
 
 def deployment_config(config: EnvironmentConfig) -> dict[str, Any] | None:
-    """The DeploymentConfig of UpdateEndpoint and of AWS::SageMaker::Endpoint, which are spelled alike.
+    """The DeploymentConfig, which has the same form in UpdateEndpoint and in AWS::SageMaker::Endpoint.
 
-    SageMaker moves whole instances. Of a fleet that scaling has made larger the canary is a smaller share.
-    Without a canary all traffic moves at once; the old instance is kept while the new one bakes.
-    None for a serverless endpoint, which has no instances to move traffic between.
+    SageMaker shifts whole instances, so in a fleet that has scaled out the canary is a smaller share. A single instance
+    has no canary: all traffic shifts at once, and the old instance is kept while the new one bakes. None for a
+    serverless endpoint, which has no instances.
     """
     if config.endpoint.kind == "serverless":
         return None

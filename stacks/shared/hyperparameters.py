@@ -1,4 +1,4 @@
-"""What decides a model besides its data: the hyperparameters of a training job, and the code that it runs."""
+"""What determines a model besides its data: a training job's hyperparameters, and the code that it runs."""
 
 import difflib
 import hashlib
@@ -11,9 +11,9 @@ _FROM_DATA_SET = {"num_classes", "num_training_samples"}
 
 
 def hyperparameters(config: EnvironmentConfig) -> dict[str, str]:
-    """The environment's preset with its overrides, as the API takes them: every value a string.
+    """The environment's preset with its overrides. All values are strings, as the API requires.
 
-    `num_training_samples` is missing: it comes from the data set. Raises ConfigError.
+    `num_training_samples` is not included, because it depends on the data set. Raises ConfigError.
     """
     algorithm, training = config.algorithm, config.training
     if training.preset not in algorithm.presets:
@@ -25,7 +25,7 @@ def hyperparameters(config: EnvironmentConfig) -> dict[str, str]:
     for name in overrides:
         where = f"environment {config.name!r}: training.hyperparameters.{name}"
         if name in _FROM_DATA_SET:
-            raise ConfigError(f"{where}: follows from the data set; leave it out")
+            raise ConfigError(f"{where}: follows from the data set; remove it")
         if name not in algorithm.hyperparameter_names:
             known = sorted(algorithm.hyperparameter_names)
             nearest = " or ".join(difflib.get_close_matches(name, known)) or ", ".join(known)
@@ -38,7 +38,10 @@ def hyperparameters(config: EnvironmentConfig) -> dict[str, str]:
 
 
 def parameters_digest(config: EnvironmentConfig) -> str:
-    """Eight hexadecimal digits of what, besides the data, decides the model; the instance it is trained on does not."""
+    """Eight hexadecimal digits that identify everything that determines the model, besides its data.
+
+    The instance type is not included: it does not change the model.
+    """
     algorithm = config.algorithm
     decisive = [
         f"{algorithm.container.repository}:{algorithm.tag}",
@@ -49,6 +52,6 @@ def parameters_digest(config: EnvironmentConfig) -> str:
 
 
 def _halfway_and_three_quarters(epochs: str) -> str:
-    """Where the paper lets the learning rate fall; empty if there are too few epochs for both."""
+    """The epochs after which the learning rate falls, as in the paper; empty if there are too few epochs for both."""
     count = int(epochs) if epochs.isdecimal() else 0
     return f"{count // 2},{count * 3 // 4}" if count >= 4 else ""

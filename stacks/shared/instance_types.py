@@ -1,10 +1,10 @@
-"""The instance types that SageMaker has for each purpose: an endpoint runs on many that no transform job runs on."""
+"""The instance types that SageMaker supports for each purpose: endpoints support many that transform jobs do not."""
 
 import difflib
 from functools import cache
 from typing import Literal
 
-# By the names of the API's enumerations
+# The names of the API's enumerations
 Purpose = Literal["ProductionVariantInstanceType", "TrainingInstanceType", "TransformInstanceType"]
 _IN_WORDS: dict[Purpose, str] = {
     "ProductionVariantInstanceType": "endpoints",
@@ -15,14 +15,14 @@ _IN_WORDS: dict[Purpose, str] = {
 
 @cache
 def instance_types(purpose: Purpose) -> tuple[str, ...]:
-    """As botocore's model of the API lists them; reading it takes a tenth of a second."""
-    from botocore.loaders import Loader  # noqa: PLC0415 - most commands configure no type and need not wait for it
+    """The types in botocore's model of the API, which takes a tenth of a second to read."""
+    from botocore.loaders import Loader  # noqa: PLC0415 - most commands check no type and need not wait for it
 
     return tuple(Loader().load_service_model("sagemaker", "service-2")["shapes"][purpose]["enum"])
 
 
 def check_instance_type(name: str, purpose: Purpose) -> str:
-    """The name itself; raises ValueError with the nearest names if SageMaker has no such type for the purpose."""
+    """Return the name; raises ValueError with the most similar names if SageMaker has no such type for the purpose."""
     known = instance_types(purpose)
     if name not in known:
         nearest = ", ".join(difflib.get_close_matches(name, known, cutoff=0))

@@ -1,4 +1,4 @@
-"""A log group as every environment keeps it."""
+"""A log group whose retention and removal follow the environment's configuration."""
 
 from aws_cdk import Aws, Fn, RemovalPolicy
 from aws_cdk import aws_logs as logs
@@ -8,11 +8,11 @@ from stacks.config import EnvironmentConfig
 
 
 class LogGroup(logs.LogGroup):
-    """Retention and removal follow the configuration.
+    """The log group of a function, or of a state machine if one is named.
 
-    That of a state machine has the prefix for which CloudWatch Logs needs no policy of its own for each group
-    (https://docs.aws.amazon.com/step-functions/latest/dg/bp-cwl.html), and the stack's id in its name: a group that is
-    kept does not stand in the way when the environment is deployed again.
+    A state machine's log group has the prefix for which CloudWatch Logs needs no resource policy of its own
+    (https://docs.aws.amazon.com/step-functions/latest/dg/bp-cwl.html). Its name contains the stack's id, so that a log
+    group retained from an earlier deployment does not conflict with a new one.
     """
 
     def __init__(
@@ -32,4 +32,6 @@ class LogGroup(logs.LogGroup):
         )
         cfn_log_group = self.node.default_child
         assert isinstance(cfn_log_group, logs.CfnLogGroup)  # noqa: S101 - narrows the type
-        cfn_log_group.retention_in_days = config.log_retention_days  # the L2 has an enum of names instead
+        cfn_log_group.retention_in_days = (
+            config.log_retention_days
+        )  # the L2 construct takes an enum instead of a number

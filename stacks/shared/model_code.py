@@ -1,7 +1,7 @@
-"""The code of the scikit-learn algorithm: what of `model_src/` a training job gets, and where it lies in the bucket.
+"""The code of the scikit-learn algorithm: the files of `model_src/` that a training job gets, and their prefix.
 
-Its place follows from its content, so that a job of the state machine, which was deployed earlier, runs the code that
-it was deployed with.
+The prefix is derived from the content, so that a deployed state machine keeps training with the code that it was
+deployed with.
 """
 
 import hashlib
@@ -16,13 +16,13 @@ MODEL_SRC = PROJECT_ROOT / "model_src"
 
 @cache
 def code_files() -> Mapping[str, bytes]:
-    """By their names; the container has them in one folder."""
+    """The content of each file by its name; the container has them all in one folder."""
     return {path.name: path.read_bytes() for path in sorted(MODEL_SRC.glob("*.py"))}
 
 
 @cache
 def code_digest() -> str:
-    """Sixteen hexadecimal digits of the names and the content of all files."""
+    """Sixteen hexadecimal digits that identify the names and the content of all files."""
     digest = hashlib.sha256()
     for name, content in code_files().items():
         digest.update(f"{name}\0{len(content)}\0".encode())
@@ -31,5 +31,5 @@ def code_digest() -> str:
 
 
 def code_prefix() -> str:
-    """Where the files lie in the environment's bucket; ends in a slash."""
+    """The prefix of the files in the environment's bucket; ends with a slash."""
     return f"{prefixes.CODE}{code_digest()}/"

@@ -1,17 +1,17 @@
-"""The top-level prefixes of an environment's bucket: who writes what where."""
+"""The top-level prefixes of an environment's bucket, grouped by what writes there."""
 
 # data_prep: the four channels of the training job
 TRAIN = "train/"
 TRAIN_LST = "train_lst/"
 TEST = "test/"  # the `validation` channel; the notebook called it test and its tools read it by that name
 TEST_LST = "test_lst/"
-CODE = "code/"  # of the scikit-learn algorithm: code/<digest>/train.py and so on
+CODE = "code/"  # of the scikit-learn algorithm: code/<digest>/train.py and the other files
 MODELS = "models/"  # training output: models/<job>/output/model.tar.gz
 
 # The workflow
-INCOMING = "incoming/"  # an upload here starts the workflow; nothing else writes here, so it cannot loop
-SCHEDULED = "scheduled/"  # images that wait for the scheduled run
-WAITING = "waiting/"  # a record of each image that came while the endpoint was paused: waiting/<pause>/<version>/<key>
+INCOMING = "incoming/"  # an upload here starts the workflow, which never writes here, so it cannot loop
+SCHEDULED = "scheduled/"  # images for the scheduled run
+WAITING = "waiting/"  # a record of each image that arrived during a pause: waiting/<pause>/<version>/<key>
 PREDICTIONS = "predictions/"
 MANIFESTS = "manifests/"
 
@@ -26,6 +26,6 @@ MONITORING = "monitoring/"
 PAUSE = "endpoint/pause.json"  # since when the endpoint is paused, or when it was resumed
 
 # Retraining
-RETRAINING = "retraining/"  # the guard's ledger, and what a run evaluates
-RELEASES = "releases/"  # what the endpoint served when
-READY_MARKER = "train/_READY"  # written last: it says that a whole data set is there
+RETRAINING = "retraining/"  # the run lock, and the inputs and outputs of each run's evaluation
+RELEASES = "releases/"  # what the endpoint has served, and since when
+READY_MARKER = "train/_READY"  # written last, when the data set is complete

@@ -1,4 +1,4 @@
-"""AWS's list prices, typed in from the pages that prices.json names: for an alarm, `ops cost` and `ops diff`."""
+"""AWS's list prices, copied from the pages that prices.json names; used by an alarm, `ops cost` and `ops diff`."""
 
 import json
 from functools import cache
@@ -10,12 +10,12 @@ PRICES = Path(__file__).with_name("prices.json")
 
 @cache
 def price_list() -> dict[str, Any]:
-    """With `region`, `date` and `prices` in USD by name."""
+    """The prices in USD by name (`prices`), their `region` and their `date`."""
     content: dict[str, Any] = json.loads(PRICES.read_text(encoding="utf-8"))
     return content
 
 
 def instance_hour(instance_type: str) -> float | None:
-    """None of a type that the list does not have."""
+    """USD per hour of an endpoint's instance; None if the list does not have the type."""
     price: float | None = price_list()["prices"].get(f"sagemaker.instance_hour.{instance_type}")
     return price

@@ -1,7 +1,7 @@
-"""The AWS accounts that hold the containers, by region.
+"""The AWS accounts that hold the algorithms' container images, by region.
 
-They are those of the SageMaker SDK's image-classification.json and sklearn.json (a test compares them); to import the
-SDK at synthesis would cost more than the rest of it.
+Copied from the SageMaker SDK's image-classification.json and sklearn.json; a test compares them. Importing the SDK at
+synthesis would take longer than the rest of the synthesis.
 """
 
 IMAGE_CLASSIFICATION = {

@@ -1,7 +1,7 @@
-"""What a workflow tries again, how often, and how long that takes at most.
+"""The retriers of the workflows: which errors are retried, how often, and how long that takes at most.
 
-Plain values without CDK: the configuration and the time-outs reckon with them. Of a state's retriers the first that
-names the error decides; each counts its own attempts
+Plain values without CDK, because the configuration and the time-outs are computed from them. The first retrier of a
+state that names an error handles it, and each retrier counts its own attempts
 (https://docs.aws.amazon.com/step-functions/latest/dg/concepts-error-handling.html).
 """
 
@@ -10,13 +10,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-# Above a function's time-out, so that the function's own error is what the state reports
+# Above a function's time-out, so that the state reports the function's own error
 STEP_TIMEOUT_SECONDS = 20
 
 
 @dataclass(frozen=True, kw_only=True)
 class RetryPolicy:
-    """One retrier of a state, with full jitter: each wait is a random part of its interval."""
+    """One retrier of a state, with full jitter: each wait is a random share of the interval."""
 
     errors: tuple[str, ...]
     interval_seconds: int = 1
@@ -28,13 +28,13 @@ class RetryPolicy:
         return sum(self.interval_seconds * self.backoff_rate**attempt for attempt in range(self.max_attempts))
 
 
-# Lambda refuses what is beyond the account's concurrency for as long as something else takes it. Few attempts with long
-# waits, 65 s on average: each leaves three events in a history that holds 25,000.
+# Lambda throttles for as long as other invocations use the account's concurrency. Few attempts with long waits, 65 s on
+# average in all, because each attempt adds three events to a history that holds 25,000.
 THROTTLED = RetryPolicy(
     errors=("Lambda.TooManyRequestsException",), interval_seconds=10, max_attempts=3, backoff_rate=3
 )
-# The original workflow's retrier; its throttling is taken by the one before it. The last is AWS's own addition:
-# https://docs.aws.amazon.com/step-functions/latest/dg/bp-lambda-serviceexception.html
+# The original workflow's retrier; THROTTLED, which comes first, handles its TooManyRequestsException. The last error is
+# from https://docs.aws.amazon.com/step-functions/latest/dg/bp-lambda-serviceexception.html
 SERVICE = RetryPolicy(
     errors=(
         "Lambda.ServiceException",
@@ -44,27 +44,27 @@ SERVICE = RetryPolicy(
         "Lambda.ClientExecutionTimeoutException",
     )
 )
-# Of the functions in lambda_src/shared/errors.py: what another attempt may get
+# The errors of lambda_src/shared/errors.py for which another attempt may succeed
 TRANSIENT = RetryPolicy(errors=("EndpointUnavailableError", "StorageUnavailableError"))
-# Of another service's call, which names its errors in its own way
+# For calls of other services, each of which has its own names for errors
 ANY_FAILURE = RetryPolicy(errors=("States.TaskFailed",))
 
 INVOCATION = (THROTTLED, SERVICE)
 STEP = (*INVOCATION, TRANSIENT)
-# Time is short in an Express execution, so all that another attempt may heal shares two
+# An Express execution has little time, so all these errors share two attempts
 _EXPRESS_ERRORS = (*SERVICE.errors, *TRANSIENT.errors)
 EXPRESS_STEP = (RetryPolicy(errors=_EXPRESS_ERRORS, interval_seconds=5, max_attempts=2),)
 
-# Of Classifier where the endpoint is serverless: its container starts when a request comes, and has three minutes until
-# it must answer (https://docs.aws.amazon.com/sagemaker/latest/dg/serverless-endpoints-invoke.html). Meanwhile the
-# endpoint refuses requests beyond its concurrency. Five attempts and their waits last longer than that.
+# For Classifier with a serverless endpoint: a request starts its container, which has three minutes to start
+# (https://docs.aws.amazon.com/sagemaker/latest/dg/serverless-endpoints-invoke.html). Meanwhile the endpoint throttles
+# requests beyond its concurrency. Five attempts with their waits last longer than three minutes.
 COLD_START_TIMEOUT_SECONDS = 40
 COLD_START = RetryPolicy(errors=TRANSIENT.errors, interval_seconds=10, max_attempts=4)
 _EXPRESS_COLD = RetryPolicy(errors=_EXPRESS_ERRORS, interval_seconds=15, max_attempts=1)
 
 
 def retriers(policies: Sequence[RetryPolicy]) -> list[dict[str, Any]]:
-    """As a state has them in its `Retry`."""
+    """The policies in the form of a state's `Retry`."""
     return [
         {
             "ErrorEquals": list(policy.errors),
@@ -78,14 +78,14 @@ def retriers(policies: Sequence[RetryPolicy]) -> list[dict[str, Any]]:
 
 
 def longest_seconds(retries: Sequence[RetryPolicy], *, timeout_seconds: int) -> int:
-    """Seconds of a state that uses every retrier up, each attempt at its time-out."""
+    """Seconds that a state takes if every attempt of every retrier runs into its time-out."""
     attempts = 1 + sum(policy.max_attempts for policy in retries)
     return attempts * timeout_seconds + sum(policy.longest_wait_seconds for policy in retries)
 
 
 @dataclass(frozen=True, kw_only=True)
 class ImageRetries:
-    """What the three steps of an image try again; Classifier may have more patience than the others."""
+    """The retries of an image's three steps; Classifier may have other ones than the rest."""
 
     step: tuple[RetryPolicy, ...]
     classifier: tuple[RetryPolicy, ...]
@@ -93,7 +93,7 @@ class ImageRetries:
 
     @property
     def longest_seconds(self) -> int:
-        """Seconds of an image that uses every retrier of every step up."""
+        """Seconds that an image takes if every attempt of every step runs into its time-out."""
         return 2 * longest_seconds(self.step, timeout_seconds=STEP_TIMEOUT_SECONDS) + longest_seconds(
             self.classifier, timeout_seconds=self.classifier_timeout_seconds
         )
@@ -109,24 +109,24 @@ EXPRESS_SERVERLESS = ImageRetries(
 )
 
 
-# A history holds 25,000 events: https://docs.aws.amazon.com/step-functions/latest/dg/service-quotas.html. A round that
-# waits, looks and decides leaves nine of them: two of each state, and three more of the call. A retraining run has at
-# most four such loops (training, approval, release and back), so 18,000; the rest is for looks that fail, and all else.
+# A history holds 25,000 events: https://docs.aws.amazon.com/step-functions/latest/dg/service-quotas.html. One poll
+# (wait, describe, decide) adds nine: two for each state, and three more for the call. A retraining run has at most four
+# polling loops (training, approval, release, rollback), so 18,000 events; the rest is for retries and other states.
 MAX_POLLS = 500
 
 
 def poll_seconds(longest_wait_seconds: int) -> int:
-    """Pause between two looks at something that may take so long."""
+    """Seconds between two polls of something that may take `longest_wait_seconds`."""
     return max(30, math.ceil(longest_wait_seconds / MAX_POLLS))
 
 
-# An Express execution that has not ended by then takes the outcomes of its images with it, also of those that are
-# stored: https://docs.aws.amazon.com/step-functions/latest/dg/service-quotas.html
+# Step Functions ends an Express execution after this time, and its output, the outcomes of its images, is lost:
+# https://docs.aws.amazon.com/step-functions/latest/dg/service-quotas.html
 EXPRESS_SECONDS = 300
-# What an image takes when nothing is wrong, with a wide margin: measured are 0.5 s
+# Seconds that an image takes without errors, with a wide margin: 0.5 s were measured
 USUAL_IMAGE_SECONDS = 2
 
 
 def start_within_seconds(retries: ImageRetries) -> int:
-    """No image of a batch starts later than this: with every retrier used up it ends before the execution does."""
+    """Seconds after which no image of a batch may start, so that it ends before the execution even with all retries."""
     return EXPRESS_SECONDS - retries.longest_seconds - 10

@@ -1,7 +1,7 @@
-"""Findings of security scanners that this project acknowledges: each where it arises, with its reason.
+"""Acknowledges findings of security scanners, each on its construct and with its reason.
 
-cdk-nag and checkov read the reasons from the constructs; an acknowledged finding is not reported again. Wildcards in
-policies are all listed here.
+cdk-nag and checkov read the acknowledgments from the constructs, and do not report these findings. The wildcards that
+policies may contain are listed here.
 """
 
 import re
@@ -9,9 +9,9 @@ import re
 from aws_cdk import Acknowledgment, CfnResource, Validations
 from constructs import IConstruct
 
-# What `*` stands for in a policy's resources, by a pattern over the whole resource, and why no narrower name will do
+# Resources with a wildcard that policies may name: a pattern of the whole resource, and why it cannot be narrower
 WILDCARDS = {
-    r"\*": "Only for the actions in UNSCOPABLE_ACTIONS, which the service does not tie to a resource",
+    r"\*": "Only for the actions in UNSCOPABLE_ACTIONS, which have no resource-level permissions",
     r".*/(train(/reviewed)?|train_lst|test(/reviewed)?|test_lst|incoming|scheduled|bulk|models|transforms|predictions|manifests|releases"
     r"|retraining|waiting|data-capture(/scones-[a-z0-9-]+)?|monitoring/[a-z]+|ground-truth(/reviews)?)/\*": (
         "All objects below one prefix of this bucket: their names are not known beforehand"
@@ -23,7 +23,7 @@ WILDCARDS = {
         "What a job wrote, and the predictions for a run's images: jobs, runs and images are not known beforehand"
     ),
     r".*/bulk/\*\.manifest": "Lists in SageMaker's form: their names are not known beforehand",
-    r".*:log-group:/aws/sagemaker/(TrainingJobs|TransformJobs|ProcessingJobs|Endpoints/scones-[^/:]+):\*": (
+    r".*:log-group:/aws/sagemaker/(TrainingJobs|TransformJobs|Endpoints/scones-[^/:]+):\*": (
         "SageMaker names its log streams after jobs and instances of the future"
     ),
     r".*:sagemaker:.*:[a-z-]+/scones-[a-z0-9-]+[-/]\*": "Jobs and models of this environment: named as they are made",
@@ -40,7 +40,7 @@ WILDCARDS = {
         "This environment's parameters, and that of `cdk bootstrap`"
     ),
 }
-# The service has no resource-level permissions for these, see the Service Authorization Reference
+# Actions without resource-level permissions, according to the Service Authorization Reference
 UNSCOPABLE_ACTIONS = frozenset(
     {
         "cloudwatch:PutMetricData",
@@ -67,15 +67,15 @@ UNSCOPABLE_ACTIONS = frozenset(
     }
 )
 
-# Packs of cdk-nag that ask the same under the same name, each for the rulebook that it stands for
+# Packs of cdk-nag that have the same rules under the same names, each for its own standard
 SHARED_RULES = ("NIST.800.53.R5", "HIPAA.Security", "PCI.DSS.321", "Serverless")
 
 
 def acknowledge(construct: IConstruct, reason: str, *rules: str) -> None:
-    """Leave these rules' findings on the construct, and on what is inside of it, out of the scanners' reports.
+    """Acknowledge the findings of these rules on the construct and everything inside it.
 
-    CKV_... are checkov's rules and AwsSolutions-... that pack's of cdk-nag; any other name is that of a rule which the
-    packs in SHARED_RULES have in common.
+    A rule CKV_... is checkov's, and AwsSolutions-... is of the cdk-nag pack of that name. Any other name is a rule that
+    the packs in SHARED_RULES have in common.
     """
     for rule in rules:
         if not rule.startswith("CKV_"):
@@ -86,13 +86,13 @@ def acknowledge(construct: IConstruct, reason: str, *rules: str) -> None:
     resource = construct if isinstance(construct, CfnResource) else construct.node.default_child
     if checkov:
         if not isinstance(resource, CfnResource):
-            raise TypeError(f"{construct.node.path} is no resource that could carry a finding of checkov")
+            raise TypeError(f"{construct.node.path} is not a resource, so it cannot carry a checkov acknowledgment")
         known = (resource.get_metadata("checkov") or {"skip": []})["skip"]
         resource.add_metadata("checkov", {"skip": [*known, *checkov]})
 
 
 def wildcard_reason(resource: str) -> str | None:
-    """Why a policy may name this resource, of which a part is `*`; None if no reason is given."""
+    """Why a policy may name this resource with its wildcard; None if there is no reason."""
     for pattern, reason in WILDCARDS.items():
         if re.fullmatch(pattern, resource):
             return reason

@@ -1,4 +1,4 @@
-"""Services that assume a role of ours, or publish to our topic: for this account only."""
+"""Service principals that may assume a role or publish to the topic on behalf of this account only."""
 
 from typing import Any
 
@@ -7,9 +7,9 @@ from aws_cdk import aws_iam as iam
 
 
 def of_this_account(service: str, resources: str = "*") -> iam.ServicePrincipal:
-    """A service that acts for its resources of this account and region, such as `rule/*`, and not for anybody else's.
+    """A service that acts for its resources in this account and region, such as `rule/*`, and for no others.
 
-    For services that say for whom they act when they assume a role:
+    Only for services that send these condition keys when they assume a role:
     https://docs.aws.amazon.com/step-functions/latest/dg/procedure-create-iam-role.html#prevent-cross-service-confused-deputy
     https://docs.aws.amazon.com/eventbridge/latest/userguide/cross-service-confused-deputy-prevention.html
     https://docs.aws.amazon.com/sagemaker/latest/dg/security-confused-deputy-prevention.html
@@ -24,7 +24,7 @@ def of_this_account(service: str, resources: str = "*") -> iam.ServicePrincipal:
 
 
 def budgets_of_this_account() -> dict[str, Any]:
-    """Conditions on AWS Budgets, whose budgets belong to no region.
+    """The same conditions for AWS Budgets, whose ARNs have no region.
 
     https://docs.aws.amazon.com/cost-management/latest/userguide/budgets-sns-policy.html
     """

@@ -1,4 +1,4 @@
-"""A state machine as every stack has it: a definition file, a role with explicit grants, logs and traces."""
+"""A state machine from a definition file, with a role whose grants are explicit, with logs and traces."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -15,7 +15,7 @@ from stacks.shared.log_group import LogGroup
 
 
 class StateMachine(sfn.StateMachine):
-    """CDK does not read a definition file: every grant beyond logs, traces and the functions is the stack's to make."""
+    """May write logs and traces and invoke its functions. The stack grants the rest: CDK derives none from a file."""
 
     def __init__(
         self,
@@ -31,14 +31,15 @@ class StateMachine(sfn.StateMachine):
         log_execution_data: bool = False,
         role: iam.IRole | None = None,
     ) -> None:
-        """name: also of its log group.
+        """name: of the state machine and, with the stack's id, of its log group.
 
-        functions: that the definition invokes as `${Name}Arn`, and the role may invoke.
+        functions: those that the definition invokes as `${Name}Arn`; the role may invoke them.
 
-        substitutions: of the other placeholders that `read_definition` left. Raises ValueError where they differ.
+        substitutions: values for all other placeholders that `read_definition` left; raises ValueError if any is
+        missing or unknown.
         """
-        # The tools of Step Functions know an integration by its ARN in this partition. The reference in the text also
-        # keeps cfn-lint from judging the placeholders; the tests validate what Step Functions gets
+        # The files have the ARNs of integrations in the partition `aws`, where Step Functions' tools recognize them.
+        # The reference also stops cfn-lint from checking the placeholders; the tests check the rendered definition.
         text = json.dumps(on_one_line(definition)).replace("arn:aws:states:::", f"arn:{Aws.PARTITION}:states:::")
         substitutions = {
             **{f"{step}Arn": function.function_arn for step, function in functions.items()},

@@ -1,7 +1,7 @@
-"""The Batch Transform job that a bulk run, the evaluation of a candidate and the baseline of a first model start.
+"""The Batch Transform request for bulk runs, for the evaluation of a candidate, and for the first model's baseline.
 
-A plain function without CDK or boto3, as in stacks/retraining/training_job.py. Its outputs are read by
-lambda_src/shared/transform_output.py.
+A plain function without CDK or boto3, as in stacks/retraining/training_job.py. lambda_src/shared/transform_output.py
+reads the job's output.
 """
 
 from typing import TYPE_CHECKING, cast
@@ -14,10 +14,10 @@ if TYPE_CHECKING:
     from mypy_boto3_sagemaker.literals import S3DataTypeType, TransformInstanceTypeType
     from mypy_boto3_sagemaker.type_defs import CreateTransformJobRequestTypeDef
 
-# The one format whose content the algorithm documents for Batch Transform
+# The only format that the built-in algorithm documents for Batch Transform
 # https://docs.aws.amazon.com/sagemaker/latest/dg/image-classification.html#IC-inputoutput
 ACCEPT = "application/jsonlines"
-MAX_PAYLOAD_MB = 6  # what an endpoint takes as well
+MAX_PAYLOAD_MB = 6  # the limit of an endpoint's request, too
 
 
 def transform_job_request(
@@ -33,8 +33,8 @@ def transform_job_request(
 ) -> "CreateTransformJobRequestTypeDef":
     """The CreateTransformJob request. All strings may also be expressions of a state machine.
 
-    source_type, source_uri: `S3Prefix` and what all images' URIs begin with, or `ManifestFile` and a list of them.
-    output_uri: below which the outputs go, without a slash at its end.
+    source_type, source_uri: `S3Prefix` and the prefix of all images' URIs, or `ManifestFile` and the URI of a list.
+    output_uri: the prefix of the outputs, without a slash at its end.
     key_arn: the KMS key of the environment, if it has one.
     """
     instance_type = config.bulk.transform_instance_type
@@ -58,7 +58,7 @@ def transform_job_request(
         ],
     }
     if key_arn:
-        # Left out, SageMaker would take S3's own key instead of the bucket's
+        # Without it, SageMaker would encrypt with S3's own key instead of the bucket's
         request["TransformOutput"]["KmsKeyId"] = key_arn
         if volume := volume_key(instance_type, key_arn):
             request["TransformResources"]["VolumeKmsKeyId"] = volume["VolumeKmsKeyId"]

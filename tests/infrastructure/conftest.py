@@ -127,7 +127,7 @@ def variants(tmp_path_factory: pytest.TempPathFactory) -> Path:
             "image_sources": ["s3://sagemaker-us-east-1-111122223333/data/test/", "s3://pictures/", "train/"],
             "schedule": {"expression": "rate(1 day)", "workflow": "distributed-map"},
             "retraining": {"schedule": "rate(7 days)", "approval": True},
-            "monitoring": {"sagemaker_model_monitor": True, "monthly_budget_usd": 100},
+            "monitoring": {"monthly_budget_usd": 100},
             "permissions_boundary": "company/developers",
         },
         "serverless": {"endpoint": {"kind": "serverless"}},

@@ -216,7 +216,7 @@ def test_an_image_that_has_no_time_left_ends_as_failed_and_says_so(definitions: 
             "s3_bucket": "b",
             "s3_key": "k",
             "error": "BatchOutOfTimeError",
-            "cause": "not tried, as the images before it took too long: start the same input again",
+            "cause": "not classified, because the images before it took too long: start the same input again",
         }
 
 

@@ -83,11 +83,6 @@ NAMED = {
         "CreateModelPackageGroup",
         "ModelPackageGroupName",
     ),
-    ("AWS::SageMaker::MonitoringSchedule", "MonitoringScheduleName"): (
-        "sagemaker",
-        "CreateMonitoringSchedule",
-        "MonitoringScheduleName",
-    ),
     ("AWS::StepFunctions::StateMachine", "StateMachineName"): ("stepfunctions", "CreateStateMachine", "name"),
 }
 # Where the model states no pattern and the documentation does

@@ -165,11 +165,6 @@ HANDLERS: dict[str, dict[str, str]] = {
         " sagemaker:PutModelPackageGroupPolicy sagemaker:DeleteModelPackageGroupPolicy sagemaker:AddTags"
         " sagemaker:DeleteTags sagemaker:ListTags",
     },
-    "AWS::SageMaker::MonitoringSchedule": {
-        "sagemaker:{region}:{account}:monitoring-schedule/scones-dev-x": "sagemaker:CreateMonitoringSchedule"
-        " sagemaker:DescribeMonitoringSchedule sagemaker:UpdateMonitoringSchedule sagemaker:DeleteMonitoringSchedule",
-        _ROLE: "iam:PassRole",
-    },
     # What CloudFormation names without the stack's name
     **{
         f"AWS::SageMaker::{kind}": {
@@ -177,12 +172,7 @@ HANDLERS: dict[str, dict[str, str]] = {
             f" sagemaker:Delete{kind} sagemaker:AddTags sagemaker:ListTags",
             _ROLE: "iam:PassRole",
         }
-        for kind, noun in (
-            ("DataQualityJobDefinition", "data-quality-job-definition"),
-            ("EndpointConfig", "endpoint-config"),
-            ("Model", "model"),
-            ("ModelQualityJobDefinition", "model-quality-job-definition"),
-        )
+        for kind, noun in (("EndpointConfig", "endpoint-config"), ("Model", "model"))
     },
     "AWS::Scheduler::Schedule": {
         "scheduler:{region}:{account}:schedule/default/scones-dev-Data-x": "scheduler:CreateSchedule"
@@ -269,7 +259,7 @@ def bounded(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "access_logging": True,
         "schedule": {"expression": "rate(1 day)", "workflow": "distributed-map"},
         "retraining": {"schedule": "rate(7 days)", "approval": True},
-        "monitoring": {"sagemaker_model_monitor": True, "monthly_budget_usd": 100},
+        "monitoring": {"monthly_budget_usd": 100},
     }
     synthesize(output, {"dev": settings})
     return output
@@ -335,7 +325,7 @@ def handled() -> Iterator[Permission]:
         resource = f"arn:aws:{arn}".format(region=REGION, account=ACCOUNT) if arn else "*"
         for action in actions.split():
             context: tuple[tuple[str, str], ...] = OWN_TAGS
-            if re.search(r":(AddTags|Create(Key|Model|EndpointConfig|\w+JobDefinition))$", action):
+            if re.search(r":(AddTags|Create(Key|Model|EndpointConfig))$", action):
                 context = NEW_TAGS
             if action in _BOUNDED_ACTIONS:
                 context = (*context, *BOUNDED)

@@ -13,7 +13,6 @@ from stacks.config import parse_environment
 @pytest.mark.parametrize(
     ("settings", "outputs", "reason"),
     [
-        ({"monitoring": {"sagemaker_model_monitor": True}}, {}, "is watched by monitoring.sagemaker_model_monitor"),
         ({}, {}, "dev/Model is not deployed"),
         ({}, {"Model": {"EndpointName": "scones-dev"}}, "or by a version that cannot pause"),
     ],

@@ -11,10 +11,9 @@ from stacks.config import parse_environment
 @pytest.mark.parametrize(
     ("region", "monitoring", "found"),
     [
-        ("us-east-1", {"monthly_budget_usd": 100, "sagemaker_model_monitor": True}, []),
+        ("us-east-1", {"monthly_budget_usd": 100}, []),
         ("eu-north-1", {}, []),
         ("eu-north-1", {"monthly_budget_usd": 100}, ["AWS::Budgets::Budget"]),
-        ("eu-south-1", {"sagemaker_model_monitor": True}, ["AWS::SageMaker::DataQualityJobDefinition"]),
         ("ap-south-2", {}, ["AWS::SageMaker::ModelPackageGroup"]),
         ("me-central-1", {}, ["AWS::SageMaker::Endpoint"]),
     ],

@@ -65,7 +65,7 @@ def test_an_image_whose_record_may_have_come_too_late_tries_again(
     pause(s3)
     s3.add_response("put_object", {}, RECORD)
     pause(s3, **then)
-    with pytest.raises(errors.EndpointUnavailableError, match="resumed this moment"):
+    with pytest.raises(errors.EndpointUnavailableError, match="has just been resumed"):
         handler(UPLOAD, None)
 
 
@@ -73,7 +73,7 @@ def test_an_image_that_met_the_last_moment_of_a_pause_tries_again(runtime: Stubb
     """The endpoint was on its way at the request, and in service when the pause was read."""
     runtime.add_client_error("invoke_endpoint", "ValidationError", "not in service", http_status_code=400)
     pause(s3, resumed_at=datetime.now(UTC).isoformat())
-    with pytest.raises(errors.EndpointUnavailableError, match="resumed this moment"):
+    with pytest.raises(errors.EndpointUnavailableError, match="has just been resumed"):
         handler(UPLOAD, None)
 
 
@@ -87,7 +87,7 @@ def test_after_a_pause_an_endpoint_that_is_missing_is_an_error_again(runtime: St
 def test_an_image_of_another_bucket_cannot_wait(runtime: Stubber, s3: Stubber) -> None:
     runtime.add_client_error("invoke_endpoint", "ValidationError", "Endpoint not found", http_status_code=400)
     pause(s3)
-    with pytest.raises(errors.EndpointPausedError, match="start it again"):
+    with pytest.raises(errors.EndpointPausedError, match="start the image again"):
         handler(EVENT, None)
 
 

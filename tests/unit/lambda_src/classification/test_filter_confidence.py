@@ -72,7 +72,7 @@ def test_a_second_delivery_changes_nothing(s3: Stubber) -> None:
 
 @pytest.mark.parametrize(
     ("content", "reason"),
-    [(b'{"label": "motorcycle"}', "says motorcycle"), (b"{}", "says None"), (b"[" * 100_000, "nested too deeply")],
+    [(b'{"label": "motorcycle"}', "is motorcycle"), (b"{}", "is None"), (b"[" * 100_000, "nested too deeply")],
 )
 def test_a_stored_prediction_that_says_something_else_is_no_success(s3: Stubber, content: bytes, reason: str) -> None:
     stored(s3, content)

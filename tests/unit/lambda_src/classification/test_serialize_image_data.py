@@ -49,7 +49,7 @@ def test_takes_the_etag_where_there_are_no_versions(s3: Stubber, version: str | 
 @pytest.mark.parametrize("step", [serialize_image_data, classifier, filter_confidence])
 @pytest.mark.parametrize("body", [EVENT, json.dumps(EVENT), {"statusCode": 200, "body": EVENT}])
 def test_a_step_that_is_given_the_envelope_of_the_original_says_so(step: Any, body: Any) -> None:
-    with pytest.raises(errors.InvalidInputError, match="the image is in `body`, as the original's steps passed it on"):
+    with pytest.raises(errors.InvalidInputError, match="send the content of `body` instead"):
         step.handler({"statusCode": 200, "body": body}, None)
 
 

@@ -152,8 +152,8 @@ def test_the_learning_rate_falls_at_a_half_and_three_quarters(epochs: int, steps
     [
         ("epoch", r"training\.hyperparameters\.epoch: .* no such hyperparameter; did you mean epochs"),
         ("zzz", "did you mean augmentation_type, beta_1"),
-        ("num_training_samples", "follows from the data set; leave it out"),
-        ("num_classes", "follows from the data set; leave it out"),
+        ("num_training_samples", "follows from the data set; remove it"),
+        ("num_classes", "follows from the data set; remove it"),
     ],
 )
 def test_a_hyperparameter_that_cannot_be_set_is_named(name: str, message: str) -> None:
