@@ -11,11 +11,14 @@ import os
 import re
 import secrets
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Sequence
 from contextvars import ContextVar
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import boto3
@@ -29,6 +32,7 @@ from ministack.services import cloudwatch, eventbridge, iam, lambda_svc, stepfun
 from ministack.services.cloudformation import _exports, _stacks, handlers, provisioners, stacks
 
 from local import alarms, authorization, budgets, distributed_map, expressions, lambda_concurrency, strict
+from local.function_process import ForkServer
 from local.permissions import Call, Permission, needed
 from local.sagemaker import cloudformation
 from local.sagemaker.storage import SESSION_NAME
@@ -39,6 +43,7 @@ def apply() -> None:
     strict.install()
     report_errors_by_class_name()
     share_workers()
+    fork_workers()
     finish_requests_under_way()
     check_requests_of_functions()
     call_services_as_the_state_machine()
@@ -143,6 +148,19 @@ def share_workers() -> None:
 
 _WORKERS_OF_A_FUNCTION = 2 * (os.cpu_count() or 1)
 _WORKER_POLL_SECONDS = 0.02
+
+
+def fork_workers() -> None:
+    """A function's process is forked from one that has imported the SDK; the emulator starts each from nothing."""
+    server = ForkServer()
+
+    def start(command: Sequence[str], **options: Any) -> Any:
+        program, script = command
+        if program != sys.executable:
+            return subprocess.Popen(command, **options)
+        return server.start(script, cwd=options["cwd"], env=options["env"])
+
+    lambda_runtime.subprocess = SimpleNamespace(**{**vars(subprocess), "Popen": start})
 
 
 def finish_requests_under_way() -> None:

@@ -171,8 +171,9 @@ def label_all(browser: Browser, truth: Mapping[str, str], classes: tuple[str, ..
 def publish(browser: Browser) -> list[str]:
     """Press the button; what the page says of it."""
     browser.evaluate("document.querySelector('form[action=\"/review/publish\"] button').click()")
-    said = "[...document.querySelectorAll('ul[role=status] li, .missing-part')].map((line) => line.innerText)"
-    browser.wait_until(f"{_IS_READY} && {said}.length")
+    lines = "ul[role=status] li, .missing-part:not(:empty)"
+    said = f"[...document.querySelectorAll('{lines}')].map((line) => line.innerText)"
+    browser.wait_until(f"location.pathname === '/review/publish' && {_IS_READY} && {said}.length")
     return [str(line) for line in browser.evaluate(said)]
 
 

@@ -170,6 +170,10 @@ def test_the_emulators_functions_still_hide_the_class_of_an_error() -> None:
     assert 'error_type = "Runtime.HandlerError"' in inspect.getsource(lambda_svc._execute_function_warm)
 
 
+def test_the_emulator_still_starts_a_workers_process_from_nothing() -> None:
+    assert "subprocess.Popen(\n            [binary, worker_path]," in inspect.getsource(lambda_runtime.Worker._spawn)
+
+
 def test_the_emulators_workers_still_end_with_an_error() -> None:
     assert '"status") == "error":\n                proc, self._proc = self._proc, None' in inspect.getsource(
         lambda_runtime.Worker.invoke
