@@ -2,6 +2,8 @@
 
 import io
 import re
+import struct
+import zlib
 from datetime import timedelta
 from html import unescape
 from typing import Any
@@ -89,6 +91,14 @@ def test_a_picture_that_waits_for_the_endpoint_gets_its_outcome_when_it_is_resum
     assert "data-pending" not in html
 
 
+def bomb() -> bytes:
+    """A small PNG with a comment of 100 MB."""
+    comment = b"Comment\0\0" + zlib.compress(bytes(100_000_000), 9)
+    chunk = struct.pack(">I", len(comment)) + b"zTXt" + comment + struct.pack(">I", zlib.crc32(b"zTXt" + comment))
+    image = encoded()
+    return image[:33] + chunk + image[33:]  # after the header
+
+
 REFUSED = {
     "text": (b"This is not a picture.\n", "CorruptImageError: neither PNG nor JPEG"),
     "nothing": (b"", "CorruptImageError: neither PNG nor JPEG, but empty"),
@@ -96,6 +106,7 @@ REFUSED = {
     "gif": (encoded("GIF"), "neither PNG nor JPEG"),
     "torn": (encoded()[:-9], "truncated PNG"),
     "many pixels": (encoded(size=(20_000, 1)), "ImageTooLargeError: 20000x1 pixels"),
+    "many bytes in a comment": (bomb(), "CorruptImageError: cannot be decoded (Decompressed data too large"),
     "many bytes": (encoded() + bytes(MAX_IMAGE_BYTES), "ImageTooLargeError: 190,"),
 }
 
@@ -161,7 +172,7 @@ def test_what_is_no_picture_of_the_workflow_is_not_shown(
     assert (response.status_code, response.headers["Content-Type"]) == (415, "text/plain; charset=utf-8")
 
 
-@pytest.mark.parametrize("key", ["", "models/scones-dev-1/output/model.tar.gz", "manifests/a.json", "/incoming/a.png"])
+@pytest.mark.parametrize("key", ["", "models/scones-dev-1/output/model.tar.gz", "manifests/a.json", "/incoming/a.png", "../incoming/a.png"])
 def test_only_pictures_are_read_from_the_bucket(browser: Browser, cloud: Cloud, key: str) -> None:
     cloud.objects[key or "empty"] = encoded()
     assert browser.get("/picture", params={"key": key}).status_code == 404

@@ -65,6 +65,18 @@ def test_a_request_of_another_site_is_refused_though_the_cookie_came_with_it(
     assert response.status_code in {403, 421}
 
 
+@pytest.mark.parametrize(("name", "another"), [("Host", "example.com"), ("Origin", "https://example.com")])
+def test_a_header_that_comes_twice_is_not_believed(browser: Browser, name: str, another: str) -> None:
+    own = {"Host": browser.session.host, "Origin": browser.session.origin}[name]
+    assert browser.get("/", headers=[(name, own), (name, another)]).status_code in {403, 421}
+
+
+@pytest.mark.parametrize("path", ["../app.py", "%2e%2e/app.py", "..%2fapp.py", "..%5capp.py", "%2fetc/passwd", ""])
+def test_no_file_is_served_but_those_of_the_pages(browser: Browser, path: str) -> None:
+    assert browser.get("/static/console.css").status_code == 200
+    assert browser.get(f"/static/{path}").status_code == 404
+
+
 @pytest.fixture
 def changes() -> list[dict[str, str]]:
     return []
@@ -118,6 +130,15 @@ def test_a_change_that_names_no_origin_is_refused(
 ) -> None:
     response = changing.client.post("/change", headers={"X-Form-Token": session.form_token})
     assert response.status_code == 403
+    assert changes == []
+
+
+def test_a_token_in_the_address_changes_nothing(
+    changing: Browser, session: Session, changes: list[dict[str, str]]
+) -> None:
+    headers = {"X-Form-Token": "", "Content-Type": "text/plain"}
+    content = f"form_token={session.form_token}"
+    assert changing.post(f"/change?{content}", content=content, headers=headers).status_code == 403
     assert changes == []
 
 
