@@ -476,6 +476,11 @@ class EnvironmentConfig(_Section):
         return f"{self.stage_name}-DistributedMap"
 
     @property
+    def batch_transform_name(self) -> str:
+        """Name of the bulk workflow that classifies by Batch Transform."""
+        return f"{self.stage_name}-BatchTransform"
+
+    @property
     def model_package_group(self) -> str:
         """Model Registry group in which a release waits for approval."""
         return self.stage_name

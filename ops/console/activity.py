@@ -1,26 +1,27 @@
-"""What the classification workflow did lately: its executions, and the outcome of every image.
+"""What the workflows did lately: their executions, those of bulk runs too, and how many images had which outcome.
 
 As Step Functions' listing and the manifests have it, which no metric does: an image has one outcome, however often a
-step was tried. A manifest never changes, so that each is read once.
+step was tried. A manifest never changes, so that each is read once. That of a bulk run has counts and a few examples.
 """
 
 import threading
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from lambda_src.shared.json_reader import DocumentError, read_json
 from ops import aws
 from stacks.shared import prefixes
 
 if TYPE_CHECKING:
-    from mypy_boto3_stepfunctions.type_defs import ExecutionListItemTypeDef
+    from mypy_boto3_stepfunctions.type_defs import ExecutionListItemTypeDef, ListExecutionsOutputTypeDef
 
 PERIODS = {"last hour": timedelta(hours=1), "last day": timedelta(days=1)}
-MAX_EXECUTIONS = 1000  # one page of the listing
+MAX_EXECUTIONS = 1000  # one page of the listing of each workflow
 MAX_FAILURES = 20
 OUTCOMES = ("ACCEPTED", "REJECTED", "WAITING", "FAILED")
 _READERS = 16
@@ -55,20 +56,39 @@ class Image:
 
     @property
     def reason(self) -> str:
-        """Why it was not accepted."""
-        return f"{self.error}: {self.cause}" if self.cause else self.error
+        """Why it was not accepted; without the image's URI, which ends most causes."""
+        cause = self.cause.partition(": s3://")[0]
+        return f"{self.error}: {cause}" if cause else self.error
+
+
+@dataclass(frozen=True)
+class Outcomes:
+    """What a manifest says of an execution's images: all of them, or the first that a bulk run did not accept."""
+
+    counts: Counter[str] = field(default_factory=Counter)
+    images: tuple[Image, ...] = ()
 
 
 @dataclass(frozen=True)
 class Execution:
-    """One execution; without images until it ends, and if it left no manifest."""
+    """One execution; without outcomes until it ends, and if it left no manifest."""
 
     arn: str
     name: str
     status: str
     started: datetime
     stopped: datetime | None
-    images: tuple[Image, ...] = ()
+    outcomes: Outcomes
+
+    @property
+    def workflow(self) -> str:
+        """The state machine's name."""
+        return self.arn.split(":")[-2]
+
+    @property
+    def path(self) -> str:
+        """Of its page."""
+        return f"/executions/{self.workflow}/{quote(self.name)}"
 
     @property
     def time(self) -> datetime:
@@ -78,8 +98,8 @@ class Execution:
     @property
     def outcome(self) -> str:
         """Its status; REJECTED where only low confidence made it fail."""
-        outcomes = {image.outcome for image in self.images}
-        return "REJECTED" if self.status == "FAILED" and outcomes and "FAILED" not in outcomes else self.status
+        counts = self.outcomes.counts
+        return "REJECTED" if self.status == "FAILED" and counts["REJECTED"] and not counts["FAILED"] else self.status
 
 
 @dataclass(frozen=True)
@@ -105,14 +125,14 @@ class Recent:
 
     executions: tuple[Execution, ...]
     periods: tuple[Period, ...]
-    is_complete: bool  # else there were more than MAX_EXECUTIONS
+    is_complete: bool  # else there were more than MAX_EXECUTIONS of one workflow
 
     @property
     def failures(self) -> list[Failure]:
         """The newest MAX_FAILURES."""
         found: list[Failure] = []
         for execution in self.executions:
-            images = [Failure(execution, image) for image in execution.images if image.outcome != "ACCEPTED"]
+            images = [Failure(execution, image) for image in execution.outcomes.images if image.outcome != "ACCEPTED"]
             is_silent = not images and execution.status not in {"SUCCEEDED", "RUNNING", "PENDING_REDRIVE"}
             found += [Failure(execution, None)] if is_silent else images
             if len(found) >= MAX_FAILURES:
@@ -121,63 +141,67 @@ class Recent:
 
 
 class Activity:
-    """Reads the last day of one state machine; keeps the manifests that it has read."""
+    """Reads the last day of some state machines; keeps the manifests that it has read."""
 
-    def __init__(self, *, state_machine_arn: str, bucket: str) -> None:
-        self._state_machine_arn = state_machine_arn
+    def __init__(self, *, workflows: Sequence[str], bucket: str) -> None:
+        self._workflows = workflows
         self._bucket = bucket
-        self._images: dict[str, tuple[Image, ...]] = {}
+        self._outcomes: dict[str, Outcomes] = {}  # by execution
         self._lock = threading.Lock()  # several pages may ask at once: the second finds what the first has read
 
     def recent(self, *, now: datetime | None = None) -> Recent:
         """Raises what boto3 raises."""
         now = now or datetime.now(UTC)
         since = now - max(PERIODS.values())
-        with self._lock:
-            response = aws.stepfunctions().list_executions(
-                stateMachineArn=self._state_machine_arn, maxResults=MAX_EXECUTIONS
-            )
-            listed = [found for found in response["executions"] if _position(found) >= since]
-            with ThreadPoolExecutor(_READERS) as pool:
-                executions = tuple(pool.map(self._execution, listed))
-            self._images = {found.name: found.images for found in executions if found.stopped}
-        periods = tuple(
-            _period(name, (found for found in executions if found.time >= now - length))
-            for name, length in PERIODS.items()
+        with self._lock, ThreadPoolExecutor(_READERS) as pool:
+            listings = list(pool.map(_newest, self._workflows))
+            listed = [found for listing in listings for found in listing["executions"] if _is_since(since, found)]
+            executions = sorted(pool.map(self._execution, listed), key=lambda found: found.time, reverse=True)
+            self._outcomes = {found.arn: found.outcomes for found in executions if found.stopped}
+        return Recent(
+            tuple(executions),
+            tuple(_period(name, now - length, executions) for name, length in PERIODS.items()),
+            is_complete=all(
+                "nextToken" not in listing or not _is_since(since, listing["executions"][-1]) for listing in listings
+            ),
         )
-        is_complete = len(listed) < len(response["executions"]) or "nextToken" not in response
-        return Recent(executions, periods, is_complete)
 
     def _execution(self, found: "ExecutionListItemTypeDef") -> Execution:
-        stopped = found.get("stopDate")
-        images: tuple[Image, ...] = ()
-        if stopped:
-            known = self._images.get(found["name"])
-            images = read_images(self._bucket, found["name"]) if known is None else known
-        return Execution(found["executionArn"], found["name"], found["status"], found["startDate"], stopped, images)
+        arn, stopped = found["executionArn"], found.get("stopDate")
+        outcomes = self._outcomes.get(arn) or (read_outcomes(self._bucket, found["name"]) if stopped else Outcomes())
+        return Execution(arn, found["name"], found["status"], found["startDate"], stopped, outcomes)
 
 
-def read_images(bucket: str, execution: str) -> tuple[Image, ...]:
-    """The outcomes of an execution's manifest, in the order of its images; empty if it left none."""
+def read_outcomes(bucket: str, execution: str) -> Outcomes:
+    """Of an execution's manifest, in the order of its images; empty if it left none."""
     key = f"{prefixes.MANIFESTS}{execution}.json"
     try:
-        outcomes = read_json(aws.s3().get_object(Bucket=bucket, Key=key)["Body"], name=key).get("outcomes")
+        manifest = read_json(aws.s3().get_object(Bucket=bucket, Key=key)["Body"], name=key)
     except (aws.s3().exceptions.NoSuchKey, DocumentError):
-        return ()
-    return tuple(map(Image.of, outcomes)) if isinstance(outcomes, list) else ()
-
-
-def _period(name: str, executions: Iterable[Execution]) -> Period:
-    found = list(executions)
-    return Period(
-        name,
-        executions=Counter(execution.outcome for execution in found),
-        images=Counter(image.outcome for execution in found for image in execution.images),
+        return Outcomes()
+    counts, listed = manifest.get("counts"), manifest.get("outcomes")
+    images = listed if isinstance(listed, list) else manifest.get("examples")  # a bulk run names files of outcomes
+    return Outcomes(
+        Counter({name: int(counts.get(name, 0)) for name in OUTCOMES} if isinstance(counts, dict) else {}),
+        tuple(map(Image.of, images)) if isinstance(images, list) else (),
     )
 
 
-def _position(found: "ExecutionListItemTypeDef") -> datetime:
-    return found.get("stopDate") or found.get("redriveDate") or found["startDate"]
+def _newest(workflow: str) -> "ListExecutionsOutputTypeDef":
+    return aws.stepfunctions().list_executions(stateMachineArn=workflow, maxResults=MAX_EXECUTIONS)
+
+
+def _period(name: str, since: datetime, executions: Sequence[Execution]) -> Period:
+    found = [execution for execution in executions if execution.stopped is None or execution.stopped >= since]
+    return Period(
+        name,
+        executions=Counter(execution.outcome for execution in found),
+        images=sum((execution.outcomes.counts for execution in found), Counter()),
+    )
+
+
+def _is_since(time: datetime, found: "ExecutionListItemTypeDef") -> bool:
+    return "stopDate" not in found or found["stopDate"] >= time
 
 
 def _text(value: object) -> str:

@@ -34,7 +34,7 @@ def create_app(site: Site, session: Session) -> Starlette:
     )
     app.state.site = site
     app.state.session = session
-    app.state.activity = Activity(state_machine_arn=site.state_machine_arn, bucket=site.bucket)
+    app.state.activity = Activity(workflows=site.workflows, bucket=site.bucket)
     app.state.uploads = classify.Uploads()
     app.state.desk = Desk(site.bucket)
     return app

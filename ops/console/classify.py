@@ -67,7 +67,7 @@ class Uploads:
         found = {
             (image.key, image.version_id): (image, execution)
             for execution in reversed(recent.executions)  # the newest last, which counts
-            for image in execution.images
+            for image in execution.outcomes.images
         }
         with self._lock:
             self._uploads = [
@@ -121,7 +121,7 @@ def _uploads(request: Request) -> dict[str, Any]:
     uploads: Uploads = request.app.state.uploads
     recent: Part[Recent] = Part()
     if any(upload.is_pending for upload in uploads.all()):
-        recent = part(request.app.state.activity.recent, on=site(request).state_machine_arn)
+        recent = part(request.app.state.activity.recent, on=f"the executions of {site(request).config.stage_name}")
         if recent.value:
             uploads.settle(recent.value)
     return {"uploads": uploads.all(), "missing": recent.missing, "max_bytes": MAX_IMAGE_BYTES}

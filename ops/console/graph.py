@@ -93,11 +93,16 @@ class History:
 
 
 def graphs(title: str, machine: Mapping[str, Any], history: History) -> Iterator[Graph]:
-    """The state machine, or the processor of a Map, and then all that are within it."""
+    """The state machine, or the processor of a Map, and then all that are within it.
+
+    Not those of a Distributed Map: their events are in the histories of its child executions.
+    """
     states: Mapping[str, Any] = machine["States"]
     yield _drawn(title, machine["StartAt"], states, history)
     for name, state in states.items():
         inner = [state[key] for key in ("ItemProcessor", "Iterator") if key in state] + state.get("Branches", [])
+        if state.get("ItemProcessor", {}).get("ProcessorConfig", {}).get("Mode") == "DISTRIBUTED":
+            continue
         for number, processor in enumerate(inner, start=1):
             yield from graphs(f"{name}, branch {number}" if len(inner) > 1 else name, processor, history)
 

@@ -16,7 +16,7 @@ from starlette.routing import Route
 from lambda_src.shared.json_reader import parse_json
 from ops import aws
 from ops.console import health
-from ops.console.activity import MAX_EXECUTIONS, OUTCOMES, PERIODS, Activity, read_images
+from ops.console.activity import MAX_EXECUTIONS, OUTCOMES, PERIODS, Activity, read_outcomes
 from ops.console.graph import Graph, History, graphs
 from ops.console.parts import Part, part
 from ops.console.site import Site, site
@@ -45,7 +45,7 @@ def _parts(shown: Site, activity: Activity) -> dict[str, Any]:
             return pool.submit(part, read, on=on).result
 
         found = {
-            "recent": reading(activity.recent, shown.state_machine_arn),
+            "recent": reading(activity.recent, f"the executions of {config.stage_name}"),
             "endpoint": reading(lambda: health.endpoint(config, bucket), f"endpoint {config.endpoint_name}"),
             "model": reading(lambda: health.model(config, bucket), f"bucket {bucket}"),
             "alarms": reading(lambda: health.alarms(config), f"the alarms of {config.stage_name}"),
@@ -69,15 +69,19 @@ def _runbook(url: str) -> str:
 
 
 def execution(request: Request) -> Response:
-    """One execution, by its name."""
+    """One execution, by the names of its workflow and its own."""
     shown = site(request)
-    name = request.path_params["name"]
-    arn = f"{shown.state_machine_arn.replace(':stateMachine:', ':execution:')}:{name}"
+    workflow, name = request.path_params["workflow"], request.path_params["name"]
+    if workflow not in {machine.rpartition(":")[2] for machine in shown.workflows}:
+        raise HTTPException(404, f"{workflow} is no workflow that classifies images.")
+    here = shown.state_machine_arn.replace(":stateMachine:", ":execution:").rpartition(":")[0]
+    arn = f"{here}:{workflow}:{name}"
     client = aws.stepfunctions()
     with ThreadPoolExecutor() as pool:
         described = pool.submit(part, lambda: client.describe_execution(executionArn=arn), on=arn)
         drawn = pool.submit(part, lambda: _drawn(arn), on=arn)
-        images = pool.submit(part, lambda: read_images(shown.bucket, name), on=f"s3://{shown.bucket}/manifests/{name}")
+        key = f"s3://{shown.bucket}/manifests/{name}.json"
+        outcomes = pool.submit(part, lambda: read_outcomes(shown.bucket, name), on=key)
     if isinstance(described.result().error, client.exceptions.ExecutionDoesNotExist):
         raise HTTPException(404, f"There is no execution {name}, or it ended more than 90 days ago.")
     return page(
@@ -86,14 +90,15 @@ def execution(request: Request) -> Response:
         name=name,
         described=described.result(),
         drawn=drawn.result(),
-        images=images.result(),
+        outcomes=outcomes.result(),
+        names=OUTCOMES,
     )
 
 
 def _drawn(arn: str) -> tuple[list[Graph], Mapping[int, tuple[str, ...]]]:
     """The graphs of the definition that the execution ran, and the states of each image, by its index."""
     client = aws.stepfunctions()
-    # Without data: what Lambda gets of 500 images is 100 MB
+    # Without data: what Lambda gets of 500 images is 100 MB. Child executions of a bulk run have histories of their own
     pages = client.get_paginator("get_execution_history").paginate(executionArn=arn, includeExecutionData=False)
     history = History.of(event for found in pages for event in found["events"])
     definition = parse_json(client.describe_state_machine_for_execution(executionArn=arn)["definition"])
@@ -121,6 +126,6 @@ def runbook(request: Request) -> Response:
 ROUTES = [
     Route("/", now),
     Route("/now/parts", refreshed),
-    Route("/executions/{name}", execution),
+    Route("/executions/{workflow}/{name}", execution),
     Route("/runbook", runbook),
 ]

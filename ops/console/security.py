@@ -121,9 +121,10 @@ class Guard:
         if request.headers.getlist("Host") != [session.host]:
             raise RefusedError(421, f"The console takes requests for {session.origin} only.")
         # A form of another site, a script, an image: https://www.w3.org/TR/fetch-metadata/
-        if {*request.headers.getlist("Origin")} - {session.origin} or {
-            *request.headers.getlist("Sec-Fetch-Site")
-        } - {"none", "same-origin"}:
+        if {*request.headers.getlist("Origin")} - {session.origin} or {*request.headers.getlist("Sec-Fetch-Site")} - {
+            "none",
+            "same-origin",
+        }:
             raise RefusedError(
                 403, "The console takes requests of its own pages only. Open its address in a tab of its own."
             )

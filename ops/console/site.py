@@ -18,6 +18,13 @@ class Site:
     state_machine_arn: str
     place: str  # account, region and address, for people
 
+    @property
+    def workflows(self) -> tuple[str, ...]:
+        """ARNs of the state machines that classify: that of uploads, and those of bulk runs."""
+        here = self.state_machine_arn.rpartition(":")[0]
+        bulk = (self.config.distributed_map_name, self.config.batch_transform_name)
+        return self.state_machine_arn, *(f"{here}:{name}" for name in bulk)
+
     @classmethod
     def deployed(cls, config: EnvironmentConfig) -> "Site":
         """Raises DataPrepError if it is not deployed."""

@@ -25,8 +25,8 @@ class ConsoleStack(Stack):
 
     def __init__(self, scope: Construct, construct_id: str, *, config: EnvironmentConfig, bucket: s3.IBucket) -> None:
         super().__init__(scope, construct_id, description=f"Scones Unlimited {config.name}: who may use the console")
-        # By its name: a reference would make this stack wait for the workflow's, and that one keep an export for it
-        workflow = f"{config.stage_name}-classification"
+        # By their names: a reference would make this stack wait for the workflows', and those keep an export for it
+        workflows = [f"{config.stage_name}-classification", config.distributed_map_name, config.batch_transform_name]
 
         def own(service: str, resource: str, name: str, separator: ArnFormat = ArnFormat.SLASH_RESOURCE_NAME) -> str:
             return self.format_arn(service=service, resource=resource, resource_name=name, arn_format=separator)
@@ -44,14 +44,17 @@ class ConsoleStack(Stack):
                 ["cloudformation:DescribeStacks"],
                 [own("cloudformation", "stack", f"{config.stage_name}-*/*")],
             ),
-            "ListExecutions": (["states:ListExecutions"], [own("states", "stateMachine", workflow, colon)]),
+            "ListExecutions": (
+                ["states:ListExecutions"],
+                [own("states", "stateMachine", workflow, colon) for workflow in workflows],
+            ),
             "ReadExecutions": (
                 [
                     "states:DescribeExecution",
                     "states:DescribeStateMachineForExecution",
                     "states:GetExecutionHistory",
                 ],
-                [own("states", "execution", f"{workflow}:*", colon)],
+                [own("states", "execution", f"{workflow}:*", colon) for workflow in workflows],
             ),
             "SeeTheEndpoint": (
                 ["sagemaker:DescribeEndpoint"],

@@ -67,6 +67,14 @@ NEEDS = {
     states:DescribeExecution {states}execution:scones-{env}-classification:e
     states:DescribeStateMachineForExecution {states}execution:scones-{env}-classification:e
     states:GetExecutionHistory {states}execution:scones-{env}-classification:e
+    states:ListExecutions {states}stateMachine:scones-{env}-DistributedMap
+    states:DescribeExecution {states}execution:scones-{env}-DistributedMap:e
+    states:DescribeStateMachineForExecution {states}execution:scones-{env}-DistributedMap:e
+    states:GetExecutionHistory {states}execution:scones-{env}-DistributedMap:e
+    states:ListExecutions {states}stateMachine:scones-{env}-BatchTransform
+    states:DescribeExecution {states}execution:scones-{env}-BatchTransform:e
+    states:DescribeStateMachineForExecution {states}execution:scones-{env}-BatchTransform:e
+    states:GetExecutionHistory {states}execution:scones-{env}-BatchTransform:e
     sagemaker:DescribeEndpoint {sagemaker}endpoint/scones-{env}
     ssm:GetParameter {parameter}metadata
     cloudwatch:DescribeAlarms arn:aws:cloudwatch:us-east-1:111122223333:alarm:scones-{env}-drift

@@ -26,7 +26,7 @@ SITE = Site(load_environment("dev"), BUCKET, STATE_MACHINE, "AWS")
 # With what there is to see on each
 PAGES = {
     "/": "#counts",
-    "/executions/run": "svg",
+    "/executions/scones-dev-classification/run": "svg",
     "/classify": "#drop",
     "/runbook": "#drift",
     "/review": "#picture",
@@ -129,7 +129,7 @@ def test_the_page_refreshes_itself_and_leaves_what_is_open_and_focused(browser: 
     browser.evaluate("document.querySelector('#all-alarms').open = true")
     browser.evaluate("document.querySelector('#all-alarms a').focus()")
     cloud.execute("later", accepted())
-    browser.wait_until("document.querySelector('a[href=\"/executions/later\"]')")
+    browser.wait_until("document.querySelector('a[href=\"/executions/scones-dev-classification/later\"]')")
     assert browser.evaluate("document.querySelector('#all-alarms').open")
     assert browser.evaluate("document.activeElement.closest('#all-alarms') !== null")
     assert browser.console == []
@@ -183,7 +183,7 @@ def test_no_key_and_no_name_of_a_file_becomes_markup(
     cloud.events = EVENTS
     name = "<img src=x onerror=document.title=1>.png"
     (tmp_path / name).write_bytes(encoded())
-    for path in ("/", "/executions/run"):
+    for path in ("/", "/executions/scones-dev-classification/run"):
         browser.open(session.origin + path)
         assert browser.evaluate("document.images.length") == 0
     browser.open(f"{session.origin}/classify")

@@ -2,6 +2,7 @@
 
 import io
 import json
+from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
@@ -15,6 +16,8 @@ from data_prep import aws
 NOW = datetime(2026, 11, 26, 12, tzinfo=UTC)
 BUCKET = "scones-dev-data-bucket"
 STATE_MACHINE = "arn:aws:states:us-east-1:123456789012:stateMachine:scones-dev-classification"
+DISTRIBUTED_MAP = STATE_MACHINE.replace("classification", "DistributedMap")
+BATCH_TRANSFORM = STATE_MACHINE.replace("classification", "BatchTransform")
 RETRAINING = "arn:aws:states:us-east-1:123456789012:stateMachine:scones-dev-retraining"
 PACKAGES = "arn:aws:sagemaker:us-east-1:123456789012:model-package/scones-dev"
 ARTIFACT = f"s3://{BUCKET}/models/scones-dev-1/output/model.tar.gz"
@@ -101,19 +104,30 @@ class Cloud:
         return arn
 
     def execute(
-        self, name: str, *outcomes: Any, status: str = "SUCCEEDED", ago: timedelta = timedelta(minutes=5)
+        self,
+        name: str,
+        *outcomes: Any,
+        status: str = "SUCCEEDED",
+        ago: timedelta = timedelta(minutes=5),
+        workflow: str = STATE_MACHINE,
     ) -> None:
         """An execution that ended, or runs. Outcomes: of its manifest, which there is none of without them."""
-        arn = f"{STATE_MACHINE.replace(':stateMachine:', ':execution:')}:{name}"
-        found: Answer = {"executionArn": arn, "stateMachineArn": STATE_MACHINE, "name": name, "status": status}
+        arn = f"{workflow.replace(':stateMachine:', ':execution:')}:{name}"
+        found: Answer = {"executionArn": arn, "stateMachineArn": workflow, "name": name, "status": status}
         found |= {"startDate": NOW - ago - timedelta(seconds=2)}
         if status != "RUNNING":
             found |= {"stopDate": NOW - ago}
         self.executions.append(found)
         if outcomes:
-            self.objects[f"manifests/{name}.json"] = json.dumps(
-                {"started_at": found["startDate"].isoformat(), "outcomes": outcomes}
-            ).encode()
+            counts = Counter(outcome["outcome"] for outcome in outcomes if isinstance(outcome, dict))
+            manifest = {"started_at": found["startDate"].isoformat(), "counts": counts, "outcomes": outcomes}
+            self.objects[f"manifests/{name}.json"] = json.dumps(manifest).encode()
+
+    def execute_bulk(self, name: str, counts: dict[str, int], *examples: Any, **options: Any) -> None:
+        """A bulk run that ended; lambda_src/bulk/bulk_summary.py. Examples: of images that it did not accept."""
+        self.execute(name, workflow=DISTRIBUTED_MAP, **options)
+        manifest = {"counts": counts, "examples": examples, "outcomes": {"SUCCEEDED": ["s3://files"]}}
+        self.objects[f"manifests/{name}.json"] = json.dumps(manifest).encode()
 
     def client(self, service: Any) -> Any:
         """A client of boto3 whose requests are checked as always, and answered here."""
@@ -159,8 +173,10 @@ class Cloud:
         if request["stateMachineArn"] == RETRAINING:
             assert request["statusFilter"] == "RUNNING"
             return {"executions": self.runs}
-        assert request["stateMachineArn"] == STATE_MACHINE
-        newest = sorted(self.executions, key=_position, reverse=True)
+        machine = request["stateMachineArn"]
+        assert machine in {STATE_MACHINE, DISTRIBUTED_MAP, BATCH_TRANSFORM}
+        own = [found for found in self.executions if found["stateMachineArn"] == machine]
+        newest = sorted(own, key=_position, reverse=True)
         more = {"nextToken": "more"} if len(newest) > request["maxResults"] else {}
         return {"executions": newest[: request["maxResults"]], **more}
 
@@ -279,7 +295,7 @@ def accepted(key: str = "incoming/bike.png") -> Answer:
 
 
 def rejected(key: str = "incoming/dim.png") -> Answer:
-    why = {"error": "LowConfidenceError", "cause": "0.61 is under 0.93"}
+    why = {"error": "LowConfidenceError", "cause": f"0.61 is under 0.93: s3://{BUCKET}/{key}"}
     return {**accepted(key), "outcome": "REJECTED", "confidence": 0.61, **why}
 
 

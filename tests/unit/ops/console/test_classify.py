@@ -68,7 +68,7 @@ def test_the_outcome_of_this_very_version_appears(
     html = browser.get("/classify/uploads").text
     assert caption(html) == text
     assert "data-pending" not in html
-    assert 'href="/executions/run"' in html
+    assert 'href="/executions/scones-dev-classification/run"' in html
     requests = len(cloud.requests)
     browser.get("/classify")
     assert len(cloud.requests) == requests  # there is nothing more to ask for
@@ -172,7 +172,9 @@ def test_what_is_no_picture_of_the_workflow_is_not_shown(
     assert (response.status_code, response.headers["Content-Type"]) == (415, "text/plain; charset=utf-8")
 
 
-@pytest.mark.parametrize("key", ["", "models/scones-dev-1/output/model.tar.gz", "manifests/a.json", "/incoming/a.png", "../incoming/a.png"])
+@pytest.mark.parametrize(
+    "key", ["", "models/scones-dev-1/output/model.tar.gz", "manifests/a.json", "/incoming/a.png", "../incoming/a.png"]
+)
 def test_only_pictures_are_read_from_the_bucket(browser: Browser, cloud: Cloud, key: str) -> None:
     cloud.objects[key or "empty"] = encoded()
     assert browser.get("/picture", params={"key": key}).status_code == 404

@@ -8,7 +8,7 @@ from html import unescape
 import pytest
 
 from ops.console.health import alarm_names
-from tests.unit.ops.console.cloud import ARTIFACT, NOW, Cloud, accepted, failed, rejected
+from tests.unit.ops.console.cloud import ARTIFACT, BATCH_TRANSFORM, NOW, Cloud, accepted, failed, rejected
 from tests.unit.ops.console.conftest import Browser
 
 DAY, HOUR = timedelta(days=1), timedelta(hours=1)
@@ -22,8 +22,8 @@ def words(html: str) -> str:
 def table(html: str, title: str) -> dict[str, tuple[int, int]]:
     """Counts of the last hour and the last day, by name."""
     (body,) = re.findall(rf'<th scope="col">{title}</th>.*?<tbody>(.*?)</tbody>', html, flags=re.DOTALL)
-    rows = re.findall(r'<th scope="row">(.*?)</th><td>(\d+)</td><td>(\d+)</td>', body)
-    return {name: (int(hour), int(day)) for name, hour, day in rows}
+    rows = re.findall(r'<th scope="row">(.*?)</th><td>([\d,]+)</td><td>([\d,]+)</td>', body)
+    return {name: (int(hour.replace(",", "")), int(day.replace(",", ""))) for name, hour, day in rows}
 
 
 def test_executions_and_images_are_counted_by_outcome_within_the_hour_and_the_day(
@@ -45,6 +45,35 @@ def test_executions_and_images_are_counted_by_outcome_within_the_hour_and_the_da
         "aborted": (0, 0),
     }
     assert table(html, "Images") == {"accepted": (3, 4), "rejected": (1, 2), "waiting": (0, 0), "failed": (0, 1)}
+
+
+def test_bulk_runs_are_counted_by_their_summaries_and_open_as_executions(browser: Browser, cloud: Cloud) -> None:
+    cloud.execute("a", accepted())
+    counts = {"ACCEPTED": 1200, "REJECTED": 30, "WAITING": 0, "FAILED": 2}
+    cloud.execute_bulk("bulk", counts, rejected("scheduled/x.png"), failed("scheduled/y.png"), status="FAILED")
+    cloud.execute("lost", workflow=BATCH_TRANSFORM, status="TIMED_OUT", ago=HOUR * 2)
+    cloud.execute("long", workflow=BATCH_TRANSFORM, status="RUNNING", ago=DAY * 2)
+    html = browser.get("/").text
+    assert table(html, "Images") == {
+        "accepted": (1201, 1201),
+        "rejected": (30, 30),
+        "waiting": (0, 0),
+        "failed": (2, 2),
+    }
+    executions = table(html, "Executions")
+    assert (executions["failed"], executions["timed out"], executions["running"]) == ((1, 1), (0, 1), (1, 1))
+    assert "1,232 images scones-dev-DistributedMap" in words(html)
+    assert "scheduled/x.png" in html
+    cloud.events = EVENTS
+    (path,) = re.findall(r'href="(/executions/scones-dev-DistributedMap/bulk)"', html[html.index('id="executions"') :])
+    text = words(browser.get(path).text)
+    assert "1,200 accepted, 30 rejected, 2 failed; of a bulk run, the first that were not accepted are listed." in text
+    assert "scheduled/y.png failed" in text
+
+
+def test_only_the_workflows_that_classify_have_executions_to_show(browser: Browser, cloud: Cloud) -> None:
+    assert browser.get("/executions/scones-dev-retraining/run").status_code == 404
+    assert not cloud.requests
 
 
 def test_a_manifest_is_read_once(browser: Browser, cloud: Cloud) -> None:
@@ -76,7 +105,7 @@ def test_the_newest_that_was_not_accepted_comes_first_with_its_reason(browser: B
     found = [section.index(text) for text in ("LowConfidenceError: 0.61 is", "CorruptImageError: trunc", "ABORTED")]
     assert found == sorted(found)
     assert "bicycle, 0.610" in section
-    assert 'href="/executions/new"' in html
+    assert 'href="/executions/scones-dev-classification/new"' in html
 
 
 def test_the_model_is_in_service_since_the_first_record_of_its_last_release(browser: Browser, cloud: Cloud) -> None:
@@ -198,7 +227,7 @@ EVENTS = [
 def test_an_execution_opens_as_the_graph_with_the_way_of_each_image(browser: Browser, cloud: Cloud) -> None:
     cloud.execute("run", accepted(), failed(), status="FAILED")
     cloud.events = EVENTS
-    html = browser.get("/executions/run").text
+    html = browser.get("/executions/scones-dev-classification/run").text
     images = words(html[html.index('id="images"') : html.index("<svg")])
     assert re.search(r"bike\.png accepted bicycle, 0\.970 Classifier → FilterConfidence incoming", images)
     assert re.search(r"torn\.png failed Classifier → Failed CorruptImageError: truncated PNG", images)
@@ -221,13 +250,13 @@ def test_an_execution_opens_as_the_graph_with_the_way_of_each_image(browser: Bro
 def test_an_execution_that_runs_has_no_outcomes_yet(browser: Browser, cloud: Cloud) -> None:
     cloud.execute("run", status="RUNNING")
     cloud.events = EVENTS[:3]
-    text = words(browser.get("/executions/run").text)
+    text = words(browser.get("/executions/scones-dev-classification/run").text)
     assert "Running" in text
     assert "has left no manifest yet" in text
 
 
 def test_an_execution_that_does_not_exist_is_not_found(browser: Browser, cloud: Cloud) -> None:
-    assert browser.get("/executions/none").status_code == 404
+    assert browser.get("/executions/scones-dev-classification/none").status_code == 404
 
 
 HOSTILE = [
@@ -244,7 +273,7 @@ HOSTILE = [
 def test_a_key_is_text_wherever_it_comes_from(browser: Browser, cloud: Cloud, key: str) -> None:
     cloud.execute("run", failed(f"incoming/{key}", cause=key), {"outcome": key, "error": key}, key, status="FAILED")
     cloud.events = EVENTS
-    for path in ("/", "/executions/run"):
+    for path in ("/", "/executions/scones-dev-classification/run"):
         html = browser.get(path).text
         assert not re.search(r"<(img|script(?! type=\"module\" src=\"/static/))", html)
         assert not re.search(r"\son\w+\s*=(?![^<]*&#34;)", re.sub(r">[^<]*<", "><", html))
