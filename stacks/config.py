@@ -248,8 +248,8 @@ class RetrainingConfig(_Section):
     # Whether drift, new data and the schedule start a run; an operator can always start one
     enabled: bool = True
     schedule: ScheduleExpression | None = None
-    max_per_day: Annotated[int, Field(ge=1, le=24)] = 2
-    cool_down_minutes: Annotated[int, Field(ge=0, le=7 * 24 * 60)] = 360
+    # Between the starts of two runs
+    cool_down_minutes: Annotated[int, Field(ge=0, le=7 * 24 * 60)] = 720
     minimum_accuracy: Annotated[float, Field(ge=0, le=1)] = 0.80
     margin: Annotated[float, Field(ge=0, le=1)] = 0.02
     max_calibration_error: Annotated[float, Field(gt=0, le=1)] = 0.15

@@ -1,7 +1,7 @@
-"""BulkSummary: counts the outcomes of a bulk run from what its Distributed Map wrote, in constant memory.
+"""BulkSummary: counts the outcomes of a bulk run from the files of its Distributed Map, in constant memory.
 
-ResultWriter leaves a manifest.json that names its files: SUCCEEDED with one outcome a line, FAILED and PENDING with one
-batch a line, as it was handed to the child execution that did not end well.
+ResultWriter writes a manifest.json that names its files. A SUCCEEDED file has one outcome per line. A FAILED or PENDING
+file has one child execution per line, with the batch that was its input.
 https://docs.aws.amazon.com/step-functions/latest/dg/input-output-resultwriter.html
 """
 
@@ -19,14 +19,14 @@ from lambda_src.shared.json_reader import parse_json, read_json
 from lambda_src.shared.text import shortened
 
 EXAMPLES = 20
-# Of a state's 262,144 bytes, and of as many of the message that quotes them. A list may have rows of any length as keys
+# The share of a state's 262,144 bytes, and of a message's, that examples may take: keys in a list may have any length
 MAX_EXAMPLE_BYTES = 100_000
 OUTCOMES = ("ACCEPTED", "REJECTED", "WAITING", "FAILED")
 
 
 @dataclass
 class Summary:
-    """What a run came to; the examples are of images that were not accepted."""
+    """The counts of a run's outcomes, and examples of images that were not accepted."""
 
     counts: Counter[str] = field(default_factory=lambda: Counter(dict.fromkeys(OUTCOMES, 0)))
     labels: dict[str, Counter[str]] = field(default_factory=lambda: {outcome: Counter() for outcome in OUTCOMES})
@@ -44,7 +44,7 @@ class Summary:
         self.errors[outcome.get("error", "unknown")] += 1
         if len(self.examples) < EXAMPLES:
             example = {**outcome, "cause": shortened(str(outcome.get("cause", "")), 120)}
-            size = len(json.dumps(example))  # with escapes, so never less than it takes as UTF-8
+            size = len(json.dumps(example))  # JSON with escapes is never shorter than UTF-8
             if self.example_bytes + size <= MAX_EXAMPLE_BYTES:
                 self.examples.append(example)
                 self.example_bytes += size
@@ -58,9 +58,9 @@ class Summary:
 
 
 def handler(event: dict[str, str], _context: object) -> dict[str, Any]:
-    """`{"execution", "started_at", "results"}` in; the manifest's members, without the files of outcomes, out.
+    """Takes `{"execution", "started_at", "results"}`; returns the manifest without its list of outcome files.
 
-    results: the prefix that ResultWriter wrote below. Raises ManifestExistsError or StorageUnavailableError.
+    results: the prefix of ResultWriter's files. Raises ManifestExistsError or StorageUnavailableError.
     """
     name = event["execution"]
     files = result_files(f"{event['results']}/")
@@ -80,7 +80,7 @@ def handler(event: dict[str, str], _context: object) -> dict[str, Any]:
 
 
 def store_manifest(key: str, manifest: dict[str, Any]) -> None:
-    """Write the manifest once; to find the same one there is what another attempt of this step does."""
+    """Write the manifest if it is new. A retry of this step finds the same manifest, which is no error."""
     bucket = settings.bucket_name()
     body = json.dumps(manifest, ensure_ascii=False, indent=2).encode()
     try:
@@ -104,7 +104,7 @@ def stored(key: str) -> bytes:
 
 
 def summarize(files: dict[str, list[str]]) -> Summary:
-    """Count what the result files of each status hold."""
+    """Count the outcomes in the result files of each status."""
     summary = Summary()
     for status, keys in files.items():
         for key in keys:
@@ -117,7 +117,7 @@ def summarize(files: dict[str, list[str]]) -> Summary:
 
 
 def result_files(prefix: str) -> dict[str, list[str]]:
-    """Keys by status, as every manifest.json below the prefix names them; empty if no batch was started."""
+    """The keys of the result files by status, from every manifest.json below the prefix; empty if no batch started."""
     bucket = settings.bucket_name()
     files: dict[str, list[str]] = {"SUCCEEDED": [], "FAILED": [], "PENDING": []}
     try:

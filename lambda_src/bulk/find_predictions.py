@@ -1,4 +1,4 @@
-"""FindPredictions: which images of a batch have a prediction already, so that a second run does only what is left."""
+"""FindPredictions: finds the images of a batch that already have a prediction, so that a second run skips them."""
 
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -15,7 +15,7 @@ _LOOK_UPS = 8
 
 
 def handler(event: dict[str, list[Item]], _context: object) -> dict[str, list[Item]]:
-    """`{"items": [...]}` in, `{"done": [outcomes], "pending": [items]}` out, each in the order of the items."""
+    """Takes `{"items": [...]}`; returns `{"done": [outcomes], "pending": [items]}`, both in the order of the items."""
     items = event["items"]
     with ThreadPoolExecutor(_LOOK_UPS) as pool:
         outcomes = list(pool.map(stored_outcome, items))
@@ -26,14 +26,14 @@ def handler(event: dict[str, list[Item]], _context: object) -> dict[str, list[It
 
 
 def stored_outcome(item: object) -> dict[str, Any] | None:
-    """The outcome that an earlier run stored for the image as it is now.
+    """The outcome that an earlier run stored for the current version of the image.
 
-    None if there is none, or if it cannot be determined: the following steps report what is wrong with the image.
+    None if there is none, or if it cannot be determined: the next steps report what is wrong with the image.
     """
     try:
         image = ImageRef.of(item)
         if image.bucket != settings.bucket_name():
-            return None  # a prediction's key has no bucket: it is of this bucket's image
+            return None  # a prediction's key names no bucket: it is the prediction for an image in this bucket
         version_id = image.version_id or current_version(image)
         image = ImageRef(image.bucket, image.key, version_id)
         stored = aws.s3().get_object(Bucket=settings.bucket_name(), Key=image.prediction_key)
@@ -52,5 +52,5 @@ def stored_outcome(item: object) -> dict[str, Any] | None:
 
 
 def current_version(image: ImageRef) -> str:
-    """As SerializeImageData names it."""
+    """The version of the object, or its ETag, as SerializeImageData determines it."""
     return version_of(aws.s3().head_object(Bucket=image.bucket, Key=image.key))

@@ -1,4 +1,4 @@
-"""ReadTransformOutput: what Batch Transform predicted for one image, in the form of Classifier's output."""
+"""ReadTransformOutput: reads Batch Transform's prediction for one image, and returns it in the form of Classifier."""
 
 from dataclasses import replace
 from datetime import datetime
@@ -18,22 +18,22 @@ from lambda_src.shared.predictions import best_class
 from lambda_src.shared.stored_image import StoredImage, read_image
 from lambda_src.shared.transform_output import output_keys, parse_output, read_output
 
-MAX_IMAGE_BYTES = 6 << 20  # MaxPayloadInMB of the job: it refuses more
+MAX_IMAGE_BYTES = 6 << 20  # MaxPayloadInMB of the job
 
 
 @metrics.counting_errors
 def handler(event: Item, _context: object) -> Item:
-    """Takes an item with `transform_output` and `input_prefix`, which its image's key begins with, both of the job, and
-    `started_at`, when the run started.
+    """Takes an item with the job's output prefix (`transform_output`) and input prefix (`input_prefix`), and with the
+    time when the run started (`started_at`). Returns it with `inferences`, `label` and `confidence`.
 
-    Returns it with `inferences`, `label` and `confidence`. Raises ImageChangedError, or an ImageError as
-    SerializeImageData does: Batch Transform reads any object, and whatever is current at that moment.
+    Checks the image as SerializeImageData does, because Batch Transform reads any object. Raises ImageChangedError,
+    NotTransformedError or another ImageError.
     """
     image = ImageRef.of(event)
     output, input_prefix, started_at = (
         text_of(event, name, image) for name in ("transform_output", "input_prefix", "started_at")
     )
-    # The job has read what was current then, whatever version an item may name
+    # The job read the version that was current then, whichever version the item names
     stored = read_image(replace(image, version_id=None), at_most=MAX_IMAGE_BYTES)
     keys = output_keys(output, image_key=image.key, input_prefix=input_prefix)
     body = stored_output(keys, image, job_failure=event.get("job_failure"))
@@ -58,16 +58,16 @@ def text_of(event: Item, name: str, image: ImageRef) -> str:
 
 
 def check_is_what_was_read(stored: StoredImage, image: ImageRef, *, started_at: datetime) -> None:
-    """Raise ImageChangedError if the image is newer than the run: the job may have read the version before."""
+    """Raise ImageChangedError if the image is newer than the run: the job may have read an earlier version."""
     if stored.modified > started_at:
         raise ImageChangedError(
             f"changed at {stored.modified.isoformat()}, after the run started at {started_at.isoformat()}, so the "
-            f"prediction may be of the version before: {image.uri}"
+            f"prediction may be for an earlier version: {image.uri}"
         )
 
 
 def stored_output(keys: list[str], image: ImageRef, *, job_failure: object) -> bytes:
-    """The job's output for the image; a job leaves none for an image that the model refuses."""
+    """The job's output for the image. There is none for an image that the model refuses: raises NotTransformedError."""
     bucket = settings.bucket_name()
     try:
         body = read_output(aws.s3(), bucket, keys)

@@ -1,7 +1,8 @@
-"""ReleaseLog: keeps what the endpoint serves, and since when.
+"""ReleaseLog: records what the endpoint serves, and since when.
 
-Every change of the endpoint arrives here as an event, whatever its origin: a deployment, a retraining, a rollback, or
-SageMaker on its own. Event: https://docs.aws.amazon.com/sagemaker/latest/dg/automating-sagemaker-with-eventbridge.html
+SageMaker sends an event for every change of the endpoint, whether it comes from a deployment, a retraining run, a
+rollback or SageMaker itself.
+Event: https://docs.aws.amazon.com/sagemaker/latest/dg/automating-sagemaker-with-eventbridge.html
 """
 
 import json
@@ -16,9 +17,9 @@ from lambda_src.shared.release_history import Record
 
 
 def handler(event: Mapping[str, Any], _context: object) -> dict[str, str]:
-    """Takes a SageMaker Endpoint State Change event, of which one that is deleted serves nothing: `{}`."""
+    """Takes a SageMaker Endpoint State Change event; returns the stored record, or `{}` if the endpoint is deleted."""
     if event["detail"]["EndpointStatus"].upper() in {"DELETING", "DELETED"}:
-        return {}  # what it has served may be gone already: CloudFormation deletes both
+        return {}  # CloudFormation deletes model and endpoint config too, so they may no longer exist
     record = record_of(event["detail"])
     aws.s3().put_object(
         Bucket=settings.bucket_name(),
@@ -37,7 +38,7 @@ def record_of(detail: Mapping[str, Any]) -> Record:
     changed = datetime.fromtimestamp(detail["LastModifiedTime"] / 1000, UTC)
     return Record(
         time=changed.isoformat(timespec="milliseconds"),
-        # The event spells its statuses IN_SERVICE, the API InService: be ready for both
+        # Events have statuses such as IN_SERVICE, the API has InService; this accepts both
         status=re.sub(r"(?<=[a-z])(?=[A-Z])", "_", detail["EndpointStatus"]).upper(),
         endpoint_config=config_name,
         model=model["ModelName"],

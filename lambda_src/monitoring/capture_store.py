@@ -1,4 +1,4 @@
-"""Where data capture lies in the bucket: `<prefix><endpoint>/<variant>/YYYY/MM/DD/HH/<name>.jsonl`."""
+"""Reads the files of data capture, `<prefix><endpoint>/<variant>/YYYY/MM/DD/HH/<name>.jsonl`, from the bucket."""
 
 from collections import deque
 from collections.abc import Iterator
@@ -14,10 +14,10 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 _HOUR = "%Y/%m/%d/%H"
-# SageMaker writes a file when it is full, so what happened before the hour struck can lie in the next hour's folder
+# SageMaker writes a file some time after its requests, so that requests can be in the folder of the next hour
 _LATE = timedelta(hours=1)
 _CHUNK_BYTES = 2**18
-# Files up to this size are fetched ahead, whole; at most _AHEAD of them are held at a time
+# Files up to this size are read ahead as a whole; at most _AHEAD of them are in memory
 _SMALL_BYTES = 4 * 2**20
 _AHEAD = 8
 _ATTEMPTS = 3
@@ -33,7 +33,7 @@ def read_bucket(
     since: datetime,
     until: datetime,
 ) -> Iterator[Capture]:
-    """Every capture of an endpoint's `prefix` (`data-capture/<endpoint>/`) with since <= time < until, by file.
+    """Every capture below an endpoint's `prefix` (`data-capture/<endpoint>/`) with since <= time < until, file by file.
 
     Raises ClientError or BotoCoreError if the bucket cannot be read.
     """
@@ -54,16 +54,16 @@ def read_bucket(
                 yield from read_captures(
                     split_lines(chunks), classes=classes, parse_errors=parse_errors, name=key, since=since, until=until
                 )
-        finally:  # also when the caller has seen enough
+        finally:  # also when the caller stops early
             pool.shutdown(cancel_futures=True)
 
 
 def capture_files(
     s3: "S3Client", bucket: str, prefix: str, *, since: datetime, until: datetime
 ) -> Iterator[tuple[str, int]]:
-    """Key and size of the files that can hold captures of the window, each variant's in order of time.
+    """Key and size of the files that can hold captures of the window, in order of time for each variant.
 
-    One listing per variant, which starts at the window's first hour and ends after its last.
+    Lists once per variant, from the window's first hour to the hour after its last.
     """
     paginator = s3.get_paginator("list_objects_v2")
     variants = [
@@ -77,7 +77,7 @@ def capture_files(
             for entry in page.get("Contents", []):
                 if entry["Key"] > end:
                     break
-                if entry["Key"].endswith(".jsonl") and entry["Size"]:  # S3 refuses a range of nothing
+                if entry["Key"].endswith(".jsonl") and entry["Size"]:  # S3 refuses to read a range of an empty object
                     yield entry["Key"], entry["Size"]
             else:
                 continue
@@ -85,7 +85,7 @@ def capture_files(
 
 
 def read_chunks(s3: "S3Client", bucket: str, key: str) -> Iterator[bytes]:
-    """An object's bytes. Resumes after a broken connection where it broke."""
+    """An object's bytes. After a broken connection, reading resumes where it stopped."""
     position = 0
     for attempt in range(1, _ATTEMPTS + 1):
         try:
@@ -101,6 +101,6 @@ def read_chunks(s3: "S3Client", bucket: str, key: str) -> Iterator[bytes]:
 
 
 def parse_time(text: str) -> datetime:
-    """ISO 8601 as UTC; without a zone it is UTC already."""
+    """Parse ISO 8601 and convert it to UTC; a time without a zone is taken as UTC."""
     time = datetime.fromisoformat(text)
     return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)

@@ -1,4 +1,4 @@
-"""Data capture, read back: lines of JSON in, one record of each request out.
+"""Parses data capture: lines of JSON in, one record per request out.
 
 Format: https://docs.aws.amazon.com/sagemaker/latest/dg/model-monitor-data-capture-endpoint.html. Every line of every
 file is one request:
@@ -7,7 +7,7 @@ file is one request:
                      "endpointOutput": {"observedContentType": "application/json", "encoding": "JSON", "data": ...}},
      "eventMetadata": {"eventId": ..., "inferenceId": ..., "inferenceTime": "2026-11-25T01:54:00Z"}, ...}
 
-Reading is streaming: one line is held at a time, whatever the number and the size of the files.
+It streams, so that only one line is in memory, whatever the number and size of the files.
 """
 
 import base64
@@ -20,23 +20,23 @@ from lambda_src.shared.errors import InvalidPredictionError
 from lambda_src.shared.json_reader import parse_json
 from lambda_src.shared.predictions import best_class, parse_probabilities
 
-# A real-time request has at most 25 MB, which base64 makes 34 MB. A longer line is a corrupt file, not a request.
+# A real-time request has at most 25 MB, in base64 34 MB. A longer line is not a request but a corrupt file.
 MAX_LINE_BYTES = 40 * 2**20
 
 
 class Capture(NamedTuple):
     """One captured request and its response."""
 
-    time: datetime  # in UTC, of the inference
+    time: datetime  # of the inference, in UTC
     event_id: str
-    inference_id: str | None  # ImageRef.inference_id, where the caller was the workflow
+    inference_id: str | None  # ImageRef.inference_id, if the workflow sent the request
     label: str
     confidence: float
     probabilities: list[float]  # in label order
     captured_input: dict[str, Any] | None
 
     def image(self) -> bytes | None:
-        """The image that was sent, if the input was captured and can be decoded; nothing is decoded before."""
+        """The request's image, if it was captured and is valid base64. It is decoded only here, on demand."""
         if self.captured_input is None:
             return None
         try:
@@ -67,9 +67,9 @@ def read_captures(
     since: datetime | None = None,
     until: datetime | None = None,
 ) -> Iterator[Capture]:
-    """The captures among the lines of the file `name` with since <= time < until.
+    """Parse the lines of the file `name`; yields the captures with since <= time < until.
 
-    A malformed line is counted in `parse_errors` and skipped. `classes` is in label order.
+    Malformed lines are counted in `parse_errors` and skipped. `classes` are in label order.
     """
     for number, line in enumerate(lines, 1):
         if not line or line.isspace():
@@ -84,10 +84,10 @@ def read_captures(
 
 
 def parse_capture(line: bytes, classes: tuple[str, ...]) -> Capture:
-    """One line's capture.
+    """Parse one line.
 
-    Raises ValueError, OverflowError (a time no calendar has) or InvalidPredictionError for a line that is no capture
-    of a prediction with these classes.
+    Raises ValueError, OverflowError (for a time out of range) or InvalidPredictionError if it is not the capture of a
+    prediction with these classes.
     """
     if len(line) > MAX_LINE_BYTES:
         raise ValueError("longer than any request can be")
@@ -99,7 +99,7 @@ def parse_capture(line: bytes, classes: tuple[str, ...]) -> Capture:
         captured_input, inference_id = data.get("endpointInput"), metadata.get("inferenceId")
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"not a capture: {error!r}") from None
-    probabilities = parse_probabilities(_answer(output), classes)
+    probabilities = parse_probabilities(_response(output), classes)
     label, confidence = best_class(probabilities)
     return Capture(
         time if time.tzinfo is UTC else _in_utc(time),
@@ -113,12 +113,12 @@ def parse_capture(line: bytes, classes: tuple[str, ...]) -> Capture:
 
 
 def split_lines(chunks: Iterable[bytes]) -> Iterator[bytes]:
-    """The lines of a byte stream, without their ends. Of a line over MAX_LINE_BYTES only its beginning is held."""
+    """The lines of a byte stream, without their line ends. A line over MAX_LINE_BYTES is cut, but stays over it."""
     pending: list[bytes] = []
     held = 0
     for chunk in chunks:
         first, *others = chunk.split(b"\n")
-        if held <= MAX_LINE_BYTES:  # one piece too many, so that the line shows that it was longer
+        if held <= MAX_LINE_BYTES:  # keeps one chunk beyond the limit, so that parse_capture detects the long line
             pending.append(first)
             held += len(first)
         if others:
@@ -130,12 +130,12 @@ def split_lines(chunks: Iterable[bytes]) -> Iterator[bytes]:
 
 
 def _in_utc(time: datetime) -> datetime:
-    # SageMaker writes "Z"; a time without a zone can only mean the same
+    # SageMaker writes "Z"; a time without a zone is taken as UTC
     return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
 
 
-def _answer(output: Any) -> bytes | str:
-    """The response's text, as JSON; raises ValueError."""
+def _response(output: Any) -> bytes | str:
+    """The response as JSON text; raises ValueError."""
     if not isinstance(output, dict):
         raise ValueError(f"endpointOutput is {type(output).__name__}, not an object")
     if output.get("encoding") == "JSON" and isinstance(output.get("data"), str):
@@ -146,7 +146,7 @@ def _answer(output: Any) -> bytes | str:
 
 
 def _decoded(payload: dict[str, Any]) -> bytes:
-    """The payload's bytes by its `encoding`; raises ValueError."""
+    """The payload's bytes, decoded according to its `encoding`; raises ValueError."""
     encoding, data = payload.get("encoding"), payload.get("data")
     if not isinstance(data, str):
         raise ValueError(f"data is {type(data).__name__}, not text")

@@ -1,15 +1,15 @@
-"""Has the distribution of predictions drifted? Pure arithmetic over counts, so a window of any length fits into memory.
+"""Computes whether the distribution of predictions has drifted. Works on counts, so a window of any length fits.
 
-Two distributions are compared with the baseline, the model's predictions for the validation images: the confidences and
-the classes. Neither needs labels, which come too late anyway.
+Two distributions of a window are compared with the baseline, the model's predictions for the validation images: that of
+the confidences and that of the classes. Neither needs labels, which are known much later, if at all.
 
 Score: the population stability index, `PSI = sum((o - b) * ln(o / b))` over the shares `o` (observed) and `b`
-(baseline) of each bin. By convention it is stable below 0.1 and has shifted from 0.25 on (N. Siddiqi, Credit Risk
-Scorecards, Wiley 2006).
+(baseline) of each bin. By convention, a distribution is stable below 0.1 and has shifted from 0.25 on (N. Siddiqi,
+Credit Risk Scorecards, Wiley 2006).
 
 Minimum sample: without drift, PSI is about `(1/n + 1/m) * chi2(bins - 1)` for samples of n and m (B. Yurdakul and
 J. Naranjo, Statistical properties of the population stability index, Journal of Risk Model Validation 14(4), 2020). A
-window counts once it is large enough that chance alone reaches the bound in at most 1 of 100 windows.
+window is evaluated if it is so large that chance alone reaches the bound in at most 1 of 100 windows.
 """
 
 import math
@@ -28,7 +28,7 @@ Verdict = Literal["stable", "watch", "drift", "too few requests"]
 
 @dataclass(frozen=True)
 class Comparison:
-    """One distribution of a window against the baseline's. `minimum` is the sample that PSI needs to mean anything."""
+    """One distribution of a window against the baseline's. `minimum` is the sample size that makes PSI meaningful."""
 
     psi: float
     minimum: int
@@ -36,7 +36,7 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Drift:
-    """A window compared with the baseline; from a score of `bound` on it has drifted."""
+    """A window compared with the baseline. It has drifted if its score is at least `bound`."""
 
     requests: int
     confidence: Comparison
@@ -65,9 +65,9 @@ class Drift:
 
 
 def compare(baseline: Baseline, window: Tally, *, bound: float) -> Drift:
-    """Compare a window, tallied with the baseline's edges, with the baseline.
+    """Compare a window, counted in the baseline's bins, with the baseline.
 
-    Raises BaselineError if the baseline is too small for its bins.
+    Raises BaselineError if the baseline is too small for its number of bins.
     """
     return Drift(
         requests=window.size,
@@ -87,7 +87,7 @@ def _compare(baseline: Sequence[int], observed: Sequence[int], bound: float) -> 
 def population_stability_index(baseline: Sequence[int], observed: Sequence[int]) -> float:
     """PSI of two lists of counts over the same bins.
 
-    Each count is raised by a half, so that an empty bin gives a large but finite term.
+    A half is added to each count, so that the term of an empty bin is large but finite.
     """
     bins = len(baseline)
     baseline_total, observed_total = sum(baseline) + bins / 2, sum(observed) + bins / 2
@@ -99,26 +99,26 @@ def population_stability_index(baseline: Sequence[int], observed: Sequence[int])
 
 
 def minimum_sample(baseline_size: int, *, bins: int, bound: float) -> int:
-    """How many requests a window needs for PSI to reach the bound by chance at most once in a hundred windows.
+    """How many requests a window needs so that PSI reaches the bound by chance in at most 1 of 100 windows.
 
-    Two distributions are compared, so each may be wrong half as often. Raises BaselineError if the baseline itself is
-    too small for that, whatever the window.
+    Each of the two distributions gets half of that rate. Raises BaselineError if the baseline is too small for any
+    window.
     """
     quantile = chi_squared_quantile(FALSE_ALARM_RATE / 2, bins - 1)
     rest = bound / quantile - 1 / baseline_size
     if rest <= 0:
         raise BaselineError(
             f"a baseline of {baseline_size} predictions is too small for {bins} bins: "
-            f"it takes more than {math.ceil(quantile / bound)}"
+            f"it needs more than {math.ceil(quantile / bound)}"
         )
     return math.ceil(1 / rest)
 
 
 def chi_squared_quantile(tail: float, degrees_of_freedom: int) -> float:
-    """What a chi-squared variable exceeds with probability `tail`.
+    """The value that a chi-squared variable exceeds with probability `tail`.
 
-    By the cube-root approximation, within 1 % for tails of 0.5 % (E. Wilson and M. Hilferty, The distribution of
-    chi-square, PNAS 17(12), 1931).
+    Uses the cube-root approximation, which is within 1 % for a tail of 0.5 % (E. Wilson and M. Hilferty, The
+    distribution of chi-square, PNAS 17(12), 1931).
     """
     variance = 2 / (9 * degrees_of_freedom)
     return degrees_of_freedom * (1 - variance + NormalDist().inv_cdf(1 - tail) * math.sqrt(variance)) ** 3

@@ -1,7 +1,7 @@
-"""DriftMonitor: compare the last window of captures with the baseline, publish the score, write a report.
+"""DriftMonitor: compares the last window of captures with the baseline, publishes the score, and writes a report.
 
-Event: `{"time": "2026-01-02T03:00:00Z"}` is the end of the window, as the schedule gives it; now if it is missing.
-`"start"` makes the window another than the configured one, to look at a time of one's own.
+Event: `{"time": "2026-01-02T03:00:00Z"}`, the end of the window, which the schedule sends; the default is now. With
+`"start"`, the window begins there instead of DRIFT_WINDOW_HOURS earlier.
 """
 
 import json
@@ -24,12 +24,12 @@ Report = dict[str, Any]
 
 
 class BaselineMissingError(Exception):
-    """When no baseline was stored for the current model: there is nothing to compare with."""
+    """When there is no baseline for the current model to compare with."""
 
 
 @dataclass
 class Window:
-    """What was counted of the captures from `start` until before `end`."""
+    """The counts of the captures with start <= time < end."""
 
     start: datetime
     end: datetime
@@ -51,7 +51,7 @@ def handler(event: dict[str, Any], _context: object) -> Report:
     try:
         baseline = load_baseline()
     except (BaselineMissingError, BaselineError) as error:
-        problem = error  # the captures are counted all the same: whether there are any is an alarm of its own
+        problem = error  # count the captures anyway: an alarm watches whether there are any
     window = count_captures(start, end, baseline)
     values: dict[metrics.Metric, float] = {metrics.CAPTURED_REQUESTS: window.last_hour}
     if window.requests:
@@ -77,18 +77,18 @@ def load_baseline() -> Baseline:
         key = aws.ssm().get_parameter(Name=parameter)["Parameter"]["Value"]
         baseline = Baseline.from_json(aws.s3().get_object(Bucket=bucket, Key=key)["Body"].read())
     except ClientError as error:
-        # S3 returns 403 instead of 404 for a key below which the function may not list
+        # Without permission to list the bucket, S3 returns 403 instead of 404
         if error.response["Error"]["Code"] in {"ParameterNotFound", "NoSuchKey", "AccessDenied"}:
             raise BaselineMissingError(f"SSM parameter {parameter} names no readable baseline: {error}") from error
         raise
     classes = settings.classes()
     if baseline.classes != classes:
-        raise BaselineError(f"{key} is of the classes {', '.join(baseline.classes)}, not {', '.join(classes)}")
+        raise BaselineError(f"{key} has the classes {', '.join(baseline.classes)}, not {', '.join(classes)}")
     return baseline
 
 
 def count_captures(start: datetime, end: datetime, baseline: Baseline | None) -> Window:
-    """Read the window's captures once, in bounded memory."""
+    """Count the window's captures in one pass and in bounded memory."""
     window = Window(start, end, Tally(baseline.confidence_edges if baseline else (), len(settings.classes())))
     parse_errors = ParseErrors()
     last_hour = end - timedelta(hours=1)
@@ -101,7 +101,7 @@ def count_captures(start: datetime, end: datetime, baseline: Baseline | None) ->
 
 
 def report_of(window: Window, baseline: Baseline, found: Drift) -> Report:
-    """The window as a JSON object: what was found, and the numbers that say so."""
+    """The window as a JSON object: the verdict, and the numbers that it follows from."""
     return {
         "start": window.start.isoformat(),
         "end": window.end.isoformat(),
@@ -129,7 +129,7 @@ def report_of(window: Window, baseline: Baseline, found: Drift) -> Report:
 
 
 def store_report(report: Report, end: datetime) -> None:
-    """Below `monitoring/drift/`, one object for each end of a window."""
+    """Write the report below `monitoring/drift/`, under the window's end."""
     aws.s3().put_object(
         Bucket=settings.bucket_name(),
         Key=f"monitoring/drift/{end:%Y/%m/%d/%H%M%S}.json",

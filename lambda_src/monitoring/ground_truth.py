@@ -1,14 +1,14 @@
-"""The true classes of images, which become known after the prediction; joined with its captures.
+"""Reads the true classes of images, which become known after the prediction, and joins them with the captures.
 
-Any number of `.jsonl` files lie below `ground-truth/`, one object a line, in either form:
+They are in any number of `.jsonl` files below `ground-truth/`, one object per line, in either form:
 
     {"groundTruthData": {"data": "motorcycle", "encoding": "CSV"}, "eventMetadata": {"eventId": "..."}, ...}
     {"s3_bucket": "...", "s3_key": "incoming/bike.png", "s3_version_id": "...", "label": "motorcycle"}
 
 The first is SageMaker's (https://docs.aws.amazon.com/sagemaker/latest/dg/model-monitor-model-quality-merge.html), where
-eventId is the inference id of a request or the event id of its capture. The second names the image instead. A label
-is a class's name or its index in label order; null says that the image shows none of the classes, and is no label. A
-later line about the same request or image overrules an earlier one.
+eventId is the inference id of a request or the event id of its capture. The second names the image instead. A label is
+the name of a class or its index in label order. The label null means that the image shows none of the classes; such a
+line is ignored. A later line about the same request or image replaces an earlier one.
 """
 
 import json
@@ -39,21 +39,21 @@ class Label(NamedTuple):
 
     label: int
     request: str | None  # inference id or event id
-    image: ImageRef | None  # whose version may not be known
+    image: ImageRef | None  # perhaps without a version
 
 
 class GroundTruth:
-    """True classes by request. They lie in a temporary database, so that their number is not bound by memory."""
+    """True classes by request, in a temporary database, so that their number is not limited by memory."""
 
     def __init__(self) -> None:
-        # Without a name, SQLite keeps the database in its cache of 2 MB and moves what exceeds it to a deleted file
+        # A database without a name is in SQLite's cache of 2 MB; what exceeds it goes to a temporary file
         self._database = sqlite3.connect("", isolation_level=None)
-        weakref.finalize(self, self._database.close)  # from Python 3.13 on, one that nobody closes warns
+        weakref.finalize(self, self._database.close)  # Python 3.13 and later warn about a connection left open
         self._database.execute("CREATE TABLE truth (request TEXT PRIMARY KEY, label INTEGER) WITHOUT ROWID")
         self.size = 0
 
     def add(self, labels: Iterable[Label]) -> None:
-        """Take labels of requests and of images whose version is known."""
+        """Store the labels of requests, and of images whose version is known."""
         rows: list[tuple[str, int]] = []
         for label in labels:
             if label.request:
@@ -88,10 +88,10 @@ class GroundTruth:
 def read_bucket_labels(
     s3: "S3Client", bucket: str, *, classes: tuple[str, ...], parse_errors: ParseErrors, since: datetime
 ) -> Iterator[Label]:
-    """The labels of every file, without folders `.../YYYY/MM/DD/...` and reviews of a day before `since`.
+    """The labels in every file, except in folders `.../YYYY/MM/DD/...` and in reviews of a day before `since`.
 
-    A label is not known before the request, so such a file has nothing to say of later requests. Raises ClientError or
-    BotoCoreError.
+    A label is never older than its request, so these files cannot have labels for requests after `since`. Raises
+    ClientError or BotoCoreError.
     """
     for page in s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=PREFIX):
         for entry in page.get("Contents", []):
@@ -112,7 +112,7 @@ def read_bucket_labels(
 def read_labels(
     lines: Iterable[bytes], *, classes: tuple[str, ...], bucket: str, parse_errors: ParseErrors, name: str
 ) -> Iterator[Label]:
-    """The labels of the file `name`. A malformed line is counted in `parse_errors` and skipped."""
+    """Parse the labels of the file `name`. Malformed lines are counted in `parse_errors` and skipped."""
     for number, line in enumerate(lines, 1):
         if not line or line.isspace():
             continue
@@ -126,7 +126,7 @@ def read_labels(
 
 
 def parse_label(line: bytes, classes: tuple[str, ...], bucket: str) -> Label | None:
-    """One line's label, if it has one; an image without `s3_bucket` lies in `bucket`.
+    """Parse one line; None if its label is null. An image without `s3_bucket` is in `bucket`.
 
     Raises ValueError or InvalidInputError.
     """
@@ -144,7 +144,7 @@ def parse_label(line: bytes, classes: tuple[str, ...], bucket: str) -> Label | N
 
 
 def label_line(image: ImageRef, label: str) -> str:
-    """The line that says that `image` shows a `label`."""
+    """The line that records `label` as the true class of `image`."""
     return json.dumps(
         {"s3_bucket": image.bucket, "s3_key": image.key, "s3_version_id": image.version_id, "label": label}
     )

@@ -1,8 +1,8 @@
-"""ModelAccuracy: how many predictions of a past window were correct, of those whose true class has become known since.
+"""ModelAccuracy: counts the correct predictions of a past window, among those whose true class is known by now.
 
-Event: `{"time": "2026-01-02T06:00:00Z"}`, as the schedule gives it. The window ends as long before that as labels have
-to arrive, and windows follow each other without a gap. `{"start": ..., "end": ...}` is a window of one's own, for
-labels that came later still. The metrics carry the time of the window's end, not of the run.
+Event: `{"time": "2026-01-02T06:00:00Z"}`, which the schedule sends. The window ends LABEL_DELAY_HOURS before that, and
+the windows of consecutive runs have no gap. `{"start": ..., "end": ...}` selects another window, for labels that
+arrived later. The metrics have the time of the window's end, not of the run.
 """
 
 import json
@@ -62,7 +62,7 @@ def handler(event: dict[str, Any], _context: object) -> Report:
 
 
 def score_window(start: datetime, end: datetime) -> Report:
-    """Join the window's captures with every label that is there now."""
+    """Join the window's captures with the labels that exist now."""
     malformed_labels, malformed_captures = ParseErrors(), ParseErrors()
     score = Score(len(settings.classes()))
     truth = GroundTruth()
@@ -72,7 +72,7 @@ def score_window(start: datetime, end: datetime) -> Report:
                 aws.s3(), settings.bucket_name(), classes=settings.classes(), parse_errors=malformed_labels, since=start
             )
         )
-        if truth.size:  # without labels there is nothing to read gigabytes for
+        if truth.size:  # without labels, do not read gigabytes of captures
             for capture in recorded_predictions(start, end, malformed_captures):
                 true = truth.label_of(capture)
                 if true is not None:

@@ -1,4 +1,4 @@
-"""The workflow's own record of its predictions, read from the log group of FilterConfidence by time."""
+"""Reads the workflow's own record of its predictions from the log group of FilterConfidence."""
 
 import json
 from collections.abc import Iterator
@@ -27,19 +27,19 @@ def read_log(
     since: datetime,
     until: datetime,
 ) -> Iterator[Capture]:
-    """Every prediction of the log group with since <= time < until, as a capture without its image, in order of time.
+    """Every prediction in the log group with since <= time < until, in order of time, as a capture without an image.
 
-    A malformed line is counted in `parse_errors` and skipped. Raises ClientError or BotoCoreError.
+    Malformed lines are counted in `parse_errors` and skipped. Raises ClientError or BotoCoreError.
     """
     pages = logs.get_paginator("filter_log_events").paginate(
         logGroupName=group,
         filterPattern=_RECORDS,
         startTime=_milliseconds(since),
-        endTime=_milliseconds(until) - 1,  # the service's end is in the window
+        endTime=_milliseconds(until) - 1,  # FilterLogEvents includes its end
     )
     for page in pages:
         for event in page["events"]:
-            if INFERENCE_ID not in event["message"]:  # the emulator takes every line for a match
+            if INFERENCE_ID not in event["message"]:  # the emulator does not apply the pattern
                 continue
             try:
                 yield _capture(event, classes)
@@ -50,14 +50,14 @@ def read_log(
 def _capture(event: Any, classes: tuple[str, ...]) -> Capture:
     line = parse_json(event["message"])
     try:
-        inference_id, answer = line[INFERENCE_ID], line[PROBABILITIES]
+        inference_id, response = line[INFERENCE_ID], line[PROBABILITIES]
     except (KeyError, TypeError) as error:
         raise ValueError(f"not a prediction: {error!r}") from None
-    probabilities = parse_probabilities(json.dumps(answer), classes)
+    probabilities = parse_probabilities(json.dumps(response), classes)
     label, confidence = best_class(probabilities)
     return Capture(
         datetime.fromtimestamp(event["timestamp"] / 1000, UTC),
-        str(event.get("eventId") or inference_id),  # the emulator leaves it out
+        str(event.get("eventId") or inference_id),  # the emulator has no eventId
         str(inference_id),
         classes[label],
         confidence,
@@ -67,5 +67,5 @@ def _capture(event: Any, classes: tuple[str, ...]) -> Capture:
 
 
 def _milliseconds(time: datetime) -> int:
-    """Since 1970, which is where the log groups of a window without a beginning begin."""
+    """Milliseconds since 1970; 0 for an earlier time, such as the start of a window that is open to the past."""
     return max(0, (time - datetime.fromtimestamp(0, UTC)) // timedelta(milliseconds=1))

@@ -1,4 +1,4 @@
-"""What the endpoint predicted: its captures, or the workflow's own record where the endpoint captures nothing."""
+"""The endpoint's predictions: from data capture, or from the workflow's own record if the endpoint captures nothing."""
 
 from collections.abc import Iterator
 from datetime import datetime
@@ -10,7 +10,7 @@ from lambda_src.shared import aws, settings
 
 
 def recorded_predictions(start: datetime, end: datetime, parse_errors: ParseErrors) -> Iterator[Capture]:
-    """Every prediction with start <= time < end, from where the environment records them."""
+    """Every prediction with start <= time < end, from the location in RECORD_LOCATION."""
     kind, _, place = settings.record_location().partition(":")
     if kind == "log-group":
         return read_log(

@@ -1,4 +1,4 @@
-"""Where a data set lies in the bucket, and its `.lst` files as they are read there."""
+"""The layout of a data set in the bucket, and functions that read its `.lst` files."""
 
 from collections.abc import Iterator
 
@@ -11,7 +11,7 @@ SPLITS = {"train": ("train/", "train_lst/train.lst"), "test": ("test/", "test_ls
 
 
 def text_lines(bucket: str, key: str) -> Iterator[str]:
-    """A text object's lines, streamed; raises InvalidDataSetError if there is none."""
+    """The lines of a text object, streamed; raises InvalidDataSetError if it does not exist."""
     try:
         body = aws.s3().get_object(Bucket=bucket, Key=key)["Body"]
     except aws.s3().exceptions.NoSuchKey:
@@ -21,7 +21,7 @@ def text_lines(bucket: str, key: str) -> Iterator[str]:
 
 
 def validation_lines(bucket: str) -> Iterator[ListLine]:
-    """The validation images of a data set that has been checked."""
+    """The lines that name the validation images. Malformed lines are skipped: ValidateDataSet has reported them."""
     for _, line in parse_lines(text_lines(bucket, SPLITS["test"][1])):
         if isinstance(line, ListLine):
             yield line

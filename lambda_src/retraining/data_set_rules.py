@@ -1,10 +1,10 @@
-"""What makes a data set fit to train on: one set of rules, for `data_prep validate` and for ValidateDataSet.
+"""The rules for a data set that may be trained on, shared by `data_prep validate` and ValidateDataSet.
 
-The one reads a folder and has an image decoder, the other reads the bucket and has none: blank images, the same pixels
-in two encodings and pixels that do not unpack are all that it cannot find.
+`data_prep validate` reads a folder and decodes the images. ValidateDataSet reads the bucket and has no decoder, so it
+cannot find blank images, the same pixels in two encodings, and pixels that do not decompress.
 
-A PNG or JPEG of any mode is fit, as the workflow and the algorithm take it: the algorithm decodes to RGB of 8 bits and
-drops alpha without blending it (OpenCV's imdecode, https://docs.opencv.org/4.x/d8/d6a/group__imgcodecs__flags.html).
+PNG and JPEG of any mode are accepted, because the workflow and the algorithm accept them: the algorithm decodes to RGB
+of 8 bits and drops alpha (OpenCV's imdecode, https://docs.opencv.org/4.x/d8/d6a/group__imgcodecs__flags.html).
 """
 
 import re
@@ -19,14 +19,17 @@ from lambda_src.shared.image_format import check_image, image_size
 MANIFEST_KEY = "manifest.json"
 MAX_IMAGE_BYTES = 32 << 20
 
-# What differs between two problems of one kind: numbers, quoted texts, paths
+# The parts in which two reasons of the same kind differ: numbers, quoted text, paths
 _VARYING = re.compile(r"b?'[^']*'|\S*/\S*|\d[\d,.]*")
 _EXAMPLES = 3
 
 
 @dataclass(frozen=True)
 class CheckedImage:
-    """A line's image: the digest of its file and what is equal for equal images, or why it is not fit."""
+    """The image of a line: the digest of its file and its fingerprint, or the reason why it must not be trained on.
+
+    Images with the same fingerprint are the same image.
+    """
 
     line: ListLine
     sha256: str = ""
@@ -35,9 +38,9 @@ class CheckedImage:
 
 
 def image_problem(data: bytes, *, size: int | None) -> str:
-    """Why these bytes are no image to train on, if they are none; `size` is the width and height it must have."""
+    """Why these bytes must not be trained on, or "". `size` is the required width and height, if there is one."""
     try:
-        check_image(data, name="")  # the check of SerializeImageData: what trains can also be served
+        check_image(data, name="")  # as in SerializeImageData: the workflow accepts every training image
     except ImageError as error:
         return str(error).removesuffix(": ")
     width, height = image_size(data)
@@ -45,18 +48,18 @@ def image_problem(data: bytes, *, size: int | None) -> str:
 
 
 def size_problem(size: int) -> str:
-    """Why a file of so many bytes is not read, if it is too large."""
+    """Why a file of this many bytes is too large to be read, or ""."""
     return f"has {size:,} bytes, more than {MAX_IMAGE_BYTES:,}" if size > MAX_IMAGE_BYTES else ""
 
 
 class SeenImages:
-    """The images of a data set by what is equal for equal ones."""
+    """The images of a data set by fingerprint."""
 
     def __init__(self) -> None:
         self._seen: dict[bytes, str] = {}
 
     def repetition(self, fingerprint: bytes, name: str) -> str:
-        """Which earlier image the one called `SPLIT/PATH` is, if it is none for the first time."""
+        """The earlier image that this one, `SPLIT/PATH`, repeats, in words; "" if it is new."""
         first = self._seen.setdefault(fingerprint, name)
         if first is name:
             return ""
@@ -65,7 +68,7 @@ class SeenImages:
 
 
 class DataSetRules:
-    """What is known while lines go by: small values for each image, never the image.
+    """Checks a data set line by line. Keeps only small values for each image, never the image.
 
     `report` is called with the file (`file:line` in a `.lst` file) and the reason of each problem.
     """
@@ -92,7 +95,7 @@ class DataSetRules:
         return len(self._labels)
 
     def lines(self, list_name: str, lines: Iterable[tuple[int, ListLine | ValueError]]) -> Iterator[ListLine]:
-        """The lines of a `.lst` file that name an image."""
+        """The valid lines of a `.lst` file; the others are reported."""
         indexes: set[int] = set()
         for number, line in lines:
             if isinstance(line, ValueError):
@@ -105,7 +108,7 @@ class DataSetRules:
             yield line
 
     def add(self, split: str, image: CheckedImage) -> None:
-        """One image, in the order of the lines."""
+        """Check one image. The images must come in the order of the lines."""
         name = f"{split}/{image.line.path}"
         if not image.reason:
             self._digest.add(split, image.line, image.sha256)
@@ -116,7 +119,7 @@ class DataSetRules:
             self.images[split] += 1
 
     def finish(self, lists: dict[str, str], manifest: dict[str, Any]) -> None:
-        """Check the whole: `lists` are the `.lst` files by split; `manifest` is data_prep's, or empty."""
+        """Check the data set as a whole: `lists` are the `.lst` files by split; `manifest` is data_prep's, or empty."""
         for split, name in lists.items():
             if not self.images[split]:
                 self.problem(name, "has no good image")
@@ -127,11 +130,11 @@ class DataSetRules:
                 f"has the labels {found}, but {', '.join(self._classes)} need each of 0 to {len(self._classes) - 1}",
             )
         if manifest and manifest["data_digest"] != self.data_digest and not self._reported:
-            self.problem(MANIFEST_KEY, "images or .lst files are not those that were built: the data digest differs")
+            self.problem(MANIFEST_KEY, "the data digest differs: images or .lst files have changed since the build")
 
 
 class ProblemGroups:
-    """Problems counted by kind: those whose reasons differ in numbers and names only are one."""
+    """Problems counted by kind. Problems whose reasons differ only in numbers and names are of one kind."""
 
     def __init__(self) -> None:
         self._groups: dict[str, tuple[str, list[str]]] = {}
@@ -149,7 +152,7 @@ class ProblemGroups:
         return sum(self._counts.values())
 
     def lines(self) -> list[str]:
-        """A line for each kind, with the files that were first, and the first's reason."""
+        """A line for each kind: the count, the first few files, and the reason of the first."""
         return [
             f"{self._counts[kind]:,} files, {', '.join(files)}{', ...' * (self._counts[kind] > len(files))}: {reason}"
             if self._counts[kind] > 1

@@ -1,11 +1,12 @@
 """What can go wrong with a retraining run.
 
-The class names are an interface, as in lambda_src/shared/errors.py: the state machine retries and catches by them.
+The class names are an interface, as in lambda_src/shared/errors.py: the state machine retries and catches errors by
+name.
 """
 
 
 class RetrainingError(Exception):
-    """When a run cannot go on."""
+    """When a run cannot proceed."""
 
 
 class InvalidDataSetError(RetrainingError):
@@ -13,19 +14,19 @@ class InvalidDataSetError(RetrainingError):
 
 
 class EndpointBusyError(RetrainingError):
-    """When the endpoint is being updated by somebody else; it can be updated later."""
+    """When another update of the endpoint is in progress; a later attempt can succeed."""
 
 
 class EndpointNotServingError(RetrainingError):
-    """When there is no endpoint in service that could be improved."""
+    """When the endpoint does not exist or is not in service."""
 
 
 class TrainingJobMissingError(RetrainingError):
-    """When a training job that is to be released does not exist, or has no model."""
+    """When the training job to release does not exist, or has no model."""
 
 
 class NoEarlierReleaseError(RetrainingError):
-    """When there is nothing to roll back to."""
+    """When there is no earlier release to roll back to."""
 
 
 class NotReleasedError(RetrainingError):
@@ -37,7 +38,7 @@ class TransformOutputError(RetrainingError):
 
 
 class SmokeTestFailedError(RetrainingError):
-    """When the endpoint's predictions are not those of the released model."""
+    """When the endpoint's predictions differ from those of the released model."""
 
 
 class GuardContentionError(RetrainingError):

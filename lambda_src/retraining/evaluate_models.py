@@ -1,4 +1,4 @@
-"""EvaluateModels: candidate and incumbent on the same validation images, from their Batch Transform outputs."""
+"""EvaluateModels: compares candidate and incumbent by their Batch Transform outputs for the same validation images."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -14,7 +14,7 @@ from lambda_src.shared.model_documents import document_key
 
 def handler(event: Mapping[str, Any], _context: object) -> dict[str, Any]:
     """Takes `{"candidate", "incumbent"}`, each `{"job", "artifact_uri", "output"}`; returns both results and the gate's
-    reasons against a release. Leaves what follows from each model's predictions beside its artifact.
+    reasons against a release. Stores each model's predictions and evaluation beside its artifact.
 
     Raises TransformOutputError or InvalidPredictionError.
     """
@@ -33,10 +33,10 @@ def handler(event: Mapping[str, Any], _context: object) -> dict[str, Any]:
 
 
 def evaluate(model: Mapping[str, str], lines: Sequence[ListLine]) -> tuple[list[Prediction], dict[str, Any]]:
-    """A model's predictions for the validation images, in their order, and its `Result` as a document."""
+    """A model's predictions for the validation images, in the order of `lines`, and its `Result` as a dictionary."""
     predictions = read_predictions(aws.s3(), settings.bucket_name(), model["output"], lines, classes=settings.classes())
     documents = documents_of(predictions, classes=settings.classes(), artifact_uri=model["artifact_uri"])
-    if model["job"] != model["artifact_uri"]:  # an artifact from elsewhere has no place of its own
+    if model["job"] != model["artifact_uri"]:  # an artifact outside `models/` has no folder for documents
         for name, content in documents.items():
             release.store_json(document_key(model["job"], name), content)
     return predictions, documents["evaluation"]
@@ -45,7 +45,10 @@ def evaluate(model: Mapping[str, str], lines: Sequence[ListLine]) -> tuple[list[
 def slices(
     lines: Sequence[ListLine], candidate: Sequence[Prediction], incumbent: Sequence[Prediction]
 ) -> dict[str, list[tuple[bool, bool]]]:
-    """For each class and each source, of its images whether candidate and incumbent are right; not for all images."""
+    """By class and by source: for each image, whether the candidate and whether the incumbent is correct.
+
+    A slice that contains all images is left out.
+    """
     found: dict[str, list[tuple[bool, bool]]] = {}
     for line, new, old in zip(lines, candidate, incumbent, strict=True):
         for name in (f"class {settings.classes()[line.label]}", f"source {line.source}"):

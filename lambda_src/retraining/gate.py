@@ -1,4 +1,4 @@
-"""May the candidate take the incumbent's place? Accuracy, and whether a probability means what it says."""
+"""The gate: whether the candidate may replace the incumbent, by accuracy and by calibration."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from lambda_src.shared.predictions import best_class
 
 BINS = 15
-# How often chance alone may let a candidate as good as the incumbent fall on one of the slices
+# The probability that chance alone rejects a candidate that is as good as the incumbent, over all slices
 SIGNIFICANCE = 0.05
 
 
 @dataclass(frozen=True)
 class Result:
-    """A model's predictions for labelled images: how many were correct, and its expected calibration error."""
+    """The evaluation of a model: the number of images, the share of correct predictions, the calibration error."""
 
     images: int
     accuracy: float
@@ -22,7 +22,7 @@ class Result:
 
 @dataclass(frozen=True)
 class Bounds:
-    """What a candidate must keep to be released; shares between 0 and 1."""
+    """The bounds for a release; all are between 0 and 1."""
 
     minimum_accuracy: float
     margin: float  # by which the candidate's accuracy may fall short of the incumbent's
@@ -30,21 +30,22 @@ class Bounds:
 
 
 def result_of(probabilities: Sequence[Sequence[float]], labels: Sequence[int]) -> Result:
-    """From the probabilities, in label order, of each image, and its label.
+    """Evaluate predictions: for each image its probabilities, in label order, and its label.
 
-    Expected calibration error: the mean distance between confidence and accuracy in 15 equal bins of confidence,
-    weighted by what is in them (C. Guo et al. 2017, https://arxiv.org/abs/1706.04599, equation 3).
+    The expected calibration error is the mean distance between confidence and accuracy in 15 equal bins of confidence,
+    weighted by their number of images (C. Guo et al. 2017, https://arxiv.org/abs/1706.04599, equation 3). Raises
+    ValueError if there are no images, or not as many labels.
     """
     if not probabilities or len(probabilities) != len(labels):
-        raise ValueError(f"{len(probabilities)} predictions for {len(labels)} labels: each image needs one of both")
+        raise ValueError(f"{len(probabilities)} predictions for {len(labels)} labels: each image needs one of each")
     predictions = [best_class(each) for each in probabilities]
-    is_right = [predicted == label for (predicted, _), label in zip(predictions, labels, strict=True)]
+    is_correct = [predicted == label for (predicted, _), label in zip(predictions, labels, strict=True)]
     sums = [0.0] * BINS  # of accuracy minus confidence
-    for (_, confidence), right in zip(predictions, is_right, strict=True):
-        sums[min(int(confidence * BINS), BINS - 1)] += right - confidence
+    for (_, confidence), correct in zip(predictions, is_correct, strict=True):
+        sums[min(int(confidence * BINS), BINS - 1)] += correct - confidence
     return Result(
         images=len(probabilities),
-        accuracy=sum(is_right) / len(probabilities),
+        accuracy=sum(is_correct) / len(probabilities),
         calibration_error=sum(map(abs, sums)) / len(probabilities),
     )
 
@@ -67,12 +68,12 @@ def reasons_against(candidate: Result, incumbent: Result, bounds: Bounds) -> lis
 
 
 def slice_reasons(slices: Mapping[str, Sequence[tuple[bool, bool]]], bounds: Bounds) -> Iterator[str]:
-    """Where the candidate is worse than the incumbent by more than the margin, and has enough images to say so.
+    """The slices on which the candidate is worse than the incumbent, by more than the margin and beyond chance.
 
-    slices: for each name, of each of its images whether the candidate and whether the incumbent is right.
+    slices: by name, for each image whether the candidate and whether the incumbent is correct.
 
-    What is enough depends on the images that only one of the two gets right: if the models were equally good,
-    each would have such an image with probability 1/2. This sign test is McNemar's in its exact form
+    Chance is excluded by a sign test over the images that only one of the two models classifies correctly: if the
+    models were equally good, each would win such an image with probability 1/2. This is McNemar's exact test
     (https://doi.org/10.1007/BF02295996); its level is divided by the number of slices (Bonferroni).
     """
     for name, images in sorted(slices.items()):
@@ -88,6 +89,6 @@ def slice_reasons(slices: Mapping[str, Sequence[tuple[bool, bool]]], bounds: Bou
 
 
 def _chance_of(lost: int, gained: int) -> float:
-    """Of at least `lost` heads among `lost + gained` tosses of a fair coin."""
+    """The probability of at least `lost` heads in `lost + gained` tosses of a fair coin."""
     tosses = lost + gained
     return sum(math.comb(tosses, heads) for heads in range(lost, tosses + 1)) / (1 << tosses)

@@ -1,6 +1,6 @@
-"""The `.lst` files that name a data set's images, and the digest of all of it.
+"""The `.lst` files that name a data set's images, and the digest of a data set; for `data_prep` and the functions.
 
-`data_prep` and the functions agree here. Format: https://docs.aws.amazon.com/sagemaker/latest/dg/image-classification.html#IC-inputoutput
+Format: https://docs.aws.amazon.com/sagemaker/latest/dg/image-classification.html#IC-inputoutput
 """
 
 from collections.abc import Iterable, Iterator
@@ -10,7 +10,7 @@ from pathlib import PurePosixPath
 from typing import Literal
 
 Source = Literal["original", "reviewed"]
-# Folder of a split that holds what was added from reviews (ops/review): train/reviewed/HASH.png
+# The folder of a split for images that were added from reviews (ops/review): train/reviewed/HASH.png
 REVIEWED = "reviewed/"
 
 
@@ -24,7 +24,7 @@ class ListLine:
 
     @property
     def source(self) -> Source:
-        """Whether the image is the data set's own, or was added from a review."""
+        """Whether the image belongs to the original data set or was added from a review."""
         return source_of(self.path)
 
     def __str__(self) -> str:
@@ -32,27 +32,27 @@ class ListLine:
 
 
 def source_of(path: str) -> Source:
-    """Of an image, by its path below the split's folder."""
+    """The source of an image, by its path below the split's folder."""
     return "reviewed" if path.startswith(REVIEWED) else "original"
 
 
 def parse_line(text: str) -> ListLine:
-    """One line without its end; raises ValueError with the reason. The path stays below the split's folder."""
+    """Parse one line without its line end; raises ValueError, also for a path that leaves the split's folder."""
     fields = text.split("\t")
     if len(fields) != 3:
-        raise ValueError(f"{len(fields)} fields instead of index, label and path with tabs between: {text[:60]!r}")
+        raise ValueError(f"{len(fields)} fields instead of index, label and path, separated by tabs: {text[:60]!r}")
     index, label, path = fields
     for name, value in (("index", index), ("label", label)):
         if not (value.isascii() and value.isdigit()) or len(value) > 9:
-            raise ValueError(f"{name} {value[:20]!r} is not a whole number from 0")
+            raise ValueError(f"{name} {value[:20]!r} is not a whole number of at least 0")
     parts = PurePosixPath(path).parts
     if not parts or path.startswith("/") or ".." in parts or "\\" in path or not path.isprintable():
-        raise ValueError(f"path {path[:60]!r} is not one below the split's folder")
+        raise ValueError(f"path {path[:60]!r} is not below the split's folder")
     return ListLine(int(index), int(label), path)
 
 
 def parse_lines(lines: Iterable[str]) -> Iterator[tuple[int, ListLine | ValueError]]:
-    """Each non-empty line with its number, or what is wrong with it."""
+    """Each non-empty line by its number, parsed or as the ValueError that says what is wrong."""
     for number, text in enumerate(lines, 1):
         if not text.strip():
             continue
@@ -63,7 +63,7 @@ def parse_lines(lines: Iterable[str]) -> Iterator[tuple[int, ListLine | ValueErr
 
 
 class DataDigest:
-    """One sha256 over every `.lst` line with its file's sha256: equal data has an equal digest."""
+    """A SHA-256 over every `.lst` line and the SHA-256 of its file: equal data sets have equal digests."""
 
     def __init__(self) -> None:
         self._sha256 = sha256()

@@ -1,4 +1,4 @@
-"""PrepareEvaluation: the candidate as a model beside the one that is served."""
+"""PrepareEvaluation: creates the candidate's model, beside the one in service."""
 
 from collections.abc import Mapping
 from typing import Any

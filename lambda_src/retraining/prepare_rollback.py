@@ -1,4 +1,4 @@
-"""PrepareRollback: find a model that was served before, as a candidate that needs no gate."""
+"""PrepareRollback: finds an earlier model of the endpoint, as a candidate that needs no gate."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -7,13 +7,13 @@ from lambda_src.retraining import release
 from lambda_src.retraining.errors import NoEarlierReleaseError, NotReleasedError
 from lambda_src.shared.release_history import Record, records
 
-_NAMED = 10  # releases in a message
+_NAMED = 10  # releases that a message lists
 
 
 def handler(event: Mapping[str, Any], _context: object) -> dict[str, Any]:
-    """Takes `{"job"}`, "" for the one before; returns what PrepareEvaluation does.
+    """Takes `{"job"}`, which is "" for the previous release; returns what PrepareEvaluation returns.
 
-    Raises NotReleasedError, or NoEarlierReleaseError.
+    Raises NotReleasedError, NoEarlierReleaseError, or the errors of `release.candidate_and_incumbent`.
     """
     history = records()
     job = event.get("job") or earlier_job(history, served_job=release.served().job)
@@ -22,9 +22,9 @@ def handler(event: Mapping[str, Any], _context: object) -> dict[str, Any]:
 
 
 def earlier_job(history: Sequence[Record], *, served_job: str) -> str:
-    """The job served before the served one was first released; raises NoEarlierReleaseError.
+    """The job that was in service before the current one was first released; raises NoEarlierReleaseError.
 
-    First: after A, B and a rollback to A, another rollback does not go forward to B.
+    "First", so that after the releases A and B and a rollback to A, another rollback does not lead to B.
     """
     jobs = _released_jobs(history)
     before = jobs[: jobs.index(served_job)] if served_job in jobs else jobs
@@ -38,7 +38,7 @@ def earlier_job(history: Sequence[Record], *, served_job: str) -> str:
 def check_released(job: object, history: Sequence[Record]) -> None:
     """Raise NotReleasedError unless the endpoint has served the job's model.
 
-    A rollback passes neither gate nor approval, so it may only go where both have led before.
+    A rollback skips gate and approval, so it may only lead to a model that has passed both.
     """
     jobs = _released_jobs(history)
     if job not in jobs:
@@ -49,12 +49,12 @@ def check_released(job: object, history: Sequence[Record]) -> None:
 
 
 def _released_jobs(history: Sequence[Record]) -> list[str]:
-    """Oldest first, one for each time that the endpoint came into service."""
+    """The job of each release, oldest first."""
     return [release.job_of(record.artifact_uri) for record in history if record.is_in_service]
 
 
 def _named(jobs: Sequence[str]) -> str:
-    """Each once, the newest first."""
+    """The jobs for a message: each once, newest first."""
     newest = list(dict.fromkeys(reversed(jobs)))
     rest = f" and {len(newest) - _NAMED} more" if len(newest) > _NAMED else ""
     return ", ".join(newest[:_NAMED]) + rest or "none"

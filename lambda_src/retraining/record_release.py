@@ -1,4 +1,4 @@
-"""RecordRelease: the parameters name what is served, so that the next deployment serves it too."""
+"""RecordRelease: writes the model in service to the SSM parameters, so that the next deployment serves it too."""
 
 import json
 from collections.abc import Mapping
@@ -11,15 +11,15 @@ from lambda_src.shared.model_documents import document_key
 
 
 def handler(event: Mapping[str, Any], _context: object) -> dict[str, Any]:
-    """Takes `{"job"}`; returns the metadata. Either all parameters name the model afterwards, or none does."""
+    """Takes `{"job"}`; returns the model's metadata. If writing one parameter fails, restores those before it."""
     trained = release.trained_model(release.training_job(event["job"]))
     model = asdict(trained)
     values = {
         settings.metadata_parameter(): json.dumps(model),
         settings.algorithm_parameter(): trained.algorithm,
-        # Also where it has none yet: drift from another model's baseline would mean nothing
+        # Even if this model has no baseline yet: the drift from another model's baseline would be meaningless
         settings.baseline_parameter(): document_key(event["job"], "baseline"),
-        # The artifact last: it is what a deployment reads
+        # The artifact last, because deployments read it
         settings.artifact_parameter(): model["artifact_uri"],
     }
     before = {name: release.parameter(name) for name in values}

@@ -1,5 +1,6 @@
-"""What the endpoint serves, and how another model takes its place. Everything goes by names that follow from the
-training job and the run, so that a step which is done again finds what it made before.
+"""Reads what the endpoint serves, and releases another model.
+
+All names are derived from the training job and the run, so that a repeated step finds what it created before.
 """
 
 import json
@@ -19,7 +20,7 @@ from lambda_src.shared.model_documents import document_key
 
 _BUSY = {"Creating", "Updating", "SystemUpdating", "RollingBack"}
 _ARTIFACT = re.compile(r"s3://[^/]+/models/(?P<job>[^/]+)/output/model\.tar\.gz")
-# Everything but the artifact comes from what is served now, so a release changes nothing else
+# A release copies these settings from the model and the endpoint config in service, so it changes nothing else
 MODEL_SETTINGS = ("EnableNetworkIsolation", "ExecutionRoleArn", "VpcConfig")
 CONFIG_SETTINGS = (
     "AsyncInferenceConfig",
@@ -33,7 +34,7 @@ CONFIG_SETTINGS = (
 
 @dataclass(frozen=True)
 class Served:
-    """The model behind the endpoint."""
+    """The model in service, and its endpoint config, as SageMaker describes them."""
 
     endpoint_config: dict[str, Any]
     model: dict[str, Any]
@@ -56,13 +57,13 @@ class Served:
 
 
 def job_of(artifact_uri: str) -> str:
-    """The training job that wrote an artifact; its URI where it lies elsewhere."""
+    """The training job that wrote an artifact; the URI itself for an artifact outside `models/`."""
     match = _ARTIFACT.fullmatch(artifact_uri)
     return match["job"] if match else artifact_uri
 
 
 def served() -> Served:
-    """What the endpoint serves now; raises EndpointBusyError while that is changing, or EndpointNotServingError."""
+    """What the endpoint serves; raises EndpointBusyError while it is being updated, or EndpointNotServingError."""
     name = settings.endpoint_name()
     sagemaker = aws.sagemaker()
     try:
@@ -85,15 +86,14 @@ def served() -> Served:
 
 
 def training_job(name: str) -> dict[str, Any]:
-    """A completed training job's description; raises TrainingJobMissingError."""
+    """The description of a completed training job; raises TrainingJobMissingError."""
     try:
         job: Any = aws.sagemaker().describe_training_job(TrainingJobName=name)
     except ClientError as error:
         if not is_missing(error):
             raise
         raise TrainingJobMissingError(
-            f"there is no training job {name}; an adopted model comes back with `python -m data_prep adopt` and a "
-            "deployment"
+            f"there is no training job {name}; to restore an adopted model, run `python -m data_prep adopt` and deploy"
         ) from None
     if job["TrainingJobStatus"] != "Completed":
         raise TrainingJobMissingError(f"training job {name} is {job['TrainingJobStatus']}: it has no model")
@@ -101,9 +101,9 @@ def training_job(name: str) -> dict[str, Any]:
 
 
 def ensure_model(job: Mapping[str, Any], like: Served) -> str:
-    """The model of a training job, created unless it is there; its settings are those of the served one.
+    """Create the model of a training job unless it exists, with the settings of the model in service; returns its name.
 
-    Its container is the job's own, as the served model may be of the other algorithm.
+    Image and environment variables are the job's own, because the model in service may be of the other algorithm.
     """
     name = str(job["TrainingJobName"])
     container: Any = {
@@ -122,7 +122,7 @@ def ensure_model(job: Mapping[str, Any], like: Served) -> str:
 
 
 def container_of_job(job: Mapping[str, Any]) -> dict[str, Any]:
-    """Image and environment variables that serve what a job has trained."""
+    """The image and environment variables that serve a job's artifact."""
     image = job["AlgorithmSpecification"]["TrainingImage"]
     return {"Image": image, "Environment": dict(container_of(image).serving_environment)}
 
@@ -132,7 +132,7 @@ def endpoint_config_name(model: str, run: str) -> str:
 
 
 def ensure_endpoint_config(name: str, model: str, like: Served) -> None:
-    """An endpoint config that differs from the served one in its model only: the same instances, the same capture."""
+    """Create an endpoint config, unless it exists, that differs from the one in service only in its model."""
     variants: Any = [
         {**{key: value for key, value in variant.items() if value is not None}, "ModelName": model}
         for variant in like.endpoint_config["ProductionVariants"]
@@ -148,9 +148,9 @@ def ensure_endpoint_config(name: str, model: str, like: Served) -> None:
 
 
 def update_endpoint(endpoint_config: str, *, guarded: bool) -> None:
-    """Let the endpoint move on. Its instance count stays where autoscaling put it.
+    """Start an update of the endpoint, which keeps the instance count that autoscaling chose.
 
-    guarded: with the environment's canary and alarms. A serverless endpoint has neither those nor instances.
+    guarded: with the environment's canary and alarms. A serverless endpoint has neither. Raises EndpointBusyError.
     """
     deployment = settings.deployment_config()
     request: Any = {}
@@ -166,8 +166,7 @@ def update_endpoint(endpoint_config: str, *, guarded: bool) -> None:
         raise
 
 
-# No canary and no alarms: what goes back to a model that is known to work must not be held up by the very alarms
-# that the present model has set off
+# No canary and no alarms: the alarms that the failing model has raised must not stop the rollback to a model that works
 AT_ONCE: Mapping[str, Any] = {
     "BlueGreenUpdatePolicy": {
         "TrafficRoutingConfiguration": {"Type": "ALL_AT_ONCE", "WaitIntervalInSeconds": 0},
@@ -177,7 +176,7 @@ AT_ONCE: Mapping[str, Any] = {
 
 
 def trained_model(job: Mapping[str, Any]) -> TrainedModel:
-    """Where a job's model comes from; its accuracy is that of the latest evaluation, or else the training job's own."""
+    """A job's model with its metadata. The accuracy is the latest evaluation's, or else the training job's own."""
     name = job["TrainingJobName"]
     manifest = stored_json(document_key(name, "manifest")) or {}
     evaluation = stored_json(document_key(name, "evaluation")) or {}
@@ -190,7 +189,7 @@ def trained_model(job: Mapping[str, Any]) -> TrainedModel:
 
 
 def stored_json(key: str) -> dict[str, Any] | None:
-    """A JSON object of the bucket, or None."""
+    """The content of a JSON object in the bucket; None if it does not exist."""
     try:
         body = aws.s3().get_object(Bucket=settings.bucket_name(), Key=key)["Body"]
     except aws.s3().exceptions.NoSuchKey:
@@ -208,7 +207,7 @@ def store_json(key: str, content: Any) -> None:
 
 
 def parameter(name: str) -> str | None:
-    """The value of an SSM parameter, or None."""
+    """The value of an SSM parameter; None if it does not exist."""
     try:
         return aws.ssm().get_parameter(Name=name)["Parameter"]["Value"]
     except aws.ssm().exceptions.ParameterNotFound:
@@ -216,7 +215,7 @@ def parameter(name: str) -> str | None:
 
 
 def is_missing(error: ClientError) -> bool:
-    """SageMaker has no error of its own for a resource that does not exist."""
+    """Whether the resource does not exist. SageMaker has no error code for that, only a message."""
     message = error.response["Error"]["Message"].lower()
     return "could not find" in message or "not found" in message
 
@@ -233,9 +232,10 @@ def _tags() -> list[Any]:
 
 
 def candidate_and_incumbent(job_name: str) -> dict[str, Any]:
-    """The job's model as a `candidate` beside the `incumbent` that is served; and whether it is served, or released.
+    """The job's model (`candidate`), the model in service (`incumbent`), and whether the candidate is already served
+    (`is_served`) and named by the artifact's parameter (`is_released`).
 
-    It is served but not released when an earlier run was interrupted between the two. Raises EndpointBusyError,
+    It is served but not released if an earlier run was interrupted in between. Raises EndpointBusyError,
     EndpointNotServingError or TrainingJobMissingError.
     """
     job = training_job(job_name)

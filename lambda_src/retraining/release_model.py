@@ -1,4 +1,4 @@
-"""ReleaseModel: let the endpoint move to a model, with a canary and the guardrail alarms watching."""
+"""ReleaseModel: starts the update of the endpoint to another model, with a canary and the guardrail alarms."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,9 +7,9 @@ from lambda_src.retraining import release
 
 
 def handler(event: Mapping[str, Any], _context: object) -> dict[str, str]:
-    """Takes `{"run", "model", "rollback"}`; returns the endpoint config to wait for, and the one before it.
+    """Takes `{"run", "model", "rollback"}`; returns the names of the new endpoint config and of the previous one.
 
-    Raises EndpointBusyError.
+    Raises EndpointBusyError or EndpointNotServingError.
     """
     before = release.served()
     name = release.endpoint_config_name(event["model"], event["run"])

@@ -1,16 +1,16 @@
-"""RetrainingGuard: may this run go on? One at a time, so many a day, and a pause between two.
+"""RetrainingGuard: decides whether a run may proceed. One run at a time, with a minimum time between two starts.
 
-The runs are in one small object, the ledger, which is changed by compare-and-swap: S3 stores it only if it is still
-the one that was read (https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html). Of runs that
-start at the same moment exactly one gets through. A listing of executions could not promise that: it is eventually
-consistent. Nothing has to be unlocked: the ledger names its holder, and a holder that does not run any more, for
-whatever reason, holds nothing.
+The run lock is a small object that is changed by compare-and-swap: S3 replaces it only if it is still the one that was
+read (https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html). So of runs that start at the same
+moment, exactly one proceeds. Listing the executions would not guarantee that, because the list is eventually
+consistent. The lock is never released: it names the execution that holds it, and ends with that execution, however
+that ends.
 """
 
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -21,74 +21,69 @@ from lambda_src.shared import aws, settings
 from lambda_src.shared.json_reader import parse_json
 from lambda_src.shared.pause import last_pause
 
-LEDGER_KEY = "retraining/ledger.json"
+LOCK_KEY = "retraining/ledger.json"
 ATTEMPTS = 10
-# An execution that has just started may not be described yet
+# DescribeExecution may not know an execution yet that has just started
 SETTLING = timedelta(minutes=5)
-DAY = timedelta(days=1)
 _LOST_RACE = {"PreconditionFailed", "ConditionalRequestConflict", "NoSuchKey"}
 
 
 @dataclass(frozen=True)
 class Request:
-    """A run that wants to go on. A rollback is urgent and a forced run is somebody's decision: neither has to wait."""
+    """A run that asks to proceed. The cool-down applies neither to a rollback nor to a run that an operator forces."""
 
     execution_arn: str
     started_at: datetime
     trigger: str
-    is_urgent: bool
-    is_counted: bool
+    is_rollback: bool
+    is_forced: bool
 
     @classmethod
     def of(cls, event: Mapping[str, Any]) -> "Request":
         given = event.get("input") or {}
-        is_rollback = given.get("rollback") is True  # as the state machine has it
         return cls(
             execution_arn=event["execution_arn"],
             started_at=datetime.fromisoformat(event["started_at"]),
             trigger=str(given.get("trigger", "manual")),
-            is_urgent=is_rollback or given.get("force") is True,
-            is_counted=not is_rollback,
+            is_rollback=given.get("rollback") is True,  # the same test as in the state machine
+            is_forced=given.get("force") is True,
         )
 
     @property
     def run(self) -> str:
-        """A short name of the run, for the names of what it creates."""
+        """Eight hexadecimal digits that identify the run, for the names of the resources that it creates."""
         return hashlib.sha256(self.execution_arn.encode()).hexdigest()[:8]
 
 
 @dataclass(frozen=True)
-class Ledger:
-    """Who holds the right to change the endpoint, since when, and when the runs of the last day started."""
+class RunLock:
+    """The execution that may change the endpoint, since when, and when the last run started that was no rollback.
+
+    The ARN and the times, in ISO 8601, are empty before the first run.
+    """
 
     holder: str = ""
     held_since: str = ""
-    starts: tuple[str, ...] = ()
+    last_start: str = ""
 
     @classmethod
-    def from_json(cls, body: bytes) -> "Ledger":
+    def from_json(cls, body: bytes) -> "RunLock":
         content = parse_json(body)
-        return cls(content["holder"], content["held_since"], tuple(content["starts"]))
-
-
-@dataclass(frozen=True)
-class Limits:
-    """How often a run may start that nobody forces."""
-
-    max_per_day: int
-    cool_down: timedelta
+        return cls(content["holder"], content["held_since"], content.get("last_start", ""))
 
 
 def handler(event: Mapping[str, Any], _context: object) -> dict[str, Any]:
-    """Takes `{"execution_arn", "started_at", "input"}`; answers `{"run", "trigger", "refusal"}`, "" for none."""
+    """Takes `{"execution_arn", "started_at", "input"}`; returns `{"run", "trigger", "refusal"}`.
+
+    refusal: the reason why the run must not proceed, or "".
+    """
     request = Request.of(event)
-    limits = Limits(settings.max_per_day(), timedelta(minutes=settings.cool_down_minutes()))
-    refusal = paused() or enter(request, limits)
+    refusal = paused() or acquire(request, timedelta(minutes=settings.cool_down_minutes()))
     return {"run": request.run, "trigger": request.trigger, "refusal": refusal}
 
 
 def paused() -> str:
-    """Why no run may go on while the endpoint is paused, whose model it would compare with and replace; or ""."""
+    """The reason to refuse a run while the endpoint, whose model it would replace, is paused; "" if it is not."""
     pause = last_pause()
     if pause is None or pause.is_over:
         return ""
@@ -96,70 +91,62 @@ def paused() -> str:
     return f"the endpoint is paused since {since}: resume it with `python -m ops resume`, and start the run again"
 
 
-def enter(request: Request, limits: Limits) -> str:
-    """Write the run into the ledger, or say why it must not go on; raises GuardContentionError."""
+def acquire(request: Request, cool_down: timedelta) -> str:
+    """Make the run the holder of the lock; returns the reason if it is refused. Raises GuardContentionError."""
     for _ in range(ATTEMPTS):
-        ledger, condition = _read()
-        if ledger.holder == request.execution_arn:  # a retry of this very step
+        lock, condition = _read()
+        if lock.holder == request.execution_arn:  # a retry of this step
             return ""
-        holder_runs = bool(ledger.holder) and is_running(ledger, request.started_at)
-        refusal = why_not(ledger, request, limits, holder_runs=holder_runs)
+        is_held = bool(lock.holder) and is_running(lock, request.started_at)
+        refusal = refusal_reason(lock, request, cool_down, is_held=is_held)
         if refusal:
             return refusal
-        if _write(entered(ledger, request), condition):
+        if _write(held_by(request, lock), condition):
             return ""
-    raise GuardContentionError(f"the ledger changed {ATTEMPTS} times while it was read: {LEDGER_KEY}")
+    raise GuardContentionError(f"the run lock changed {ATTEMPTS} times while it was read: {LOCK_KEY}")
 
 
-def why_not(ledger: Ledger, request: Request, limits: Limits, *, holder_runs: bool) -> str:
-    """Why the run must not go on, or ""."""
-    if holder_runs:
-        return f"another run is under way since {ledger.held_since}: {ledger.holder}"
-    if request.is_urgent:
+def refusal_reason(lock: RunLock, request: Request, cool_down: timedelta, *, is_held: bool) -> str:
+    """Why the run must not proceed; "" if it may."""
+    if is_held:
+        return f"another run is in progress since {lock.held_since}: {lock.holder}"
+    if request.is_rollback or request.is_forced or not lock.last_start:
         return ""
-    starts = [datetime.fromisoformat(start) for start in ledger.starts]
-    recent = [start for start in starts if request.started_at - start < DAY]
-    if len(recent) >= limits.max_per_day:
-        return f"{len(recent)} runs started within a day, and {limits.max_per_day} are allowed"
-    if recent and request.started_at - max(recent) < limits.cool_down:
-        minutes = limits.cool_down.total_seconds() / 60
-        return f"the last run started at {max(recent).isoformat()}, less than {minutes:.0f} minutes ago"
+    if request.started_at - datetime.fromisoformat(lock.last_start) < cool_down:
+        return f"the last run started at {lock.last_start}, less than {cool_down.total_seconds() / 60:.0f} minutes ago"
     return ""
 
 
-def entered(ledger: Ledger, request: Request) -> Ledger:
-    """The ledger with this run as its holder."""
+def held_by(request: Request, lock: RunLock) -> RunLock:
+    """The lock with this run as its holder. A rollback does not start a new cool-down."""
     started = request.started_at.isoformat()
-    recent = [start for start in ledger.starts if request.started_at - datetime.fromisoformat(start) < DAY]
-    if request.is_counted:
-        recent.append(started)
-    return replace(ledger, holder=request.execution_arn, held_since=started, starts=tuple(recent))
+    return RunLock(request.execution_arn, started, lock.last_start if request.is_rollback else started)
 
 
-def is_running(ledger: Ledger, now: datetime) -> bool:
-    """Whether the holder's execution is under way."""
+def is_running(lock: RunLock, now: datetime) -> bool:
+    """Whether the holder's execution is in progress."""
     try:
-        return aws.stepfunctions().describe_execution(executionArn=ledger.holder)["status"] == "RUNNING"
+        return aws.stepfunctions().describe_execution(executionArn=lock.holder)["status"] == "RUNNING"
     except aws.stepfunctions().exceptions.ExecutionDoesNotExist:
-        return now - datetime.fromisoformat(ledger.held_since) < SETTLING
+        return now - datetime.fromisoformat(lock.held_since) < SETTLING
 
 
-def _read() -> tuple[Ledger, dict[str, str]]:
-    """The ledger, and the condition under which it may be replaced."""
+def _read() -> tuple[RunLock, dict[str, str]]:
+    """The lock, and the condition for replacing it."""
     try:
-        answer = aws.s3().get_object(Bucket=settings.bucket_name(), Key=LEDGER_KEY)
+        response = aws.s3().get_object(Bucket=settings.bucket_name(), Key=LOCK_KEY)
     except aws.s3().exceptions.NoSuchKey:
-        return Ledger(), {"IfNoneMatch": "*"}
-    return Ledger.from_json(answer["Body"].read()), {"IfMatch": answer["ETag"]}
+        return RunLock(), {"IfNoneMatch": "*"}
+    return RunLock.from_json(response["Body"].read()), {"IfMatch": response["ETag"]}
 
 
-def _write(ledger: Ledger, condition: dict[str, Any]) -> bool:
-    """Whether the ledger was still the one that was read."""
+def _write(lock: RunLock, condition: dict[str, Any]) -> bool:
+    """Replace the lock; returns whether it was still the one that was read."""
     try:
         aws.s3().put_object(
             Bucket=settings.bucket_name(),
-            Key=LEDGER_KEY,
-            Body=json.dumps({**asdict(ledger), "written_at": datetime.now(UTC).isoformat()}).encode(),
+            Key=LOCK_KEY,
+            Body=json.dumps({**asdict(lock), "written_at": datetime.now(UTC).isoformat()}).encode(),
             ContentType="application/json",
             **condition,
         )

@@ -1,4 +1,4 @@
-"""SmokeTest: does the endpoint predict for known images what the released model did in Batch Transform?"""
+"""SmokeTest: compares the endpoint's predictions for known images with the released model's in Batch Transform."""
 
 from collections.abc import Mapping
 from itertools import islice
@@ -14,13 +14,13 @@ from lambda_src.shared.item import ImageRef
 from lambda_src.shared.model_documents import document_key
 from lambda_src.shared.predictions import best_class, parse_probabilities
 
-# The same weights on another instance type round differently
+# Another instance type rounds differently
 TOLERANCE = 0.01
 _UNKNOWN_IMAGES = 20
 
 
 def handler(event: Mapping[str, Any], _context: object) -> dict[str, int]:
-    """Takes `{"job"}`; returns the number of images. Raises SmokeTestFailedError."""
+    """Takes `{"job"}`; returns the number of images that were compared. Raises SmokeTestFailedError."""
     known = (release.stored_json(document_key(event["job"], "smoke_test")) or {}).get("images") or []
     if known:
         for image in known:
@@ -29,14 +29,15 @@ def handler(event: Mapping[str, Any], _context: object) -> dict[str, int]:
             )  # fmt: skip
             if difference > TOLERANCE:
                 raise SmokeTestFailedError(
-                    f"{image['key']}: the endpoint's probabilities are {difference:.4f} off those of {event['job']}"
+                    f"{image['key']}: the endpoint's probabilities differ from those of {event['job']} by "
+                    f"{difference:.4f}"
                 )
         return {"images": len(known)}
     return {"images": _mostly_correct()}
 
 
 def _mostly_correct() -> int:
-    """A model that no retraining has evaluated has no known predictions: it must at least be better than chance."""
+    """For a model without known predictions, which no run has evaluated: raises unless it is better than chance."""
     lines = list(islice(validation_lines(settings.bucket_name()), _UNKNOWN_IMAGES))
     responses = [predict(f"{VALIDATION_IMAGES}{line.path}") for line in lines]
     correct = sum(best_class(response)[0] == line.label for response, line in zip(responses, lines, strict=True))
@@ -46,7 +47,7 @@ def _mostly_correct() -> int:
 
 
 def predict(key: str) -> list[float]:
-    """The endpoint's probabilities for an image of the bucket."""
+    """The endpoint's probabilities, in label order, for an image in the bucket."""
     bucket = settings.bucket_name()
     body = aws.s3().get_object(Bucket=bucket, Key=key)["Body"].read()
     response = invoke_endpoint(body, settings.endpoint_name(), ImageRef(bucket, key, "smoke-test"))

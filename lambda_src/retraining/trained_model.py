@@ -1,6 +1,6 @@
-"""What is stored of a trained model: its metadata, and the documents beside its artifact, below `models/<job>/`.
+"""A trained model's metadata, and the documents beside its artifact, below `models/<job>/`.
 
-data_prep writes them for the first model, retraining for every candidate and for what it replaces; ops reads them.
+data_prep writes them for the first model, retraining for every candidate and incumbent; ops reads them.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,14 +18,14 @@ from lambda_src.shared.model_documents import Document
 from lambda_src.shared.transform_output import output_keys, parse_output, read_output
 
 VALIDATION_IMAGES = "test/"  # prefix of the images that test_lst/test.lst names
-KNOWN_IMAGES = 6  # that the smoke test asks the endpoint for
+KNOWN_IMAGES = 6  # images that the smoke test sends to the endpoint
 
 
 @dataclass(frozen=True)
 class TrainedModel:
-    """A model artifact and where it comes from, as the environment's metadata parameter holds it.
+    """A model artifact and its origin. The environment's metadata parameter holds it as JSON.
 
-    `classes` are in label order; `accuracy` is on the validation images, or None if it is not known.
+    `classes` are in label order; `accuracy` is that on the validation images, or None if unknown.
     """
 
     job: str
@@ -38,7 +38,7 @@ class TrainedModel:
 
     @property
     def algorithm(self) -> str:
-        """Whose artifact it is, which decides by what it is served; raises ValueError."""
+        """The algorithm that trained it, which determines the container that serves it; raises ValueError."""
         return container_of(self.image).algorithm
 
     @classmethod
@@ -58,7 +58,7 @@ class TrainedModel:
 
 
 def training_accuracy(job: Mapping[str, Any]) -> float | None:
-    """On the validation channel, as the job measured it, of the best epoch, which is the one in the artifact."""
+    """The accuracy on the validation channel that the job reported for the best epoch, which is in the artifact."""
     metrics = job.get("FinalMetricDataList", [])
     return max((m["Value"] for m in metrics if m["MetricName"] == ACCURACY_METRIC), default=None)
 
@@ -83,7 +83,7 @@ class Prediction:
 def read_predictions(
     s3: Any, bucket: str, output: str, lines: Sequence[ListLine], *, classes: tuple[str, ...]
 ) -> list[Prediction]:
-    """What a transform job left below `output` for every validation image, with any S3 client.
+    """A transform job's predictions below `output` for all validation images, read with the given S3 client.
 
     Raises TransformOutputError or InvalidPredictionError.
     """
@@ -103,7 +103,7 @@ def read_predictions(
 def documents_of(
     predictions: Sequence[Prediction], *, classes: Sequence[str], artifact_uri: str
 ) -> dict[Document, dict[str, Any]]:
-    """What follows from a model's predictions; no baseline where there are too few."""
+    """The documents that are computed from a model's predictions; without a baseline if there are too few."""
     result = result_of([p.probabilities for p in predictions], [p.label for p in predictions])
     documents: dict[Document, dict[str, Any]] = {
         "predictions": {"images": [asdict(p) for p in predictions]},
@@ -117,7 +117,7 @@ def documents_of(
 
 
 def known_images(predictions: Sequence[Prediction], count: int = KNOWN_IMAGES) -> list[Prediction]:
-    """Images that the model gets right, the most confident first, the classes taking turns."""
+    """Correct predictions, the most confident first, alternating between the classes."""
     by_label: dict[int, list[Prediction]] = {}
     for prediction in sorted(predictions, key=lambda p: (-p.confidence, p.key)):
         if prediction.is_correct:

@@ -1,8 +1,8 @@
-"""The training jobs for the same data and parameters: which of them to take, or the name of the next.
+"""Finds the training job to reuse for given data and parameters, or names the next one.
 
-Their names are STAGE-DATA-PARAMETERS-NUMBER. SageMaker keeps the name of a job for ever, but its artifact goes with the
-bucket: a job has a model only where the artifact is. data_prep and the retraining workflow both ask here, so that
-each takes what the other has trained.
+The names are STAGE-DATA-PARAMETERS-NUMBER. SageMaker keeps a job's name forever, but its artifact is deleted with the
+bucket, so a completed job can be reused only if its artifact exists. data_prep and the retraining workflow both use
+this module, so that each reuses what the other has trained.
 """
 
 import re
@@ -20,23 +20,23 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Attempt:
-    """A training job: one that is still running, one that left a model, or one that is yet to be started."""
+    """A training job that is running, that has a model, or that must be started."""
 
     name: str
     status: Literal["New", "InProgress", "Completed"]
 
 
 def base_name(stage_name: str, data_digest: str, parameters_digest: str) -> str:
-    """What the names of all attempts begin with."""
+    """The prefix of the names of all attempts."""
     return f"{stage_name}-{data_digest[:8]}-{parameters_digest}"
 
 
 def find_attempt(
     base: str, *, bucket: str, sagemaker: "SageMakerClient", s3: "S3Client", force: bool = False
 ) -> Attempt:
-    """The newest attempt that runs, or has completed with its artifact in the bucket; the next one if there is none.
+    """The newest attempt that is running, or has completed and has its artifact; a new one if there is none.
 
-    force: the next one whatever there is.
+    force: always a new one.
     """
     statuses = _statuses(base, sagemaker)
     if not force:
@@ -50,7 +50,7 @@ def find_attempt(
 
 
 def _statuses(base: str, sagemaker: "SageMakerClient") -> dict[int, str]:
-    """The status of each attempt by its number. A list may lag behind, so the newest are described one by one."""
+    """The status of each attempt by its number. The list may lag behind, so the newest are described one by one."""
     pages = sagemaker.get_paginator("list_training_jobs").paginate(
         NameContains=f"{base}-", PaginationConfig={"PageSize": 100}
     )
@@ -69,7 +69,7 @@ def _statuses(base: str, sagemaker: "SageMakerClient") -> dict[int, str]:
 
 
 def _described_status(name: str, sagemaker: "SageMakerClient") -> str:
-    """Empty if there is no job of that name."""
+    """The job's status; "" if it does not exist."""
     try:
         return sagemaker.describe_training_job(TrainingJobName=name)["TrainingJobStatus"]
     except ClientError as error:

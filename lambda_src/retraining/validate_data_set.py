@@ -1,8 +1,7 @@
-"""ValidateDataSet: is what lies in the bucket fit to train on? The rules of `data_prep validate`, in the cloud.
+"""ValidateDataSet: applies the rules of `data_prep validate` to the data set in the bucket.
 
-One pass, in the order of the `.lst` files, with a bounded number of images in memory: each costs one GET, and its name
-and digest afterwards. What takes a decoder is left to data_prep: blank images, the same pixels in two encodings and
-pixels that do not unpack.
+It reads each image once, in the order of the `.lst` files, with a bounded number of images in memory. Only data_prep
+finds what takes a decoder: blank images, the same pixels in two encodings, and pixels that do not decompress.
 """
 
 import json
@@ -28,13 +27,13 @@ from lambda_src.retraining.lst_file import ListLine, parse_lines
 from lambda_src.shared import aws, settings
 from lambda_src.shared.json_reader import read_json
 
-MAX_IMAGES = 200_000  # of both splits; benchmarks/validation.py: a quarter of the function's 15 minutes
+MAX_IMAGES = 200_000  # in both splits: a quarter of the function's 15 minutes (benchmarks/validation.py)
 SHOWN = 10
 _IN_MEMORY = 2 * aws.MAX_CONNECTIONS
 
 
 class BucketValidation:
-    """Reads the images that a `.lst` file of the bucket names, and hands them to the rules in its order."""
+    """Reads the images that a `.lst` file in the bucket names, and passes them to the rules in its order."""
 
     def __init__(self, bucket: str, rules: DataSetRules, *, size: int | None) -> None:
         self._bucket = bucket
@@ -51,7 +50,7 @@ class BucketValidation:
         lines = self._rules.lines(list_key, parse_lines(text_lines(self._bucket, list_key)))
         for count, line in enumerate(lines):
             if count >= MAX_IMAGES:
-                raise InvalidDataSetError(f"{list_key} names more than {MAX_IMAGES:,} images; validate it in slices")
+                raise InvalidDataSetError(f"{list_key} names more than {MAX_IMAGES:,} images: split the data set")
             yield line
 
     def _check(self, prefix: str, line: ListLine) -> CheckedImage:
@@ -71,7 +70,8 @@ class BucketValidation:
 
 
 def handler(event: Mapping[str, Any], _context: object) -> dict[str, Any]:
-    """Takes `{"run"}`; returns the data's digest and sizes, and the key of the list of validation images.
+    """Takes `{"run"}`; returns the data digest, the number of images in each split, and the key of the list of
+    validation images for Batch Transform.
 
     Raises InvalidDataSetError with the first problems.
     """
@@ -94,7 +94,7 @@ def handler(event: Mapping[str, Any], _context: object) -> dict[str, Any]:
 
 
 def _manifest(bucket: str) -> dict[str, Any]:
-    """What data_prep wrote about the data set; empty for one that somebody else made."""
+    """data_prep's manifest of the data set; empty if data_prep did not build it."""
     try:
         return read_json(aws.s3().get_object(Bucket=bucket, Key=MANIFEST_KEY)["Body"], name=MANIFEST_KEY)
     except aws.s3().exceptions.NoSuchKey:
@@ -102,7 +102,7 @@ def _manifest(bucket: str) -> dict[str, Any]:
 
 
 def _write_transform_manifest(bucket: str, run: str) -> str:
-    """Batch Transform is given exactly the images of the list, whatever else lies below the prefix.
+    """Write the list of validation images for Batch Transform, which would otherwise read every object of the prefix.
 
     Format: https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_TransformS3DataSource.html
     """
@@ -114,11 +114,11 @@ def _write_transform_manifest(bucket: str, run: str) -> str:
 
 
 def _in_order(pool: ThreadPoolExecutor, check: Any, lines: Iterator[ListLine]) -> Iterator[CheckedImage]:
-    """The results in the lines' order, with a bounded number under way."""
-    under_way: deque[Future[CheckedImage]] = deque()
+    """The results in the order of the lines, with a bounded number of checks in progress."""
+    in_progress: deque[Future[CheckedImage]] = deque()
     for line in lines:
-        under_way.append(pool.submit(check, line))
-        if len(under_way) >= _IN_MEMORY:
-            yield under_way.popleft().result()
-    while under_way:
-        yield under_way.popleft().result()
+        in_progress.append(pool.submit(check, line))
+        if len(in_progress) >= _IN_MEMORY:
+            yield in_progress.popleft().result()
+    while in_progress:
+        yield in_progress.popleft().result()

@@ -17,7 +17,7 @@ from stacks.shared.local_storage import volume_key_of
 from stacks.shared.network_isolation import ISOLATED
 
 _ONE_CPU_MB = 1769
-_LEDGER = f"{prefixes.RETRAINING}ledger.json"
+_RUN_LOCK = f"{prefixes.RETRAINING}ledger.json"
 
 
 class RetrainingFunctions:
@@ -54,15 +54,13 @@ class RetrainingFunctions:
         self.by_state = {function.node.id: function for function in made}
 
     def _retraining_guard(self) -> Function:
-        retraining = self._config.retraining
         guard = self._function(
             "RetrainingGuard",
             BUCKET_NAME=self._bucket.bucket_name,
-            MAX_PER_DAY=retraining.max_per_day,
-            COOL_DOWN_MINUTES=retraining.cool_down_minutes,
+            COOL_DOWN_MINUTES=self._config.retraining.cool_down_minutes,
         )
-        self._let_read(guard, [_LEDGER, prefixes.PAUSE])
-        self._let_write(guard, [_LEDGER])
+        self._let_read(guard, [_RUN_LOCK, prefixes.PAUSE])
+        self._let_write(guard, [_RUN_LOCK])
         executions = self._stack.format_arn(
             service="states",
             resource="execution",

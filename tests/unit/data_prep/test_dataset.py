@@ -47,12 +47,12 @@ def test_any_line_is_read_as_itself_or_refused(text: str) -> None:
     [
         ("0 1 a.png", "1 fields instead of index, label and path"),
         ("0\t1\ta.png\tb", "4 fields"),
-        ("-1\t1\ta.png", "index '-1' is not a whole number from 0"),
-        ("0\t1.0\ta.png", "label '1.0' is not a whole number from 0"),
+        ("-1\t1\ta.png", "index '-1' is not a whole number of at least 0"),
+        ("0\t1.0\ta.png", "label '1.0' is not a whole number of at least 0"),
         ("0\t٣\ta.png", "is not a whole number"),
-        ("0\t1\t../a.png", "not one below the split's folder"),
-        ("0\t1\t/etc/passwd", "not one below the split's folder"),
-        ("0\t1\t", "not one below the split's folder"),
+        ("0\t1\t../a.png", "not below the split's folder"),
+        ("0\t1\t/etc/passwd", "not below the split's folder"),
+        ("0\t1\t", "not below the split's folder"),
     ],
 )
 def test_a_bad_line_is_refused_with_the_reason(text: str, reason: str) -> None:

@@ -131,7 +131,7 @@ def test_names_of_any_language_arrive(folder: Path, cloud: str) -> None:
         (lambda folder: (folder / "manifest.json").unlink(), r"manifest\.json: cannot be read"),
         (
             lambda folder: (folder / "train_lst/train.lst").write_text("0\t0\t../../etc/passwd\n"),
-            r"train\.lst:1: path '../../etc/passwd' is not one below",
+            r"train\.lst:1: path '../../etc/passwd' is not below",
         ),
     ],
 )

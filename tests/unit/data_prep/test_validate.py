@@ -75,7 +75,7 @@ def test_every_problem_is_reported_by_file(folder: Path) -> None:
         "no such file",
         "index 5 is not unique",
         "listed twice",
-        "1 fields instead of index, label and path with tabs between: 'hello'",
+        "1 fields instead of index, label and path, separated by tabs: 'hello'",
         "same image as train/leak.jpeg, in the other split",
     ]
 

@@ -96,7 +96,7 @@ def test_a_window_below_the_minimum_has_no_verdict() -> None:
 
 
 def test_a_baseline_that_is_too_small_for_its_classes_is_refused() -> None:
-    with pytest.raises(BaselineError, match="it takes more than"):
+    with pytest.raises(BaselineError, match="it needs more than"):
         drift.minimum_sample(100, bins=100, bound=BOUND)
 
 

@@ -160,5 +160,5 @@ def test_a_baseline_that_is_gone_fails_the_run(s3: Any) -> None:
 def test_a_baseline_of_other_classes_fails_the_run(cloud: Any) -> None:
     base = Baseline.of(answers(random.Random(1), 40), classes=("bus", "tram"), artifact_uri="s3://b/m")
     store_baseline(cloud, base.to_json())
-    with pytest.raises(BaselineError, match="is of the classes bus, tram, not bicycle, motorcycle"):
+    with pytest.raises(BaselineError, match="has the classes bus, tram, not bicycle, motorcycle"):
         handler(EVENT, None)

@@ -24,7 +24,6 @@ SETTINGS: dict[str, Any] = {
     "algorithm_parameter": "/scones/dev/model/algorithm",
     "metadata_parameter": "/scones/dev/model/metadata",
     "baseline_parameter": "/scones/dev/model/baseline-key",
-    "max_per_day": 2,
     "cool_down_minutes": 360,
     "minimum_accuracy": 0.8,
     "margin": 0.02,

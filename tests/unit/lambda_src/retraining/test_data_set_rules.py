@@ -120,11 +120,11 @@ def test_both_refuse_the_same_images_for_the_same_reason(bucket: Any, tmp_path: 
 
 
 @pytest.mark.parametrize("image", NEED_A_DECODER.values(), ids=NEED_A_DECODER)
-def test_the_function_says_what_it_leaves_out(bucket: Any, tmp_path: Path, image: bytes) -> None:
+def test_the_function_documents_what_only_a_decoder_finds(bucket: Any, tmp_path: Path, image: bytes) -> None:
     in_the_cloud, in_a_folder = verdicts(bucket, tmp_path, image)
     assert not in_the_cloud
     assert in_a_folder.startswith("train/train_3.png: ")
-    assert "blank images, the same pixels in two encodings and pixels that do not unpack" in " ".join(
+    assert "blank images, the same pixels in two encodings, and pixels that do not decompress" in " ".join(
         (validate_data_set.__doc__ or "").split()
     )
 

@@ -52,7 +52,7 @@ def test_both_figures_are_shares(cases: list[tuple[float, int]]) -> None:
 
 @pytest.mark.parametrize(("answers", "labels"), [([], []), ([[0.5, 0.5]], [0, 1])])
 def test_every_image_needs_an_answer_and_a_label(answers: list[list[float]], labels: list[int]) -> None:
-    with pytest.raises(ValueError, match="each image needs one of both"):
+    with pytest.raises(ValueError, match="each image needs one of each"):
         result_of(answers, labels)
 
 

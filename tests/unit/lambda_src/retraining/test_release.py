@@ -431,9 +431,11 @@ def test_the_released_model_answers_as_it_did(world: World, runtime: None) -> No
     assert smoke_test.handler({"job": NEW}, None) == {"images": 1}
 
 
-def test_another_models_answers_are_noticed(world: World, runtime: None) -> None:
+def test_predictions_of_another_model_fail_the_smoke_test(world: World, runtime: None) -> None:
     known(world, [0.9, 0.1])  # but OLD is served
-    with pytest.raises(SmokeTestFailedError, match=r"test/test_0.png: the endpoint's probabilities are 0.2000 off"):
+    with pytest.raises(
+        SmokeTestFailedError, match=r"test/test_0.png: the endpoint's probabilities differ from those of"
+    ):
         smoke_test.handler({"job": NEW}, None)
 
 

@@ -9,13 +9,21 @@ from moto import mock_aws
 
 from lambda_src.retraining import retraining_guard
 from lambda_src.retraining.errors import GuardContentionError
-from lambda_src.retraining.retraining_guard import LEDGER_KEY, Ledger, Limits, Request, enter, entered, handler, why_not
+from lambda_src.retraining.retraining_guard import (
+    LOCK_KEY,
+    Request,
+    RunLock,
+    acquire,
+    handler,
+    held_by,
+    refusal_reason,
+)
 from lambda_src.shared import aws
 from lambda_src.shared import pause as endpoint_pause
 from tests.unit.lambda_src.retraining.data_set import BUCKET
 
 NOW = datetime(2030, 5, 1, 12, tzinfo=UTC)
-LIMITS = Limits(max_per_day=2, cool_down=timedelta(hours=6))
+COOL_DOWN = timedelta(hours=6)
 
 
 def request(minutes: float = 0, name: str = "a", **given: Any) -> Request:
@@ -28,39 +36,45 @@ def request(minutes: float = 0, name: str = "a", **given: Any) -> Request:
     )
 
 
-def ledger(*minutes_ago: float) -> Ledger:
-    return Ledger("someone", NOW.isoformat(), tuple((NOW - timedelta(minutes=m)).isoformat() for m in minutes_ago))
+def lock(minutes_ago: float) -> RunLock:
+    """A lock whose holder started at NOW, after a run that was no rollback."""
+    return RunLock("someone", NOW.isoformat(), (NOW - timedelta(minutes=minutes_ago)).isoformat())
 
 
 @pytest.mark.parametrize(
-    ("known", "given", "holder_runs", "refusal"),
+    ("known", "given", "is_held", "refusal"),
     [
-        (Ledger(), {}, False, ""),
-        (ledger(), {}, True, "another run is under way since"),
-        (ledger(), {"force": True}, True, "another run is under way since"),
-        (ledger(), {"rollback": True}, True, "another run is under way since"),
-        (ledger(359), {}, False, "the last run started at 2030-05-01T06:01:00+00:00, less than 360 minutes ago"),
-        (ledger(360), {}, False, ""),
-        (ledger(359), {"force": True}, False, ""),
-        (ledger(1), {"rollback": True}, False, ""),
-        (ledger(1000, 500), {}, False, "2 runs started within a day, and 2 are allowed"),
-        (ledger(1440, 500), {}, False, ""),
-        (ledger(1000, 500), {"force": True}, False, ""),
-        (ledger(1000, 500), {"force": "yes"}, False, "2 runs started within a day"),  # true, and nothing like it
-        (ledger(1000, 500), {"rollback": "yes"}, False, "2 runs started within a day"),
+        (RunLock(), {}, False, ""),
+        (lock(1000), {}, True, "another run is in progress since"),
+        (lock(1000), {"force": True}, True, "another run is in progress since"),
+        (lock(1000), {"rollback": True}, True, "another run is in progress since"),
+        (lock(359), {}, False, "the last run started at 2030-05-01T06:01:00+00:00, less than 360 minutes ago"),
+        (lock(360), {}, False, ""),
+        (lock(359), {"force": True}, False, ""),
+        (lock(1), {"rollback": True}, False, ""),
+        (lock(359), {"force": "yes"}, False, "the last run started at"),  # only true forces
+        (lock(359), {"rollback": "yes"}, False, "the last run started at"),
     ],
 )
-def test_who_may_start(known: Ledger, given: dict[str, Any], holder_runs: bool, refusal: str) -> None:
-    found = why_not(known, request(**given), LIMITS, holder_runs=holder_runs)
+def test_a_run_may_start_when_no_other_is_in_progress_and_the_cool_down_is_over(
+    known: RunLock, given: dict[str, Any], is_held: bool, refusal: str
+) -> None:
+    found = refusal_reason(known, request(**given), COOL_DOWN, is_held=is_held)
     assert found.startswith(refusal)
     assert bool(found) == bool(refusal)
 
 
-def test_the_ledger_remembers_one_day_and_counts_no_rollback() -> None:
-    after = entered(ledger(1500, 100), request())
-    assert after.holder == request().execution_arn
-    assert after.starts == ((NOW - timedelta(minutes=100)).isoformat(), NOW.isoformat())
-    assert entered(after, request(name="b", rollback=True)).starts == after.starts
+def test_a_rollback_holds_the_lock_but_starts_no_cool_down() -> None:
+    after = held_by(request(), lock(100))
+    assert (after.holder, after.last_start) == (request().execution_arn, NOW.isoformat())
+    rollback = request(5, name="b", rollback=True)
+    assert held_by(rollback, after) == RunLock(
+        rollback.execution_arn, (NOW + timedelta(minutes=5)).isoformat(), after.last_start
+    )
+
+
+def test_a_lock_of_an_earlier_version_holds_no_cool_down() -> None:
+    assert RunLock.from_json(b'{"holder": "a", "held_since": "t", "starts": ["t"]}') == RunLock("a", "t", "")
 
 
 @pytest.fixture
@@ -81,30 +95,30 @@ def test_of_a_storm_of_alarms_exactly_one_run_starts(states: set[str]) -> None:
     requests = [request(name=str(number), trigger="drift") for number in range(16)]
     states.update(r.execution_arn for r in requests)
     with ThreadPoolExecutor(16) as pool:
-        refusals = list(pool.map(lambda r: enter(r, LIMITS), requests))
+        refusals = list(pool.map(lambda r: acquire(r, COOL_DOWN), requests))
     assert refusals.count("") == 1
-    assert all(refusal.startswith("another run is under way") for refusal in refusals if refusal)
+    assert all(refusal.startswith("another run is in progress") for refusal in refusals if refusal)
 
 
 def test_a_run_that_ended_or_crashed_holds_nothing(states: set[str]) -> None:
-    assert enter(request(name="a"), LIMITS) == ""
-    assert "less than 360 minutes ago" in enter(request(1, name="b"), LIMITS)
-    assert enter(request(400, name="c"), LIMITS) == ""
-    assert "2 runs started within a day" in enter(request(800, name="d"), LIMITS)
-    assert enter(request(801, name="e", force=True), LIMITS) == ""
+    assert acquire(request(name="a"), COOL_DOWN) == ""
+    assert "less than 360 minutes ago" in acquire(request(1, name="b"), COOL_DOWN)
+    assert acquire(request(400, name="c"), COOL_DOWN) == ""
+    assert "less than 360 minutes ago" in acquire(request(401, name="d"), COOL_DOWN)
+    assert acquire(request(402, name="e", force=True), COOL_DOWN) == ""
 
 
 def test_a_retry_of_the_step_is_the_same_run(states: set[str]) -> None:
     states.add(request().execution_arn)
-    assert [enter(request(), LIMITS) for _ in range(3)] == ["", "", ""]
-    body = aws.s3().get_object(Bucket=BUCKET, Key=LEDGER_KEY)["Body"].read()
-    assert Ledger.from_json(body).starts == (NOW.isoformat(),)
+    assert [acquire(request(), COOL_DOWN) for _ in range(3)] == ["", "", ""]
+    body = aws.s3().get_object(Bucket=BUCKET, Key=LOCK_KEY)["Body"].read()
+    assert RunLock.from_json(body).last_start == NOW.isoformat()
 
 
-def test_who_loses_every_race_says_so(states: set[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_that_loses_every_race_raises_an_error(states: set[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(retraining_guard, "_write", lambda *_: False)
     with pytest.raises(GuardContentionError, match="changed 10 times"):
-        enter(request(), LIMITS)
+        acquire(request(), COOL_DOWN)
 
 
 def test_no_run_goes_on_while_the_endpoint_is_paused(states: set[str]) -> None:
@@ -120,12 +134,12 @@ def test_no_run_goes_on_while_the_endpoint_is_paused(states: set[str]) -> None:
     assert handler(event, None)["refusal"] == ""
 
 
-def test_the_answer_names_the_run_and_who_asked(states: set[str]) -> None:
+def test_the_response_names_the_run_and_its_trigger(states: set[str]) -> None:
     event = {"execution_arn": "arn:x", "started_at": "2030-05-01T12:00:00.123Z", "input": {"trigger": "drift"}}
-    answer = handler(event, None)
-    assert (answer["trigger"], answer["refusal"]) == ("drift", "")
-    assert len(answer["run"]) == 8
-    assert handler({**event, "execution_arn": "arn:y"}, None)["run"] != answer["run"]
+    response = handler(event, None)
+    assert (response["trigger"], response["refusal"]) == ("drift", "")
+    assert len(response["run"]) == 8
+    assert handler({**event, "execution_arn": "arn:y"}, None)["run"] != response["run"]
 
 
 @pytest.mark.parametrize(("minutes", "counts_as_running"), [(1, True), (6, False)])
@@ -135,5 +149,5 @@ def test_an_execution_that_is_not_known_yet_runs(
     with mock_aws():
         client = boto3.Session("unit", "test", region_name="us-east-1").client("stepfunctions")
         monkeypatch.setattr(aws, "stepfunctions", lambda: client)
-        held = Ledger(request().execution_arn, NOW.isoformat())
+        held = RunLock(request().execution_arn, NOW.isoformat())
         assert retraining_guard.is_running(held, NOW + timedelta(minutes=minutes)) == counts_as_running

@@ -76,10 +76,10 @@ def _list(text: str) -> Callable[[DataSet], None]:
         (_list("0\t0\ttrain_0.png\n1\t1\ttrain_0.png\n"), "train/train_0.png: listed twice"),
         (_list("0\t0\ttrain_0.png\n0\t1\ttrain_1.png\n"), "train_lst/train.lst:2: index 0 is not unique"),
         (_list("0 0 train_0.png\n"), "train_lst/train.lst:1: 1 fields instead of"),
-        (_list("0\t0\t../secret.png\n"), "is not one below the split's folder"),
+        (_list("0\t0\t../secret.png\n"), "is not below the split's folder"),
         (_list(""), "train_lst/train.lst: has no good image"),
         (_list("0\t0\ttrain_0.png\n1\t2\ttrain_1.png\n"), "has the labels 0, 1, 2, but bicycle, motorcycle need"),
-        (_replaced("train/train_3.png", png(12345)), "manifest.json: images or .lst files are not those"),
+        (_replaced("train/train_3.png", png(12345)), "manifest.json: the data digest differs: images or .lst files"),
     ],
 )  # fmt: skip
 def test_what_is_wrong_is_named(bucket: Any, spoil: Callable[[DataSet], None], problem: str) -> None:
