@@ -1,6 +1,7 @@
 """Classify everything below a prefix: selects the method by size and price, prints why, and starts it."""
 
 import json
+import math
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ import typer
 from ops import aws, counts, templates
 from ops.cost.deployment import Deployment
 from ops.cost.methods import Assumptions, Method, methods
+from ops.cost.quantities import amount
 from ops.errors import OpsError
 from ops.outputs import stack_outputs
 from ops.paused import refuse_while_paused
@@ -31,7 +33,6 @@ class Choice:
     """A method, and why it was selected."""
 
     method: str
-    dollars: float
     reasons: tuple[str, ...]
 
 
@@ -48,9 +49,10 @@ def choose(choices: Sequence[Method], images: int, prices: Mapping[str, float], 
             reasons.append(f"{method.name}: takes a prefix that ends with a slash, not {prefix!r}")
         else:
             costs[method.name] = method.run(images, prices)
-            reasons.append(f"{method.name}: {costs[method.name]:.4f} USD")
-    best = min(costs, key=lambda name: costs[name])
-    return Choice(best, costs[best], tuple(reasons))
+            reasons.append(f"{method.name}: {amount(costs[method.name], 4)} USD")
+    # What is not known is not the cheapest
+    best = min(costs, key=lambda name: math.inf if math.isnan(costs[name]) else costs[name])
+    return Choice(best, tuple(reasons))
 
 
 def bulk(
@@ -78,12 +80,10 @@ def bulk(
         choices, prices = methods(_deployment(config), config, counts.load(), Assumptions()), price_list()["prices"]
         choice = choose(choices, images, prices, prefix=prefix)
         name = NAMES[method] if method else choice.method
-        typer.echo(f"{images:,} images below s3://{bucket}/{prefix}")
+        typer.echo(f"{images:,} images below s3://{bucket}/{prefix}, by {price_list()['region']}'s list prices:")
         for reason in choice.reasons:
             typer.echo(f"  {reason}")
-        typer.echo(
-            f"{name}: {'as requested' if method else f'the cheapest that can process them, {choice.dollars:.4f} USD'}"
-        )
+        typer.echo(f"{name}: {'as requested' if method else 'the cheapest that can process them'}")
         execution_input = {"s3_prefix": prefix}
         if name == "inline Map":
             execution_input["s3_bucket"] = bucket

@@ -1,6 +1,7 @@
 """A change of the cloud in words: what is lost, who may do what, what behaves in another way, what it costs."""
 
 import json
+import math
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
@@ -10,6 +11,7 @@ from typing import Any, Literal, get_args
 from ops.canonical import Resource
 from ops.changes import ABSENT, Change, Comparison, Difference, compare
 from ops.cost.deployment import idle_month
+from ops.cost.quantities import amount
 from ops.grants import Grant, grants
 from ops.specification import resource_types
 from ops.templates import Assembly
@@ -237,5 +239,7 @@ def _price(environment: str, *sides: Assembly) -> Iterator[str]:
         idle_month({name: t for name, t in side.templates.items() if name.startswith(f"{environment}/")})
         for side in sides
     )
-    if round(after - before, 2):
+    if math.isnan(before) != math.isnan(after):
+        yield f"USD a month while idle: {amount(before)} → {amount(after)}"
+    elif abs(after - before) >= 0.005:
         yield f"{after - before:+,.2f} USD a month while idle ({before:,.2f} → {after:,.2f})"

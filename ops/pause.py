@@ -13,7 +13,7 @@ from ops.outputs import stack_outputs
 from ops.paused import describe_pause, paused_since
 from ops.retraining import entered_states
 from stacks.config import EnvironmentConfig, load_environment
-from stacks.shared.prices import instance_hour
+from stacks.shared.prices import instance_hour, price_list
 
 Env = Annotated[str, typer.Option("--env", help="An environment of cdk.json.")]
 # States of stacks/model/pause.asl.yaml that take their time
@@ -122,4 +122,5 @@ def _saving(config: EnvironmentConfig) -> str:
     price = instance_hour(config.endpoint.instance_type)
     if price is None or config.endpoint.kind == "serverless":
         return ""
-    return f", which saves {price * config.endpoint.instance_count * HOURS_A_MONTH:,.0f} USD a month"
+    month = price * config.endpoint.instance_count * HOURS_A_MONTH
+    return f", which saves {month:,.0f} USD a month ({price_list()['region']}'s list price)"

@@ -49,7 +49,8 @@ def cost(
     origin = (
         f"{content['currency']}, {content['region']}, list prices of {content['date']} (stacks/shared/{PRICES.name})"
     )
-    console.print(f"{origin}{_other_region(content['region'])}\n", soft_wrap=True)
+    origin += _other_region(content["region"])
+    console.print(f"{origin}\n", soft_wrap=True)
     report.show_idle(console, deployments, prices)
     report.show_runs(console, runs(config, assume), prices)
     report.show_images(console, choices, prices)
@@ -67,4 +68,4 @@ def _other_region(listed: str) -> str:
         name = region()
     except (TargetError, BotoCoreError):
         return ""
-    return "" if name == listed else f"\nThe prices of {name}, your region, are unknown here and may be higher."
+    return "" if name == listed else f". The prices of {name}, your region, are unknown here: most are higher"

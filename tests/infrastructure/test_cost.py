@@ -134,9 +134,15 @@ def test_an_endpoint_that_is_paused_by_the_clock_is_paid_by_its_hours(deployment
     assert made[0].month(0, PRICES) - made[1].month(0, PRICES) == pytest.approx((always - some) * price)
 
 
-def test_a_retraining_costs_its_training_and_the_evaluation_of_two_models() -> None:
-    first, again = runs(load_environment("dev"), Assumptions())
-    training = 450 / 3600 * PRICES["sagemaker.training_hour.ml.p3.2xlarge"]
+@pytest.mark.parametrize(
+    ("algorithm", "seconds", "instance_type"),
+    [("image-classification", 450, "ml.p3.2xlarge"), ("scikit-learn", 140, "ml.m5.large")],
+)
+def test_a_retraining_costs_its_training_and_the_evaluation_of_two_models(
+    algorithm: str, seconds: float, instance_type: str
+) -> None:
+    first, again = runs(parse_environment("dev", {"training": {"algorithm": algorithm}}), Assumptions())
+    training = seconds / 3600 * PRICES[f"sagemaker.instance_hour.{instance_type}"]
     transform = (240 + 200 * 0.2004) / 3600 * PRICES["sagemaker.instance_hour.ml.m5.large"]
     assert first.dollars(PRICES) == pytest.approx(training + transform)
     assert again.dollars(PRICES) == pytest.approx(training + 2 * transform)
@@ -208,6 +214,14 @@ def test_bulk_takes_the_cheapest_method_that_can_and_says_why(
     assert choice.method == method
     assert any(reason in line for line in choice.reasons)
     assert not any("original" in line for line in choice.reasons)
+
+
+def test_a_method_whose_price_is_unknown_is_not_the_cheapest(choices: dict[str, Method]) -> None:
+    unknown = {name: replace(method, per_image={"states.unheard": 1}) for name, method in choices.items()}
+    unknown["Distributed Map"] = choices["Distributed Map"]
+    choice = bulk.choose(list(unknown.values()), 100, PRICES, prefix="test/")
+    assert choice.method == "Distributed Map"
+    assert "inline Map: unknown USD" in choice.reasons
 
 
 def test_without_an_endpoint_batch_transform_is_what_is_left(choices: dict[str, Method]) -> None:

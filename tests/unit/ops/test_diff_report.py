@@ -1,5 +1,6 @@
 """What a reviewer reads of a change: which sentences, in which section, of which environments."""
 
+import re
 from typing import Any
 
 import pytest
@@ -238,6 +239,9 @@ def test_the_price_of_an_idle_month_is_said_if_it_changes() -> None:
     (price,) = [text for section, text in sentences(on("ml.m5.large"), on("ml.m5.xlarge")) if section == "Price"]
     assert price.startswith("+83.95 USD a month while idle (")
     assert sentences(on("ml.m5.large"), on("ml.m5.large")) == []
+    assert sentences(on("ml.x1.unheard"), on("ml.x1.unheard")) == [], "what is not known has not changed"
+    (price,) = [text for section, text in sentences(on("ml.m5.large"), on("ml.x1.unheard")) if section == "Price"]
+    assert re.fullmatch(r"USD a month while idle: [\d.]+ → unknown", price)
 
 
 @pytest.mark.parametrize(

@@ -30,7 +30,7 @@ def test_what_cannot_be_paused_is_refused_with_the_reason(
 
 def test_a_pause_says_what_it_saves_where_the_price_is_known() -> None:
     assert pause._saving(parse_environment("dev", {"endpoint": {"instance_count": 2}})) == (
-        ", which saves 168 USD a month"
+        ", which saves 168 USD a month (us-east-1's list price)"
     )
     assert not pause._saving(parse_environment("dev", {"endpoint": {"kind": "serverless"}}))
 
