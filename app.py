@@ -10,23 +10,11 @@ from aws_cdk import App
 from stacks.config import ConfigError, parse_environments
 from stacks.environment import Environment
 
-
-def synthesize(app: App) -> None:
-    """Write the cloud assembly; exits with one line on stderr if the configuration is invalid."""
-    try:
-        environments = parse_environments(app.node.try_get_context("environments"))
-    except ConfigError as error:
-        sys.exit(str(error))
-    only = app.node.try_get_context("only")
-    if only not in {None, *(config.name for config in environments)}:
-        sys.exit(
-            f"context only={only}: cdk.json has no such environment; it has {', '.join(c.name for c in environments)}"
-        )
-    for config in environments:
-        if only in {None, config.name}:
-            Environment(app, config=config)
-    app.synth()
-
-
-if __name__ == "__main__":
-    synthesize(App())
+app = App()
+try:
+    environments = parse_environments(app.node.try_get_context("environments"), only=app.node.try_get_context("only"))
+except ConfigError as error:
+    sys.exit(str(error))
+for config in environments:
+    Environment(app, config=config)
+app.synth()

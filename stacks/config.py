@@ -527,14 +527,23 @@ def _first_problem(error: ValidationError) -> str:
     return f"{key} = {first['input']!r}: {reason}"
 
 
-def parse_environments(context: object) -> tuple[EnvironmentConfig, ...]:
-    """Validate the context's `environments`, a JSON object from name to settings; raises ConfigError."""
+def parse_environments(context: object, *, only: str | None = None) -> tuple[EnvironmentConfig, ...]:
+    """Validate the context's `environments`, a JSON object from name to settings; raises ConfigError.
+
+    only: the name of the one to return; all are validated even so.
+    """
     if not isinstance(context, Mapping) or not context:
         raise ConfigError('cdk.json: context "environments" must be an object with at least one environment')
     _check_names([str(name) for name in context])
     environments = tuple(parse_environment(str(name), values) for name, values in context.items())
     _check_qualifiers(environments)
-    return environments
+    if only is None:
+        return environments
+    chosen = tuple(config for config in environments if config.name == only)
+    if not chosen:
+        names = ", ".join(config.name for config in environments)
+        raise ConfigError(f"context only={only}: cdk.json has no such environment; it has {names}")
+    return chosen
 
 
 def _check_names(names: list[str]) -> None:

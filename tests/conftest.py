@@ -98,21 +98,25 @@ def assembly(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     Beside cdk.json's environments there is one like prod with the longest name, from which others follow.
     """
-    return made_once(tmp_path_factory, "assembly", _synthesize)
+    environments = json.loads((PROJECT_ROOT / "cdk.json").read_text())["context"]["environments"]
+    environments[LONGEST_NAME] = environments["prod"]
+    return made_once(tmp_path_factory, "assembly", lambda output: synthesize(output, environments))
 
 
-def _synthesize(output: Path) -> None:
+def synthesize(output: Path, environments: Any) -> None:
+    """Write the cloud assembly of these environments in place of cdk.json's, as the command line of CDK does."""
     context = json.loads((PROJECT_ROOT / "cdk.json").read_text())["context"]
-    context["environments"][LONGEST_NAME] = context["environments"]["prod"]
-    context["aws:cdk:enable-path-metadata"] = True  # as the command line says
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
-    subprocess.run(
+    context.update({"environments": environments, "aws:cdk:enable-path-metadata": True})
+    run = subprocess.run(
         [sys.executable, "app.py"],
         cwd=PROJECT_ROOT,
-        env={**environment, "CDK_OUTDIR": str(output), "CDK_CONTEXT_JSON": json.dumps(context)},
-        check=True,
-        timeout=120,
+        env={**os.environ, "CDK_OUTDIR": str(output), "CDK_CONTEXT_JSON": json.dumps(context)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
     )
+    assert (run.returncode, run.stderr) == (0, "")
 
 
 @pytest.fixture(scope="session")

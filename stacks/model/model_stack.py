@@ -30,8 +30,9 @@ from stacks.shared import prefixes
 from stacks.shared.algorithm import IMAGE_CLASSIFICATION, SCIKIT_LEARN
 from stacks.shared.algorithm_image import AlgorithmImage
 from stacks.shared.dead_letter_queue import DeadLetterQueue
+from stacks.shared.deployment_config import deployment_config
 from stacks.shared.function import Function
-from stacks.shared.guardrails import deployment_config, guardrail_alarms
+from stacks.shared.guardrails import guardrail_alarms
 from stacks.shared.local_storage import volume_key_of
 
 _GOES_WITH_ENDPOINT = (

@@ -9,9 +9,10 @@ from aws_cdk import aws_s3 as s3
 from lambda_src.shared.model_documents import document_key
 from stacks.config import EnvironmentConfig
 from stacks.shared import prefixes
+from stacks.shared.deployment_config import deployment_config
 from stacks.shared.encryption import let_services_encrypt_volumes
 from stacks.shared.function import Function
-from stacks.shared.guardrails import deployment_config, guardrail_alarm_arns
+from stacks.shared.guardrails import guardrail_alarm_arns
 from stacks.shared.hyperparameters import parameters_digest
 from stacks.shared.local_storage import volume_key_of
 from stacks.shared.network_isolation import ISOLATED

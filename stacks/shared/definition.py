@@ -6,7 +6,7 @@ are left to CloudFormation's DefinitionSubstitutions, which use the same form (s
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ Definition = dict[str, Any]
 
 MESSAGES = Path(__file__).with_name("messages.yaml")  # used by the inline and the bulk workflows
 
-PLACEHOLDER = re.compile(r"\$\{(\w+)\}")
+_PLACEHOLDER = re.compile(r"\$\{(\w+)\}")
 
 # Available in every file
 _COMMON: Mapping[str, Any] = {
@@ -47,7 +47,7 @@ def read_definition(path: Path, **values: Any) -> Definition:
     a placeholder.
     """
     text = path.read_text(encoding="utf-8")
-    if unused := set(values) - set(PLACEHOLDER.findall(text)):
+    if unused := set(values) - set(_PLACEHOLDER.findall(text)):
         raise ValueError(f"{path.name} has no placeholder for {', '.join(sorted(unused))}")
     # The safe loader in C is ten times as fast as the one in Python
     content: Definition = _filled(yaml.load(text, Loader=yaml.CSafeLoader), {**_COMMON, **values})
@@ -80,6 +80,12 @@ def read_messages(path: Path, **values: Any) -> dict[str, dict[str, str]]:
         }
         for state, message in read_definition(path, **values).items()
     }
+
+
+def check_substitutions(machine: str, text: str, names: Collection[str]) -> None:
+    """Raise ValueError where a machine's definition has a placeholder without a substitution, or the reverse."""
+    if differing := set(_PLACEHOLDER.findall(text)) ^ set(names):
+        raise ValueError(f"{machine}: placeholders and substitutions differ in {', '.join(sorted(differing))}")
 
 
 def on_one_line(value: Any) -> Any:
@@ -116,16 +122,16 @@ def _filled(value: Any, values: Mapping[str, Any]) -> Any:
     if isinstance(value, dict):
         found: Definition = {}
         for key, item in value.items():
-            name = PLACEHOLDER.fullmatch(key)
+            name = _PLACEHOLDER.fullmatch(key)
             found |= values[name[1]] if name else {key: _filled(item, values)}
         return found
     if isinstance(value, list):
         return [_filled(item, values) for item in value]
     if not isinstance(value, str):
         return value
-    if (name := PLACEHOLDER.fullmatch(value)) and name[1] in values:
+    if (name := _PLACEHOLDER.fullmatch(value)) and name[1] in values:
         return values[name[1]]
-    return PLACEHOLDER.sub(lambda name: str(values.get(name[1], name[0])), value)
+    return _PLACEHOLDER.sub(lambda name: str(values.get(name[1], name[0])), value)
 
 
 def _visible(text: str, *, longest: int) -> str:

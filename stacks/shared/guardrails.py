@@ -1,18 +1,12 @@
-"""Blue/green update of the endpoint with automatic rollback: traffic shifts in two steps while alarms watch.
-
-https://docs.aws.amazon.com/sagemaker/latest/dg/deployment-guardrails.html
-"""
-
-from typing import Any
+"""The alarms that watch an update of the endpoint, and send it back."""
 
 from aws_cdk import ArnFormat, Duration, Stack
 from aws_cdk import aws_cloudwatch as cloudwatch
 from constructs import Construct
 
 from stacks.config import EnvironmentConfig
+from stacks.shared.deployment_config import deployment_config
 from stacks.shared.scanner_exceptions import acknowledge
-
-_SECONDS_BEYOND_BAKING = 30 * 60  # to start the new instances and to terminate the old ones
 
 
 def guardrail_alarms(scope: Construct, *, config: EnvironmentConfig, variant_name: str) -> list[cloudwatch.Alarm]:
@@ -62,30 +56,3 @@ def guardrail_alarm_arns(scope: Stack, config: EnvironmentConfig) -> list[str]:
         )
         for name in (config.update_alarm_names if deployment_config(config) else ())
     ]
-
-
-def deployment_config(config: EnvironmentConfig) -> dict[str, Any] | None:
-    """The DeploymentConfig, which has the same form in UpdateEndpoint and in AWS::SageMaker::Endpoint.
-
-    SageMaker shifts whole instances, so in a fleet that has scaled out the canary is a smaller share. A single instance
-    has no canary: all traffic shifts at once, and the old instance is kept while the new one bakes. None for a
-    serverless endpoint, which has no instances.
-    """
-    if config.endpoint.kind == "serverless":
-        return None
-    baking = config.endpoint.bake_minutes * 60
-    routing: dict[str, Any] = {"Type": "ALL_AT_ONCE", "WaitIntervalInSeconds": 0}
-    if config.endpoint.canary_instances:
-        routing = {
-            "Type": "CANARY",
-            "WaitIntervalInSeconds": baking,
-            "CanarySize": {"Type": "INSTANCE_COUNT", "Value": config.endpoint.canary_instances},
-        }
-    return {
-        "BlueGreenUpdatePolicy": {
-            "TrafficRoutingConfiguration": routing,
-            "TerminationWaitInSeconds": baking,
-            "MaximumExecutionTimeoutInSeconds": 2 * baking + _SECONDS_BEYOND_BAKING,
-        },
-        "AutoRollbackConfiguration": {"Alarms": [{"AlarmName": name} for name in config.update_alarm_names]},
-    }

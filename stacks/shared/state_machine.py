@@ -10,7 +10,7 @@ from aws_cdk import aws_stepfunctions as sfn
 from constructs import Construct
 
 from stacks.config import EnvironmentConfig
-from stacks.shared.definition import PLACEHOLDER, Definition, on_one_line
+from stacks.shared.definition import Definition, check_substitutions, on_one_line
 from stacks.shared.log_group import LogGroup
 
 
@@ -45,8 +45,7 @@ class StateMachine(sfn.StateMachine):
             **{f"{step}Arn": function.function_arn for step, function in functions.items()},
             **substitutions,
         }
-        if differing := set(PLACEHOLDER.findall(text)) ^ set(substitutions):
-            raise ValueError(f"{construct_id}: placeholders and substitutions differ in {', '.join(sorted(differing))}")
+        check_substitutions(construct_id, text, substitutions)
         self.log_group = LogGroup(scope, f"{construct_id}Logs", config=config, state_machine=name)
         super().__init__(
             scope,

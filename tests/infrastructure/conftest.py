@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from stacks.config import MAX_BOUNDED_NAME, PROJECT_ROOT
-from tests.conftest import LONGEST_NAME, made_once
+from stacks.config import MAX_BOUNDED_NAME
+from tests.conftest import LONGEST_NAME, made_once, synthesize
 
 LONGEST_BOUNDED_NAME = "b" * MAX_BOUNDED_NAME
 Resource = dict[str, Any]
@@ -82,17 +82,6 @@ def definition_of(state_machine: Resource, reference: Callable[[str], str] = "<{
     return parsed
 
 
-def synthesize(output: Path, environments: Any, **more_context: str) -> None:
-    """Write the cloud assembly of other environments than cdk.json's. The first time in a process starts Node."""
-    # Not for tests that need none: it takes seconds
-    from aws_cdk import App  # noqa: PLC0415
-
-    import app  # noqa: PLC0415
-
-    context = json.loads((PROJECT_ROOT / "cdk.json").read_text())["context"]
-    app.synthesize(App(context={**context, "environments": environments, **more_context}, outdir=str(output)))
-
-
 @pytest.fixture(scope="session", params=["dev", "prod"])
 def environment(request: pytest.FixtureRequest) -> str:
     return str(request.param)
@@ -103,36 +92,52 @@ def template_of(assembly: Path, environment: str, stack: str) -> Template:
     return Template(path, json.loads(path.read_text()))
 
 
+# Environments with no setting that adds resources, with all of them, and with what excludes some of those. A setting
+# that a test needs joins one of these: each environment takes seconds
+VARIANTS: dict[str, dict[str, Any]] = {
+    "plain": {"retraining": {"enabled": False}},
+    "serverless": {
+        "classes": ["bus", "streetcar", "pickup_truck"],
+        "endpoint": {"kind": "serverless"},
+        "alert_email": "ops@example.com",
+        "schedule": {"expression": "cron(0 6 * * ? *)"},
+    },
+    # GitHub deploys it; its name is the longest that this takes
+    LONGEST_BOUNDED_NAME: {
+        "github_repository": "owner@1234/name@5678",
+        "bootstrap_qualifier": "github",
+        "customer_managed_key": True,
+        "endpoint": {"hours": "mon-fri 22:00-06:00 Europe/Berlin"},
+        "training": {"algorithm": "scikit-learn", "instance_types": ["ml.m5.large", "ml.c5.xlarge"]},
+        "schedule": {"expression": "rate(1 day)", "workflow": "batch-transform"},
+    },
+    # Everything at once, with the longest name; whatever can be waited for takes as long as it may
+    LONGEST_NAME: {
+        "endpoint": {"instance_count": 2, "max_instance_count": 4},
+        "alert_email": "ops@example.com",
+        "customer_managed_key": True,
+        "access_logging": True,
+        "function_concurrency": 20,
+        "image_sources": ["s3://sagemaker-us-east-1-111122223333/data/test/", "s3://pictures/", "train/"],
+        "training": {"max_runtime_minutes": 5 * 24 * 60, "spot": True},
+        "schedule": {"expression": "rate(1 day)", "workflow": "distributed-map"},
+        "retraining": {"schedule": "rate(7 days)", "approval": True, "approval_hours": 14 * 24},
+        "monitoring": {"monthly_budget_usd": 100},
+        "permissions_boundary": "company/developers",
+    },
+}
+# The same in an environment that GitHub deploys, which has a boundary of its own
+VARIANTS["dev"] = {
+    **{name: value for name, value in VARIANTS[LONGEST_NAME].items() if name != "permissions_boundary"},
+    "github_repository": "owner/name",
+    "bootstrap_qualifier": "own",
+}
+
+
 @pytest.fixture(scope="session")
 def variants(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The cloud assembly of environments with no setting that adds resources, with all of them, and without instances.
-
-    The one with all has the longest name; the one that GitHub deploys, and that trains by the other algorithm, the
-    longest that this takes.
-    """
-    environments = {
-        "plain": {"retraining": {"enabled": False}},
-        LONGEST_BOUNDED_NAME: {
-            "github_repository": "owner/name",
-            "bootstrap_qualifier": "own",
-            "endpoint": {"hours": "mon-fri 22:00-06:00 Europe/Berlin"},
-            "training": {"algorithm": "scikit-learn", "instance_types": ["ml.m5.large", "ml.c5.xlarge"]},
-        },
-        LONGEST_NAME: {
-            "endpoint": {"instance_count": 2, "max_instance_count": 4},
-            "alert_email": "ops@example.com",
-            "customer_managed_key": True,
-            "access_logging": True,
-            "function_concurrency": 20,
-            "image_sources": ["s3://sagemaker-us-east-1-111122223333/data/test/", "s3://pictures/", "train/"],
-            "schedule": {"expression": "rate(1 day)", "workflow": "distributed-map"},
-            "retraining": {"schedule": "rate(7 days)", "approval": True},
-            "monitoring": {"monthly_budget_usd": 100},
-            "permissions_boundary": "company/developers",
-        },
-        "serverless": {"endpoint": {"kind": "serverless"}},
-    }
-    return made_once(tmp_path_factory, "variants", lambda output: synthesize(output, environments))
+    """The cloud assembly of the environments of VARIANTS."""
+    return made_once(tmp_path_factory, "variants", lambda output: synthesize(output, VARIANTS))
 
 
 @pytest.fixture(scope="session")

@@ -14,29 +14,16 @@ from ministack.core import iam_evaluator
 
 from local.permissions import Call, Permission, needed
 from scanners.policies import ACCOUNT, REGION, Environment
-from tests.infrastructure.conftest import synthesize
+from tests.conftest import LONGEST_NAME
 from tests.infrastructure.test_least_privilege import Roles, allows
 
-SETTINGS = {
-    "customer_managed_key": True,
-    "training": {"spot": True},
-    "schedule": {"expression": "rate(1 day)", "workflow": "distributed-map"},
-    "retraining": {"schedule": "rate(7 days)"},
-}
 POLICIES = {"s3": "AWS::S3::BucketPolicy", "kms": "AWS::KMS::Key", "sqs": "AWS::SQS::QueuePolicy"}
 
 
 @pytest.fixture(scope="module")
-def assembly(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def nightly(variants: Path) -> Environment:
     """An environment with a key, schedules and spot jobs."""
-    output = tmp_path_factory.mktemp("nightly")
-    synthesize(output, {"nightly": SETTINGS})
-    return output
-
-
-@pytest.fixture(scope="module")
-def nightly(assembly: Path) -> Environment:
-    return Environment(assembly, "nightly")
+    return Environment(variants, LONGEST_NAME)
 
 
 def lets_in(environment: Environment, permission: Permission) -> bool:
@@ -59,7 +46,7 @@ def lets_in(environment: Environment, permission: Permission) -> bool:
 
 
 # What CloudFormation makes of the bucket's logical id; the key's policy goes by how it begins
-DEPLOYED_BUCKET = ("Bucket83908E77", "scones-nightly-data-bucket83908e77-0123456789ab")
+DEPLOYED_BUCKET = ("Bucket83908E77", f"scones-{LONGEST_NAME}-data-bucket83908e77-0123456789ab")
 
 
 def inventory(
@@ -108,8 +95,8 @@ def test_what_a_rule_cannot_deliver_reaches_its_queue(nightly: Environment) -> N
         assert not lets_in(nightly, replace(permission, context=stranger))
 
 
-def test_what_a_schedule_cannot_start_reaches_its_queue(nightly: Environment, assembly: Path) -> None:
-    roles = Roles(assembly, "nightly")
+def test_what_a_schedule_cannot_start_reaches_its_queue(nightly: Environment, variants: Path) -> None:
+    roles = Roles(variants, LONGEST_NAME)
     kept = 0
     for _, properties in nightly.resources("AWS::Scheduler::Schedule", "Target"):
         role = properties["Target"]["RoleArn"].rpartition("/")[2][:-8]
@@ -119,8 +106,8 @@ def test_what_a_schedule_cannot_start_reaches_its_queue(nightly: Environment, as
     assert kept >= 2  # the bulk workflow, and retraining
 
 
-def test_a_spot_job_may_write_resume_from_and_delete_its_checkpoints(assembly: Path) -> None:
-    roles = Roles(assembly, "nightly")
+def test_a_spot_job_may_write_resume_from_and_delete_its_checkpoints(variants: Path) -> None:
+    roles = Roles(variants, LONGEST_NAME)
     checkpoints = {p for p in roles.needs("SageMakerRole") if p.resource.endswith("/checkpoints/checkpoint")}
     assert {p.action for p in checkpoints} == {"s3:GetObject", "s3:PutObject", "s3:DeleteObject"}
     for permission in roles.needs("SageMakerRole"):

@@ -15,12 +15,12 @@ from stacks.classification.limits import MAX_IMAGES
 from stacks.config import (
     FUNCTIONS_UNDER_LOAD,
     MAX_RESERVED_CONCURRENCY,
-    EnvironmentConfig,
     load_environment,
     parse_environment,
 )
 from stacks.retraining.training_job import longest_job_minutes
-from tests.infrastructure.conftest import Template, definition_of, synthesize
+from tests.conftest import LONGEST_NAME
+from tests.infrastructure.conftest import VARIANTS, Template, definition_of, template_of
 
 STEPS = ("SerializeImageData", "Classifier", "FilterConfidence")
 
@@ -138,24 +138,11 @@ def loops(states: dict[str, Any], wait: str) -> list[list[str]]:
     return found
 
 
-@pytest.fixture(scope="module")
-def slowest_retraining(tmp_path_factory: pytest.TempPathFactory) -> tuple[EnvironmentConfig, dict[str, Any]]:
-    """An environment in which everything that can be waited for takes as long as it may, and its definition."""
-    settings = {
-        "training": {"max_runtime_minutes": 5 * 24 * 60, "spot": True},
-        "retraining": {"approval": True, "approval_hours": 14 * 24},
-    }
-    output = tmp_path_factory.mktemp("slowest")
-    synthesize(output, {"slowest": settings})
-    (path,) = (output / "assembly-slowest").glob("slowestRetraining*.template.json")
-    machine = Template(path, json.loads(path.read_text())).only("AWS::StepFunctions::StateMachine")
-    return parse_environment("slowest", settings), definition_of(machine)
-
-
-def test_the_longest_retraining_run_fits_into_a_history(
-    slowest_retraining: tuple[EnvironmentConfig, dict[str, Any]],
-) -> None:
-    config, definition = slowest_retraining
+def test_the_longest_retraining_run_fits_into_a_history(variants: Path) -> None:
+    """Where everything that can be waited for takes as long as it may."""
+    config = parse_environment(LONGEST_NAME, VARIANTS[LONGEST_NAME])
+    retraining = template_of(variants, LONGEST_NAME, "Retraining")
+    definition = definition_of(retraining.only("AWS::StepFunctions::StateMachine"))
     states = definition["States"]
     hour = 3600
     longest = {

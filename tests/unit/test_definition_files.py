@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from stacks.config import PROJECT_ROOT
-from stacks.shared.definition import on_one_line, read_definition, read_messages, with_suffix
+from stacks.shared.definition import check_substitutions, on_one_line, read_definition, read_messages, with_suffix
 from stacks.shared.retry_policy import ANY_FAILURE, retriers
 
 FILES = sorted((PROJECT_ROOT / "stacks").glob("*/*.yaml"))
@@ -102,3 +102,9 @@ def test_a_suffix_follows_the_states_through_every_reference() -> None:
             },
         },
     }
+
+
+@pytest.mark.parametrize("names", [[], ["TopicArn", "Bucket"]], ids=["none", "one too many"])
+def test_a_placeholder_without_a_substitution_and_the_reverse_are_refused(names: list[str]) -> None:
+    with pytest.raises(ValueError, match=r"^Machine: placeholders and substitutions differ in (TopicArn|Bucket)$"):
+        check_substitutions("Machine", '{"TopicArn": "${TopicArn}"}', names)

@@ -11,9 +11,9 @@ import pytest
 from ministack.services import stepfunctions
 
 from stacks.config import PROJECT_ROOT, load_environment
+from tests.conftest import LONGEST_NAME
 from tests.infrastructure.classification.test_workflow_stack import STEPS, grants
-from tests.infrastructure.conftest import Template, definition_of, synthesize, text
-from tests.infrastructure.test_app import of_type
+from tests.infrastructure.conftest import LONGEST_BOUNDED_NAME, VARIANTS, Template, definition_of, template_of, text
 
 MAPS = {
     "ClassifyPrefix": ("listObjectsV2", None),
@@ -263,16 +263,12 @@ def test_the_functions_only_reach_what_they_read(bulk: Template) -> None:
     assert keys("BulkSummaryRole") == {"manifests/*"}
 
 
-@pytest.mark.parametrize("workflow", ["distributed-map", "batch-transform"])
-def test_a_schedule_may_start_a_bulk_workflow(tmp_path: Path, workflow: str) -> None:
-    schedule = {"expression": "rate(1 day)", "workflow": workflow}
-    synthesize(tmp_path, {"nightly": {"schedule": schedule}})
-    found = {}
-    for path in (tmp_path / "assembly-nightly").glob("*.template.json"):
-        found[path.name[7:11]] = json.loads(path.read_text())["Resources"]
-    alarms = [alarm["AlarmName"] for alarm in of_type(found["Moni"], "AWS::CloudWatch::Alarm")]
-    assert "scones-nightly-undelivered-bulk" in alarms
-    assert not of_type(found["Work"], "AWS::Scheduler::Schedule")
-    (rendered,) = of_type(found["Bulk"], "AWS::Scheduler::Schedule")
+@pytest.mark.parametrize("environment", [LONGEST_NAME, LONGEST_BOUNDED_NAME])
+def test_a_schedule_may_start_a_bulk_workflow(variants: Path, environment: str) -> None:
+    workflow = VARIANTS[environment]["schedule"]["workflow"]
+    alarms = template_of(variants, environment, "Monitoring").resources("AWS::CloudWatch::Alarm").values()
+    assert f"scones-{environment}-undelivered-bulk" in {alarm["AlarmName"] for alarm in alarms}
+    assert not template_of(variants, environment, "Workflow").resources("AWS::Scheduler::Schedule")
+    rendered = template_of(variants, environment, "Bulk").only("AWS::Scheduler::Schedule")
     assert json.loads(text(rendered["Target"]["Input"])) == {"s3_prefix": "scheduled/"}
     assert workflow.replace("-", "") in text(rendered["Target"]["Arn"]).lower()

@@ -17,7 +17,7 @@ from local.permissions import Permission
 from scanners.policies import ACCOUNT, PARTITION, REGION, Environment
 from stacks.config import PROJECT_ROOT, parse_environment
 from tests.conftest import LONGEST_NAME
-from tests.infrastructure.conftest import synthesize, text
+from tests.infrastructure.conftest import text
 from tests.infrastructure.role_needs import NEEDS
 from tests.infrastructure.second_opinion import Question, Statements, decide
 from tests.infrastructure.test_least_privilege import CONTEXT, Roles, allows
@@ -246,25 +246,6 @@ def boundary(environment: str = "dev", qualifier: str = "own") -> Statements:
     return statements
 
 
-@pytest.fixture(scope="module")
-def bounded(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The cloud assembly of an environment with everything that adds resources."""
-    output = tmp_path_factory.mktemp("bounded")
-    settings = {
-        "github_repository": "owner/name",
-        "bootstrap_qualifier": "own",
-        "endpoint": {"instance_count": 2, "max_instance_count": 4},
-        "alert_email": "ops@example.com",
-        "customer_managed_key": True,
-        "access_logging": True,
-        "schedule": {"expression": "rate(1 day)", "workflow": "distributed-map"},
-        "retraining": {"schedule": "rate(7 days)", "approval": True},
-        "monitoring": {"monthly_budget_usd": 100},
-    }
-    synthesize(output, {"dev": settings})
-    return output
-
-
 def resources(assembly: Path) -> Iterator[dict[str, Any]]:
     for path in (assembly / "assembly-dev").glob("*.template.json"):
         yield from json.loads(path.read_text())["Resources"].values()
@@ -292,13 +273,13 @@ def _arns(environment: Environment) -> Iterator[str]:
         yield arn.removesuffix(":*")
 
 
-def test_every_role_may_do_within_it_what_it_needs(bounded: Path) -> None:
-    outside = {(role, r.action, r.resource) for role, r in needs(bounded) if not allows(boundary(), r)}
+def test_every_role_may_do_within_it_what_it_needs(variants: Path) -> None:
+    outside = {(role, r.action, r.resource) for role, r in needs(variants) if not allows(boundary(), r)}
     assert not outside
 
 
-def test_the_deploy_role_may_do_within_it_what_its_policy_says(bounded: Path) -> None:
-    (policy,) = [p for p in Environment(bounded, "dev").role_policies() if p.owner == "DeployRole"]
+def test_the_deploy_role_may_do_within_it_what_its_policy_says(variants: Path) -> None:
+    (policy,) = [p for p in Environment(variants, "dev").role_policies() if p.owner == "DeployRole"]
     for statement in policy.statements:
         actions, found = (
             [value] if isinstance(value, str) else value for value in (statement["Action"], statement["Resource"])
@@ -312,8 +293,8 @@ def test_the_deploy_role_may_do_within_it_what_its_policy_says(bounded: Path) ->
                 assert allows(boundary(), request), request
 
 
-def test_cloudformation_can_do_within_it_all_that_it_does_with_every_resource(bounded: Path) -> None:
-    types = {resource["Type"] for resource in resources(bounded)}
+def test_cloudformation_can_do_within_it_all_that_it_does_with_every_resource(variants: Path) -> None:
+    types = {resource["Type"] for resource in resources(variants)}
     assert types == set(HANDLERS), "say in HANDLERS what CloudFormation calls for the new type"
     outside = [f"{r.action} {r.resource}" for r in handled() if not allows(boundary(), r)]
     assert not outside, "\n".join(outside)
@@ -345,9 +326,9 @@ def test_nothing_else_can_be_done_within_it(request_: Permission) -> None:
     assert not allows(boundary(), request_)
 
 
-def test_another_evaluator_decides_the_same(bounded: Path) -> None:
-    asked = [*(request for _, request in needs(bounded)), *handled(), *refused()]
-    keys = [p for p in Environment(bounded, "dev").resource_policies() if p.owner.startswith("AWS::KMS::Key")]
+def test_another_evaluator_decides_the_same(variants: Path) -> None:
+    asked = [*(request for _, request in needs(variants)), *handled(), *refused()]
+    keys = [p for p in Environment(variants, "dev").resource_policies() if p.owner.startswith("AWS::KMS::Key")]
     questions = [
         Question(
             boundary(),
@@ -366,8 +347,8 @@ def test_another_evaluator_decides_the_same(bounded: Path) -> None:
     assert not differing
 
 
-def test_every_role_of_the_stacks_is_bounded(bounded: Path) -> None:
-    roles = [resource["Properties"] for resource in resources(bounded) if resource["Type"] == "AWS::IAM::Role"]
+def test_every_role_of_the_stacks_is_bounded(variants: Path) -> None:
+    roles = [resource["Properties"] for resource in resources(variants) if resource["Type"] == "AWS::IAM::Role"]
     assert len(roles) > 20
     for role in roles:
         assert json.dumps(role["PermissionsBoundary"]).endswith(':policy/scones-dev-boundary"]]}')
@@ -393,8 +374,8 @@ def test_it_fits_into_a_managed_policy() -> None:
     assert len(re.sub(r"\s", "", json.dumps(boundary("a" * 16, "q" * 10)))) <= 6_144 - 40
 
 
-def test_the_stacks_are_deployed_through_roles_of_their_own(bounded: Path) -> None:
-    manifest = json.loads((bounded / "assembly-dev/manifest.json").read_text())
+def test_the_stacks_are_deployed_through_roles_of_their_own(variants: Path) -> None:
+    manifest = json.loads((variants / "assembly-dev/manifest.json").read_text())
     stacks = [a["properties"] for a in manifest["artifacts"].values() if a["type"] == "aws:cloudformation:stack"]
     assert stacks
     for stack in stacks:
@@ -403,8 +384,8 @@ def test_the_stacks_are_deployed_through_roles_of_their_own(bounded: Path) -> No
     assert parse_environment("dev", {}).boundary_name is None
 
 
-def test_the_deploy_role_assumes_roles_of_its_own_bootstrap_only(bounded: Path) -> None:
-    (policy,) = [p for p in Environment(bounded, "dev").role_policies() if p.owner == "DeployRole"]
+def test_the_deploy_role_assumes_roles_of_its_own_bootstrap_only(variants: Path) -> None:
+    (policy,) = [p for p in Environment(variants, "dev").role_policies() if p.owner == "DeployRole"]
     for qualifier, is_own in (("own", True), ("hnb659fds", False), ("prod", False)):
         role = f"arn:aws:iam::{ACCOUNT}:role/cdk-{qualifier}-deploy-role-{ACCOUNT}-{REGION}"
         assert allows(policy.statements, Permission("sts:AssumeRole", role)) is is_own

@@ -18,31 +18,15 @@ from scanners.policies import ACCOUNT, REGION, Environment
 from stacks.config import PROJECT_ROOT, parse_environment
 from stacks.retraining.training_job import training_job_request, training_resources
 from stacks.shared.transform_job import transform_job_request
-from tests.infrastructure.conftest import Template, synthesize, text
+from tests.infrastructure.conftest import LONGEST_BOUNDED_NAME, VARIANTS, Template, template_of, text
 from tests.infrastructure.test_least_privilege import allows
 
 ISSUER = "token.actions.githubusercontent.com"
 
 
-SETTINGS = {
-    "github_repository": "owner@1234/name@5678",
-    "bootstrap_qualifier": "staging",
-    "customer_managed_key": True,
-    "training": {"spot": True},
-}
-
-
 @pytest.fixture(scope="module")
-def output(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    output = tmp_path_factory.mktemp("deploy-role")
-    synthesize(output, {"staging": SETTINGS})
-    return output
-
-
-@pytest.fixture(scope="module")
-def deploy_role(output: Path) -> Template:
-    (path,) = (output / "assembly-staging").glob("stagingDeployRole*.template.json")
-    return Template(path, json.loads(path.read_text()))
+def deploy_role(variants: Path) -> Template:
+    return template_of(variants, LONGEST_BOUNDED_NAME, "DeployRole")
 
 
 def test_only_the_repository_s_environment_of_the_same_name_may_take_it_on(deploy_role: Template) -> None:
@@ -53,7 +37,7 @@ def test_only_the_repository_s_environment_of_the_same_name_may_take_it_on(deplo
     assert statement["Condition"] == {
         "StringEquals": {
             f"{ISSUER}:aud": "sts.amazonaws.com",
-            f"{ISSUER}:sub": "repo:owner@1234/name@5678:environment:staging",
+            f"{ISSUER}:sub": f"repo:owner@1234/name@5678:environment:{LONGEST_BOUNDED_NAME}",
         }
     }
 
@@ -66,7 +50,7 @@ def test_the_workflow_knows_the_role_by_its_name(deploy_role: Template) -> None:
         for step in workflow["jobs"]["deploy"]["steps"]
         if "configure-aws-credentials" in step.get("uses", "")
     ]
-    known = {"${{ inputs.environment }}": "staging", "${{ vars.AWS_REGION }}": "<AWS::Region>"}
+    known = {"${{ inputs.environment }}": LONGEST_BOUNDED_NAME, "${{ vars.AWS_REGION }}": "<AWS::Region>"}
     assert re.sub(r"\$\{\{.*?\}\}", lambda found: known[found[0]], role.rpartition("role/")[2]) == name
     assert workflow["jobs"]["deploy"]["environment"] == "${{ inputs.environment }}"
 
@@ -77,7 +61,7 @@ def test_what_it_may_do_is_bound_to_this_environment(deploy_role: Template) -> N
             continue
         resources = statement["Resource"] if isinstance(statement["Resource"], list) else [statement["Resource"]]
         for resource in map(text, resources):
-            of_this_environment = "staging" in resource or "<ExportsOutput" in resource
+            of_this_environment = LONGEST_BOUNDED_NAME in resource or "<ExportsOutput" in resource
             assert of_this_environment, (statement["Sid"], resource)
 
 
@@ -143,11 +127,11 @@ def test_it_may_make_every_call_that_a_deployment_makes(deploy_role: Template) -
     assert allowed - made == {"sts:AssumeRole", "iam:PassRole", "sagemaker:AddTags"}
 
 
-def test_it_may_do_what_sagemaker_asks_of_whoever_starts_a_training_job_and_a_baseline(output: Path) -> None:
-    environment = Environment(output, "staging")
+def test_it_may_do_what_sagemaker_asks_of_whoever_starts_a_training_job_and_a_baseline(variants: Path) -> None:
+    environment = Environment(variants, LONGEST_BOUNDED_NAME)
     roles = environment.arns("AWS::IAM::Role")
     (key,) = environment.arns("AWS::KMS::Key").values()
-    config = parse_environment("staging", SETTINGS)
+    config = parse_environment(LONGEST_BOUNDED_NAME, VARIANTS[LONGEST_BOUNDED_NAME])
     name = f"{config.stage_name}-j"
     train = training_job_request(
         config,

@@ -9,7 +9,7 @@ from ministack.services.cloudformation import engine
 from local.sagemaker.deployment import Deployment
 from stacks.config import ENDPOINT_EXISTS, ENDPOINT_PAUSED, load_environment, parse_environment
 from stacks.shared.algorithm import ALGORITHMS, Algorithm
-from stacks.shared.guardrails import deployment_config
+from stacks.shared.deployment_config import deployment_config
 from tests.conftest import LONGEST_NAME
 from tests.infrastructure.conftest import LONGEST_BOUNDED_NAME, Template, definition_of, template_of, text
 from tests.infrastructure.test_app import of_type

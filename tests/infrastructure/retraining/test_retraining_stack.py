@@ -5,7 +5,7 @@ import pytest
 from ministack.services import stepfunctions
 
 from stacks.config import load_environment
-from stacks.shared.guardrails import deployment_config
+from stacks.shared.deployment_config import deployment_config
 from stacks.shared.hyperparameters import hyperparameters, parameters_digest
 from tests.infrastructure.conftest import Template, definition_of, text
 

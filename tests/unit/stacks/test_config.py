@@ -298,3 +298,25 @@ def test_no_environment_s_name_begins_with_another_s(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="rename one of them"):
         load_environment("dev", cdk_json)
     assert len(parse_environments({"dev": {}, "devprod": {}, "prod-dev": {}})) == 3
+
+
+def test_one_environment_may_be_chosen() -> None:
+    assert parse_environments({"first": {}, "second": {}}, only="second") == (parse_environment("second", {}),)
+
+
+@pytest.mark.parametrize(
+    ("environments", "message"),
+    [
+        ({"first": {}}, "context only=second: cdk.json has no such environment; it has first"),
+        (
+            {"first": {"confidence_threshold": 90}, "second": {}},
+            "environment 'first': confidence_threshold = 90: should be less than or equal to 1",
+        ),
+    ],
+)
+def test_one_environment_alone_needs_a_configuration_without_mistakes(
+    environments: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse_environments(environments, only="second")
+    assert str(caught.value) == message
