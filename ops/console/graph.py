@@ -7,8 +7,7 @@ from typing import Any
 
 # Pixels
 _WIDTH, _HEIGHT, _GAP_X, _GAP_Y = 190, 34, 18, 30
-# Of a curve's control points, which it leaves after three quarters: half of what lies between, and some of the gap
-_ASIDE = (_WIDTH // 2 + _GAP_X // 2) * 4 // 3
+_ASIDE = (_WIDTH // 2 + _GAP_X) * 4 // 3  # of control points: a curve goes three quarters of the way to them
 
 
 @dataclass(frozen=True)
@@ -46,8 +45,7 @@ class Edge:
     def path(self) -> str:
         """As SVG: from the lower side to the upper, past what lies between."""
         x1, y1, x2, y2 = self.start.middle, self.start.y + self.start.height, self.end.middle, self.end.y
-        bend = (y2 - y1) // 2
-        aside = _ASIDE if y2 - y1 > _GAP_Y else 0
+        aside, bend = _ASIDE if y2 - y1 > _GAP_Y else 0, _GAP_Y // 2
         return f"M{x1} {y1}C{x1 + aside} {y1 + bend} {x2 + aside} {y2 - bend} {x2} {y2}"
 
 

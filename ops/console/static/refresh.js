@@ -2,6 +2,7 @@
 // milliseconds, as long as somebody can see it. What is open stays open, and what has the focus keeps it. If that fails, the
 // element before it says so.
 
+const PATIENCE = 20_000; // milliseconds; the console itself goes on trying for longer
 const shown = new WeakMap(); // what was answered last: the same once more would load every picture again
 const open = (element) => [...element.querySelectorAll("details[id][open]")].map((details) => details.id);
 
@@ -23,13 +24,13 @@ export const say = (element, text) => {
 
 export const refresh = async (element) => {
   try {
-    const response = await fetch(element.dataset.refresh);
+    const response = await fetch(element.dataset.refresh, { signal: AbortSignal.timeout(PATIENCE) });
     if (!response.ok) throw new Error(await response.text());
     show(element, await response.text());
     say(element.previousElementSibling, "");
   } catch (error) {
-    const reason = error instanceof TypeError ? "the console does not answer; is its command still running?" : error.message;
-    say(element.previousElementSibling, `Not up to date: ${reason}`);
+    const reasons = { TypeError: "the console does not answer; is its command still running?", TimeoutError: "AWS does not answer" };
+    say(element.previousElementSibling, `Not up to date: ${reasons[error.name] ?? error.message}`);
   }
 };
 

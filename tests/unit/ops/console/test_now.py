@@ -117,14 +117,14 @@ def test_the_model_is_in_service_since_the_first_record_of_its_last_release(brow
     cloud.release(NOW - timedelta(hours=3), ARTIFACT)
     text = words(browser.get("/").text)
     assert f"scones-dev-1 in service since {NOW - timedelta(hours=5):%Y-%m-%d %H:%M:%S}" in text
-    assert "Accuracy 0.91" in text
+    assert "Accuracy 91.0%" in text
 
 
 def test_what_the_parameter_says_of_another_model_is_not_shown(browser: Browser, cloud: Cloud) -> None:
     cloud.metadata["job"] = "scones-dev-2"  # trained, and not deployed yet
     text = words(browser.get("/").text)
     assert "scones-dev-1 in service" in text
-    assert "0.91" not in text
+    assert "Accuracy" not in text
 
 
 def test_an_alarm_leads_to_its_section_of_the_runbook(browser: Browser, cloud: Cloud) -> None:

@@ -284,13 +284,13 @@ def test_publishing_is_a_button_that_says_what_it_did(
     ann = window()
     for key in "n12n1":
         ann.press(key)
-    assert "3 labelled pictures are not in the data set yet. 2 show none of the classes" in ann.text
+    assert "Labelled, and not in the data set yet: 3. Left out, as they show none of the classes: 2." in ann.text
     ann.submit("/review/publish")
     assert ann.status == 200
     assert "the data set has 3 reviewed pictures" in ann.text
     assert "Left out: 2 reviewed as neither class" in ann.text
     assert "Retraining starts" in ann.text
-    assert "0 labelled pictures are not in the data set yet" in ann.text
+    assert "not in the data set yet: 0." in ann.text
     assert "nothing is new" in ann.submit("/review/publish").text
 
 
