@@ -1,10 +1,11 @@
-"""Synthesis beside an empty one-stack CDK app in the same run.
+"""Compares the synthesis of the environments with that of an empty one-stack CDK app, in the same run.
 
 python -m benchmarks.synth
 """
 
 import json
 import os
+import resource
 import statistics
 import subprocess
 import sys
@@ -21,7 +22,7 @@ from stacks.config import PROJECT_ROOT
 RUNS = 5
 EMPTY = "from aws_cdk import App, Stack; app = App(); Stack(app, 'Empty'); app.synth()"
 PHASES = ("imports", "constructs", "App.synth")
-# Around a program: says when it makes its App, when it calls `synth`, and when that is done
+# Runs a program, and prints the seconds until it creates its App, until it calls `synth`, and until that returns
 TIMER = """
 import json, sys, time
 begin = time.perf_counter()
@@ -56,22 +57,29 @@ def main() -> None:
         name: [statistics.median(column) for column in zip(*runs, strict=True)] for name, runs in measured.items()
     }
     floor = medians["empty app"][0]
-    table = Table("synthesis", "s", "ratio to empty", *(f"{phase} s" for phase in PHASES), box=None, pad_edge=False)
-    for name, (whole, *phases) in medians.items():
-        table.add_row(name, f"{whole:.2f}", f"{whole / floor:.2f}", *(f"{seconds:.2f}" for seconds in phases))
+    table = Table("synthesis", "CPU s", "ratio to empty", "wall s", *(f"{phase} s" for phase in PHASES), box=None)
+    for name, (cpu, *seconds) in medians.items():
+        table.add_row(name, f"{cpu:.2f}", f"{cpu / floor:.2f}", *(f"{value:.2f}" for value in seconds))
     Console().print(table)
 
 
 def seconds_of(program: str, context: dict[str, Any]) -> list[float]:
-    """Seconds of the whole process, and of each phase."""
+    """CPU seconds and wall seconds of the process with its children, and the wall seconds of each phase."""
     with tempfile.TemporaryDirectory() as folder:
         environment = {**os.environ, "CDK_OUTDIR": folder, "CDK_CONTEXT_JSON": json.dumps(context)}
         environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
-        started = time.perf_counter()
+        started, cpu_before = time.perf_counter(), cpu_of_children()
         done = subprocess.run(
             [sys.executable, "-c", TIMER, program], cwd=PROJECT_ROOT, env=environment, capture_output=True, check=True
         )
-        return [time.perf_counter() - started, *json.loads(done.stdout.splitlines()[-1])]
+        wall, cpu = time.perf_counter() - started, cpu_of_children() - cpu_before
+        return [cpu, wall, *json.loads(done.stdout.splitlines()[-1])]
+
+
+def cpu_of_children() -> float:
+    """CPU seconds of all child processes that have ended, with theirs."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
 
 
 if __name__ == "__main__":

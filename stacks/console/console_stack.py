@@ -1,7 +1,6 @@
-"""What a person needs to use `python -m ops console`, as one policy to attach to a user, a group or a permission set.
+"""The permissions for `python -m ops console`, as policies to attach to users, groups or permission sets.
 
-Nothing is deployed that anybody could reach: the console runs on the operator's machine, with the operator's own
-credentials.
+The console itself is not deployed: it runs on the operator's machine, with the operator's own credentials.
 """
 
 from collections.abc import Mapping
@@ -21,11 +20,11 @@ _DATA_SET_DOCUMENTS = (f"{prefixes.TRAIN_LST}train.lst", f"{prefixes.TEST_LST}te
 
 
 class ConsoleStack(Stack):
-    """Costs nothing. Every grant is made here."""
+    """Two policies: Reviewer, and Approver, which adds decisions on models. They cost nothing."""
 
     def __init__(self, scope: Construct, construct_id: str, *, config: EnvironmentConfig, bucket: s3.IBucket) -> None:
         super().__init__(scope, construct_id, description=f"Scones Unlimited {config.name}: who may use the console")
-        # By their names: a reference would make this stack wait for the workflows', and those keep an export for it
+        # By name: references would add exports, and make this stack depend on those of the workflows
         workflows = [f"{config.stage_name}-classification", config.distributed_map_name, config.batch_transform_name]
 
         def own(service: str, resource: str, name: str, separator: ArnFormat = ArnFormat.SLASH_RESOURCE_NAME) -> str:
@@ -68,7 +67,7 @@ class ConsoleStack(Stack):
                 ["cloudwatch:DescribeAlarms"],
                 [own("cloudwatch", "alarm", f"{config.stage_name}-*", colon)],
             ),
-            # Without it S3 answers 403, not 404, for an object that does not exist
+            # Without it S3 returns 403, not 404, for an object that does not exist
             "ListTheBucket": (["s3:ListBucket"], [bucket.bucket_arn]),
             "ReadOutcomes": (
                 ["s3:GetObject"],
@@ -80,7 +79,7 @@ class ConsoleStack(Stack):
                 ["s3:GetObject"],
                 [*objects(_REVIEWS, prefixes.TRAIN), *lists],
             ),
-            # Whether a run is in progress, whose data must not change
+            # To find a run in progress, during which the data set must not change
             "ListRetrainingRuns": (
                 ["states:ListExecutions"],
                 [own("states", "stateMachine", config.retraining_name, colon)],
@@ -111,7 +110,7 @@ class ConsoleStack(Stack):
         )
         package = own("sagemaker", "model-package", f"{config.model_package_group}/*")
         approving: Mapping[str, tuple[list[str], list[str]]] = {
-            "ListModels": (["sagemaker:ListModelPackages"], ["*"]),  # it takes no resource
+            "ListModels": (["sagemaker:ListModelPackages"], ["*"]),  # no resource-level permissions
             "DecideOnModels": (["sagemaker:DescribeModelPackage", "sagemaker:UpdateModelPackage"], [package]),
             "ReadTheirOrigin": (
                 ["sagemaker:DescribeTrainingJob", "sagemaker:ListTags"],

@@ -1,6 +1,6 @@
-"""The role that a GitHub workflow deploys this environment with: no stored keys, no rights of its own to AWS at large.
+"""The role with which a GitHub workflow deploys this environment, without a stored key.
 
-The account needs GitHub's identity provider once, whatever the number of environments:
+The account needs GitHub's identity provider, once for all environments:
 https://docs.aws.amazon.com/IAM/latest/UserGuide/id_roles_providers_create_oidc.html
 """
 
@@ -24,7 +24,7 @@ DATA_SET_AND_MODELS = (
 
 
 class DeployRoleStack(Stack):
-    """What `make deploy` calls is allowed, for this environment, to the repository's environment of the same name."""
+    """Allows the repository's GitHub environment of the same name to run `make deploy` for this environment."""
 
     def __init__(
         self,
@@ -43,7 +43,7 @@ class DeployRoleStack(Stack):
         role = iam.Role(
             self,
             "DeployRole",
-            # .github/workflows/deploy-environment.yml knows it by this name; IAM's names are the same in all regions
+            # .github/workflows/deploy-environment.yml uses this name. It has the region, because IAM is global.
             role_name=f"{config.stage_name}-deploy-{self.region}",
             description=f"Deploys {config.name} from {repository}",
             max_session_duration=Duration.hours(3),  # a training job may take one, an endpoint half of one
@@ -52,7 +52,7 @@ class DeployRoleStack(Stack):
                 conditions={
                     "StringEquals": {
                         f"{ISSUER}:aud": "sts.amazonaws.com",
-                        # GitHub lets a job say this only once the environment's approvals are given
+                        # GitHub issues this subject only to a job that has the environment's approvals
                         # https://docs.github.com/en/actions/reference/security/oidc
                         f"{ISSUER}:sub": f"repo:{repository}:environment:{config.name}",
                     }
@@ -66,7 +66,7 @@ class DeployRoleStack(Stack):
             return self.format_arn(service=service, resource=resource, resource_name=name)
 
         statements: dict[str, tuple[list[str], list[str]]] = {
-            # `cdk deploy` does everything through the roles of `cdk bootstrap`
+            # `cdk deploy` uses only the roles of `cdk bootstrap`
             "UseTheRolesOfCdk": (
                 ["sts:AssumeRole"],
                 [
@@ -74,7 +74,7 @@ class DeployRoleStack(Stack):
                     for kind in ("deploy", "file-publishing", "lookup")
                 ],
             ),
-            # DescribeStacks without a name is asked of all stacks; the others know no resources
+            # DescribeStacks without a name needs all stacks; the others have no resource-level permissions
             "LookAround": (
                 [
                     "cloudformation:DescribeStacks",
@@ -139,7 +139,7 @@ class DeployRoleStack(Stack):
                     self.format_arn(
                         service="states",
                         resource="execution",
-                        # From its ARN, which is exported with and without this stack
+                        # From its ARN, which is exported even without this stack
                         resource_name=f"{self.split_arn(state_machine.state_machine_arn, colon).resource_name}:*",
                         arn_format=colon,
                     )

@@ -1,4 +1,4 @@
-"""The endpoint's instances follow its traffic."""
+"""Automatic scaling of the endpoint's instances."""
 
 from aws_cdk import Duration
 from aws_cdk import aws_applicationautoscaling as autoscaling
@@ -11,9 +11,9 @@ from stacks.config import EndpointConfig
 def scale_endpoint(
     scope: Construct, *, endpoint: sagemaker.CfnEndpoint, config: EndpointConfig, variant_name: str
 ) -> None:
-    """Keep `config.invocations_per_instance` a minute, with at least `instance_count` instances.
+    """Scale between `instance_count` and `max_instance_count` to keep `config.invocations_per_instance` per minute.
 
-    How to find that number for a model and an instance type:
+    How to determine that number for a model and an instance type:
     https://docs.aws.amazon.com/sagemaker/latest/dg/endpoint-scaling-loadtest.html
     """
     target = autoscaling.ScalableTarget(
@@ -30,6 +30,6 @@ def scale_endpoint(
         predefined_metric=autoscaling.PredefinedMetric.SAGEMAKER_VARIANT_INVOCATIONS_PER_INSTANCE,
         target_value=config.invocations_per_instance,
         scale_out_cooldown=Duration.minutes(1),
-        # A new instance takes minutes to come: do not give it back at the first lull
+        # A new instance takes minutes to start, so a short lull must not remove it
         scale_in_cooldown=Duration.minutes(10),
     )

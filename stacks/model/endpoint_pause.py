@@ -17,13 +17,13 @@ from stacks.shared.definition import read_definition, read_messages
 from stacks.shared.state_machine import StateMachine
 
 _FOLDER = Path(__file__).parent
-# An endpoint comes within minutes, and a release holds the stack or the endpoint for up to an hour
+# An endpoint is created within minutes, and a release occupies the stack or the endpoint for up to an hour
 _TIMEOUT_SECONDS = 3 * 3600
 _POLL_SECONDS = 30
 
 
 class EndpointPause(StateMachine):
-    """Every grant is made here. CloudFormation changes the stack with the role that it was deployed with."""
+    """May update the model stack, which CloudFormation does with the role of the stack's deployment."""
 
     def __init__(
         self, scope: Stack, construct_id: str, *, config: EnvironmentConfig, bucket: s3.IBucket, alert_topic: sns.ITopic
@@ -60,8 +60,8 @@ class EndpointPause(StateMachine):
         )
         stack_arn = scope.format_arn(service="cloudformation", resource="stack", resource_name=f"{scope.stack_name}/*")
         self.allow(["cloudformation:DescribeStacks"], [stack_arn])
-        # With no other template from a bucket; and with the role of the deployment, as this one may pass none. There is
-        # no condition on cloudformation:RoleArn, which may name the stack's own role where the request names none
+        # Not with another template from a bucket. CloudFormation uses the role of the deployment, because this role may
+        # pass none. There is no condition on cloudformation:RoleArn: a request without a role may have the stack's there
         self.add_to_role_policy(
             iam.PolicyStatement(
                 actions=["cloudformation:UpdateStack"],
@@ -69,7 +69,7 @@ class EndpointPause(StateMachine):
                 conditions={"Null": {"cloudformation:TemplateUrl": "true"}},
             )
         )
-        # CloudFormation reads a template's SSM parameters for who updates the stack
+        # CloudFormation reads the template's SSM parameters with the permissions of the caller
         self.allow(
             ["ssm:GetParameters"],
             [
@@ -86,7 +86,7 @@ class EndpointPause(StateMachine):
             [scope.format_arn(service="sagemaker", resource="endpoint", resource_name=config.endpoint_name)],
         )
         self.allow(["s3:GetObject", "s3:PutObject"], [bucket.arn_for_objects(prefixes.PAUSE)])
-        # To find what waits, and to be told 404 before the first pause, not 403
+        # To list waiting images; also, without it S3 returns 403 instead of 404 before the first pause
         self.allow(["s3:ListBucket"], [bucket.bucket_arn])
         self.allow(["states:ListExecutions"], [retraining_arn])
         self.allow(["states:StartExecution"], [distributed_map_arn])

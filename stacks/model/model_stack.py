@@ -1,4 +1,4 @@
-"""The trained model behind an endpoint that captures what it sees and answers."""
+"""The model, the endpoint that serves it, and what belongs to the endpoint: scaling, pause and release log."""
 
 from aws_cdk import (
     ArnFormat,
@@ -45,8 +45,8 @@ _GOES_WITH_ENDPOINT = (
 class ModelStack(Stack):
     """Serves the artifact that the SSM parameter names at deploy time.
 
-    Model and endpoint config have no names of their own, so a new artifact replaces both while the endpoint,
-    whose name stays, moves from one to the other without a gap.
+    CloudFormation generates the names of model and endpoint config, so a new artifact replaces both. The endpoint has a
+    fixed name: it is updated, and serves without interruption.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class ModelStack(Stack):
         model = sagemaker.CfnModel(
             self,
             "Model",
-            # SageMaker brings the artifact and takes the captures; the container needs no network
+            # The container needs no network: SageMaker copies the artifact in and the captures out
             enable_network_isolation=config.endpoint.is_isolated,
             execution_role_arn=sagemaker_role.role_arn,
             primary_container=self._container(config),
@@ -87,7 +87,7 @@ class ModelStack(Stack):
         if deployment := deployment_config(config):
             endpoint.add_property_override("DeploymentConfig", deployment)
         self.dead_letters = DeadLetterQueue(self, "UndeliveredReleases")
-        # There before the endpoint, so that its first update finds its alarms and its first event a listener
+        # Created before the endpoint, so that its first update finds the alarms, and its first event the rule
         alarms = guardrail_alarms(self, config=config, variant_name=VARIANT_NAME)
         endpoint.node.add_dependency(*alarms, self._release_log(config, bucket))
         if config.endpoint.max_instance_count:
@@ -97,10 +97,11 @@ class ModelStack(Stack):
         CfnOutput(self, "EndpointName", value=config.endpoint_name)
 
     def _let_pause(self, config: EnvironmentConfig, bucket: s3.IBucket, alert_topic: sns.ITopic) -> sfn.IStateMachine:
-        """Let the endpoint go and come by a parameter, which CDK passes on in every deployment.
+        """Create the endpoint on a condition of a parameter, whose value CDK keeps in every deployment.
 
-        Model and endpoint config stay, and cost nothing. A serverless endpoint, which costs nothing while idle either,
-        comes in place of one on instances in a pause: SageMaker updates none to the other.
+        Model and endpoint config stay during a pause, and cost nothing. A serverless endpoint can be paused, too: only
+        during a pause can it be replaced by one on instances or replace one, because SageMaker cannot update between
+        the two.
         """
         paused = CfnParameter(
             self,
@@ -117,7 +118,8 @@ class ModelStack(Stack):
         if config.endpoint.hours:
             pause.follow(WeeklyHours.parse(config.endpoint.hours), dead_letters=self.dead_letters)
         CfnOutput(self, "EndpointPauseArn", value=pause.state_machine_arn)
-        # By its name: CloudFormation removes no export that is imported, so none could go back to an earlier version
+        # Imported by name: CloudFormation cannot remove an export that is imported, so with a reference the environment
+        # could not return to an earlier version
         arn = self.format_arn(
             service="states",
             resource="stateMachine",
@@ -127,7 +129,7 @@ class ModelStack(Stack):
         return sfn.StateMachine.from_state_machine_arn(self, "EndpointPauseByName", arn)
 
     def _container(self, config: EnvironmentConfig) -> sagemaker.CfnModel.ContainerDefinitionProperty:
-        """That of the artifact's algorithm. Training takes the configured one: the artifact may be older."""
+        """The container of the artifact's algorithm, which may differ from the one that is configured for training."""
         algorithm = ssm.StringParameter.value_for_string_parameter(self, config.model_algorithm_parameter)
         is_scikit_learn = CfnCondition(
             self, "IsScikitLearn", expression=Fn.condition_equals(algorithm, SCIKIT_LEARN.name)
@@ -140,10 +142,10 @@ class ModelStack(Stack):
         )
 
     def _keep_instances(self, endpoint: sagemaker.CfnEndpoint) -> None:
-        """Let an update leave the instance count where autoscaling put it.
+        """Keep, in an update, the instance count that autoscaling chose.
 
-        CloudFormation documents the property for updates only, and a template cannot see which it is deployed for:
-        `python -m ops deploy` says so, and CDK passes the last answer on.
+        CloudFormation allows the property only in updates, and a template cannot tell whether the endpoint exists. So
+        `python -m ops deploy` sets a parameter, and CDK keeps its value.
         """
         exists = CfnParameter(
             self,
@@ -158,7 +160,7 @@ class ModelStack(Stack):
         )
 
     def _release_log(self, config: EnvironmentConfig, bucket: s3.IBucket) -> events.Rule:
-        """Keep what the endpoint serves and since when, whoever changes it."""
+        """Record every change of what the endpoint serves, whatever its origin."""
         function = Function(
             self,
             "ReleaseLog",
@@ -177,7 +179,7 @@ class ModelStack(Stack):
         return events.Rule(
             self,
             "EndpointChanged",
-            description="The endpoint serves something else, or is about to",
+            description="The endpoint serves another model, or is about to",
             event_pattern=events.EventPattern(
                 source=["aws.sagemaker"],
                 detail_type=["SageMaker Endpoint State Change"],
@@ -197,7 +199,7 @@ class ModelStack(Stack):
 def production_variant(
     config: EndpointConfig, *, model_name: str
 ) -> sagemaker.CfnEndpointConfig.ProductionVariantProperty:
-    """Everything goes to one variant, on instances or without."""
+    """The endpoint's only variant, with instances or serverless."""
     if config.kind == "serverless":
         return sagemaker.CfnEndpointConfig.ProductionVariantProperty(
             variant_name=VARIANT_NAME,
@@ -227,7 +229,7 @@ def data_capture(
         capture_options=[
             sagemaker.CfnEndpointConfig.CaptureOptionProperty(capture_mode=mode) for mode in ("Input", "Output")
         ],
-        # Declared as JSON, the answers are captured as text; images stay base64
+        # Responses are declared as JSON, and so captured as text; images are captured as base64
         capture_content_type_header=sagemaker.CfnEndpointConfig.CaptureContentTypeHeaderProperty(
             json_content_types=["application/json"]
         ),

@@ -1,4 +1,4 @@
-"""Alarms that need somebody to act. docs/runbook.md has a section for each alarm, under the alarm's name."""
+"""Alarms on which an operator must act. docs/runbook.md has a section for each, under the alarm's name."""
 
 from dataclasses import dataclass
 
@@ -13,7 +13,7 @@ from stacks.config import EnvironmentConfig
 from stacks.monitoring.metrics import Metrics
 from stacks.shared.prices import instance_hour, price_list
 
-# A share or a silence says nothing about fewer images than these
+# With fewer images, neither a share of them nor the absence of captures is meaningful
 MIN_IMAGES = 20
 
 _HOUR = Duration.hours(1)
@@ -30,7 +30,7 @@ _UNDELIVERED = {
 
 @dataclass(frozen=True, kw_only=True)
 class AlarmRule:
-    """When an alarm goes off: its metric above the threshold in `datapoints` of the last `periods` periods."""
+    """An alarm goes off when its metric exceeds the threshold in `datapoints` of the last `periods` periods."""
 
     name: str
     meaning: str
@@ -57,7 +57,7 @@ def alarm_rules(metrics: Metrics, *, config: EnvironmentConfig) -> list[AlarmRul
             meaning="The endpoint keeps returning 5xx.",
             metric=metrics.endpoint("Invocation5XXErrors", statistic="Sum"),
             threshold=0,
-            # One that the workflow's retry recovers needs no action
+            # An error that a retry of the workflow recovers needs no action
             periods=3,
             datapoints=2,
         ),
@@ -81,7 +81,7 @@ def alarm_rules(metrics: Metrics, *, config: EnvironmentConfig) -> list[AlarmRul
                 meaning=f"{_UNDELIVERED[name]}; the events wait in a dead-letter queue.",
                 metric=metric,
                 threshold=0,
-                # An idle queue stops publishing, but what is in it stays there
+                # An idle queue stops publishing metrics, but keeps its messages
                 missing_data=_NO_DATA_IS_NO_NEWS,
             )
             for name, metric in metrics.undelivered.items()
@@ -98,7 +98,7 @@ def alarm_rules(metrics: Metrics, *, config: EnvironmentConfig) -> list[AlarmRul
             metric=metrics.published(published.DRIFT_SCORE, statistic="Maximum", period=_HOUR),
             threshold=drift_bound,
             comparison=cloudwatch.ComparisonOperator.GREATER_THAN_OR_EQUAL_TO_THRESHOLD,
-            # Too few requests for a verdict do not undo the last one
+            # Without enough requests for a verdict, the last verdict stands
             missing_data=_NO_DATA_IS_NO_NEWS,
         ),
         *([_capture_silent(metrics)] if config.endpoint.captures else []),
@@ -115,7 +115,7 @@ def alarm_rules(metrics: Metrics, *, config: EnvironmentConfig) -> list[AlarmRul
 
 
 def _idle_endpoint(metrics: Metrics, config: EnvironmentConfig) -> list[AlarmRule]:
-    """Of an endpoint with instances, which are billed whether anybody asks them or not."""
+    """For an endpoint with instances, which are billed whether or not there are requests."""
     endpoint, hours = config.endpoint, config.monitoring.idle_hours
     if endpoint.kind == "serverless" or hours is None:
         return []
@@ -129,7 +129,7 @@ def _idle_endpoint(metrics: Metrics, config: EnvironmentConfig) -> list[AlarmRul
     return [
         AlarmRule(
             name="idle-endpoint",
-            meaning=f"For {hours} h nobody asked the endpoint, whose {endpoint.instance_count} x "
+            meaning=f"The endpoint has had no request for {hours} h; its {endpoint.instance_count} x "
             f"{endpoint.instance_type} cost {cost}.",
             metric=metrics.endpoint_is_idle(),
             threshold=0,
@@ -142,10 +142,10 @@ def _idle_endpoint(metrics: Metrics, config: EnvironmentConfig) -> list[AlarmRul
 def _capture_silent(metrics: Metrics) -> AlarmRule:
     return AlarmRule(
         name="capture-silent",
-        meaning="For two hours the endpoint was asked, but nothing was captured.",
+        meaning="For two hours the endpoint has had requests, but nothing was captured.",
         metric=metrics.capture_is_silent(at_least=MIN_IMAGES),
         threshold=0,
-        # Captures are written some minutes after the request, maybe not within its hour
+        # Captures are written some minutes after the request, perhaps in the next hour
         periods=2,
         datapoints=2,
     )
@@ -154,7 +154,7 @@ def _capture_silent(metrics: Metrics) -> AlarmRule:
 def create_alarms(
     scope: Construct, *, rules: list[AlarmRule], config: EnvironmentConfig, alert_topic: sns.ITopic
 ) -> list[cloudwatch.Alarm]:
-    """Alarms called `<stage>-<name>` that go to the topic, each with a link to its section of the runbook."""
+    """Create an alarm `<stage>-<name>` for each rule, which notifies the topic and links to its runbook section."""
     alarms = []
     for rule in rules:
         alarm = cloudwatch.Alarm(

@@ -1,6 +1,6 @@
-"""A monthly limit for what carries the environment's tag: AWS tells the alert topic, and stops nothing.
+"""A monthly budget for the resources with the environment's tag. AWS notifies the alert topic, and stops nothing.
 
-The tag `environment` must be active as a cost allocation tag of the account; what was spent before does not count:
+The tag `environment` must be active as a cost allocation tag of the account; costs before its activation do not count:
 https://docs.aws.amazon.com/awsaccountbilling/latest/aboutv2/activating-tags.html
 """
 
@@ -17,7 +17,7 @@ _NOTIFICATIONS = (("ACTUAL", 80), ("ACTUAL", 100), ("FORECASTED", 100))
 def monthly_budget(
     scope: Construct, *, config: EnvironmentConfig, limit_usd: float, alert_topic: sns.ITopic
 ) -> budgets.CfnBudget:
-    """Notifies the topic of 80 and 100 % spent, and of a forecast beyond the limit."""
+    """Notify the topic when 80 % and 100 % are spent, and when the forecast exceeds the limit."""
     subscriber = budgets.CfnBudget.SubscriberProperty(subscription_type="SNS", address=alert_topic.topic_arn)
     return budgets.CfnBudget(
         scope,

@@ -1,4 +1,4 @@
-"""The dashboard: what the environment does, at a glance."""
+"""The environment's dashboard."""
 
 from collections.abc import Sequence
 
@@ -18,7 +18,7 @@ _HOUR = Duration.hours(1)
 def create_dashboard(
     scope: Construct, *, config: EnvironmentConfig, metrics: Metrics, alarms: Sequence[cloudwatch.IAlarm]
 ) -> cloudwatch.Dashboard:
-    """One row per question: is anything wrong, what comes out, how is the endpoint, the functions, the predictions."""
+    """A row each for the alarms, the workflow, the endpoint, the functions, the predictions and the cost."""
     return cloudwatch.Dashboard(
         scope,
         "Dashboard",
@@ -36,7 +36,7 @@ def create_dashboard(
             _workflow(metrics),
             _endpoint(metrics, config=config),
             _functions(metrics),
-            _answers(metrics, config=config),
+            _predictions(metrics, config=config),
             _cost(metrics),
         ],
     )
@@ -137,7 +137,7 @@ def _functions(metrics: Metrics) -> list[cloudwatch.IWidget]:
     )
 
 
-def _answers(metrics: Metrics, *, config: EnvironmentConfig) -> list[cloudwatch.IWidget]:
+def _predictions(metrics: Metrics, *, config: EnvironmentConfig) -> list[cloudwatch.IWidget]:
     return _row(
         _graph(
             "Drift from the baseline",
@@ -168,7 +168,7 @@ def _answers(metrics: Metrics, *, config: EnvironmentConfig) -> list[cloudwatch.
 
 
 def _cost(metrics: Metrics) -> list[cloudwatch.IWidget]:
-    """What the bill counts: images, requests, invocations, executions, captured requests."""
+    """What AWS bills by number: executions, requests, invocations and captured requests, per day."""
     day = Duration.days(1)
 
     def total(metric: cloudwatch.Metric, label: str) -> cloudwatch.Metric:

@@ -1,4 +1,4 @@
-"""Every metric that the dashboard shows or an alarm watches, with its unit and its statistic."""
+"""The metrics of the dashboard and the alarms."""
 
 from collections.abc import Mapping, Sequence
 
@@ -15,9 +15,10 @@ from stacks.config import VARIANT_NAME, EnvironmentConfig
 
 FIVE_MINUTES = Duration.minutes(5)
 
-# Executions that failed for another reason than low confidence. One metric of one log: all failures less the rejections
-# would go off when the two, of different sources, fall into different periods. What ends without a Fail state is an
-# error of Step Functions itself, such as an expression without a value or a state beyond 256 KiB.
+# Executions that failed for a reason other than low confidence. A single metric from the log: subtracting the
+# rejections from all failures would raise false alarms when the two, from different sources, fall into different
+# periods. An execution that fails without a Fail state met an error of Step Functions itself, such as an expression
+# without a value or a state over 256 KiB.
 _FAILED = """{
   ($.type = "FailStateEntered" && $.details.name != "InferencesRejected")
   || $.type = "ExecutionTimedOut"
@@ -55,7 +56,7 @@ class Metrics:
             outcome: getattr(state_machine, f"metric_{outcome}")(statistic="Sum", period=FIVE_MINUTES)
             for outcome in ("started", "succeeded", "aborted")
         }
-        # Which state an execution or an image ended in is in no metric, but it is in the log
+        # No metric has the state in which an execution or an image ended, but the log does
         self.executions_rejected = _logged(
             scope,
             "ExecutionsRejected",
@@ -86,7 +87,7 @@ class Metrics:
         period: Duration = FIVE_MINUTES,
         dimensions: dict[str, str] | None = None,
     ) -> cloudwatch.Metric:
-        """One that our functions publish."""
+        """A metric that the functions publish."""
         return cloudwatch.Metric(
             namespace=self._config.metric_namespace,
             metric_name=metric.name,
@@ -96,7 +97,7 @@ class Metrics:
         )
 
     def image_errors(self) -> cloudwatch.MathExpression:
-        """All values of the error dimension, whichever there are."""
+        """The errors of images, one line for each error's name."""
         schema = f"{{{self._config.metric_namespace},{published.ERROR_DIMENSION}}}"
         return cloudwatch.MathExpression(
             expression=f"SEARCH('{schema} MetricName=\"{published.IMAGE_ERRORS.name}\"', 'Sum', 300)",
@@ -106,7 +107,7 @@ class Metrics:
         )
 
     def endpoint(self, name: str, *, statistic: str, period: Duration = FIVE_MINUTES) -> cloudwatch.Metric:
-        """One that SageMaker publishes of the endpoint; latencies are in microseconds.
+        """A metric that SageMaker publishes for the endpoint; latencies are in microseconds.
 
         https://docs.aws.amazon.com/sagemaker/latest/dg/monitoring-cloudwatch.html
         """
@@ -119,7 +120,7 @@ class Metrics:
         )
 
     def endpoint_milliseconds(self, name: str, *, statistic: str) -> cloudwatch.MathExpression:
-        """One of the endpoint's latencies, for people."""
+        """A latency of the endpoint in milliseconds."""
         return cloudwatch.MathExpression(
             expression=f"{name.lower()}_{statistic} / 1000",
             using_metrics={f"{name.lower()}_{statistic}": self.endpoint(name, statistic=statistic)},
@@ -128,7 +129,7 @@ class Metrics:
         )
 
     def interrupted_executions(self) -> cloudwatch.MathExpression:
-        """Executions of the long workflows that ended before any of their states could notify anyone."""
+        """Executions of the long workflows that were aborted or timed out, so none of their states notified anyone."""
         metrics = {
             f"{outcome}_{number}": getattr(workflow, f"metric_{outcome}")(statistic="Sum", period=FIVE_MINUTES)
             for number, workflow in enumerate(self._interruptible)
@@ -168,9 +169,9 @@ class Metrics:
         )
 
     def endpoint_is_idle(self) -> cloudwatch.MathExpression:
-        """1 for an hour in which the endpoint's instances ran, and so were billed, but nobody asked it; else 0.
+        """1 for an hour in which the endpoint's instances ran, and so were billed, without a request; else 0.
 
-        The instances tell by their processors: there is no such metric while the endpoint does not exist.
+        Running instances publish CPUUtilization; without an endpoint there is no such metric.
         https://docs.aws.amazon.com/sagemaker/latest/dg/monitoring-cloudwatch.html#cloudwatch-metrics-jobs
         """
         period = Duration.hours(1)
@@ -219,7 +220,7 @@ def _logged(
         metric_namespace=config.metric_namespace,
         metric_name=name,
         metric_value="1",
-        default_value=0,  # so that it is known to be zero while executions run
+        default_value=0,  # publishes zero while executions run
         unit=cloudwatch.Unit.COUNT,
     )
     return cloudwatch.Metric(namespace=config.metric_namespace, metric_name=name, statistic="Sum", period=FIVE_MINUTES)

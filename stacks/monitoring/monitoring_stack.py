@@ -1,4 +1,4 @@
-"""What watches the environment: the drift monitor, the alarms, the dashboard."""
+"""Monitoring of the environment: drift, accuracy, alarms, dashboard and budget."""
 
 from collections.abc import Mapping, Sequence
 
@@ -70,7 +70,7 @@ class MonitoringStack(Stack):
         CfnOutput(self, "ModelAccuracyName", value=model_accuracy.function_name)
 
     def _drift_monitor(self, config: EnvironmentConfig, bucket: s3.IBucket) -> Function:
-        """Every hour, over the last window of captures."""
+        """Runs every hour, over the last window of captures."""
         function = self._reader_of_captures(
             "DriftMonitor",
             config,
@@ -96,7 +96,7 @@ class MonitoringStack(Stack):
         return function
 
     def _model_accuracy(self, config: EnvironmentConfig, bucket: s3.IBucket) -> Function:
-        """Window by window, over the captures whose labels had their time to arrive."""
+        """Runs once per window, over captures from LABEL_DELAY_HOURS ago, whose labels should have arrived."""
         hours = config.monitoring.drift_window_hours
         function = self._reader_of_captures(
             "ModelAccuracy",
@@ -115,7 +115,7 @@ class MonitoringStack(Stack):
     def _reader_of_captures(
         self, name: str, config: EnvironmentConfig, bucket: s3.IBucket, *, environment: dict[str, str], every: Duration
     ) -> Function:
-        """A function that runs regularly and reads the record of the endpoint's predictions."""
+        """A scheduled function that reads the endpoint's recorded predictions."""
         captures = f"{prefixes.DATA_CAPTURE}{config.endpoint_name}/"
         function = Function(
             self,
@@ -129,7 +129,7 @@ class MonitoringStack(Stack):
                 "CLASSES": self.to_json_string(list(config.classes)),
                 **environment,
             },
-            # A whole virtual CPU: benchmarks/drift.py shows what a million requests take
+            # One whole virtual CPU: benchmarks/drift.py shows the time for a million requests
             memory_mb=1769,
             timeout=Duration.minutes(15),
         )

@@ -1,4 +1,4 @@
-"""The definition of the retraining workflow, filled in: retraining.asl.yaml and messages.yaml are its files."""
+"""Renders the definition of the retraining workflow from retraining.asl.yaml and messages.yaml."""
 
 import json
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ _FOLDER = Path(__file__).parent
 # https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_BlueGreenUpdatePolicy.html
 _LONGEST_UPDATE_SECONDS = 8 * 3600
 
-# Another attempt may succeed. ClientError is whatever AWS refused; what is refused for good costs three attempts.
+# Errors for which another attempt may succeed. ClientError is any refusal by AWS; a permanent one costs three attempts.
 _TRANSIENT = RetryPolicy(
     errors=(
         "ClientError",
@@ -35,10 +35,10 @@ _TRANSIENT = RetryPolicy(
         "ReadTimeoutError",
     )
 )
-# Somebody else's update, such as a deployment's, takes its time
+# Another update, such as a deployment's, may take up to an hour
 _BUSY = {"ErrorEquals": ["EndpointBusyError"], "IntervalSeconds": 60, "MaxAttempts": 60, "BackoffRate": 1}
 
-# How both models did, JSONata: for messages, and for the Model Registry
+# A JSONata expression for the results of both models, for messages and for the Model Registry
 _RESULTS = """([
   'Candidate ' & $states.input.models.candidate.job
     & ': accuracy ' & $formatNumber($states.input.evaluation.candidate.accuracy, '0.0000')
@@ -51,7 +51,7 @@ _RESULTS = """([
 
 
 def retraining_definition(config: EnvironmentConfig, *, is_encrypted: bool) -> Definition:
-    """is_encrypted: with the key whose substitution is `KeyArn`."""
+    """is_encrypted: whether jobs use the key that the substitution `KeyArn` names."""
     approval_seconds = config.retraining.approval_hours * 3600
     longest_job_seconds = longest_job_minutes(config) * 60
     retries = retriers([*INVOCATION, _TRANSIENT])
@@ -77,11 +77,11 @@ def retraining_definition(config: EnvironmentConfig, *, is_encrypted: bool) -> D
         OtherInstanceTypes=len(types) - 1,
         Results=_RESULTS,
         RetrainingPrefix=prefixes.RETRAINING,
-        # The model was released a moment ago, so its first container has yet to start
+        # The model has just been released, so a serverless endpoint has no container yet
         RetrySmokeTest=[*retriers(config.endpoint.cold_start_retries), *retries],
         RetryStep=retries,
         RetryStepOrBusy=[*retries, _BUSY],
-        # Evaluation, release, and waiting for somebody else's update of the endpoint take at most 12 hours
+        # Evaluation, release, and waiting for other updates of the endpoint take at most 12 hours
         TimeoutSeconds=longest_job_seconds + approval_seconds + 12 * 3600,
         TrainingJob=_training_job(config, types, key_arn=key_arn),
         TrainingPollSeconds=poll_seconds(longest_job_seconds),
@@ -91,7 +91,7 @@ def retraining_definition(config: EnvironmentConfig, *, is_encrypted: bool) -> D
 
 
 def _training_job(config: EnvironmentConfig, instance_types: Sequence[str], *, key_arn: str) -> Any:
-    # Those of the first instance type that was not refused yet
+    # Selects the resources of the first instance type that has not been refused
     resources = json.dumps([training_resources(name, key_arn) for name in instance_types])
     chosen: Any = f"{{% {resources}[$count($states.input.refused)] %}}"
     return training_job_request(

@@ -1,4 +1,4 @@
-"""The functions of the retraining workflow: of each what it is told, and what it may do."""
+"""The functions of the retraining workflow, each with its environment variables and permissions."""
 
 from collections.abc import Iterable, Sequence
 
@@ -22,12 +22,12 @@ _RUN_LOCK = f"{prefixes.RETRAINING}ledger.json"
 
 
 class RetrainingFunctions:
-    """Makes them in `stack`, where also every grant appears; `by_state` has each under the name of its state."""
+    """Creates the functions and their permissions in `stack`. `by_state` has each under the name of its state."""
 
     def __init__(
         self, stack: Stack, *, config: EnvironmentConfig, bucket: s3.IBucket, pass_role: iam.PolicyStatement
     ) -> None:
-        """pass_role: the permission to pass SageMaker's role."""
+        """pass_role: a statement that allows passing SageMaker's role."""
         self._stack = stack
         self._config = config
         self._bucket = bucket
@@ -37,7 +37,7 @@ class RetrainingFunctions:
         self._own_config = self._sagemaker_arn("endpoint-config", stage)
         self._own_model = self._sagemaker_arn("model", stage)
         self._own_job = self._sagemaker_arn("training-job", stage)
-        # The served model and its config may be CloudFormation's, whose names it chooses
+        # CloudFormation may have created the model in service and its config, under generated names
         self._any_config, self._any_model = (self._sagemaker_arn(kind, "*") for kind in ("endpoint-config", "model"))
         # In the order of the states
         made = (
@@ -200,7 +200,7 @@ class RetrainingFunctions:
         record.allow(["ssm:GetParameter", "ssm:PutParameter"], [self._parameter_arn(name) for name in parameters])
         return record
 
-    # What several have in common
+    # Shared by several functions
 
     @property
     def _classes(self) -> str:
@@ -209,7 +209,7 @@ class RetrainingFunctions:
     @property
     def _deployment_config(self) -> str:
         found = deployment_config(self._config)
-        return self._stack.to_json_string(found) if found else "null"  # of nothing, CDK makes no variable
+        return self._stack.to_json_string(found) if found else "null"  # CDK would omit a variable without a value
 
     def _function(self, name: str, *, reads_all_images: bool = False, **environment: float | str) -> Function:
         return Function(

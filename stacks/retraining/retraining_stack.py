@@ -1,4 +1,4 @@
-"""The retraining workflow, what its state machine may do, and what starts it."""
+"""The retraining workflow: its state machine, its triggers, and their permissions."""
 
 from aws_cdk import CfnOutput, Duration, Stack
 from aws_cdk import aws_events as events
@@ -24,7 +24,7 @@ from stacks.shared.state_machine import StateMachine
 
 
 class RetrainingStack(Stack):
-    """Trains, evaluates and releases a new model, when there is reason to."""
+    """Trains, evaluates and releases a new model, after drift, new data, a schedule or an operator's request."""
 
     def __init__(
         self,
@@ -159,7 +159,7 @@ class RetrainingStack(Stack):
         start_on(
             "DataReady",
             "data",
-            f"{prefixes.READY_MARKER} says that a whole data set is there, and starts retraining",
+            f"{prefixes.READY_MARKER} marks a complete data set, and starts retraining",
             events.EventPattern(
                 source=["aws.s3"],
                 detail_type=["Object Created"],

@@ -151,7 +151,7 @@ def test_these_are_all_alarms(monitoring: Template, environment: str) -> None:
 def test_the_idle_alarm_says_what_a_day_costs(monitoring: Template, environment: str) -> None:
     found = alarm(monitoring, environment, "idle-endpoint")
     count = load_environment(environment).endpoint.instance_count
-    assert f"whose {count} x ml.m5.large cost {count * 2.76:.2f} USD a day (us-east-1, " in found["AlarmDescription"]
+    assert f"its {count} x ml.m5.large cost {count * 2.76:.2f} USD a day (us-east-1, " in found["AlarmDescription"]
     assert found["EvaluationPeriods"] * found["Metrics"][1]["MetricStat"]["Period"] <= 7 * 24 * 3600
 
 

@@ -138,7 +138,7 @@ def test_a_config_cannot_be_changed() -> None:
         ),
         (
             {"endpoint": {"hours": "mon-fri 8-18 Europe/Berlin"}},
-            "endpoint.hours = 'mon-fri 8-18 Europe/Berlin': '8' is no time",
+            "endpoint.hours = 'mon-fri 8-18 Europe/Berlin': '8' is not a time",
         ),
         (
             {"endpoint": {"kind": "serverless", "hours": "mon-fri 08:00-18:00 UTC"}},

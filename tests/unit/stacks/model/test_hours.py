@@ -77,15 +77,15 @@ def test_an_endpoint_without_hours_is_always_there() -> None:
     [
         ("", "such as"),
         ("mon-fri 08:00-18:00", "such as"),
-        ("mon-fri 8-18 UTC", "'8' is no time"),
-        ("mon-fri 08:00-24:00 UTC", "'24:00' is no time"),
-        ("mon-fri 08:60-18:00 UTC", "'08:60' is no time"),
-        ("Mon-fri 08:00-18:00 UTC", "'Mon' is no day"),
-        ("mon-fry 08:00-18:00 UTC", "'fry' is no day"),
+        ("mon-fri 8-18 UTC", "'8' is not a time"),
+        ("mon-fri 08:00-24:00 UTC", "'24:00' is not a time"),
+        ("mon-fri 08:60-18:00 UTC", "'08:60' is not a time"),
+        ("Mon-fri 08:00-18:00 UTC", "'Mon' is not a day"),
+        ("mon-fry 08:00-18:00 UTC", "'fry' is not a day"),
         ("mon-fri,wed 08:00-18:00 UTC", "names a day twice"),
         ("mon-fri 08:00-18:00 Europe/Berln", "IANA time zone"),
         ("mon-fri 08:00-18:00 ../etc/passwd", "IANA time zone"),
-        ("mon-sun 00:00-00:00 UTC", "is all week"),
+        ("mon-sun 00:00-00:00 UTC", "is the whole week"),
     ],
 )
 def test_what_are_no_hours_is_refused_with_the_reason(text: str, reason: str) -> None:
