@@ -61,7 +61,7 @@ class EndpointPause(StateMachine):
         stack_arn = scope.format_arn(service="cloudformation", resource="stack", resource_name=f"{scope.stack_name}/*")
         self.allow(["cloudformation:DescribeStacks"], [stack_arn])
         # Not with another template from a bucket. CloudFormation uses the role of the deployment, because this role may
-        # pass none. There is no condition on cloudformation:RoleArn: a request without a role may have the stack's there
+        # pass none. No condition on cloudformation:RoleArn: a request without a role may have the stack's own there.
         self.add_to_role_policy(
             iam.PolicyStatement(
                 actions=["cloudformation:UpdateStack"],
