@@ -31,7 +31,7 @@ from ministack.core import iam_actions, iam_evaluator, lambda_runtime
 from ministack.services import cloudwatch, eventbridge, iam, lambda_svc, stepfunctions
 from ministack.services.cloudformation import _exports, _stacks, handlers, provisioners, stacks
 
-from local import alarms, authorization, budgets, distributed_map, expressions, lambda_concurrency, strict
+from local import alarms, authorization, budgets, distributed_map, expressions, lambda_concurrency, schedules, strict
 from local.function_process import ForkServer
 from local.permissions import Call, Permission, needed
 from local.sagemaker import cloudformation
@@ -65,6 +65,7 @@ def apply() -> None:
     authorization.register()
     cloudformation.register()
     budgets.register()
+    schedules.register()
     if path := os.environ.get(expressions.VARIABLE):
         expressions.record(Path(path))
     signal.signal(signal.SIGUSR1, lambda *_: enforce_iam())

@@ -6,6 +6,7 @@ import time
 import uuid
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,19 @@ def served_artifact(environment: Environment) -> str:
     config = sagemaker.describe_endpoint_config(EndpointConfigName=endpoint["EndpointConfigName"])
     model = sagemaker.describe_model(ModelName=config["ProductionVariants"][0]["ModelName"])
     return model["PrimaryContainer"]["ModelDataUrl"]
+
+
+def copied(artifact: str) -> str:
+    """The URI of a copy of an artifact."""
+    bucket, _, key = artifact.removeprefix("s3://").partition("/")
+    target = f"models/copy-{uuid.uuid4().hex}/output/model.tar.gz"
+    boto3.client("s3").copy_object(Bucket=bucket, Key=target, CopySource={"Bucket": bucket, "Key": key})
+    return f"s3://{bucket}/{target}"
+
+
+def name_artifact(environment: Environment, uri: str) -> None:
+    name = environment.config.artifact_parameter
+    boto3.client("ssm").put_parameter(Name=name, Value=uri, Type="String", Overwrite=True)
 
 
 def upload(environment: Environment, image: str, count: int, *, seconds_between: float = 0) -> list[str]:
@@ -71,18 +85,49 @@ def succeeded(ended: subprocess.CompletedProcess[str]) -> str:
     return ended.stdout
 
 
-def run(environment: Environment, action: str) -> dict[str, Any]:
-    """Start what a schedule of `endpoint.hours` starts, and wait for its end."""
+def pause_machine(environment: Environment) -> str:
     stack = boto3.client("cloudformation").describe_stacks(StackName=f"{environment.config.stage_name}-Model")
     (arn,) = [o["OutputValue"] for o in stack["Stacks"][0]["Outputs"] if o["OutputKey"] == "EndpointPauseArn"]
+    return arn
+
+
+def run(environment: Environment, action: str) -> dict[str, Any]:
+    """Start what a schedule of `endpoint.hours` starts, and wait for its end."""
+    client, arn = boto3.client("stepfunctions"), pause_machine(environment)
+    return end_of(client.start_execution(stateMachineArn=arn, input=json.dumps({"action": action}))["executionArn"])
+
+
+def run_by_schedule(environment: Environment, action: str) -> dict[str, Any]:
+    """Let the Scheduler start it, with the target that its schedules have, and wait for its end."""
+    client, arn, name = boto3.client("stepfunctions"), pause_machine(environment), f"{action}-{uuid.uuid4().hex}"
+
+    def executions() -> set[str]:
+        return {each["executionArn"] for each in client.list_executions(stateMachineArn=arn)["executions"]}
+
+    known = executions()
+    boto3.client("scheduler").create_schedule(
+        Name=name,
+        ScheduleExpression=f"at({datetime.now(UTC) + timedelta(seconds=1):%Y-%m-%dT%H:%M:%S})",
+        FlexibleTimeWindow={"Mode": "OFF"},
+        ActionAfterCompletion="DELETE",
+        Target={
+            "Arn": arn,
+            "RoleArn": f"arn:aws:iam::{arn.split(':')[4]}:role/scheduler",
+            "Input": json.dumps({"action": action}),
+        },
+    )
+    (started,) = wait_for(lambda: executions() - known or None, f"the start of the {action} by its schedule")
+    return end_of(started)
+
+
+def end_of(started: str) -> dict[str, Any]:
     client: Any = boto3.client("stepfunctions")
-    started = client.start_execution(stateMachineArn=arn, input=json.dumps({"action": action}))["executionArn"]
 
     def ended() -> dict[str, Any] | None:
         described: dict[str, Any] = client.describe_execution(executionArn=started)
         return None if described["status"] == "RUNNING" else described
 
-    return wait_for(ended, f"the end of the {action}")
+    return wait_for(ended, f"the end of {started}")
 
 
 def test_uploads_wait_while_the_endpoint_is_paused_and_are_classified_when_it_is_resumed(
@@ -107,11 +152,15 @@ def test_uploads_wait_while_the_endpoint_is_paused_and_are_classified_when_it_is
     # A deployment finds the stack as it left it
     deployment.deploy(cloud, assembly, "dev/Model")
     assert endpoint_status(environment) == "None"
+    assert "Changes nothing in the cloud" in succeeded(ops(cloud, "diff", "--env", "dev", f"--app={assembly}"))
+    # What is handed over meanwhile is what comes back
+    name_artifact(environment, trained := copied(served))
 
     shown = succeeded(ops(cloud, "resume", "--env", "dev"))
     assert "20 images: 20 accepted" in shown
     assert endpoint_status(environment) == "InService"
-    assert served_artifact(environment) == served
+    assert served_artifact(environment) == trained
+    name_artifact(environment, served)
     assert predicted(environment, keys) == 20
     assert paused_since(environment.bucket) is None
     assert "Nothing" not in shown
@@ -119,13 +168,24 @@ def test_uploads_wait_while_the_endpoint_is_paused_and_are_classified_when_it_is
 
 
 def test_two_at_a_time_end_in_one_state(environment: Environment) -> None:
+    """Also where a pause was stopped before, between its record and the update of the stack."""
+    record = json.dumps({"paused_at": "2026-11-26T18:00:00.000Z", "resumed_at": None})
+    boto3.client("s3").put_object(Bucket=environment.bucket, Key=prefixes.PAUSE, Body=record.encode())
     with ThreadPoolExecutor(3) as pool:
         ended = list(pool.map(lambda action: run(environment, action), ["pause", "pause", "pause"]))
     assert [each["status"] for each in ended] == ["SUCCEEDED"] * 3, ended
     assert endpoint_status(environment) == "None"
+    assert paused_since(environment.bucket) == datetime(2026, 11, 26, 18, tzinfo=UTC)
     with ThreadPoolExecutor(2) as pool:
         ended = list(pool.map(lambda action: run(environment, action), ["resume", "resume"]))
     assert [each["status"] for each in ended] == ["SUCCEEDED"] * 2, ended
+    assert endpoint_status(environment) == "InService"
+
+
+def test_the_scheduler_pauses_and_resumes(environment: Environment) -> None:
+    assert run_by_schedule(environment, "pause")["status"] == "SUCCEEDED"
+    assert endpoint_status(environment) == "None"
+    assert run_by_schedule(environment, "resume")["status"] == "SUCCEEDED"
     assert endpoint_status(environment) == "InService"
 
 

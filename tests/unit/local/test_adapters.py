@@ -9,9 +9,12 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 from importlib.metadata import version
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import botocore.session
 import jsonata
@@ -20,11 +23,12 @@ import pytest
 from botocore.exceptions import ClientError
 from ministack.core import iam_actions, iam_evaluator, lambda_runtime
 from ministack.services import budgets as emulated_budgets
-from ministack.services import cloudwatch, eventbridge, iam, lambda_svc, stepfunctions
+from ministack.services import cloudwatch, eventbridge, iam, lambda_svc, scheduler, stepfunctions
 from ministack.services.cloudformation import provisioners, stacks
 
-from local import adapters, authorization, budgets
+from local import adapters, authorization, budgets, schedules
 from local.permissions import Permission
+from stacks.model.hours import WeeklyHours
 
 
 def test_the_adapters_are_written_for_this_version() -> None:
@@ -104,6 +108,56 @@ def test_a_budget_is_made_changed_and_deleted_by_a_template(monkeypatch: pytest.
     assert "scones-dev" not in emulated_budgets._budgets
     with pytest.raises(ValueError, match="Missing required parameter"):
         handlers["create"]("Budget", {"Budget": {"BudgetName": "scones-dev", "Colour": "red"}}, "stack")
+
+
+def test_the_emulators_scheduler_still_knows_no_time_zones() -> None:
+    assert "Timezone" not in inspect.getsource(provisioners._scheduler_schedule_create)
+    assert "Timezone" not in inspect.getsource(scheduler._tick_schedules)
+
+
+@pytest.fixture
+def fired(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
+    """What the Scheduler starts, as local time and action, in a week in which Berlin's clocks go back; with the hours
+    of an endpoint as a template has them."""
+    for module, name in (
+        (scheduler, "_tick_schedules"),
+        (scheduler, "_SCHEDULE_TICK_INTERVAL"),
+        (eventbridge, "_parse_cron_fields"),
+        (eventbridge, "_cron_next_fire"),
+    ):
+        monkeypatch.setattr(module, name, getattr(module, name))
+    kind = "AWS::Scheduler::Schedule"
+    monkeypatch.setattr(provisioners, "_RESOURCE_HANDLERS", {kind: dict(provisioners._RESOURCE_HANDLERS[kind])})
+    started: list[tuple[str, str]] = []
+    clock = SimpleNamespace(now=datetime(2026, 10, 24, tzinfo=UTC))
+
+    def start(target: dict[str, str], *_: Any) -> None:
+        there = clock.now.astimezone(ZoneInfo("Europe/Berlin"))
+        started.append((f"{there:%a %d %H:%M}", json.loads(target["Input"])["action"]))
+
+    monkeypatch.setattr(scheduler, "time", SimpleNamespace(time=lambda: datetime.timestamp(clock.now)))
+    monkeypatch.setattr(eventbridge, "_invoke_target", start)
+    schedules.register()
+    hours = WeeklyHours.parse("mon-fri 08:00-18:00 Europe/Berlin")
+    for action, expression in (("resume", hours.starts), ("pause", hours.ends)):
+        target = {"Arn": "arn:aws:states:a:1:stateMachine:b", "RoleArn": "r", "Input": json.dumps({"action": action})}
+        schedule = {"ScheduleExpression": expression, "ScheduleExpressionTimezone": hours.time_zone, "Target": target}
+        provisioners._RESOURCE_HANDLERS[kind]["create"](action, schedule, "stack")
+    while clock.now < datetime(2026, 10, 29, tzinfo=UTC):
+        scheduler._tick_schedules()
+        clock.now += timedelta(minutes=30)
+    scheduler.reset()
+    return started
+
+
+def test_the_scheduler_itself_resumes_and_pauses_the_endpoint_by_the_clock_of_its_hours(
+    fired: list[tuple[str, str]],
+) -> None:
+    assert fired == [
+        (f"{day} {hour}", action)
+        for day in ("Mon 26", "Tue 27", "Wed 28")
+        for hour, action in (("08:00", "resume"), ("18:00", "pause"))
+    ]
 
 
 TRUST = {

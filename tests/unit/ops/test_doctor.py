@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from functools import cache
+from itertools import product
 from typing import Any
 
 import pytest
@@ -17,7 +18,8 @@ from data_prep.upload import upload_code
 from ops import doctor, quotas
 from ops.check import Check
 from stacks.config import EnvironmentConfig, parse_environment
-from stacks.shared.hyperparameters import hyperparameters
+from stacks.shared.algorithm import ALGORITHMS
+from stacks.shared.hyperparameters import hyperparameters, parameters_digest
 from stacks.shared.model_code import code_files, code_prefix
 from tests.unit.ops.conftest import Pages, deployed_stacks, run
 
@@ -238,6 +240,37 @@ def test_an_artifact_that_the_next_deployment_would_serve_with_the_wrong_contain
     assert f"{ARTIFACT} is of image-classification, but /scones/dev/model/algorithm" in check.found
     assert check.found.endswith(found)
     assert "python -m data_prep run --env dev" in check.fix
+
+
+def handed_over(config: EnvironmentConfig) -> dict[str, str]:
+    """The four parameters that a hand-over of a model of this configuration writes, by name."""
+    job = f"{config.algorithm.name}-{parameters_digest(config)}-1"
+    uri = f"s3://models/models/{job}/output/model.tar.gz"
+    for document in ("output/model.tar.gz", "baseline.json"):
+        aws.s3().put_object(Bucket="models", Key=f"models/{job}/{document}", Body=b"{}")
+    image = IMAGE.replace("image-classification", config.algorithm.container.repository)
+    model = {"job": job, "artifact_uri": uri, "classes": config.classes, "image": image}
+    return {
+        config.model_metadata_parameter: json.dumps({**model, "hyperparameters": hyperparameters(config)}),
+        config.baseline_parameter: f"models/{job}/baseline.json",
+        config.model_algorithm_parameter: config.algorithm.name,
+        config.artifact_parameter: uri,
+    }
+
+
+@pytest.mark.parametrize("configured", [0, 1], ids=["image-classification", "scikit-learn"])
+def test_parameters_of_two_hand_overs_are_never_taken_for_those_of_one(configured: int) -> None:
+    """Whichever an interruption, or another hand-over at the same time, has left."""
+    configs = [parse_environment("dev", {"training": {"algorithm": name}}) for name in ALGORITHMS]
+    aws.s3().create_bucket(Bucket="models")
+    written = [handed_over(config) for config in configs]
+    for mix in product(range(2), repeat=len(written[0])):
+        for name, which in zip(written[0], mix, strict=True):
+            aws.ssm().put_parameter(Name=name, Value=written[which][name], Type="String", Overwrite=True)
+        checks = [*doctor.model(configs[configured]), *doctor.baseline(configs[configured])]
+        are_fit = [check.status for check in checks] == ["ok", "ok"]
+        assert are_fit == (set(mix) == {configured}), (mix, checks)
+        assert all(check.fix for check in checks if check.status != "ok")
 
 
 def test_a_model_that_no_real_picture_resembles_is_a_warning() -> None:
