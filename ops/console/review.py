@@ -57,7 +57,12 @@ def label(request: Request) -> Response:
             return error.review.outcome.id
         return ""
 
-    return _changed(request, store, lambda conflict: {"conflict": conflict} if conflict else {})
+    def go_on(conflict: str) -> dict[str, str]:
+        """After a conflict at another place, if the queue is long: else the two would meet at every picture."""
+        further = desk.further(_place(form)) if conflict else None
+        return ({"conflict": conflict} if conflict else {}) | ({"after": "~".join(further)} if further else {})
+
+    return _changed(request, store, go_on)
 
 
 def undo(request: Request) -> Response:
@@ -120,7 +125,7 @@ def _page(
 def _conflict(desk: Desk, identifier: str) -> str:
     """What somebody else said of a picture that this reviewer labelled a moment later."""
     found = part(lambda: desk.records.read(identifier), on="the review") if identifier else Part()
-    return str(AlreadyReviewedError(found.value)) if found.value else found.missing
+    return f"{AlreadyReviewedError(found.value)}. Go on with this one." if found.value else found.missing
 
 
 def _ready(desk: Desk, bucket: str) -> _Ready:

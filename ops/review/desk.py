@@ -13,6 +13,7 @@ from ops.review.records import Records, Review
 
 SINCE = timedelta(days=30)  # as long as the bucket keeps a version that was overwritten
 FRESH_SECONDS = 5.0
+APART = 20  # pictures; two people who work at the same pace meet again after as many
 
 
 @dataclass(frozen=True)
@@ -54,8 +55,7 @@ class Desk:
     def view(self, at: Place, *, wanted: str = "") -> View:
         """The next picture, or the wanted one if it waits. Raises ClientError or BotoCoreError."""
         self._refresh()
-        queue = waiting(self._found.values(), self._reviewed(), order=at.order, accepted=at.accepted)
-        ahead = [outcome for outcome in queue if at.after is None or place(outcome, at.order) > at.after]
+        queue, ahead = self._queue(at)
         chosen = [outcome for outcome in self._found.values() if outcome.id == wanted]
         return View(
             outcome=next(filter(self._still_waits, [*chosen, *ahead]), None),
@@ -64,6 +64,14 @@ class Desk:
             latest=self.records.latest_of(self.reviewer),
             unreadable=[*self._outcomes.unreadable.values(), *self.records.unreadable.values()],
         )
+
+    def further(self, at: Place) -> tuple[str, str] | None:
+        """APART pictures further on: for somebody who sees the pictures that another person labels.
+
+        None if fewer are left.
+        """
+        _, ahead = self._queue(at)
+        return place(ahead[APART - 1], at.order) if len(ahead) > APART else None
 
     def outcome(self, identifier: str) -> Outcome | None:
         self._refresh()
@@ -97,8 +105,11 @@ class Desk:
                     self._found.setdefault(review.outcome.id, review.outcome)
                 self._read_at = time.monotonic()
 
-    def _reviewed(self) -> list[str]:
-        return [identifier for identifier, review in list(self._done.items()) if not review.is_open]
+    def _queue(self, at: Place) -> tuple[list[Outcome], list[Outcome]]:
+        """The pictures that wait, and those of them that follow a place."""
+        reviewed = [identifier for identifier, review in list(self._done.items()) if not review.is_open]
+        queue = waiting(self._found.values(), reviewed, order=at.order, accepted=at.accepted)
+        return queue, [outcome for outcome in queue if at.after is None or place(outcome, at.order) > at.after]
 
     def _still_waits(self, outcome: Outcome) -> bool:
         """As it is at this moment: somebody else may have labelled it since the queue was read."""

@@ -190,6 +190,25 @@ def test_two_who_work_through_the_queue_label_each_picture_once(
     assert len(versions) == 5, "nothing was written twice"
 
 
+def test_two_who_work_at_the_same_pace_seldom_see_the_same_picture(
+    account: Account, window: Callable[..., Window], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(desk, "APART", 5)
+    pictures = [item(outcome_of(account.picture(f"{n:02}.png", 1))) for n in range(24)]
+    account.manifest_of("e", pictures)
+    people = [window("ann"), window("bob")]
+    conflicts = 0
+    while any(person.picture for person in people):
+        for person in people:
+            if person.picture:
+                conflicts += "meanwhile" in person.press("1").text
+            elif "go back to them" in person.text:
+                person.open()
+    assert set(decisions(account).values()) == {"bicycle"}
+    assert len(decisions(account)) == 24
+    assert conflicts < 24 / 3, "else it is nearly one for each picture"
+
+
 def test_a_button_that_is_pressed_twice_labels_once(
     account: Account, queue: list[Outcome], window: Callable[..., Window]
 ) -> None:
