@@ -8,7 +8,10 @@ import jsonata from "jsonata";
 
 // What Step Functions adds. Its $random and $uuid are left out: nothing that depends on chance can be compared.
 const functions = {
-  parse: (text) => JSON.parse(text),
+  parse: (text) => {
+    if (typeof text !== "string") throw new TypeError("$parse takes text");
+    return JSON.parse(text);
+  },
   partition: (array, size) =>
     Array.from({ length: Math.ceil(array.length / Math.floor(size)) }, (_, index) =>
       array.slice(index * Math.floor(size), (index + 1) * Math.floor(size)),

@@ -186,7 +186,7 @@ def definitions_of(assembly: Path, environment: str) -> list[dict[str, Any]]:
     """Those of all state machines of an environment."""
     return [
         definition_of(machine)
-        for stack in ("Workflow", "Bulk", "Retraining")
+        for stack in ("Model", "Workflow", "Bulk", "Retraining")
         for machine in template_of(assembly, environment, stack).resources("AWS::StepFunctions::StateMachine").values()
     ]
 

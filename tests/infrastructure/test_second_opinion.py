@@ -64,7 +64,13 @@ INPUT = {
     "endpoint": {"status": "InService", "config": "c", "reason": ""},
     "release": {"endpoint_config": "c"},
     "restoring": True,
-    "failure": {"error": "States.Timeout", "cause": TEXT},
+    # Retraining's own, or an error's output as a pause keeps it
+    "failure": {"error": "States.Timeout", "cause": TEXT, "Error": "States.Timeout", "Cause": TEXT},
+    "action": "pause",
+    "stack": {"status": "UPDATE_COMPLETE", "is_paused": False, "parameters": ["EndpointPaused", "BootstrapVersion"]},
+    "pause": {"paused_at": "2026-11-26T18:00:00.000Z", "resumed_at": None},
+    "waiting": "waiting/20261126180000000/",
+    "is_anything_waiting": True,
 }
 STATES: dict[str, Any] = {
     "input": INPUT,
@@ -77,6 +83,17 @@ STATES: dict[str, Any] = {
         "ProductionVariants": [{"ModelName": "m"}],
         "ModelPackageArn": "arn:aws:sagemaker:::p",
         "ModelApprovalStatus": "Approved",
+        "Stacks": [
+            {
+                "StackStatus": "UPDATE_COMPLETE",
+                "Parameters": [
+                    {"ParameterKey": "EndpointPaused", "ParameterValue": "false"},
+                    {"ParameterKey": "BootstrapVersion", "ParameterValue": "/cdk-bootstrap/own/version"},
+                ],
+            }
+        ],
+        "Executions": [{"ExecutionArn": "arn:aws:states:us-east-1:123456789012:execution:m:e"}],
+        "Body": '{"paused_at": "2026-11-26T18:00:00.000Z", "resumed_at": null}',
     },
     "errorOutput": {"Error": "LowConfidenceError", "Cause": json.dumps({"errorMessage": TEXT * 20})},
     "context": {

@@ -1,12 +1,17 @@
 """What must hold in every template; what the scanners ask is in test_scanner_exceptions.py."""
 
 import json
+import re
+from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import cfnlint
 
 from ops.region import WITHOUT
+from scanners.policies import ACCOUNT
 from stacks.shared.registry_accounts import IMAGE_CLASSIFICATION
+from tests.conftest import LONGEST_NAME
 from tests.infrastructure.delivery.test_boundary import HANDLERS
 
 SCHEMAS = Path(cfnlint.__file__).parent / "data/schemas/providers"
@@ -32,3 +37,44 @@ def test_what_a_region_lacks_is_what_its_schemas_of_cloudformation_lack() -> Non
     assert {name: lacking[name] for name in known} == known
     for name, regions in lacking.items():
         assert any(regions <= others for others in known.values()), name
+
+
+# https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html: without spaces, those of a role together
+MANAGED_POLICY, ROLE_POLICIES, TRUST_POLICY = 6_144, 10_240, 2_048
+# As long as each can be: a resource's name has 64 characters, and its ARN 50 more
+LONGEST = {"AWS::Partition": "aws-us-gov", "AWS::Region": "ap-southeast-1", "AWS::AccountId": ACCOUNT}
+
+
+def test_policies_fit_into_the_quotas_of_iam(variants: Path) -> None:
+    sizes: Counter[str] = Counter()
+    for path in (variants / f"assembly-{LONGEST_NAME}").glob("*.template.json"):
+        for logical_id, resource in json.loads(path.read_text())["Resources"].items():
+            kind, properties = resource["Type"], resource.get("Properties", {})
+            if kind == "AWS::IAM::Role":
+                assert characters(properties["AssumeRolePolicyDocument"]) <= TRUST_POLICY, logical_id
+            elif kind == "AWS::IAM::ManagedPolicy":
+                assert characters(properties["PolicyDocument"]) <= MANAGED_POLICY, logical_id
+            elif kind == "AWS::IAM::Policy":
+                for role in properties["Roles"]:
+                    sizes[f"{path.name} {role['Ref']}"] += characters(properties["PolicyDocument"])
+    assert len(sizes) > 20
+    assert max(sizes.values()) <= ROLE_POLICIES, sizes.most_common(3)
+
+
+def characters(document: Any) -> int:
+    return len(re.sub(r"\s", "", json.dumps(longest(document))))
+
+
+def longest(value: Any) -> Any:
+    """The value with the longest texts in place of its references."""
+    if isinstance(value, list):
+        return [longest(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    if "Fn::Join" in value:
+        return "".join(longest(part) for part in value["Fn::Join"][1])
+    if "Ref" in value:
+        return LONGEST.get(value["Ref"], "r" * 64)
+    if len(value) == 1 and next(iter(value)).startswith("Fn::"):
+        return "a" * (64 + 50 * ("Arn" in json.dumps(value)))
+    return {key: longest(item) for key, item in value.items()}
