@@ -37,6 +37,7 @@ from stacks.shared.retry_policy import (
     RetryPolicy,
     start_within_seconds,
 )
+from stacks.shared.schedule_expression import check_schedule
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
 
@@ -51,7 +52,7 @@ TransformInstanceType = Annotated[
 TrainingInstanceType = Annotated[
     str, _INSTANCE_TYPE, AfterValidator(lambda name: check_instance_type(name, "TrainingInstanceType"))
 ]
-ScheduleExpression = Annotated[str, StringConstraints(pattern=r"^(rate|cron)\(.+\)$", max_length=256)]
+ScheduleExpression = Annotated[str, StringConstraints(max_length=256), AfterValidator(check_schedule)]
 # s3://BUCKET/PREFIX, or a prefix of the environment's own bucket. In an IAM policy, * and ? would be wildcards, and ${
 # would begin a variable.
 ImageSource = Annotated[

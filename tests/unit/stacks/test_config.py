@@ -190,7 +190,14 @@ def test_a_config_cannot_be_changed() -> None:
         ),
         ({"log_retention_days": 10}, "log_retention_days = 10: should be 1, 3, 5, 7, 14"),
         ({"removal_policy": "snapshot"}, "removal_policy = 'snapshot': should be 'retain' or 'destroy'"),
-        ({"schedule": {"expression": "daily"}}, "schedule.expression = 'daily': should match pattern"),
+        (
+            {"schedule": {"expression": "daily"}},
+            "schedule.expression = 'daily': must be rate(NUMBER minutes, hours or days) or cron(FIELDS)",
+        ),
+        (
+            {"retraining": {"schedule": "cron(0 6 * * *)"}},
+            "retraining.schedule = 'cron(0 6 * * *)': has 5 fields in cron()",
+        ),
         ({"schedule": {"expression": "rate(1 day)", "x": 1}}, "unknown key 'schedule.x' = 1"),
         ({"schedule": {}}, "schedule.expression is missing"),
         ({"schedule": {"expression": "rate(1 day)", "workflow": "x"}}, "schedule.workflow = 'x': should be 'inline', "),
