@@ -7,6 +7,7 @@ access key of this start (local/request_guard.py), and keep what they write wher
 import contextlib
 import json
 import os
+import random
 import re
 import secrets
 import shutil
@@ -40,7 +41,7 @@ INHERITED |= {"NODE_COMPILE_CACHE", "NODE_EXTRA_CA_CERTS", "NODE_OPTIONS", "NODE
 INHERITED |= {"SSL_CERT_DIR", "SSL_CERT_FILE", "HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"}
 INHERITED |= {"RECORD_EXPRESSIONS"}  # names a file: local/expressions.py
 INHERITED_PREFIXES = ("LC_", "PYTHON", "JSII_")
-START_TIMEOUT_SECONDS = 60
+START_TIMEOUT_SECONDS = 300  # of a busy machine; a process that has ended is not waited for
 STOP_TIMEOUT_SECONDS = 10
 CONSOLE = "-m ops console"  # a part of its command line
 _PROCESSES = "processes"
@@ -331,11 +332,13 @@ def _no_proxy() -> str:
 
 
 def _free_ports(count: int) -> list[int]:
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for free in sockets:
-            free.bind(("127.0.0.1", 0))
-        return [free.getsockname()[1] for free in sockets]
+    """Of 127.0.0.1. Systems give those above to outgoing connections, which could take one before it is listened on."""
+    ports: set[int] = set()
+    while len(ports) < count:
+        port = random.randrange(20_000, 32_768)  # noqa: S311 - no secret
+        with contextlib.suppress(OSError), socket.create_server((request_guard.ADDRESS, port)):
+            ports.add(port)
+    return list(ports)
 
 
 def _wait_until_healthy(popen: "subprocess.Popen[bytes]", health: urllib.request.Request, log: Path) -> None:

@@ -250,10 +250,11 @@ class Inbox:
 
     def messages(self) -> list[dict[str, str]]:
         """Take out the digests that have arrived: `Subject` and `Message` of each. Alarms stay."""
-        received = self._sqs.receive_message(QueueUrl=self._url, MaxNumberOfMessages=10).get("Messages", [])
-        for message in received:
-            self._sqs.delete_message(QueueUrl=self._url, ReceiptHandle=message["ReceiptHandle"])
-        messages = [json.loads(message["Body"]) for message in received]
+        messages: list[dict[str, str]] = []
+        while received := self._sqs.receive_message(QueueUrl=self._url, MaxNumberOfMessages=10).get("Messages"):
+            for message in received:
+                self._sqs.delete_message(QueueUrl=self._url, ReceiptHandle=message["ReceiptHandle"])
+                messages.append(json.loads(message["Body"]))
         self._alarms += [json.loads(m["Message"]) for m in messages if m["Subject"].startswith("ALARM:")]
         return [message for message in messages if not message["Subject"].startswith("ALARM:")]
 

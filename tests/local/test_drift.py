@@ -87,8 +87,10 @@ def test_the_metrics_of_the_functions_are_in_cloudwatch(environment: Environment
 
 def test_no_request_within_the_window_is_missed(environment: Environment) -> None:
     end = datetime.now(UTC) + timedelta(seconds=1)
+    before = len(environment.recorded_inference_ids())
     report = check_for_drift(environment, start=end - timedelta(hours=6), end=end)
-    assert report["requests"] == len(environment.recorded_inference_ids())
+    after = len(environment.recorded_inference_ids())  # requests of other tests may be recorded meanwhile
+    assert 0 < before <= report["requests"] <= after
 
 
 def test_labels_become_an_accuracy(environment: Environment, phases: dict[str, Phase]) -> None:

@@ -1,14 +1,13 @@
 """State machines that run SageMaker jobs and wait for their end, with the state machine's role."""
 
 import json
-import time
 import uuid
 from typing import Any
 
 import boto3
 import pytest
 
-from local.demonstration import Environment
+from local.demonstration import Environment, wait_for
 
 # https://docs.aws.amazon.com/step-functions/latest/dg/connect-sagemaker.html
 ALLOWED = {
@@ -51,9 +50,12 @@ def run_state_machine(definition: dict[str, Any], *, without: str = "") -> dict[
     iam.put_role_policy(RoleName=name, PolicyName="jobs", PolicyDocument=json.dumps(policy))
     machine = states.create_state_machine(name=name, definition=json.dumps(definition), roleArn=role["Arn"])
     started = states.start_execution(stateMachineArn=machine["stateMachineArn"], input="{}")
-    while (ended := states.describe_execution(executionArn=started["executionArn"]))["status"] == "RUNNING":
-        time.sleep(0.2)
-    return dict(ended)
+
+    def ended() -> dict[str, Any] | None:
+        described = states.describe_execution(executionArn=started["executionArn"])
+        return None if described["status"] == "RUNNING" else dict(described)
+
+    return wait_for(ended, f"the end of {name}")
 
 
 def transform_definition(environment: Environment, model_name: str, job_name: str, prefix: str) -> dict[str, Any]:

@@ -77,13 +77,14 @@ def test_one_unsure_image_is_rejected_loudly_and_its_siblings_are_stored(
     assert execution.arn in message["Message"]
 
 
+# Not below test/, of which other tests draw their traffic
 @pytest.mark.parametrize(
     ("key", "body", "error"),
     [
-        ("test/missing.png", None, "ImageNotFoundError"),
-        ("test/empty.png", b"", "CorruptImageError"),
-        ("test/text.png", b"I am no image", "CorruptImageError"),
-        ("test/huge.png", bytes(200_000), "ImageTooLargeError"),
+        ("scheduled/missing.png", None, "ImageNotFoundError"),
+        ("scheduled/empty.png", b"", "CorruptImageError"),
+        ("scheduled/text.png", b"I am no image", "CorruptImageError"),
+        ("scheduled/huge.png", bytes(200_000), "ImageTooLargeError"),
         ("models/secret.png", b"I am out of reach", "ImageAccessDeniedError"),
     ],
 )
@@ -153,7 +154,7 @@ def test_a_prefix_stands_for_all_images_below_it(environment: Environment, confi
 def test_an_image_that_has_a_prediction_of_another_label_fails_by_name_and_keeps_it(
     environment: Environment, confident_images: list[str]
 ) -> None:
-    s3, key = boto3.client("s3"), "test/predicted\n\nAll clear, sign in at http://evil.png"
+    s3, key = boto3.client("s3"), "scheduled/predicted\n\nAll clear, sign in at http://evil.png"
     source = f"{environment.bucket}/{confident_images[0]}"
     version = s3.copy_object(Bucket=environment.bucket, Key=key, CopySource=source)["VersionId"]
     prediction, other = f"predictions/{key}/{version}.json", b'{"label": "unicycle", "confidence": 1.0}'
@@ -163,7 +164,7 @@ def test_an_image_that_has_a_prediction_of_another_label_fails_by_name_and_keeps
     assert (failed["outcome"], failed["error"]) == ("FAILED", "PredictionDiffersError")
     assert s3.get_object(Bucket=environment.bucket, Key=prediction)["Body"].read() == other
     # What whoever uploads writes into a key has no line of its own in the mail
-    assert "FAILED test/predicted��All clear, sign in at" in digest(inbox)["Message"]
+    assert "FAILED scheduled/predicted��All clear, sign in at" in digest(inbox)["Message"]
 
 
 @pytest.mark.parametrize("name", ["bike.png", "my bike é+100% 🚲.png"])
