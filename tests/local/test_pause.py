@@ -7,6 +7,7 @@ import uuid
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -61,14 +62,20 @@ def upload(environment: Environment, image: str, count: int, *, seconds_between:
     return keys
 
 
+@cache
+def outcomes_in(bucket: str, manifest: str) -> list[Any]:
+    """A manifest is written once."""
+    body = boto3.client("s3").get_object(Bucket=bucket, Key=manifest)["Body"]
+    return list(json.load(body)["outcomes"])
+
+
 def outcomes(environment: Environment, keys: list[str]) -> Counter[str]:
     """How the executions that these uploads started have ended so far."""
     wanted, found = set(keys), Counter[str]()
     for key in environment.keys(prefixes.MANIFESTS):
         if "/" in key.removeprefix(prefixes.MANIFESTS) or "-pause" in key:
             continue
-        body = boto3.client("s3").get_object(Bucket=environment.bucket, Key=key)["Body"]
-        listed = json.load(body)["outcomes"]
+        listed = outcomes_in(environment.bucket, key)
         mine = [each for each in listed if isinstance(each, dict) and str(each.get("s3_key")) in wanted]
         found += Counter(str(each) if each["outcome"] == "FAILED" else each["outcome"] for each in mine)
     return found
