@@ -56,7 +56,7 @@ class Night:
     def __str__(self) -> str:
         return (
             f"{self.pictures} pictures at night: {self.rejected / self.pictures:.0%} rejected, "
-            f"{self.correct / self.pictures:.0%} of the labels are correct"
+            f"{self.correct / self.pictures:.0%} of the predictions are correct"
         )
 
 
@@ -100,12 +100,12 @@ def run_scenario(  # noqa: PLR0917 - as the other scenarios, and the browser
     show("Pictures taken at night")
     first = upload_night(environment, pictures, name="first", seed=1)
     before = Night.of(environment.classify(list(first)), first)
-    report(f"\n{before}")
+    report(f"\nBefore: {before}")
 
     show("The reviewer labels them in a browser")
     browser.open(cloud.open_console(environment.config.name))
     labelled = label_all(browser, first, classes)
-    report(f"  {labelled} of them labelled in a browser, a key each")
+    report(f"  A reviewer labels the {labelled} rejected ones in the console, with one key each, and publishes them")
     _expect(labelled == before.rejected, f"{before.rejected} were rejected, and {labelled} labelled")
 
     bodies = [(dataset / image.key).read_bytes() for image in labelled_images(dataset, classes, at_most=10)]
@@ -115,18 +115,18 @@ def run_scenario(  # noqa: PLR0917 - as the other scenarios, and the browser
             report(f"  {line}")
         (arn,) = wait_for(lambda: set(retraining.executions()) - known or None, "a run that the new data starts")
         run = retraining.follow(arn, show)
-        report("\n  " + " > ".join(dict.fromkeys(run.states)))
+        report("\n  Retraining: " + " > ".join(dict.fromkeys(run.states)))
         _expect(run.outcome == "Released", f"{run.arn} ended in {run.outcome}: {run.cause or run.output}")
     old, new = (accuracy_by_source(environment, run, role) for role in ("incumbent", "candidate"))
     for source in ("original", "reviewed"):
-        report(f"  accuracy on the {source} validation images: {old[source]:.3f} before, {new[source]:.3f} now")
+        report(f"  Accuracy on the {source} validation images: {old[source]:.3f} before, {new[source]:.3f} now")
     report(f"  {traffic.sent} requests to the endpoint meanwhile, {len(traffic.failures)} failed")
     _expect(not traffic.failures, f"{len(traffic.failures)} requests failed, the first with {traffic.failures[:1]}")
 
     show("More pictures taken at night")
     second = upload_night(environment, pictures, name="second", seed=2)
     after = Night.of(environment.classify(list(second)), second)
-    report(f"\n{after}")
+    report(f"\nAfter: {after}; they are other pictures than before")
     margin = environment.config.retraining.margin
     _expect(new["reviewed"] > old["reviewed"], "the candidate should be better on the new pictures")
     _expect(new["original"] >= old["original"] - margin, "the candidate should not be worse on the old pictures")

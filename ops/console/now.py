@@ -16,7 +16,7 @@ from starlette.routing import Route
 from lambda_src.shared.json_reader import parse_json
 from ops import aws
 from ops.console import health
-from ops.console.activity import MAX_EXECUTIONS, OUTCOMES, PERIODS, Activity, read_outcomes
+from ops.console.activity import MAX_EXECUTIONS, OUTCOMES, Activity, read_outcomes
 from ops.console.graph import Graph, History, graphs
 from ops.console.parts import Part, part
 from ops.console.site import Site, site
@@ -57,7 +57,6 @@ def _parts(shown: Site, activity: Activity) -> dict[str, Any]:
         "time": datetime.now(UTC),
         "statuses": STATUSES,
         "outcomes": OUTCOMES,
-        "periods": list(PERIODS),
         "max_executions": MAX_EXECUTIONS,
         "runbook": _runbook(config.monitoring.runbook_url),
     }

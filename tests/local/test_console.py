@@ -177,6 +177,10 @@ def test_a_reviewer_drops_pictures_and_sees_their_outcomes(
             assert browser.evaluate(f"{root}.scrollWidth <= {root}.clientWidth")
         assert browser.evaluate("document.title").startswith("Now,")
         assert browser.console == []
+        # Of bulk runs: one that does not exist is not taken for one that may not be seen
+        for workflow in ("scones-dev-DistributedMap", "scones-dev-BatchTransform"):
+            browser.evaluate(f"location.assign('/executions/{workflow}/none')")
+            browser.wait_until("document.body?.innerText.includes('There is no execution none')")
 
 
 def captions(browser: Browser) -> dict[str, str]:

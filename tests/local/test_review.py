@@ -33,6 +33,7 @@ def test_reviewed_pictures_make_a_better_model_that_rejects_fewer(project: Path)
         timeout=900,
     )
     assert run.returncode == 0, run.stdout[-3000:] + run.stderr[-3000:]
+    sys.stdout.write(run.stdout)  # with -s, for docs/console.md
     before, after = (int(share) for share in re.findall(r"pictures at night: (\d+)% rejected", run.stdout))
     assert after < before
     (old, new) = re.findall(r"on the reviewed validation images: ([\d.]+) before, ([\d.]+) now", run.stdout)[0]

@@ -90,6 +90,17 @@ def test_a_candidate_that_no_run_waits_for_is_told_apart(browser: Browser, cloud
     assert "in the state WaitForApproval" in section(html, "retraining")
 
 
+def test_the_button_says_that_nothing_is_released_where_no_run_waits(browser: Browser, cloud: Cloud) -> None:
+    compared(cloud)
+    text = section(browser.get("/models").text, "candidate")
+    assert "No run waits for an answer any more" in text
+    assert "Approve scones-dev-2 in the registry only" in text
+    cloud.runs = [{"executionArn": f"{RETRAINING}:r", "name": "r", "startDate": NOW}]
+    text = section(browser.get("/models").text, "candidate")
+    assert "No run waits" not in text
+    assert "Approve: release scones-dev-2" in text
+
+
 @pytest.mark.parametrize("status", ["Approved", "Rejected"])
 def test_a_decision_is_written_down_with_who_made_it(browser: Browser, cloud: Cloud, status: str) -> None:
     package = compared(cloud)
