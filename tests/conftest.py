@@ -40,9 +40,6 @@ for name in [name for name in os.environ if name.startswith(("AWS_", "CIFAR_100_
 os.environ["AWS_EC2_METADATA_DISABLED"] = "true"
 os.environ["AWS_CONFIG_FILE"] = os.environ["AWS_SHARED_CREDENTIALS_FILE"] = os.devnull
 
-# Of numpy, in this process and in those that it starts: threads that wait for one another burn the processor
-os.environ["OPENBLAS_NUM_THREADS"] = "1"
-
 # A shell ignores SIGINT in what it runs in the background, and so would every command that a test interrupts
 signal.signal(signal.SIGINT, signal.default_int_handler)
 

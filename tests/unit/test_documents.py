@@ -74,13 +74,19 @@ def help_of(module: str, *words: str) -> str:
     return result.output
 
 
+@cache
+def dry_run(*targets: str) -> None:
+    """Fails if the Makefile has no such target."""
+    subprocess.run(["make", "--dry-run", *targets], cwd=PROJECT_ROOT, check=True, capture_output=True)
+
+
 @pytest.mark.parametrize(("document", "command"), commands())
 def test_a_command_exists_with_its_options(request: pytest.FixtureRequest, document: str, command: str) -> None:
     program, *arguments = shlex.split(command)
     if program == "make":
         settings = [argument for argument in arguments if re.fullmatch(r"[A-Z]+=\S*", argument)]
         targets = [argument for argument in arguments if argument not in settings]
-        subprocess.run(["make", "--dry-run", *targets], cwd=PROJECT_ROOT, check=True, capture_output=True)
+        dry_run(*targets)
         makefile = (PROJECT_ROOT / "Makefile").read_text()
         assert all(f"$({setting.partition('=')[0]})" in makefile for setting in settings)
         return

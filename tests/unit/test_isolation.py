@@ -5,6 +5,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy
+import threadpoolctl
+
 from local.cloud import LocalCloud, Process
 from stacks.config import PROJECT_ROOT
 
@@ -32,3 +35,10 @@ def test_what_tests_start_can_be_interrupted_from_a_shell_in_the_background() ->
         "raise SystemExit(signal.getsignal(signal.SIGINT) is signal.SIG_IGN)"
     )
     assert subprocess.run([sys.executable, "-c", program], cwd=PROJECT_ROOT, check=False, timeout=120).returncode == 0
+
+
+def test_numpy_has_one_thread() -> None:
+    """Several wait for one another, and burn a processor that other tests need."""
+    assert numpy.__version__, "is loaded"
+    pools = [pool for pool in threadpoolctl.threadpool_info() if pool["user_api"] == "blas"]
+    assert {pool["num_threads"] for pool in pools} == {1}
