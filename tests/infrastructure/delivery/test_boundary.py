@@ -44,6 +44,10 @@ _BOUNDED_ACTIONS = (
 # Condition keys of other actions
 _KEYS = {
     "iam:CreateServiceLinkedRole": (("iam:AWSServiceName", "sagemaker.application-autoscaling.amazonaws.com"),),
+    **{
+        f"iam:Detach{kind}Policy": (("iam:PolicyARN", f"arn:aws:iam::{ACCOUNT}:policy/scones-dev-Console-x"),)
+        for kind in ("Group", "Role", "User")
+    },
     "sagemaker:AddTags": (("sagemaker:TaggingAction", "CreateModel"),),
 }
 # What CloudFormation calls to create, read, update and delete a resource of each type, and on which ARN: the handlers'
@@ -90,6 +94,9 @@ HANDLERS: dict[str, dict[str, str]] = {
         "iam::{account}:policy/scones-dev-Console-x": "iam:CreatePolicy iam:GetPolicy iam:GetPolicyVersion"
         " iam:ListEntitiesForPolicy iam:ListPolicyVersions iam:CreatePolicyVersion iam:DeletePolicyVersion"
         " iam:DeletePolicy",
+        "iam::{account}:group/reviewers": "iam:DetachGroupPolicy",
+        "iam::{account}:role/reviewers": "iam:DetachRolePolicy",
+        "iam::{account}:user/me": "iam:DetachUserPolicy",
     },
     "AWS::IAM::Policy": {_ROLE: "iam:PutRolePolicy iam:GetRolePolicy iam:DeleteRolePolicy"},
     "AWS::IAM::Role": {
@@ -193,6 +200,8 @@ REFUSED = """
     iam:CreatePolicyVersion arn:aws:iam::{account}:policy/scones-prod-Console-x
     iam:AttachRolePolicy arn:aws:iam::{account}:role/scones-dev-x
     iam:AttachUserPolicy arn:aws:iam::{account}:user/me
+    iam:DetachUserPolicy arn:aws:iam::{account}:user/me iam:PolicyARN=arn:aws:iam::{account}:policy/scones-prod-Console-x
+    iam:DetachRolePolicy arn:aws:iam::{account}:role/cdk-own-cfn-exec-role-x iam:PolicyARN=arn:aws:iam::{account}:policy/scones-dev-boundary
     iam:CreateRole arn:aws:iam::{account}:role/scones-dev-x
     iam:CreateRole arn:aws:iam::{account}:role/scones-dev-x iam:PermissionsBoundary=arn:aws:iam::{account}:policy/mine
     iam:CreateRole arn:aws:iam::{account}:role/admin iam:PermissionsBoundary=arn:aws:iam::{account}:policy/scones-dev-boundary
