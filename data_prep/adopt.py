@@ -1,7 +1,7 @@
-"""Takes over a model that the algorithm trained elsewhere: the artifact of the original's notebook, for one.
+"""Adopts a model that the built-in algorithm trained elsewhere, such as the artifact of the original's notebook.
 
-It comes to lie where a training job of this project would have left it, under the name of a job that never ran, so that
-releases, drift and retraining find it as they find any other.
+The artifact is copied to where a training job of this project would have written it, under the name of a job that never
+ran, so that releases, drift and retraining treat it like any other.
 """
 
 import json
@@ -19,7 +19,7 @@ from data_prep import aws
 from data_prep.baseline import baseline_of
 from data_prep.errors import AdoptionError
 from data_prep.fetch import file_sha256
-from data_prep.options import AsJson, Environment
+from data_prep.options import AsJson, EnvironmentName
 from data_prep.terminal import show
 from data_prep.training import hand_over, image_uri
 from lambda_src.retraining.trained_model import TrainedModel
@@ -29,7 +29,7 @@ from stacks.config import EnvironmentConfig, load_environment
 from stacks.shared import prefixes
 from stacks.shared.algorithm import IMAGE_CLASSIFICATION
 
-# What the algorithm packs into model.tar.gz: the network, the weights of an epoch, the shape of its input
+# The files in the algorithm's model.tar.gz: the network, the weights of an epoch, the shape of its input
 _FILES = ("-symbol.json", ".params", "model-shapes.json")
 _MAX_JSON_BYTES = 16 << 20
 
@@ -37,13 +37,13 @@ _MAX_JSON_BYTES = 16 << 20
 def adopt(
     artifact: Annotated[str, typer.Argument(help="S3 URI of a model.tar.gz of the built-in Image Classification.")],
     *,
-    env: Environment = "dev",
+    env: EnvironmentName = "dev",
     as_json: AsJson = False,
 ) -> None:
     """Adopt a model that was trained elsewhere: check it, evaluate it on the validation images, hand it to the stacks.
 
-    Upload the data set first. A Batch Transform job evaluates, on one instance of bulk.transform_instance_type; what it
-    predicts is also the baseline that drift is measured against.
+    Upload the data set first. A Batch Transform job evaluates the model, on one instance of
+    bulk.transform_instance_type; its predictions are also the baseline that drift is measured against.
     """
     config = load_environment(env)
     model = adopt_model(config, artifact)
@@ -56,11 +56,11 @@ def adopt(
 
 
 def adopt_model(config: EnvironmentConfig, uri: str) -> TrainedModel:
-    """Check the artifact at an S3 URI, copy it, let it classify the validation images, and hand it to the stacks.
+    """Check the artifact at an S3 URI, copy it, evaluate it on the validation images, and hand it to the stacks.
 
-    The environment's data set must have been uploaded: its validation images are the evaluation and the baseline.
-    Raises AdoptionError if the artifact is none of the algorithm or its accuracy is under retraining.minimum_accuracy,
-    or TrainingError if it could not be evaluated; then the model in service stays what it is.
+    The environment's data set must have been uploaded. Raises AdoptionError if the artifact is not the algorithm's, or
+    its accuracy is below retraining.minimum_accuracy; raises TrainingError if it cannot be evaluated. In either case
+    the model in service stays.
     """
     stack = aws.data_stack(config)
     with TemporaryDirectory() as folder:
@@ -87,9 +87,9 @@ def adopt_model(config: EnvironmentConfig, uri: str) -> TrainedModel:
     accuracy = float(read_json(evaluation, name="evaluation")["accuracy"])
     if accuracy < config.retraining.minimum_accuracy:
         raise AdoptionError(
-            f"{uri}: has an accuracy of {accuracy:.3f} on the {baseline.size} validation images, under the "
+            f"{uri}: has an accuracy of {accuracy:.3f} on the {baseline.size} validation images, below the "
             f"{config.retraining.minimum_accuracy} of retraining.minimum_accuracy. Are its labels, in this order, "
-            f"{', '.join(config.classes)}? The model in service stays what it is"
+            f"{', '.join(config.classes)}? The model in service has not changed"
         )
     model = replace(model, accuracy=accuracy)
     hand_over(config, model, baseline_key=baseline.key)
@@ -99,7 +99,7 @@ def adopt_model(config: EnvironmentConfig, uri: str) -> TrainedModel:
 def _download(uri: str, file: Path) -> None:
     bucket, _, key = uri.removeprefix("s3://").partition("/")
     if not uri.startswith("s3://") or not bucket or not key:
-        raise AdoptionError(f"{uri}: is no S3 URI, such as s3://BUCKET/PATH/output/model.tar.gz")
+        raise AdoptionError(f"{uri}: is not an S3 URI such as s3://BUCKET/PATH/output/model.tar.gz")
     try:
         aws.s3().download_file(bucket, key, str(file))
     except ClientError as error:
@@ -111,7 +111,7 @@ def _download(uri: str, file: Path) -> None:
 
 
 def check_artifact(file: Path, *, name: str) -> None:
-    """Raise AdoptionError unless the file is what the built-in Image Classification leaves behind.
+    """Raise AdoptionError unless the file is an artifact of the built-in Image Classification.
 
     Nothing is extracted, and the weights are not inspected: the evaluation shows whether they load.
     """
@@ -128,11 +128,11 @@ def check_artifact(file: Path, *, name: str) -> None:
                     parse_json(content.read(_MAX_JSON_BYTES))
                 found.add(kind)
     except (tarfile.TarError, OSError, EOFError, zlib.error) as error:
-        raise AdoptionError(f"{name}: is no whole gzipped tar: {error}") from None
+        raise AdoptionError(f"{name}: is not a complete gzipped tar: {error}") from None
     except ValueError as error:
         raise AdoptionError(f"{name}: {member.name} is not JSON: {error}") from None
     if missing := [f"*{suffix}" for suffix in _FILES if suffix not in found]:
         raise AdoptionError(
-            f"{name}: has no {', '.join(missing)}: it is not of SageMaker's built-in Image Classification on MXNet, "
-            "and another artifact may bring code, which would run; train a model with `python -m data_prep train`"
+            f"{name}: has no {', '.join(missing)}: it is not an artifact of SageMaker's built-in Image Classification "
+            "on MXNet. Others may contain code, which would run; train a model with `python -m data_prep train`"
         )

@@ -1,4 +1,4 @@
-"""The model artifact that an environment would serve, and whether it fits the configuration."""
+"""The model artifact that the next deployment of an environment serves, and whether it fits the configuration."""
 
 import json
 from collections.abc import Mapping
@@ -17,12 +17,13 @@ from stacks.shared.hyperparameters import hyperparameters, parameters_digest
 
 @dataclass(frozen=True)
 class Artifact:
-    """What training handed over last. `mismatch` is empty if it can be served as configured.
+    """The artifact that training handed over last.
 
-    metadata: what the environment's parameter says of the model (lambda_src/retraining/trained_model.py).
-    algorithm: by which a deployment would serve it; empty if the environment's parameter does not say.
-    manifest: what lies beside the artifact of the data that it was trained on: data_prep's manifest, or what retraining
-    knows of data that somebody has changed; empty if there is nothing.
+    mismatch: how it differs from the configuration; empty if it can be served as configured.
+    algorithm: the algorithm whose container a deployment would serve it with; empty if the parameter is missing.
+    metadata: the content of the environment's metadata parameter (lambda_src/retraining/trained_model.py).
+    manifest: the manifest beside the artifact: data_prep's, or retraining's for data that was changed in the bucket;
+    empty if there is none.
     """
 
     uri: str
@@ -43,13 +44,13 @@ class Artifact:
 
     @property
     def origin(self) -> str:
-        """How it came here, to follow its name."""
+        """Its origin, as a relative clause."""
         adopted_from = self.manifest.get("adopted_from")
         return f"which was adopted from {adopted_from}" if adopted_from else "which was trained as configured"
 
     @property
     def is_of_an_archive(self) -> bool:
-        """Whether an archive has all that it was trained on."""
+        """Whether all its training data is from an archive."""
         return "archive" in self.manifest
 
     @property
@@ -59,7 +60,7 @@ class Artifact:
 
 
 def current_artifact(config: EnvironmentConfig) -> Artifact | None:
-    """The artifact that training handed over last; None before the first."""
+    """The artifact that training handed over last; None if there is none yet."""
     uri = _parameter(config.artifact_parameter)
     if uri is None:
         return None
@@ -78,9 +79,9 @@ def current_artifact(config: EnvironmentConfig) -> Artifact | None:
 
 
 def _mismatch(config: EnvironmentConfig, uri: str, metadata: Mapping[str, Any]) -> str:
-    """How the model differs from what is configured, or from what its metadata describes."""
+    """How the model differs from the configuration or from its metadata; "" if it does not."""
     if metadata.get("artifact_uri", uri) != uri:
-        return f"the parameters beside it are of {metadata['artifact_uri']}, whose hand-over was interrupted"
+        return f"the other parameters describe {metadata['artifact_uri']}, whose hand-over was interrupted"
     classes = tuple(metadata.get("classes", config.classes))
     if classes != config.classes:
         return f"it was trained for {', '.join(classes)}; configured are {', '.join(config.classes)}"
@@ -96,7 +97,7 @@ def _mismatch(config: EnvironmentConfig, uri: str, metadata: Mapping[str, Any]) 
     if differing:
         return f"it was trained with {', '.join(differing)}"
     if trained_with and config.algorithm.takes_code and f"-{parameters_digest(config)}-" not in metadata["job"]:
-        return "it was trained by other code than that of model_src/"
+        return "it was trained by another version of model_src/"
     return ""
 
 
@@ -105,17 +106,17 @@ def _trained_by(metadata: Mapping[str, Any]) -> str:
 
 
 def baseline_problem(config: EnvironmentConfig, artifact: Artifact) -> str:
-    """What is wrong with the baseline that drift is measured against; empty if it is the artifact's."""
+    """What is wrong with the baseline that drift is measured against; "" if it belongs to the artifact."""
     key = _parameter(config.baseline_parameter)
     if key is None:
         return f"{config.baseline_parameter} is not set: the drift monitor has nothing to compare with"
     if not key.startswith(f"{prefixes.MODELS}{artifact.job}/"):
-        return f"{key} is of another model than {artifact.job}"
+        return f"{key} belongs to another model than {artifact.job}"
     return "" if _stored(artifact.bucket, key) else f"s3://{artifact.bucket}/{key} does not exist"
 
 
 def _stored(bucket: str, key: str) -> bytes:
-    """An object's content; empty if there is none."""
+    """An object's content; empty if it does not exist."""
     try:
         return aws.s3().get_object(Bucket=bucket, Key=key)["Body"].read()
     except aws.s3().exceptions.NoSuchKey:

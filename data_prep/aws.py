@@ -1,4 +1,4 @@
-"""The one seam to AWS: cached clients of the current target, and what a deployed environment calls its resources."""
+"""All AWS clients for the current target, cached, and the outputs of a deployed environment's stacks."""
 
 from dataclasses import dataclass
 from functools import cache
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from mypy_boto3_stepfunctions import SFNClient
     from mypy_boto3_sts import STSClient
 
-# As many requests under way at once as one process can usefully keep: images are small, so each is mostly waiting
+# Concurrent requests: images are small, so each request mostly waits
 MAX_CONNECTIONS = 32
 
 _BOUNDED = Config(
@@ -35,7 +35,7 @@ _BOUNDED = Config(
     retries={"mode": "standard", "total_max_attempts": 5},
     max_pool_connections=MAX_CONNECTIONS,
 )
-# A client that is throttled sends more slowly instead of giving up
+# When throttled, a client slows down instead of failing
 _ADAPTIVE = _BOUNDED.merge(Config(retries={"mode": "adaptive", "total_max_attempts": 8}))
 
 
@@ -128,7 +128,7 @@ def outputs_of_stack(config: EnvironmentConfig, stack: str) -> StackOutputs:
     try:
         described = cloudformation().describe_stacks(StackName=name)["Stacks"][0]
     except ClientError as error:
-        if error.response["Error"]["Code"] != "ValidationError":  # how CloudFormation says that there is none
+        if error.response["Error"]["Code"] != "ValidationError":  # CloudFormation's error for a missing stack
             raise
         deploy = make_command("deploy", config.name)
         raise DataPrepError(
@@ -140,12 +140,12 @@ def outputs_of_stack(config: EnvironmentConfig, stack: str) -> StackOutputs:
 
 @dataclass(frozen=True)
 class DataStack:
-    """What the environment's data stack made."""
+    """The outputs of the environment's data stack."""
 
     bucket: str
     sagemaker_role_arn: str
     region: str
-    key_arn: str = ""  # empty where S3's own keys encrypt
+    key_arn: str = ""  # empty if S3's own keys encrypt the bucket
 
 
 def data_stack(config: EnvironmentConfig) -> DataStack:

@@ -1,4 +1,4 @@
-"""Errors of AWS, and of the connection to it, in one line: what is wrong, and how to fix it."""
+"""Translates errors of AWS, and of the connection to it, into one line: what is wrong, and how to fix it."""
 
 import os
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ from data_prep.target import is_loopback
 
 _SIGN_IN = "set AWS_PROFILE, or sign in with `aws login` or `aws sso login`"
 
-# Codes that several services share: "Common Errors" of their API references. S3 has names of its own
+# Codes that several services share: "Common Errors" of their API references. S3 has its own names.
 # https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html
 _EXPIRED = {"ExpiredToken", "ExpiredTokenException", "RequestExpired", "TokenRefreshRequired"}
 _INVALID = {
@@ -37,7 +37,7 @@ DENIED = {"AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "Not
 
 @dataclass(frozen=True)
 class Explanation:
-    """Why a request to AWS failed, and what to do about it; `fix` is empty where it is not known."""
+    """Why a request to AWS failed, and what to do about it; `fix` is empty if unknown."""
 
     problem: str
     fix: str = ""
@@ -56,7 +56,7 @@ def one_line_errors() -> Iterator[None]:
 
 
 def explain(error: BotoCoreError | ClientError) -> Explanation:
-    """What an error of boto3 means for the user of the command."""
+    """Explain an error of boto3 to the user of a command."""
     return _refusal(error) if isinstance(error, ClientError) else _failure(error)
 
 
@@ -96,12 +96,15 @@ def _failure(error: BotoCoreError) -> Explanation:  # noqa: PLR0911 - one for ea
             return Explanation("there is no AWS region", "set AWS_REGION, or a region in the AWS profile")
         case exceptions.SSOError() | exceptions.TokenRetrievalError():
             return Explanation(
-                f"not signed in to IAM Identity Center, or no longer: {error}", f"`aws sso login{_profile()}`"
+                f"not signed in to IAM Identity Center, or the session has expired: {error}",
+                f"`aws sso login{_profile()}`",
             )
         case exceptions.LoginError():
-            return Explanation(f"not signed in with `aws login`, or no longer: {error}", f"`aws login{_profile()}`")
+            return Explanation(
+                f"not signed in with `aws login`, or the session has expired: {error}", f"`aws login{_profile()}`"
+            )
         case exceptions.MissingDependencyException():
-            # It is no requirement: where it is installed, botocore signs every request with it, for everybody
+            # Not a requirement of this project: once installed, botocore would sign every request with it
             return Explanation(
                 "the credentials of `aws login` need the Python package awscrt, which is not installed",
                 '`.venv/bin/uv pip install "botocore[crt]"`, or sign in with `aws sso login`',
@@ -130,6 +133,6 @@ def _sign_in_again() -> str:
 
 
 def _profile() -> str:
-    """The option that names the shell's profile, where it names one."""
+    """The option `--profile` for the shell's profile; empty if there is none."""
     profile = os.environ.get("AWS_PROFILE") or os.environ.get("AWS_DEFAULT_PROFILE")
     return f" --profile {profile}" if profile else ""

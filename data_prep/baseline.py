@@ -1,8 +1,8 @@
-"""The baseline of the current model: its own predictions for the validation images, which drift is measured against.
+"""Computes the current model's baseline: its predictions for the validation images, which drift is measured against.
 
-Training reports no predictions by image, so a Batch Transform job runs the trained model before it serves requests. The
-job needs no endpoint, and data capture does not see it. The documents that retraining stores for each model that it
-evaluates are stored here, too (lambda_src/retraining/trained_model.py).
+Training does not report a prediction for each image, so a Batch Transform job runs the trained model. The job needs no
+endpoint, and its requests are not captured. This module also stores the other documents that retraining stores for each
+model that it evaluates (lambda_src/retraining/trained_model.py).
 """
 
 import json
@@ -17,7 +17,7 @@ from botocore.exceptions import ClientError, WaiterError
 from data_prep import aws
 from data_prep.dataset import LISTS
 from data_prep.errors import TrainingError
-from data_prep.options import AsJson, Environment
+from data_prep.options import AsJson, EnvironmentName
 from data_prep.terminal import show
 from data_prep.training import POLL_SECONDS, put_parameter
 from lambda_src.retraining.errors import TransformOutputError
@@ -36,7 +36,7 @@ _MAX_POLLS = 3600
 
 @dataclass(frozen=True)
 class StoredBaseline:
-    """Where a baseline lies, how many predictions it holds, and whether it was computed just now."""
+    """A baseline's key, its number of predictions, and whether it has just been computed."""
 
     key: str
     size: int
@@ -45,13 +45,13 @@ class StoredBaseline:
 
 def baseline(
     *,
-    env: Environment = "dev",
+    env: EnvironmentName = "dev",
     force: Annotated[bool, typer.Option("--force", help="Compute it even if it exists.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Compute the baseline for drift: the trained model's predictions for the validation images.
 
-    A Batch Transform job does it, on one instance of bulk.transform_instance_type.
+    A Batch Transform job computes them, on one instance of bulk.transform_instance_type.
     """
     config = load_environment(env)
     stored = store_baseline(config, force=force)
@@ -60,7 +60,7 @@ def baseline(
 
 
 def store_baseline(config: EnvironmentConfig, *, force: bool = False) -> StoredBaseline:
-    """Compute the current model's baseline, unless it exists, and make it the drift monitor's.
+    """Compute the current model's baseline unless it exists, and set it as the drift monitor's.
 
     Raises TrainingError if there is no model, too few validation images, or if the job fails.
     """
@@ -70,7 +70,7 @@ def store_baseline(config: EnvironmentConfig, *, force: bool = False) -> StoredB
 
 
 def baseline_of(config: EnvironmentConfig, model: Mapping[str, Any], *, force: bool = False) -> StoredBaseline:
-    """Compute a model's baseline, and what else is stored of its predictions, unless it exists.
+    """Compute a model's baseline and the other documents unless the baseline exists.
 
     model: its `job`, `artifact_uri` and `image`. Raises TrainingError.
     """
@@ -95,7 +95,7 @@ def _current_model(config: EnvironmentConfig) -> dict[str, str]:
 
 
 def _stored_size(bucket: str, job: str) -> int | None:
-    """Of how many predictions the model's baseline is; None if it is not there, or the predictions are not."""
+    """The number of predictions in the model's baseline; None if the baseline or the predictions do not exist."""
     key = document_key(job, "baseline")
     try:
         baseline = Baseline.from_json(aws.s3().get_object(Bucket=bucket, Key=key)["Body"].read())
@@ -110,7 +110,7 @@ def _stored_size(bucket: str, job: str) -> int | None:
 
 
 def _compute(config: EnvironmentConfig, stack: aws.DataStack, model: Mapping[str, Any]) -> int:
-    """Let the model predict, and store the results; returns the number of predictions."""
+    """Run the model, and store the documents; returns the number of predictions."""
     lines = _validation_lines(stack.bucket)
     if len(lines) < MIN_BASELINE:
         raise TrainingError(
@@ -132,7 +132,7 @@ def _compute(config: EnvironmentConfig, stack: aws.DataStack, model: Mapping[str
 
 
 def _validation_lines(bucket: str) -> list[ListLine]:
-    """The images that are listed, whatever else lies beside them."""
+    """The lines that name the validation images; other objects below the prefix do not count."""
     try:
         text = aws.s3().get_object(Bucket=bucket, Key=LISTS["test"])["Body"].read().decode()
     except aws.s3().exceptions.NoSuchKey:
@@ -141,7 +141,7 @@ def _validation_lines(bucket: str) -> list[ListLine]:
 
 
 def transform_job_name(training_job: str, now: datetime) -> str:
-    """Another one each time, as the names of jobs are used up for ever; of a model that lives as long, too."""
+    """A new name each time, because SageMaker never accepts the same job name again."""
     return f"{training_job}-{now:%y%m%d%H%M%S}"
 
 
@@ -183,7 +183,7 @@ def _transform(config: EnvironmentConfig, stack: aws.DataStack, model: Mapping[s
         raise TrainingError(
             f"the account's quota does not allow the transform job: {error.response['Error']['Message']}\n"
             f'Ask for "{config.bulk.transform_instance_type} for transform job usage" under Service Quotas, Amazon '
-            "SageMaker. The model is trained and can be deployed; only drift is not watched."
+            "SageMaker. The model is trained and can be deployed; only drift is not monitored."
         ) from None
     finally:
         sagemaker.delete_model(ModelName=name)

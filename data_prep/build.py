@@ -1,4 +1,4 @@
-"""From a CIFAR-100 archive to a data set folder of checked PNG images of some of its classes."""
+"""Builds a data set folder of checked PNG images from some classes of a CIFAR-100 archive."""
 
 from difflib import get_close_matches
 from pathlib import Path
@@ -9,18 +9,18 @@ from data_prep.cifar import SPLITS, Archive, read_archive
 from data_prep.dataset import ArchiveInfo, Manifest, default_folder, small_classes
 from data_prep.errors import DataSetError
 from data_prep.fetch import CIFAR_100, archive_for
-from data_prep.options import ArchivePath, AsJson, Environment, MaxRejectedShare, Output, Quiet, Synthetic
+from data_prep.options import ArchivePath, AsJson, EnvironmentName, MaxRejectedShare, Output, Quiet, Synthetic
 from data_prep.progress import Progress, progress_bars, silent
 from data_prep.terminal import show, warn
 from data_prep.writer import MAX_REJECTED_SHARE, SourceImage, written_dataset
 from stacks.config import load_environment
 
-_IMAGES_AT_A_TIME = 256  # bounds what waits in memory
+_IMAGES_AT_A_TIME = 256  # limits memory
 
 
 def build(
     *,
-    env: Environment = "dev",
+    env: EnvironmentName = "dev",
     archive: ArchivePath = None,
     synthetic: Synthetic = False,
     output: Output = None,
@@ -48,16 +48,16 @@ def build_dataset(
     max_rejected_share: float = MAX_REJECTED_SHARE,
     progress: Progress = silent,
 ) -> Manifest:
-    """Write the images of `classes`, whose order is that of the labels, into the folder `output`.
+    """Write the images of `classes`, in label order, into the folder `output`, which is replaced as a whole.
 
-    A bad image goes to `rejected/` with its reason in the manifest. Raises ArchiveError if the archive cannot be
-    read, and DataSetError if a class is unknown or has no images, if a split has more than `max_rejected_share`
-    bad images, or if `output` is something else than a data set. The folder is replaced whole or not at all.
+    Bad images go to `rejected/`, with the reason in the manifest. Raises ArchiveError if the archive cannot be read,
+    and DataSetError if a class is unknown or has no images, if a split has a larger share of bad images than
+    `max_rejected_share`, or if `output` exists and is not a data set.
     """
     with written_dataset(output, classes=classes, max_rejected_share=max_rejected_share) as writer:
         source = read_archive(archive, progress)
         selected = _rows_of_classes(source, classes)
-        # The training images come first, so an image in both splits stays where the model learns from it
+        # The training images come first, so an image in both splits stays in the training split
         for split in SPLITS:
             batch = source.splits[split]
             with writer.split(split) as images:

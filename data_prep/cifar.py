@@ -1,6 +1,7 @@
-"""A CIFAR-100 archive (https://www.cs.toronto.edu/~kriz/cifar.html): a gzipped tar of three pickles.
+"""Reads and writes archives in CIFAR-100's format (https://www.cs.toronto.edu/~kriz/cifar.html): a gzipped tar of three
+pickles.
 
-It is never extracted, so that no path, link or device in it matters.
+An archive is never extracted, so paths, links and devices in it are harmless.
 """
 
 import gzip
@@ -25,7 +26,7 @@ from data_prep.progress import Progress, silent
 
 IMAGE_SIZE = 32
 ROW_BYTES = 3 * IMAGE_SIZE * IMAGE_SIZE
-SYNTHETIC_MARK = b"synthetic"  # how the batch labels of a synthetic archive start
+SYNTHETIC_MARK = b"synthetic"  # prefix of the batch labels of a synthetic archive
 SPLITS = ("train", "test")
 
 _FOLDER = "cifar-100-python"
@@ -51,7 +52,7 @@ class Batch:
 
 @dataclass(frozen=True)
 class Archive:
-    """What an archive holds, with `class_names` in the order of the fine labels."""
+    """The content of an archive, with `class_names` in the order of the fine labels."""
 
     sha256: str
     class_names: tuple[str, ...]
@@ -62,7 +63,7 @@ class Archive:
 def read_archive(path: Path, progress: Progress = silent) -> Archive:
     """Read every image of an archive; the pixels of CIFAR-100 take 184 MB of memory.
 
-    Raises ArchiveError unless it is whole and in CIFAR-100's format.
+    Raises ArchiveError unless the archive is complete and in CIFAR-100's format.
     """
     if not path.is_file():
         raise ArchiveError(f"{path}: no such file")
@@ -84,8 +85,8 @@ def read_archive(path: Path, progress: Progress = silent) -> Archive:
 def _read_members(archive: "_Unpacked") -> dict[str, object]:
     """The batches by name.
 
-    Of tar's headers only the plain ones are understood: what an extension says of the next member (another name,
-    another size, holes) is skipped with all that is not CIFAR-100's, such as an editor's backup file.
+    Reads only plain tar headers. Extension headers, which give the next member another name or size, are skipped, and
+    so is every member that is not CIFAR-100's, such as an editor's backup file.
     """
     members: dict[str, object] = {}
     while any(header := b"".join(archive.chunks(tarfile.BLOCKSIZE))):
@@ -96,7 +97,7 @@ def _read_members(archive: "_Unpacked") -> dict[str, object]:
             archive.skip(info.size + padding)
             continue
         if not info.isreg():
-            raise ArchiveError(f"member {name} is a link or something else than a plain file")
+            raise ArchiveError(f"member {name} is not a plain file")
         if name in members:
             raise ArchiveError(f"it has two members {name}")
         with TemporaryFile() as content:
@@ -109,7 +110,7 @@ def _read_members(archive: "_Unpacked") -> dict[str, object]:
 
 
 class _Unpacked:
-    """The content of a gzip file, no more than CIFAR-100 could have."""
+    """The content of a gzip file, limited to what CIFAR-100 could have."""
 
     def __init__(self, file: BinaryIO, progress: Progress) -> None:
         self._file = file
@@ -119,7 +120,7 @@ class _Unpacked:
         self._left = _MAX_UNPACKED_BYTES
 
     def chunks(self, size: int) -> Iterator[bytes]:
-        """The next `size` bytes; raises ArchiveError if they are too many, and EOFError if there are fewer."""
+        """The next `size` bytes; raises ArchiveError if they exceed the limit, and EOFError if there are fewer."""
         if not 0 <= size <= self._left:
             raise ArchiveError(f"a member of {size:,} bytes unpacks to more than {_TOO_MUCH}")
         self._left -= size
@@ -136,7 +137,7 @@ class _Unpacked:
             pass
 
     def finish(self) -> None:
-        """Read on to the end, which checks the CRC of everything unpacked."""
+        """Read to the end, where gzip checks the CRC of the content."""
         while chunk := self._gzip.read(min(self._left + 1, _CHUNK)):
             self._left -= len(chunk)
             if self._left < 0:
@@ -160,7 +161,7 @@ def _checked(members: Mapping[str, object], sha256: str) -> Archive:
         if not isinstance(labels, list) or not len(filenames) == len(labels) == len(data.pixels):
             raise ArchiveError(f"{split} has {len(data.pixels)} images, but not as many file names and labels")
         if not all(type(label) is int and 0 <= label < len(class_names) for label in labels):
-            raise ArchiveError(f"{split} has a label that is no number from 0 to {len(class_names) - 1}")
+            raise ArchiveError(f"{split} has a label that is not a number from 0 to {len(class_names) - 1}")
         splits[split] = Batch(filenames, np.array(labels, np.int64), data.pixels)
     mark = _field(members, "train", b"batch_label")
     return Archive(sha256, class_names, splits, isinstance(mark, bytes) and mark.startswith(SYNTHETIC_MARK))
@@ -181,7 +182,7 @@ def _strings(value: object, member: str) -> list[str]:
 
 @contextmanager
 def _deterministic_tar(path: Path) -> Iterator[tarfile.TarFile]:
-    """A gzipped tar without times, owners and names of this machine."""
+    """A gzipped tar without timestamps, owners and other traces of this machine."""
     packer = zlib.compressobj(1, wbits=zlib.MAX_WBITS | 16)
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w", format=tarfile.USTAR_FORMAT) as tar:

@@ -1,4 +1,4 @@
-"""What the three command lines have in common: their settings, and every error as one line."""
+"""What the three command lines share: their settings, their exit codes, and errors as one line."""
 
 import importlib
 import os
@@ -17,7 +17,7 @@ from stacks.config import ConfigError
 
 @dataclass(frozen=True)
 class Command:
-    """A function that is a command, or an application that is a group of them, as `module:name`."""
+    """A command: `where` names a function, or an application that is a group of commands, as `module:name`."""
 
     where: str
     example: str = ""  # its arguments
@@ -25,10 +25,10 @@ class Command:
 
 
 def application(name: str, purpose: str, commands: Mapping[str, Command], *, only: str = "") -> typer.Typer:
-    """A command line.
+    """The command line `python -m NAME`.
 
-    only: the command that is to be run, if it is one of them. The others are not imported, as that takes longer than
-    most commands do.
+    only: the command to run. If it is one of `commands`, the others are not imported, which would take longer than most
+    commands themselves.
     """
     app = typer.Typer(
         name=name,
@@ -51,7 +51,7 @@ def application(name: str, purpose: str, commands: Mapping[str, Command], *, onl
 
 
 def _group() -> None:
-    """Keeps a single command one of a group."""
+    """A callback, without which typer would not treat a single command as one of a group."""
 
 
 def run(
@@ -61,11 +61,12 @@ def run(
     program: str,
     errors: tuple[type[Exception], ...] = (),
 ) -> None:
-    """Run a command. Exit code 0: done; 1: failed, one line on stderr says why; 2: wrong usage.
+    """Run a command. Exit code 0: success; 1: failure, with one line on stderr that says why; 2: wrong usage.
 
-    application: makes the command line, given the command that is to be run. arguments: of the command, or None for
-    those of this process. errors: the command line's own, beside those of data_prep, the configuration, AWS and the
-    operating system; their message says what, why and how to fix it.
+    application: creates the command line, given the command to run.
+    arguments: the command's; None for those of this process.
+    errors: exceptions of this command line that become one line, besides those of data_prep, the configuration, AWS and
+    the operating system.
     """
     words = sys.argv[1:] if arguments is None else arguments
     app = application(words[0] if words else "")
@@ -73,10 +74,10 @@ def run(
     try:
         with one_line_errors():
             app(args=words, prog_name=program)
-    except BrokenPipeError:  # `... | head` has seen enough
+    except BrokenPipeError:  # the reader, such as `head`, has closed the pipe
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(141)
     except expected as error:
-        # Lines of its own are the error's, what else moves a cursor came with a name or a cause
+        # Keep the message's own line breaks; any other control character came with a quoted name or cause
         note("\n".join(map(visible, f"Error: {error}".split("\n"))))
         sys.exit(1)

@@ -1,4 +1,4 @@
-"""A data set folder: images by split, their `.lst` files and the manifest. It mirrors the bucket's training prefixes.
+"""A data set folder: images by split, their `.lst` files and the manifest, at the same paths as in the bucket.
 
 train/NAME.png       test/NAME.png
 train_lst/train.lst  test_lst/test.lst
@@ -25,11 +25,11 @@ FORMAT_VERSION = 2
 MANIFEST = MANIFEST_KEY
 REJECTED = "rejected"
 
-# Where the images and the .lst file of each split lie, as in the bucket
+# The folder of the images and the .lst file of each split, as in the bucket
 IMAGES = {"train": prefixes.TRAIN, "test": prefixes.TEST}
 LISTS = {"train": f"{prefixes.TRAIN_LST}train.lst", "test": f"{prefixes.TEST_LST}test.lst"}
 
-# A class with fewer images than this share of its split's largest is warned of
+# A class with fewer images than this share of its split's largest class gets a warning
 SMALL_CLASS = 0.1
 
 _OF_REVIEWS = ("reviewed", "original_digest")
@@ -41,16 +41,16 @@ def default_folder(environment: str) -> Path:
 
 
 def small_classes(counts: Mapping[str, Mapping[str, int]]) -> list[str]:
-    """A warning for each class that is tiny beside the largest, from the number of images by split and class.
+    """A warning for each class that is much smaller than the largest, from the number of images by split and class.
 
-    Nothing refuses such a data set: a model that always names the other classes is nearly always right on it.
+    No other check finds such a data set: a model that never predicts the small class is nearly always correct.
     """
     warnings = []
     for split, by_class in counts.items():
         largest = max(by_class, key=lambda name: by_class[name])
         warnings += [
-            f"{split} has {count:,} images of {name!r} beside {by_class[largest]:,} of {largest!r}: accuracy says "
-            f"little of {name!r}; add images of it, or take it out of `classes` in cdk.json"
+            f"{split} has {count:,} images of {name!r} and {by_class[largest]:,} of {largest!r}: accuracy says little "
+            f"about {name!r}; add images of it, or remove it from `classes` in cdk.json"
             for name, count in by_class.items()
             if count < SMALL_CLASS * by_class[largest]
         ]
@@ -58,15 +58,15 @@ def small_classes(counts: Mapping[str, Mapping[str, int]]) -> list[str]:
 
 
 def find_list(folder: Path, split: str) -> Path:
-    """The `.lst` file of a split, which the original keeps in the root; raises DataSetError if there is none."""
+    """The `.lst` file of a split, which the original has in the root; raises DataSetError if there is none."""
     if not folder.is_dir():
-        raise DataSetError(f"{folder}: no such folder; `python -m data_prep build` makes one")
+        raise DataSetError(f"{folder}: no such folder; `python -m data_prep build` creates one")
     for name in (LISTS[split], f"{split}.lst"):
         if (folder / name).is_file():
             return folder / name
     raise DataSetError(
-        f"{folder}: has neither {LISTS[split]} nor {split}.lst; a data set has images in train/ and test/, and "
-        "a list of each with a line of index, label and path for each image; `python -m data_prep build` makes one"
+        f"{folder}: has neither {LISTS[split]} nor {split}.lst; a data set has images in train/ and test/, and for "
+        "each a list with index, label and path of every image; `python -m data_prep build` creates one"
     )
 
 
@@ -80,7 +80,7 @@ def write_list(file: Path, lines: Iterable[ListLine]) -> None:
 
 
 def read_list(file: Path) -> Iterator[tuple[int, ListLine | ValueError]]:
-    """Each non-empty line with its number, or what is wrong with it; raises DataSetError if there is no such file."""
+    """Each non-empty line by its number, parsed or as a ValueError; raises DataSetError if the file cannot be read."""
     try:
         with file.open(encoding="utf-8", errors="surrogateescape", newline="\n") as lines:
             yield from parse_lines(lines)
@@ -90,7 +90,7 @@ def read_list(file: Path) -> Iterator[tuple[int, ListLine | ValueError]]:
 
 @dataclass(frozen=True, config=_STRICT)
 class Rejection:
-    """An image that was left out, as it lies below `rejected/`."""
+    """An image that was rejected; `file` is its path below `rejected/`."""
 
     file: str
     class_name: str
@@ -99,7 +99,7 @@ class Rejection:
 
 @dataclass(frozen=True, config=_STRICT)
 class Split:
-    """What a split holds: images by class, in label order."""
+    """The content of a split: the number of images by class, in label order, and the rejected images."""
 
     counts: dict[str, int]
     total: int
@@ -108,7 +108,7 @@ class Split:
 
 @dataclass(frozen=True, config=_STRICT)
 class ArchiveInfo:
-    """Where the images come from."""
+    """The origin of the images."""
 
     sha256: str
     source: str
@@ -117,7 +117,7 @@ class ArchiveInfo:
 
 @dataclass(frozen=True, config=_STRICT)
 class ReviewedImage:
-    """An image that was added from a review: its line of the split's `.lst` file, and the picture that it was."""
+    """An image that was added from a review: its line in the split's `.lst` file, and the object that it copies."""
 
     split: str
     label: int
@@ -129,10 +129,10 @@ class ReviewedImage:
 
 @dataclass(frozen=True, config=_STRICT)
 class Manifest:
-    """What a built data set is. It holds no time: building the same archive again gives the same bytes.
+    """The description of a data set. It has no timestamp, so building the same archive again gives the same bytes.
 
-    The splits and the data digest include the reviewed images, which `python -m ops review publish` adds in the bucket;
-    original_digest is that of the data set without them.
+    The splits and the data digest include the reviewed images, which `python -m ops review publish` adds in the bucket.
+    `original_digest` is the data digest without them.
     """
 
     format_version: int
@@ -158,7 +158,7 @@ class Manifest:
 
     @classmethod
     def parse(cls, content: bytes, *, name: str) -> "Manifest":
-        """The manifest that is in the file or object `name`; raises DataSetError."""
+        """Parse the content of the file or object `name`; raises DataSetError."""
         try:
             manifest = _ADAPTER.validate_json(content)
         except ValidationError as error:
@@ -175,7 +175,7 @@ class Manifest:
         return {name: split.counts for name, split in self.splits.items()}
 
     def as_dict(self) -> dict[str, Any]:
-        """Without the members about reviewed images where there are none."""
+        """The manifest as a dictionary; without reviewed images, it does not have their members."""
         content = dataclasses.asdict(self)
         return content if self.reviewed else {k: v for k, v in content.items() if k not in _OF_REVIEWS}
 
@@ -183,7 +183,7 @@ class Manifest:
         return f"{json.dumps(self.as_dict(), ensure_ascii=False, indent=2)}\n".encode()
 
     def summary(self) -> str:
-        """For people: a line for each split, the source and the digest."""
+        """Text for a terminal: a line for each split, the source and the digest."""
         lines = []
         for name, split in self.splits.items():
             counts = ", ".join(f"{count:,} {label}" for label, count in split.counts.items())

@@ -1,4 +1,4 @@
-"""What stops a command of data_prep: one line that names the input, the reason and the fix."""
+"""The errors of data_prep's commands. Each message is one line with the input, the reason and the fix."""
 
 
 class DataPrepError(Exception):
@@ -14,7 +14,7 @@ class ArchiveError(DataPrepError):
 
 
 class DownloadError(DataPrepError):
-    """When the archive's host sends something else than the archive."""
+    """When the archive cannot be downloaded, or the host sends something else."""
 
 
 class DataSetError(DataPrepError):
@@ -22,7 +22,7 @@ class DataSetError(DataPrepError):
 
 
 class UploadError(DataPrepError):
-    """When the bucket does not hold exactly the data set."""
+    """When the bucket cannot be made to hold exactly the data set."""
 
 
 class TrainingError(DataPrepError):
@@ -34,7 +34,7 @@ class AdoptionError(DataPrepError):
 
 
 class InstanceRefusedError(TrainingError):
-    """When a training job ended because AWS had no instance of its type."""
+    """When a training job failed because its instance type is not available."""
 
     def __init__(self, message: str, *, instance_type: str, reason: str) -> None:
         super().__init__(message)

@@ -1,4 +1,4 @@
-"""The CIFAR-100 archive: downloaded once, verified always; or synthetic data on request."""
+"""Downloads the CIFAR-100 archive once, and verifies it; or generates synthetic data on request."""
 
 import hashlib
 import os
@@ -22,14 +22,14 @@ from urllib3.exceptions import (
 
 from data_prep.errors import DataPrepError, DownloadError
 from data_prep.files import CHUNK, only_one
-from data_prep.options import ArchivePath, AsJson, Environment, Quiet, Synthetic
+from data_prep.options import ArchivePath, AsJson, EnvironmentName, Quiet, Synthetic
 from data_prep.progress import Progress, progress_bars, silent
 from data_prep.sample import synthetic_archive
 from data_prep.target import is_local
 from data_prep.terminal import note, show
 from stacks.config import PROJECT_ROOT, EnvironmentConfig, load_environment
 
-# Names the archive to use where a command names none; the local cloud sets it to the one that it was given
+# The archive to use without `--archive`; the local cloud sets it to the archive that it was given
 ARCHIVE_VARIABLE = "CIFAR_100_ARCHIVE"
 DEFAULT_CACHE = PROJECT_ROOT / "data" / "cache"
 TIMEOUT = urllib3.Timeout(connect=5, read=30)
@@ -40,7 +40,7 @@ _UNREACHABLE = (NewConnectionError, ConnectTimeoutError, ProxyError)
 
 @dataclass(frozen=True)
 class RemoteArchive:
-    """A file to download, and what it must be."""
+    """A file to download, with its length and checksums."""
 
     url: str
     length: int
@@ -59,7 +59,7 @@ CIFAR_100 = RemoteArchive(
 
 def fetch(
     *,
-    env: Environment = "dev",
+    env: EnvironmentName = "dev",
     archive: ArchivePath = None,
     synthetic: Synthetic = False,
     quiet: Quiet = False,
@@ -72,13 +72,13 @@ def fetch(
 
 
 def archive_for(config: EnvironmentConfig, archive: Path | None, *, synthetic: bool, quiet: bool) -> Path:
-    """The archive that was asked for, or else the one that the environment names, the official or a synthetic one."""
+    """The requested archive; by default that of the environment variable, or the official one, or synthetic data."""
     archive = archive or (None if synthetic else named_archive())
     if archive is None:
         with progress_bars(quiet=quiet) as progress:
             return fetch_archive(classes=config.classes, synthetic=synthetic, say=note, progress=progress)
     if synthetic:
-        raise typer.BadParameter("there is an --archive, too: give one of them", param_hint="--synthetic")
+        raise typer.BadParameter("cannot be combined with --archive", param_hint="--synthetic")
     if not archive.is_file():
         raise DataPrepError(f"{archive}: no such file; give the path of an archive in CIFAR-100's format")
     digest = file_sha256(archive)
@@ -88,7 +88,7 @@ def archive_for(config: EnvironmentConfig, archive: Path | None, *, synthetic: b
 
 
 def named_archive() -> Path | None:
-    """The archive that the environment variable names; raises DownloadError if it is not there."""
+    """The archive that the environment variable names, if it is set; raises DownloadError if it does not exist."""
     name = os.environ.get(ARCHIVE_VARIABLE)
     if name and not Path(name).is_file():
         raise DownloadError(
@@ -99,7 +99,7 @@ def named_archive() -> Path | None:
 
 
 class HostUnreachableError(DownloadError):
-    """When no connection to the archive's host comes about."""
+    """When the archive's host cannot be reached."""
 
 
 def fetch_archive(
@@ -111,22 +111,22 @@ def fetch_archive(
     say: Callable[[str], None],
     progress: Progress = silent,
 ) -> Path:
-    """The path of the verified archive in `cache`, downloaded if it is not there yet.
+    """The path of the verified archive in `cache`, which is downloaded unless it exists.
 
-    If `synthetic`, it is an archive of synthetic images of `classes`. So it is in the local cloud where the host cannot
-    be reached, which `say` reports. Raises DownloadError if the host cannot be reached, or sends something else.
+    synthetic: generate an archive of synthetic images of `classes` instead. In the local cloud this also happens if the
+    host cannot be reached; `say` reports it. Raises DownloadError.
     """
     if synthetic:
         return synthetic_archive(cache, classes, progress)
     try:
         return download(remote, cache, progress)
     except HostUnreachableError as error:
-        if not is_local():  # a model for photographs must not be trained on anything else unnoticed
+        if not is_local():  # an environment on AWS must not train on synthetic images unless asked to
             raise DownloadError(
                 f"{error}, which has CIFAR-100: give an archive in its format with `--archive PATH` "
                 "(make: ARCHIVE=PATH), or train on synthetic images with `--synthetic` (make: SYNTHETIC=1)"
             ) from None
-        say(f"{error}; going on with synthetic images instead of CIFAR-100, as this is the local cloud")
+        say(f"{error}; using synthetic images instead of CIFAR-100, because this is the local cloud")
         return synthetic_archive(cache, classes, progress)
 
 
@@ -142,7 +142,7 @@ def download(remote: RemoteArchive, cache: Path, progress: Progress = silent) ->
         had_part = part.exists()
         _complete(remote, part, progress)
         problem = _problem(part, remote)
-        if problem and had_part:  # the older half may be from another file
+        if problem and had_part:  # the first part may be from another file
             part.unlink()
             _complete(remote, part, progress)
             problem = _problem(part, remote)
@@ -154,13 +154,13 @@ def download(remote: RemoteArchive, cache: Path, progress: Progress = silent) ->
 
 
 def file_sha256(path: Path) -> str:
-    """The sha256 of a file, in hexadecimal."""
+    """The SHA-256 of a file, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _problem(path: Path, remote: RemoteArchive) -> str | None:
-    """How the file differs from what it must be."""
+    """How the file differs from the expected one; None if it does not."""
     md5, sha256 = hashlib.md5(usedforsecurity=False), hashlib.sha256()
     with path.open("rb") as file:
         while chunk := file.read(CHUNK):
@@ -178,7 +178,7 @@ def _problem(path: Path, remote: RemoteArchive) -> str | None:
 
 
 def _complete(remote: RemoteArchive, part: Path, progress: Progress) -> None:
-    """Download what `part` lacks. Resumes after a broken connection, at most ATTEMPTS times in all."""
+    """Download the rest of `part`. Resumes after a broken connection, in at most ATTEMPTS attempts."""
     with _pool(remote.url) as pool:
         for attempt in range(1, ATTEMPTS + 1):
             try:

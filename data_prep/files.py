@@ -1,4 +1,4 @@
-"""Files and folders that appear whole or not at all, also when two processes make the same one."""
+"""Creates files and folders atomically, even if two processes create the same one."""
 
 import fcntl
 import os
@@ -12,14 +12,14 @@ CHUNK = 1 << 20
 
 @contextmanager
 def only_one(target: Path) -> Iterator[None]:
-    """Wait until no other process makes `target`. The lock ends with the process, however that ends."""
+    """Wait until no other process creates `target`. The operating system releases the lock when a process ends."""
     target.parent.mkdir(parents=True, exist_ok=True)
     path = target.parent / f".{target.name}.lock"
     while True:
         with path.open("wb") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             if not _is_open_file(path, lock.fileno()):
-                continue  # its holder has removed it: another process may have created a new one
+                continue  # its holder has removed the file, and another process may have created a new one
             try:
                 yield
             finally:
@@ -36,9 +36,9 @@ def _is_open_file(path: Path, descriptor: int) -> bool:
 
 @contextmanager
 def replaced_folder(target: Path) -> Iterator[Path]:
-    """An empty folder to fill, which takes the place of `target` when the block ends without an exception.
+    """An empty folder that replaces `target` when the block ends without an exception.
 
-    Call it under `only_one(target)`. What a killed process left behind is removed.
+    Call it within `only_one(target)`. Removes what a killed process left behind.
     """
     new, old = (target.parent / f".{target.name}.{state}" for state in ("new", "old"))
     if old.exists() and not target.exists():
@@ -59,7 +59,7 @@ def replaced_folder(target: Path) -> Iterator[Path]:
 
 @contextmanager
 def replaced_file(target: Path) -> Iterator[Path]:
-    """A path to write to, which takes the place of `target` when the block ends without an exception."""
+    """A path of a new file that replaces `target` when the block ends without an exception."""
     target.parent.mkdir(parents=True, exist_ok=True)
     new = target.parent / f".{target.name}.{os.getpid()}.new"
     try:

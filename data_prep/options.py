@@ -1,11 +1,11 @@
-"""The options that several commands of data_prep take."""
+"""Options that several commands take; `--env` is also that of ops and local."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-Environment = Annotated[str, typer.Option("--env", help="Environment of cdk.json whose classes are used.")]
+EnvironmentName = Annotated[str, typer.Option("--env", help="An environment of cdk.json.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bars.")]
 AsJson = Annotated[bool, typer.Option("--json", help="The result as JSON on standard output.")]
 ArchivePath = Annotated[
@@ -14,7 +14,7 @@ ArchivePath = Annotated[
 ]
 Synthetic = Annotated[
     bool,
-    typer.Option("--synthetic", help="Generate the images; a model that is trained on them knows no photographs."),
+    typer.Option("--synthetic", help="Use synthetic images; a model trained on them does not work for photographs."),
 ]
 DataSet = Annotated[
     Path | None, typer.Option("--dataset", help="Data set folder; default is data/ENV.", show_default=False)

@@ -1,7 +1,7 @@
-"""From a folder as the original's notebook left it to a data set folder like the one that `build` makes.
+"""Imports the folder of the original's notebook into a data set folder like the one that `build` creates.
 
-The notebook wrote RGBA PNG into `train/` and `test/`, and `train.lst` and `test.lst` beside them, with labels from 0 or
-the archive's (8 for bicycle, 48 for motorcycle). Other systems end the lines with CRLF.
+The notebook wrote RGBA PNG into `train/` and `test/`, and the lists `train.lst` and `test.lst` beside them. Their
+labels start from 0, or are the archive's (8 for bicycle, 48 for motorcycle), and their lines may end with CRLF.
 """
 
 from collections.abc import Callable, Mapping
@@ -15,7 +15,7 @@ from data_prep.cifar import IMAGE_SIZE, SPLITS
 from data_prep.dataset import IMAGES, ArchiveInfo, Manifest, default_folder, find_list, read_list, small_classes
 from data_prep.errors import DataSetError
 from data_prep.images import BadImageError, decode
-from data_prep.options import AsJson, Environment, MaxRejectedShare, Output, Quiet
+from data_prep.options import AsJson, EnvironmentName, MaxRejectedShare, Output, Quiet
 from data_prep.progress import Progress, progress_bars, silent
 from data_prep.terminal import show, warn
 from data_prep.validate import read_image
@@ -30,7 +30,7 @@ SOURCE = "imported folder"
 def import_folder(
     folder: Annotated[Path, typer.Argument(help="With train/ and test/, and train.lst and test.lst beside them.")],
     *,
-    env: Environment = "dev",
+    env: EnvironmentName = "dev",
     output: Output = None,
     max_rejected_share: MaxRejectedShare = MAX_REJECTED_SHARE,
     quiet: Quiet = False,
@@ -58,12 +58,13 @@ def import_dataset(
     max_rejected_share: float = MAX_REJECTED_SHARE,
     progress: Progress = silent,
 ) -> Manifest:
-    """Write the images that the folder's lists name as the data set `output`, which is replaced whole or not at all.
+    """Write the images that the folder's lists name as the data set `output`, which is replaced as a whole.
 
-    The images are written as `build` writes them, in the lists' order, so that the same images give the same data set.
-    Labels are places in `classes` or, if the lists have CIFAR-100's own labels of these classes, become them. A bad
-    image goes to `rejected/` with its reason in the manifest. Raises DataSetError if a list is missing or cannot be
-    read, if its labels are neither of the two, or if a split has more than `max_rejected_share` bad images.
+    The images are written as `build` writes them, in the order of the lists, so that the same images give the same data
+    set. The lists' labels are indexes into `classes`, or CIFAR-100's labels of these classes, which are converted. Bad
+    images go to `rejected/`, with the reason in the manifest. Raises DataSetError if a list is missing or cannot be
+    read, if its labels are neither of the two, or if a split has a larger share of bad images than
+    `max_rejected_share`.
     """
     lists = {split: _lines(find_list(folder, split)) for split in SPLITS}
     labels = _labels({line.label for lines in lists.values() for line in lines}, classes, folder)
@@ -87,7 +88,7 @@ def _lines(file: Path) -> list[ListLine]:
 
 
 def _labels(found: set[int], classes: tuple[str, ...], folder: Path) -> Mapping[int, int]:
-    """What the lists' labels become."""
+    """The new label for each label in the lists."""
     places = {place: place for place in range(len(classes))}
     archive_labels = {CLASS_NAMES.index(name): place for place, name in enumerate(classes)}
     for known in (places, archive_labels):

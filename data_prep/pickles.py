@@ -1,9 +1,9 @@
-"""The Python 2 pickles of CIFAR-100, of which nothing is imported or called.
+"""Reads the Python 2 pickles of CIFAR-100 without importing or calling anything that they name.
 
-A pickle is a program: it names what it calls, and a few bytes of it can ask for gigabytes. A batch of CIFAR-100 is a
-dictionary of strings, numbers, lists and one uint8 array. So the program is read first, with bounds on what its opcodes
-may build; then the standard library's unpickler runs it without the pixels, which stay in the file, and what it names
-is looked up among the two classes below.
+A pickle is a program: it can call any function, and a few bytes of it can allocate gigabytes. A batch of CIFAR-100 is a
+dictionary of strings, numbers, lists and one uint8 array. So this module first checks the program against limits for
+each kind of opcode. Then the standard library's unpickler runs it without the pixels, which stay in the file; any name
+that it looks up must be one of the two classes below.
 Opcodes: https://github.com/python/cpython/blob/3.11/Lib/pickletools.py
 """
 
@@ -18,12 +18,12 @@ from numpy.typing import NDArray
 from data_prep.errors import ArchiveError
 from lambda_src.shared.text import shortened
 
-# The larger batch of CIFAR-100 takes about 400,000 opcodes; each makes an object of some 60 bytes at the most
+# The larger batch of CIFAR-100 has about 400,000 opcodes, each of which creates an object of at most 60 bytes
 MAX_OPCODES = 1_000_000
-# How many opcodes of a kind there may be. A batch nests three deep and refers back to nothing; to look up a
-# dictionary's key of nested tuples, each holding the one before twice, would take 2 ** depth steps.
+# The limit for each kind of opcode. A batch is nested three levels deep and has no back references. Without a limit,
+# hashing a dictionary's key of nested tuples, each of which contains the one before twice, would take 2 ** depth steps.
 _LIMITS = {"container": 16, "reference": 16, "call": 16, "plain": MAX_OPCODES}
-# By opcode: its kind, and the bytes of its argument, or of its argument's length
+# By opcode: its kind, and the size in bytes of its argument, or of its argument's length
 _OPCODES = {
     **dict.fromkeys((b"}", b"]", b")", b"t", b"\x85", b"\x86", b"\x87"), ("container", 0)),
     **dict.fromkeys((b"(", b"a", b"e", b"s", b"u", b"N", b"\x88", b"\x89"), ("plain", 0)),
@@ -34,13 +34,13 @@ _OPCODES = {
     b"h": ("reference", 1),
     b"j": ("reference", 4),
 }
-_LONGEST_NAME = 1024  # a longer string is pixels
+_LONGEST_NAME = 1024  # longer strings are pixels
 
 
 def load(file: BinaryIO) -> object:
-    """The object in `file`, one of the disk: bytes, int, bool, None, list, tuple, dict, and `Array` for its pixels.
+    """The object in `file`, which must be on disk: bytes, int, bool, None, list, tuple, dict, and `Array` for pixels.
 
-    Raises ArchiveError for anything that CIFAR-100 does not hold.
+    Raises ArchiveError for anything that CIFAR-100 does not contain.
     """
     program = _checked_program(file)
     try:
@@ -50,7 +50,7 @@ def load(file: BinaryIO) -> object:
 
 
 def _checked_program(file: BinaryIO) -> bytes:
-    """The pickle with every long string left in the file: its place there stands instead, as a persistent id."""
+    """The pickle without its long strings: each is replaced by its position in the file, as a persistent id."""
     program, left = bytearray(), dict(_LIMITS)
     while (opcode := file.read(1)) != b".":
         if not opcode:
@@ -65,7 +65,7 @@ def _checked_program(file: BinaryIO) -> bytes:
         number = int.from_bytes(operand, "little")
         if opcode == b"\x80" and number != 2:
             raise ArchiveError(f"its pickle has protocol {number}; CIFAR-100 has Python 2's, protocol 2")
-        if opcode == b"r" and number > MAX_OPCODES:  # the unpickler makes room for every object up to this number
+        if opcode == b"r" and number > MAX_OPCODES:  # the unpickler would allocate memory up to this number
             raise ArchiveError(f"its pickle numbers an object {number:,}; CIFAR-100 has fewer")
         if opcode == b"T" and number > _LONGEST_NAME:
             opcode, operand = b"", b"J%bJ%b\x86Q" % (struct.pack("<I", file.tell()), operand)
@@ -79,7 +79,7 @@ def _checked_program(file: BinaryIO) -> bytes:
 
 
 class Dtype:
-    """Stands for `numpy.dtype`, of which there is uint8 only; its state repeats the byte order of a single byte."""
+    """Stands for `numpy.dtype`, and accepts only uint8, whose state (the byte order) is irrelevant."""
 
     def __init__(self, *arguments: object) -> None:
         if arguments != (b"u1", 0, 1):
@@ -90,7 +90,7 @@ class Dtype:
 
 
 class Array:
-    """Stands for `numpy.ndarray`: `pixels` is a two-dimensional uint8 array that lies in the pickle's file."""
+    """Stands for `numpy.ndarray`: `pixels` is a two-dimensional uint8 array, mapped from the pickle's file."""
 
     def __init__(self, *arguments: object) -> None:
         if arguments != (Array, (0,), b"b"):
@@ -127,7 +127,7 @@ class _Unpickler(pickle.Unpickler):
 
 
 def dumps(value: object) -> bytes:
-    """`value` as Python 2 pickles it: bytes, int, list, dict and two-dimensional uint8 arrays."""
+    """Pickle `value` as Python 2 would: bytes, int, list, dict and two-dimensional uint8 arrays."""
     return b"\x80\x02" + _dumped(value) + b"."
 
 

@@ -1,4 +1,4 @@
-"""Progress of long work: functions call a `Progress`, command lines show it as bars."""
+"""Progress of long operations: functions call a `Progress`, and command lines show it as bars."""
 
 import sys
 from collections.abc import Iterator
@@ -26,7 +26,7 @@ class Progress(Protocol):
 
 
 def silent(_stage: str, _done: int, _total: int) -> None:
-    """No progress shown."""
+    """Show no progress."""
 
 
 class _Rate(ProgressColumn):

@@ -19,7 +19,7 @@ from PIL import Image, ImageDraw, ImageFilter
 from data_prep.cifar import IMAGE_SIZE, SPLITS, SYNTHETIC_MARK, write_archive
 from data_prep.errors import DataSetError
 from data_prep.files import only_one, replaced_file
-from data_prep.options import Environment, Quiet
+from data_prep.options import EnvironmentName, Quiet
 from data_prep.progress import Progress, progress_bars, silent
 from stacks.config import load_environment
 from stacks.shared.cifar_100 import CLASS_NAMES
@@ -38,7 +38,7 @@ Grid = NDArray[np.float64]
 def sample(
     path: Annotated[Path, typer.Argument(help="Archive to write.")],
     *,
-    env: Environment = "dev",
+    env: EnvironmentName = "dev",
     train: Annotated[int, typer.Option(min=1, max=500, help="Training images per class.")] = TRAIN_PER_CLASS,
     test: Annotated[int, typer.Option(min=1, max=500, help="Test images per class.")] = TEST_PER_CLASS,
     quiet: Quiet = False,

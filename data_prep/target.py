@@ -1,8 +1,8 @@
-"""Which AWS the commands talk to: region, account and endpoint, resolved once for boto3 and for the CDK command line.
+"""The target of the commands: region, account and endpoint, resolved once for boto3 and for the CDK command line.
 
-The two read a shell's settings differently, so that half of a command could go to one region or account and the other
-half to another. boto3 does not know AWS_REGION and prefers AWS_DEFAULT_PROFILE (botocore/configprovider.py), while cdk
-prefers AWS_REGION and AWS_PROFILE (awscli-compatible.ts of @aws-cdk/toolkit-lib).
+The two read a shell's settings differently: boto3 does not read AWS_REGION and prefers AWS_DEFAULT_PROFILE
+(botocore/configprovider.py), while cdk prefers AWS_REGION and AWS_PROFILE (awscli-compatible.ts of
+@aws-cdk/toolkit-lib). Otherwise, one half of a command could run in one region or account and the rest in another.
 """
 
 import ipaddress
@@ -36,9 +36,9 @@ class Target:
 
     @property
     def environment(self) -> dict[str, str]:
-        """The environment variables of a child process that is to go to the same place, be it boto3's or cdk's."""
+        """Environment variables that make a child process, of boto3 or of cdk, use the same target."""
         return {
-            # What only cdk reads
+            # Without the variables that only cdk reads
             **{name: value for name, value in os.environ.items() if not name.startswith("AMAZON_")},
             "AWS_REGION": self.region,
             "AWS_DEFAULT_REGION": self.region,
@@ -53,9 +53,9 @@ class Target:
 
 @cache
 def current_target() -> Target:
-    """Where the commands of this process go. STS says whose credentials they are.
+    """The target of this process's commands. STS returns the account of the credentials.
 
-    Raises TargetError where the shell's settings disagree, and what botocore raises without region or credentials.
+    Raises TargetError if the shell's settings disagree, and botocore's errors without region or credentials.
     """
     name = region()
     sts = boto3.client("sts", region_name=name, config=_BOUNDED)
@@ -64,17 +64,17 @@ def current_target() -> Target:
 
 
 def is_local() -> bool:
-    """Whether the commands of this process go to the local cloud; needs neither credentials nor a region."""
+    """Whether this process's commands use the local cloud; needs neither credentials nor a region."""
     return is_loopback(boto3.client("cloudformation", region_name="us-east-1").meta.endpoint_url)
 
 
 def make_command(target: str, environment: str) -> str:
-    """The call of make for a hint: it goes where the command went that gives the hint."""
+    """A `make` command for a hint, for the same target as this process."""
     return f"make {target} ENV={environment}{' LOCAL=1' if is_local() else ''}"
 
 
 def region() -> str:
-    """The region of every client; raises TargetError where the shell's settings disagree, NoRegionError without any."""
+    """The region of all clients; raises TargetError if the shell's settings disagree, NoRegionError without one."""
     _check_profile()
     session = botocore.session.Session()
     wanted, fallback = os.environ.get("AWS_REGION"), os.environ.get("AWS_DEFAULT_REGION")
@@ -90,7 +90,7 @@ def region() -> str:
         }
         found = ", ".join(f"{name} is {value}" for name, value in settings.items() if value)
         raise TargetError(
-            f"the region is ambiguous: {found}. boto3 would go to {boto3s}, cdk to {cdks}: `unset AWS_REGION`, or "
+            f"the region is ambiguous: {found}. boto3 would use {boto3s}, and cdk {cdks}: `unset AWS_REGION`, or "
             "set AWS_REGION and AWS_DEFAULT_REGION to the same region"
         )
     return cdks
@@ -100,7 +100,7 @@ def _check_profile() -> None:
     boto3s, cdks = os.environ.get("AWS_DEFAULT_PROFILE"), os.environ.get("AWS_PROFILE")
     if boto3s and cdks and boto3s != cdks:
         raise TargetError(
-            f"the profile is ambiguous: AWS_PROFILE is {cdks} and AWS_DEFAULT_PROFILE is {boto3s}. boto3 would take "
+            f"the profile is ambiguous: AWS_PROFILE is {cdks} and AWS_DEFAULT_PROFILE is {boto3s}. boto3 would use "
             "the second and cdk the first: `unset AWS_DEFAULT_PROFILE`"
         )
 

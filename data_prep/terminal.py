@@ -1,4 +1,4 @@
-"""Text on its way to a terminal: results and notes, and what others wrote, such as keys, causes and captured ids."""
+"""Prints results and notes to a terminal, and makes untrusted text, such as keys, causes and captured ids, safe."""
 
 import json
 import math
@@ -14,12 +14,12 @@ _WIDEST = 10_000
 
 
 def show(result: dict[str, Any], text: str, *, as_json: bool) -> None:
-    """Print the result of a command, for machines or for people."""
+    """Print the result of a command, as JSON or as text."""
     typer.echo(json.dumps(result, ensure_ascii=False, indent=2) if as_json else text)
 
 
 def note(text: str) -> None:
-    """Print what is not the result, on stderr."""
+    """Print a message that is not part of the result, on stderr."""
     typer.echo(text, err=True)
 
 
@@ -29,24 +29,24 @@ def warn(texts: Iterable[str]) -> None:
 
 
 def visible(text: str) -> str:
-    """One line that hides nothing: line breaks, control, bidirectional and invisible characters as their codes.
+    """The text on one line, with line breaks, control, bidirectional and invisible characters replaced by their codes.
 
-    An escape sequence moves the cursor or colours what follows, and a bidirectional character changes the order in
-    which a line is read. rich's own markup stays: give rich a `Text`, or `markup=False`.
+    Escape sequences move the cursor or change colours, and bidirectional characters change the order of the text.
+    rich's markup is not escaped: pass rich a `Text`, or `markup=False`.
     """
     return "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in text)
 
 
 def confidence_text(confidence: float) -> str:
-    """With three decimals, or as many more as it takes to tell it from 1."""
+    """The confidence with three decimals, or as many more as distinguish it from 1."""
     missing = 1 - confidence
     return f"{confidence:.{max(3, min(9, math.ceil(-math.log10(missing)))) if missing > 0 else 3}f}"
 
 
 def print_whole(console: Console, table: Table) -> None:
-    """Print a table without cutting or folding a cell: an ARN or a key is there to be copied.
+    """Print a table without cutting or folding its cells, so that ARNs and keys can be copied.
 
-    A terminal that is narrower breaks the lines, which end with their text, so that no blank ones follow.
+    A narrower terminal breaks the lines. They have no trailing spaces, so no blank lines follow.
     """
     width = console.measure(table, options=console.options.update(max_width=_WIDEST)).maximum
     for segments in console.render_lines(table, console.options.update(width=width)):

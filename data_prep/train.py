@@ -1,4 +1,4 @@
-"""The command `train`: start or find a job, follow it on the terminal, and hand its model over."""
+"""The command `train`: starts or finds a job, follows it on the terminal, and hands its model to the stacks."""
 
 import sys
 from collections.abc import Callable, Iterator
@@ -16,7 +16,7 @@ from rich.table import Table
 from data_prep.dataset import default_folder
 from data_prep.errors import InstanceRefusedError
 from data_prep.instances import InstanceTypes
-from data_prep.options import AsJson, DataSet, Environment, Quiet
+from data_prep.options import AsJson, DataSet, EnvironmentName, Quiet
 from data_prep.progress import progress_bars
 from data_prep.target import make_command
 from data_prep.terminal import note, show
@@ -29,7 +29,7 @@ _MAX_BARS = 60
 
 def train(
     *,
-    env: Environment = "dev",
+    env: EnvironmentName = "dev",
     dataset: DataSet = None,
     spot: Annotated[
         bool | None,
@@ -43,7 +43,7 @@ def train(
 ) -> None:
     """Train the environment's algorithm on the uploaded data set and hand the model to the stacks.
 
-    It can be interrupted and repeated: the same data and parameters find the job that is running, or reuse its model.
+    You can interrupt and repeat it: with the same data and parameters it finds the running job, or reuses its model.
     """
     config = load_environment(env)
     if spot is not None:
@@ -61,7 +61,7 @@ def train(
 
 
 def train_model(config: EnvironmentConfig, folder: Path, *, force: bool, quiet: bool) -> JobState:
-    """Start a job and follow it to its end, on the first of the instance types that can be had."""
+    """Start a job on the first available instance type, and follow it to its end."""
     instances = InstanceTypes(config.training, note)
     while True:
         job = _start(config, folder, instances=instances, force=force, quiet=quiet)
@@ -80,12 +80,12 @@ def _start(config: EnvironmentConfig, folder: Path, *, instances: InstanceTypes,
 
 
 def _follow(config: EnvironmentConfig, job: str, *, quiet: bool) -> JobState:
-    """Follow a job to its end. An interruption leaves the job alone."""
+    """Follow a job to its end. An interruption does not stop the job."""
     try:
         with job_view(quiet=quiet) as view:
             return wait_for_job(config, job, view)
     except KeyboardInterrupt:
-        note(f"{job} goes on; follow it again with `{_resume_command(config, job)}`")
+        note(f"{job} keeps running; follow it again with `{_resume_command(config, job)}`")
         raise typer.Exit(130) from None
 
 
@@ -106,7 +106,7 @@ def _resume_command(config: EnvironmentConfig, job: str) -> str:
 
 @contextmanager
 def job_view(*, quiet: bool) -> Iterator[Callable[[JobState], None]]:
-    """A table on stderr that follows the states it is given; nothing if `quiet` or not on a terminal."""
+    """A table on stderr that shows each state passed to it; nothing if `quiet` or not on a terminal."""
     if quiet or not sys.stderr.isatty():
         yield lambda _: None
         return
@@ -132,5 +132,5 @@ def job_table(state: JobState) -> Table:
 
 
 def accuracy_bars(accuracies: list[float]) -> str:
-    """One bar per epoch from 0 to 1, the last ones if there are many."""
+    """A bar for each epoch, from 0 to 1; only the last ones if there are many."""
     return "".join(_BARS[min(int(value * len(_BARS)), len(_BARS) - 1)] for value in accuracies[-_MAX_BARS:])

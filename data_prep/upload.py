@@ -15,7 +15,7 @@ import typer
 from data_prep import aws
 from data_prep.dataset import IMAGES, LISTS, MANIFEST, Manifest, default_folder, read_list
 from data_prep.errors import DataSetError, UploadError
-from data_prep.options import AsJson, DataSet, Environment, Quiet
+from data_prep.options import AsJson, DataSet, EnvironmentName, Quiet
 from data_prep.progress import Progress, progress_bars, silent
 from data_prep.terminal import show
 from lambda_src.retraining.lst_file import REVIEWED
@@ -62,7 +62,7 @@ class Upload:
 
 def upload(
     *,
-    env: Environment = "dev",
+    env: EnvironmentName = "dev",
     dataset: DataSet = None,
     delete_extra: Annotated[
         bool,

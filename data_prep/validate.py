@@ -10,7 +10,7 @@ import typer
 
 from data_prep.dataset import IMAGES, LISTS, MANIFEST, Manifest, default_folder, find_list, read_list, small_classes
 from data_prep.images import BadImageError, decode, fingerprint
-from data_prep.options import AsJson, Environment, Quiet
+from data_prep.options import AsJson, EnvironmentName, Quiet
 from data_prep.progress import Progress, progress_bars, silent
 from data_prep.terminal import note, show, warn
 from lambda_src.retraining.data_set_rules import CheckedImage, DataSetRules, ProblemGroups, size_problem
@@ -47,7 +47,7 @@ class Report:
 def validate(
     folder: Annotated[Path | None, typer.Argument(help="Data set folder; default is data/ENV.")] = None,
     *,
-    env: Environment = "dev",
+    env: EnvironmentName = "dev",
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:

@@ -8,6 +8,7 @@ import boto3
 from rich.table import Table
 from rich.text import Text
 
+from data_prep.options import EnvironmentName
 from data_prep.terminal import print_whole, visible
 from local.cloud import LocalCloud, running_cloud
 from local.demonstration import (
@@ -20,7 +21,6 @@ from local.demonstration import (
     labelled_images,
     wait_for,
 )
-from local.options import EnvironmentName
 from local.prepare import data_set_of
 from local.report import write_report
 from local.terminal import console, say, stage

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import boto3
 
+from data_prep.options import EnvironmentName
 from local.cloud import ACCOUNT, REGION, LocalCloud, LocalCloudError, running_cloud, tail
 from local.dev import function_code
-from local.options import EnvironmentName
 from local.terminal import say, stage
 from stacks.config import CDK_QUALIFIER, PROJECT_ROOT, EnvironmentConfig
 

@@ -18,12 +18,13 @@ import boto3
 import numpy as np
 from PIL import Image, ImageEnhance, ImageOps
 
+from data_prep.options import EnvironmentName
 from lambda_src.monitoring.drift import compare
 from lambda_src.shared.baseline import Baseline, Tally
 from local.cloud import LocalCloud, LocalCloudError
 from local.demonstration import Environment, Inbox, UnexpectedError, labelled_images, wait_for
 from local.lifecycle import deployed
-from local.options import Archive, EnvironmentName, Keep
+from local.options import Archive, Keep
 from local.prepare import data_set_of
 from local.report import write_report
 from local.terminal import say, stage

@@ -11,12 +11,13 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
+from data_prep.options import EnvironmentName
 from data_prep.terminal import print_whole
 from local import deployment
 from local.classification import classify
 from local.cloud import CONSOLE, DIRECTORY, LocalCloud, LocalCloudError, running_cloud
 from local.deployment import deploy_ready_stacks
-from local.options import Archive, EnvironmentName, Keep
+from local.options import Archive, Keep
 from local.prepare import build_dataset, remember, upload_and_train
 from local.terminal import console, say, short, stage
 from stacks.config import EnvironmentConfig, load_environment

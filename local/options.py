@@ -5,7 +5,6 @@ from typing import Annotated
 
 import typer
 
-EnvironmentName = Annotated[str, typer.Option("--env", help="An environment of cdk.json.")]
 Archive = Annotated[
     Path | None,
     typer.Option(

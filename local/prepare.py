@@ -4,9 +4,10 @@ import sys
 from pathlib import Path
 
 from data_prep.dataset import default_folder
+from data_prep.options import EnvironmentName
 from local.cloud import DIRECTORY, LocalCloud, LocalCloudError, running_cloud
 from local.demonstration import Environment
-from local.options import Archive, EnvironmentName
+from local.options import Archive
 from local.terminal import say, stage
 from stacks.config import EnvironmentConfig
 

@@ -19,12 +19,13 @@ import numpy as np
 from botocore.config import Config
 from PIL import Image
 
+from data_prep.options import EnvironmentName
 from lambda_src.retraining.lst_file import ListLine, parse_lines
 from local import drift
 from local.cloud import LocalCloud, LocalCloudError
 from local.demonstration import Environment, Inbox, UnexpectedError, labelled_images, wait_for
 from local.lifecycle import deployed
-from local.options import Archive, EnvironmentName, Keep
+from local.options import Archive, Keep
 from local.prepare import data_set_of
 from local.sagemaker.fault import Fault
 from local.terminal import console, say

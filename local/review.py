@@ -18,13 +18,14 @@ import boto3
 import numpy as np
 from PIL import Image, ImageFilter
 
+from data_prep.options import EnvironmentName
 from data_prep.sample import draw_image
 from lambda_src.shared.model_documents import document_key
 from local.browser import LOOPBACK_ONLY, Browser, started
 from local.cloud import LocalCloud, LocalCloudError
 from local.demonstration import Environment, Execution, UnexpectedError, labelled_images, wait_for
 from local.lifecycle import deployed
-from local.options import Archive, EnvironmentName, Keep
+from local.options import Archive, Keep
 from local.prepare import data_set_of
 from local.retraining import Retraining, Run, Traffic
 from local.terminal import console, say

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from data_prep.options import EnvironmentName
 from ops import aws, counts, templates
 from ops.cost.deployment import Deployment
 from ops.cost.methods import Assumptions, Method, methods
@@ -57,7 +58,7 @@ def choose(choices: Sequence[Method], images: int, prices: Mapping[str, float], 
 
 def bulk(
     prefix: Annotated[str, typer.Argument(help="Below incoming/, scheduled/ or test/; or a manifest below bulk/.")],
-    env: Annotated[str, typer.Option(help="An environment of cdk.json.")] = "dev",
+    env: EnvironmentName = "dev",
     method: Annotated[str, typer.Option(help=f"Use this method: {', '.join(NAMES)}.")] = "",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only print what would be started, and why.")] = False,
 ) -> None:

@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from data_prep.options import EnvironmentName
 from data_prep.terminal import confidence_text, print_whole, visible
 from lambda_src.monitoring.captures import Capture
 from lambda_src.monitoring.ground_truth import GroundTruth
@@ -37,7 +38,7 @@ _LETTERS = string.ascii_uppercase
 
 def captures(
     *,
-    env: Annotated[str, typer.Option("--env", help="Environment of cdk.json.")] = "dev",
+    env: EnvironmentName = "dev",
     folder: Annotated[
         Path | None, typer.Option(help="Read a .jsonl file, or those below a folder, instead of the bucket's.")
     ] = None,

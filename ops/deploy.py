@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from data_prep.options import EnvironmentName
 from data_prep.target import current_target
 from ops import aws, doctor, smoke
 from ops.cdk import App, assembly, change_stacks
@@ -17,7 +18,7 @@ from stacks.config import ENDPOINT_EXISTS, PROJECT_ROOT, EnvironmentConfig, load
 
 
 def deploy(
-    env: Annotated[str, typer.Option("--env", help="An environment of cdk.json.")] = "dev",
+    env: EnvironmentName = "dev",
     archive: Annotated[
         Path | None,
         typer.Option(help="Archive in CIFAR-100's format to train on instead of the official one.", show_default=False),

@@ -10,6 +10,7 @@ from botocore.exceptions import ClientError, WaiterError
 from rich.console import Console
 
 from data_prep import aws
+from data_prep.options import EnvironmentName
 from data_prep.target import current_target, make_command
 from ops import templates
 from ops.cdk import App, assembly, change_stacks
@@ -45,7 +46,7 @@ _REMOVALS = {
 
 
 def destroy(
-    env: Annotated[str, typer.Option("--env", help="An environment of cdk.json.")] = "dev",
+    env: EnvironmentName = "dev",
     data: Annotated[
         bool | None,
         typer.Option(

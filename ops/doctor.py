@@ -20,6 +20,7 @@ from data_prep import aws, target
 from data_prep.artifact import baseline_problem, current_artifact
 from data_prep.aws_errors import explain
 from data_prep.errors import TargetError
+from data_prep.options import EnvironmentName
 from data_prep.target import make_command
 from data_prep.upload import listing
 from ops import quotas
@@ -282,7 +283,7 @@ def show(checks: list[Check]) -> None:
 
 
 def doctor(
-    env: Annotated[str, typer.Option("--env", help="An environment of cdk.json.")] = "dev",
+    env: EnvironmentName = "dev",
     as_json: Annotated[bool, typer.Option("--json", help="The checks as JSON on standard output.")] = False,
 ) -> None:
     """Check tools, credentials, quotas, model and alerts, with a fix for each problem.

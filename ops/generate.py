@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from data_prep.options import EnvironmentName
 from data_prep.progress import progress_bars
 from data_prep.terminal import visible
 from ops import aws
@@ -21,7 +22,6 @@ from stacks.config import load_environment
 LISTED_UNFINISHED = 10
 MAX_BATCH = 500  # of one execution; more is the bulk workflow's
 
-Environment = Annotated[str, typer.Option("--env", help="Environment of cdk.json.")]
 Seed = Annotated[int | None, typer.Option(min=0, help="The same seed gives the same choice.")]
 Count = Annotated[int, typer.Option("--count", "-n", min=1, max=MAX_BATCH, help="How many images.")]
 
@@ -29,14 +29,14 @@ generate = typer.Typer(no_args_is_help=True, help="Test cases and traffic for th
 
 
 @generate.command(epilog="Example: python -m ops generate case --env dev --seed 1")
-def case(*, env: Environment = "dev", seed: Seed = None) -> None:
+def case(*, env: EnvironmentName = "dev", seed: Seed = None) -> None:
     """Print the workflow input of one random test image."""
     (only,) = _items(env, 1, seed)
     typer.echo(json.dumps(only))
 
 
 @generate.command(epilog="Example: python -m ops generate batch --env dev -n 20 --seed 1")
-def batch(*, env: Environment = "dev", count: Count = 10, seed: Seed = None) -> None:
+def batch(*, env: EnvironmentName = "dev", count: Count = 10, seed: Seed = None) -> None:
     """Print the workflow input of several random test images."""
     typer.echo(json.dumps({"images": _items(env, count, seed)}))
 
@@ -51,7 +51,7 @@ def _items(env: str, count: int, seed: int | None) -> list[dict[str, str]]:
 @generate.command(epilog="Example: python -m ops generate stream --env dev --rate 5 --duration 30s --seed 1")
 def stream(
     *,
-    env: Environment = "dev",
+    env: EnvironmentName = "dev",
     rate: Annotated[float, typer.Option(min=0.01, max=1000, help="Images a second.")] = 5.0,
     duration: Annotated[str, typer.Option(help="For how long: 30s, 10m, 2h.")] = "60s",
     seed: Seed = None,

@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from data_prep import aws as data_aws
+from data_prep.options import EnvironmentName
 from data_prep.terminal import print_whole, visible
 from lambda_src.retraining.release import is_missing, job_of
 from lambda_src.retraining.trained_model import training_accuracy
@@ -23,8 +24,6 @@ from ops import aws
 from ops.errors import OpsError
 from stacks.config import EnvironmentConfig, load_environment
 from stacks.shared import prefixes
-
-Env = Annotated[str, typer.Option("--env", help="Environment of cdk.json.")]
 
 
 @dataclass(frozen=True)
@@ -55,7 +54,7 @@ class Lineage:
 
 def lineage(
     key: Annotated[str, typer.Argument(help="A prediction's key, such as predictions/incoming/bike.png/VERSION.json.")],
-    env: Env = "dev",
+    env: EnvironmentName = "dev",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Print where a prediction comes from: artifact, training job, data and accuracy."""

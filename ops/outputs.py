@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from data_prep import aws
+from data_prep.options import EnvironmentName
 from data_prep.target import current_target, make_command
 from data_prep.terminal import print_whole
 from ops.errors import OpsError
@@ -59,7 +60,7 @@ def show_outputs(config: EnvironmentConfig) -> None:
 
 
 def outputs(
-    env: Annotated[str, typer.Option("--env", help="An environment of cdk.json.")] = "dev",
+    env: EnvironmentName = "dev",
     as_json: Annotated[bool, typer.Option("--json", help="The outputs as JSON on standard output.")] = False,
 ) -> None:
     """Show the stack outputs of an environment: bucket, endpoint, state machine."""

@@ -1,10 +1,11 @@
 """Pause an environment's endpoint, which costs money by the hour, and resume it: `pause` and `resume`."""
 
 import json
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import typer
 
+from data_prep.options import EnvironmentName
 from data_prep.target import current_target, make_command
 from ops import aws
 from ops.cost.quantities import HOURS_A_MONTH
@@ -15,12 +16,11 @@ from ops.retraining import entered_states
 from stacks.config import EnvironmentConfig, load_environment
 from stacks.shared.prices import instance_hour, price_list
 
-Env = Annotated[str, typer.Option("--env", help="An environment of cdk.json.")]
 # States of stacks/model/pause.asl.yaml that take their time
 _SHOWN = {"UpdateStack": "CloudFormation updates the model stack", "WaitForStack": "", "ClassifyWaiting": ""}
 
 
-def pause(env: Env = "dev") -> None:
+def pause(env: EnvironmentName = "dev") -> None:
     """Remove the endpoint, and with it its cost; uploads wait. Everything else stays.
 
     It can be interrupted and repeated.
@@ -43,7 +43,7 @@ def pause(env: Env = "dev") -> None:
         typer.echo(f"Its hours resume it, too: {config.endpoint.hours}")
 
 
-def resume(env: Env = "dev") -> None:
+def resume(env: EnvironmentName = "dev") -> None:
     """Bring the endpoint back with the model released last, and classify what was uploaded meanwhile.
 
     It can be interrupted and repeated.

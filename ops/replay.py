@@ -2,10 +2,11 @@
 
 import json
 from collections.abc import Iterator
-from typing import Annotated, Any
+from typing import Any
 
 import typer
 
+from data_prep.options import EnvironmentName
 from data_prep.terminal import visible
 from lambda_src.shared.text import shortened
 from ops import aws
@@ -14,7 +15,7 @@ from stacks.classification.upload_event import execution_input
 from stacks.config import load_environment
 
 
-def replay(env: Annotated[str, typer.Option(help="An environment of cdk.json.")] = "dev") -> None:
+def replay(env: EnvironmentName = "dev") -> None:
     """Start the workflow for every upload in the dead-letter queue, and remove it from there."""
     config = load_environment(env)
     queue_url = aws.output(config, "Workflow", "UndeliveredEventsUrl")

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
+from data_prep.options import EnvironmentName
 from ops import aws
 from ops.errors import OpsError
 from stacks.config import load_environment
@@ -16,12 +17,10 @@ POLL_SECONDS = 2.0
 # Terminal states that are no failure, and that leave the endpoint with the requested model
 _DONE = {"Released", "NothingNew"}
 
-Env = Annotated[str, typer.Option("--env", help="Environment of cdk.json.")]
-
 
 def retrain(
-    env: Env,
-    force: Annotated[bool, typer.Option(help="Ignore the cool-down and the runs per day.")] = False,
+    env: EnvironmentName,
+    force: Annotated[bool, typer.Option(help="Ignore the cool-down between two runs.")] = False,
     approval: Annotated[bool, typer.Option(help="Wait for manual approval, as prod always does.")] = False,
 ) -> None:
     """Train on the data set in the bucket; release the model if it is good enough."""
@@ -29,7 +28,7 @@ def retrain(
 
 
 def rollback(
-    env: Env,
+    env: EnvironmentName,
     to: Annotated[
         str, typer.Option(help="Training job of the model to roll back to. Default: the one released before.")
     ] = "",

@@ -4,13 +4,12 @@ import json
 import time
 import uuid
 from dataclasses import dataclass
-from typing import Annotated
 
-import typer
 from botocore.exceptions import ClientError
 from rich.console import Console
 
 from data_prep import aws
+from data_prep.options import EnvironmentName
 from data_prep.target import current_target, make_command
 from lambda_src.shared.errors import InvalidPredictionError
 from lambda_src.shared.predictions import best_class, is_accepted, parse_probabilities
@@ -152,7 +151,7 @@ def show(config: EnvironmentConfig, responses: list[Response]) -> None:
 
 
 def smoke(
-    env: Annotated[str, typer.Option("--env", help="An environment of cdk.json.")] = "dev",
+    env: EnvironmentName = "dev",
 ) -> None:
     """Send a handful of test images to the live endpoint and one through the workflow."""
     config = load_environment(env)

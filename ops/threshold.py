@@ -12,6 +12,7 @@ from botocore.exceptions import ClientError
 from rich.console import Console
 from rich.table import Table
 
+from data_prep.options import EnvironmentName
 from data_prep.terminal import visible
 from lambda_src.monitoring.ground_truth import GroundTruth
 from lambda_src.retraining.trained_model import Prediction
@@ -38,7 +39,7 @@ Source = Literal["validation", "captures"]
 
 def threshold(
     *,
-    env: Annotated[str, typer.Option("--env", help="Environment of cdk.json.")] = "dev",
+    env: EnvironmentName = "dev",
     source: Annotated[
         Source,
         typer.Option(help="Predictions for the validation images, or captures whose ground truth is known."),

@@ -21,6 +21,7 @@ import typer
 from botocore.exceptions import ClientError, ParamValidationError
 from watchfiles import watch
 
+from data_prep.options import EnvironmentName
 from local import deployment
 from local.cloud import DIRECTORY, LocalCloud, LocalCloudError, running_cloud
 from local.demonstration import Environment
@@ -28,7 +29,6 @@ from local.dev import function_code
 from local.dev.activity import Executions, Logs
 from local.dev.function_code import Function
 from local.dev.stream import Stream
-from local.options import EnvironmentName
 from local.terminal import console
 from stacks.config import PROJECT_ROOT
 from stacks.shared import prefixes

@@ -10,6 +10,7 @@ import hypercorn.config
 import typer
 from starlette.applications import Starlette
 
+from data_prep.options import EnvironmentName
 from ops.console.app import create_app
 from ops.console.security import Session
 from ops.console.site import Site
@@ -18,7 +19,7 @@ from stacks.config import load_environment
 
 
 def console(
-    env: Annotated[str, typer.Option("--env", help="An environment of cdk.json.")] = "dev",
+    env: EnvironmentName = "dev",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Of 127.0.0.1; 0 takes a free one.")] = 0,
 ) -> None:
     """Show an environment in your browser: its state, pictures to classify and to review, models to approve.

@@ -9,6 +9,7 @@ from rich.console import Console
 
 from data_prep import aws
 from data_prep.errors import TargetError
+from data_prep.options import EnvironmentName
 from data_prep.target import current_target, region
 from ops import counts, page, templates
 from ops.cost import report
@@ -24,7 +25,7 @@ from stacks.shared.prices import PRICES, price_list
 
 def cost(
     images: Annotated[int | None, typer.Option(min=1, help="Images a month. Default: a table of scales.")] = None,
-    env: Annotated[str, typer.Option(help="An environment of cdk.json.")] = "dev",
+    env: EnvironmentName = "dev",
     plot: Annotated[Path, typer.Option(help="Where the plot goes, as a web page.")] = Path("build/cost.html"),
     actual: Annotated[
         bool, typer.Option("--actual", help="Ask Cost Explorer what the last 30 days have cost; it takes 0.01 USD.")

@@ -1,10 +1,9 @@
 """`python -m ops review`."""
 
-from typing import Annotated
-
 import typer
 from rich.console import Console
 
+from data_prep.options import EnvironmentName
 from data_prep.progress import progress_bars
 from data_prep.terminal import visible
 from lambda_src.retraining.data_set_rules import ProblemGroups
@@ -22,7 +21,7 @@ def _group() -> None:
 
 @review.command(name="publish", epilog="Example: python -m ops review publish --env dev")
 def publish_command(
-    env: Annotated[str, typer.Option("--env", help="An environment of cdk.json.")] = "dev",
+    env: EnvironmentName = "dev",
 ) -> None:
     """Add the reviewed pictures to the data set in the bucket, which starts retraining.
 

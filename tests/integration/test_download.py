@@ -210,7 +210,7 @@ def test_a_host_that_cannot_be_reached_stops_a_command_unless_it_goes_to_the_loc
     assert fetched() == cache / "synthetic"
     (line,) = said
     assert line.endswith(
-        "cannot be reached; going on with synthetic images instead of CIFAR-100, as this is the local cloud"
+        "cannot be reached; using synthetic images instead of CIFAR-100, because this is the local cloud"
     )
 
 

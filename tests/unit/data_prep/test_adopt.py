@@ -79,7 +79,7 @@ def test_a_model_that_takes_one_class_for_the_other_is_not_handed_over(
 ) -> None:
     list_validation_images(theirs, labels=(1, 0))
     with pytest.raises(
-        AdoptionError, match=r"accuracy of 0\.100 .* under the 0\.8 .* Are its labels, in this order, bi"
+        AdoptionError, match=r"accuracy of 0\.100 .* below the 0\.8 .* Are its labels, in this order, bi"
     ):
         adopt_model(config, URI)
     assert current_artifact(config) is None
@@ -90,8 +90,8 @@ def test_a_model_that_takes_one_class_for_the_other_is_not_handed_over(
 @pytest.mark.parametrize(
     ("uri", "reason"),
     [
-        ("model.tar.gz", "is no S3 URI, such as"),
-        (f"s3://{THEIRS}", "is no S3 URI, such as"),
+        ("model.tar.gz", "is not an S3 URI such as"),
+        (f"s3://{THEIRS}", "is not an S3 URI such as"),
         (f"s3://{THEIRS}/absent.tar.gz", "does not exist, or may not be read"),
         ("s3://nobodys-bucket/model.tar.gz", "does not exist, or may not be read"),
     ],
@@ -104,9 +104,12 @@ def test_what_cannot_be_read_is_named(theirs: str, config: EnvironmentConfig, ur
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        (b"no tar", "is no whole gzipped tar"),
-        (ARTIFACT[:-30], "is no whole gzipped tar"),
-        (packed({"model.pth": b"torch"}), r"has no \*-symbol.json, \*.params, \*model-shapes.json: it is not of"),
+        (b"no tar", "is not a complete gzipped tar"),
+        (ARTIFACT[:-30], "is not a complete gzipped tar"),
+        (
+            packed({"model.pth": b"torch"}),
+            r"has no \*-symbol.json, \*.params, \*model-shapes.json: it is not an artifact of",
+        ),
         (packed({**FILES, "image-classification-0010.params": b""}), r"has no \*.params"),
         (packed({**FILES, "image-classification-symbol.json": b"{"}), "image-classification-symbol.json is not JSON"),
     ],
@@ -121,7 +124,7 @@ def test_what_is_no_model_of_the_algorithm_is_refused(tmp_path: Path, content: b
 def test_an_artifact_that_would_bring_its_own_code_is_not_adopted(tmp_path: Path) -> None:
     file = tmp_path / "model.tar.gz"
     file.write_bytes(packed({"model.npz": b"weights", "code/inference.py": b"import os"}))
-    with pytest.raises(AdoptionError, match=r"another artifact may bring code, which would run"):
+    with pytest.raises(AdoptionError, match=r"Others may contain code, which would run"):
         check_artifact(file, name="s3://b/model.tar.gz")
 
 

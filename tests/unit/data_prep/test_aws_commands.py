@@ -73,9 +73,9 @@ def test_train_goes_on_to_an_instance_type_that_can_be_had(folder: Path, cloud: 
     assert json.loads(result.stdout)["job"] == completed == f"{failed[:-1]}2", "a job without capacity took its name"
     assert plane._training_jobs[completed]["ResourceConfig"]["InstanceType"] == "ml.g5.xlarge"
     no_quota, started, no_capacity, started_again = result.stderr.splitlines()
-    assert no_quota.startswith("ml.p3.2xlarge cannot be had (The account-level service limit")
+    assert no_quota.startswith("ml.p3.2xlarge is not available (The account-level service limit")
     assert (started, started_again) == (f"Started {failed}", f"Started {completed}")
-    assert no_capacity.startswith("ml.g4dn.xlarge cannot be had (CapacityError: Unable to provision")
+    assert no_capacity.startswith("ml.g4dn.xlarge is not available (CapacityError: Unable to provision")
     assert no_capacity.endswith("): trying ml.g5.xlarge")
 
 
@@ -100,7 +100,10 @@ def test_an_interruption_leaves_the_job_and_says_how_to_go_on(
     result = _run("train", "--dataset", folder)
     (job,) = _jobs()
     assert result.exit_code == 130
-    assert f"{job} goes on; follow it again with `python -m data_prep train --env dev --resume {job}`" in result.stderr
+    assert (
+        f"{job} keeps running; follow it again with `python -m data_prep train --env dev --resume {job}`"
+        in result.stderr
+    )
 
 
 def test_spot_can_be_chosen_for_one_job(folder: Path, cloud: str) -> None:
@@ -223,7 +226,7 @@ def test_a_model_serves_without_a_baseline_whatever_is_in_its_way(
     archives: list[Path], cloud: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _, said = _prepared("--archive", archives[0])
-    assert "Warning: no baseline for the drift monitor, the next run retries: " in said
+    assert "Warning: no baseline for the drift monitor; the next run tries again: " in said
     assert "has 8 images, but a baseline needs at least 40" in said
 
     def refuse(_: object) -> StoredBaseline:
@@ -231,7 +234,7 @@ def test_a_model_serves_without_a_baseline_whatever_is_in_its_way(
 
     monkeypatch.setattr("data_prep.run.store_baseline", refuse)
     _, said = _prepared()
-    assert "the next run retries: AWS refused CreateTransformJob" in said
+    assert "the next run tries again: AWS refused CreateTransformJob" in said
 
 
 def test_data_that_somebody_changed_and_retrained_on_are_not_replaced(
@@ -241,7 +244,7 @@ def test_data_that_somebody_changed_and_retrained_on_are_not_replaced(
     changed = {"classes": model["classes"], "data_digest": "f" * 64}  # as retraining knows data that no archive has
     aws.s3().put_object(Bucket=cloud, Key=f"models/{model['job']}/manifest.json", Body=json.dumps(changed).encode())
     before = _objects(cloud)
-    with pytest.raises(DataPrepError, match=r"Omit --archive and --synthetic .* to keep both, or replace them with"):
+    with pytest.raises(DataPrepError, match=r"Omit --archive and --synthetic .* to keep model and data"):
         _run("run", "--archive", archives[1])
     assert _objects(cloud) == before
     assert _prepared()[0] == model
@@ -289,7 +292,7 @@ def _not_called(**_: object) -> Path:
 def test_an_archive_and_synthetic_data_exclude_each_other(archives: list[Path], cloud: str) -> None:
     result = _run("run", "--archive", archives[0], "--synthetic")
     assert result.exit_code == 2
-    assert "give one of them" in result.stderr
+    assert "cannot be combined with --archive" in result.stderr
 
 
 @pytest.mark.parametrize("command", [["upload"], ["train"], ["train", "--resume", "other"]])

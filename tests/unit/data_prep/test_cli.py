@@ -63,7 +63,7 @@ def test_a_tiny_class_is_warned_of(tmp_path: Path, capsys: pytest.CaptureFixture
     archive = tmp_path / "own.tar.gz"
     splits = {"train": split(7, 90), "test": split(9, 90)}
     write_archive(archive, class_names=("bicycle", "motorcycle"), splits=splits)
-    warning = "Warning: train has 7 images of 'bicycle' beside 90 of 'motorcycle'"
+    warning = "Warning: train has 7 images of 'bicycle' and 90 of 'motorcycle'"
     assert run("build", "--archive", str(archive)) == 0
     said = capsys.readouterr().err
     assert warning in said

@@ -48,15 +48,15 @@ def test_settings_that_agree_name_the_region(monkeypatch: pytest.MonkeyPatch, se
     [
         (
             {"AWS_REGION": "eu-west-1", "AWS_DEFAULT_REGION": "us-east-1"},
-            "AWS_REGION is eu-west-1, AWS_DEFAULT_REGION is us-east-1. boto3 would go to us-east-1, cdk to eu-west-1: ",
+            "AWS_REGION is eu-west-1, AWS_DEFAULT_REGION is us-east-1. boto3 would use us-east-1, and cdk eu-west-1: ",
         ),
         (
             {"AWS_REGION": "eu-west-1", "AWS_PROFILE": "west"},
-            "AWS_REGION is eu-west-1, the region of profile west is us-west-2. boto3 would go to us-west-2",
+            "AWS_REGION is eu-west-1, the region of profile west is us-west-2. boto3 would use us-west-2",
         ),
         (
             {"AWS_REGION": "us-west-2", "AWS_DEFAULT_REGION": "us-east-1", "AWS_PROFILE": "west"},
-            "the region of profile west is us-west-2. boto3 would go to us-east-1, cdk to us-west-2: ",
+            "the region of profile west is us-west-2. boto3 would use us-east-1, and cdk us-west-2: ",
         ),
         (
             {"AWS_PROFILE": "west", "AWS_DEFAULT_PROFILE": "none"},

@@ -226,7 +226,7 @@ def test_an_instance_type_that_is_refused_is_followed_by_the_next(
     assert name.endswith("-1"), "a refused request takes no name"
     assert job_state(name).instance_type == "ml.g4dn.xlarge"
     (line,) = said
-    assert line.startswith(f"ml.p3.2xlarge cannot be had ({refusal[1][:40]}")
+    assert line.startswith(f"ml.p3.2xlarge is not available ({refusal[1][:40]}")
     assert line.endswith("): trying ml.g4dn.xlarge")
     assert "\n" not in line
     assert len(line) < 400

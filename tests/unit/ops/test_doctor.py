@@ -215,7 +215,7 @@ def test_no_artifact_yet_is_a_warning_with_the_command() -> None:
         ),
         (
             {"artifact_uri": "s3://models/models/job-2/output/model.tar.gz"},
-            "the parameters beside it are of s3://models/models/job-2/output/model.tar.gz, whose hand-over was "
+            "the other parameters describe s3://models/models/job-2/output/model.tar.gz, whose hand-over was "
             "interrupted",
         ),
     ],
@@ -287,7 +287,7 @@ def test_a_model_that_no_real_picture_resembles_is_a_warning() -> None:
     ("key", "problem"),
     [
         (None, "is not set: the drift monitor has nothing to compare with"),
-        ("models/job-0/baseline.json", "models/job-0/baseline.json is of another model than job-1"),
+        ("models/job-0/baseline.json", "models/job-0/baseline.json belongs to another model than job-1"),
         ("models/job-1/baseline.json", "s3://models/models/job-1/baseline.json does not exist"),
     ],
 )
