@@ -300,12 +300,18 @@ def check_execution(environment: Environment, execution: Execution, keys: list[s
             raise UnexpectedError(f"{outcome['outcome']}, but the prediction says otherwise: {key}")
 
 
-def wait_for(condition: Callable[[], T | None], what: str, *, timeout_seconds: float = TIMEOUT_SECONDS) -> T:
+def wait_for(
+    condition: Callable[[], T | None],
+    what: str,
+    *,
+    timeout_seconds: float = TIMEOUT_SECONDS,
+    poll_seconds: float = _POLL_SECONDS,
+) -> T:
     """The condition's first result that is not None; raises UnexpectedError when there is none in time."""
     deadline = time.monotonic() + timeout_seconds
     while time.monotonic() < deadline:
         result = condition()
         if result is not None:
             return result
-        time.sleep(_POLL_SECONDS)
+        time.sleep(poll_seconds)
     raise UnexpectedError(f"waited {timeout_seconds:.0f} s for {what}")

@@ -153,16 +153,16 @@ def _storm(environment: Environment) -> None:
 
 def calm_down(environment: Environment) -> None:
     """Wait until the alarms that ended an update are over: SageMaker starts none while they last."""
-    names = environment.config.update_alarm_names
+    names, cloudwatch = environment.config.update_alarm_names, boto3.client("cloudwatch")
 
     def is_calm() -> bool | None:
-        cloudwatch = boto3.client("cloudwatch")
         # As the endpoint does when it is asked for something: CloudWatch looks at its alarms again
         cloudwatch.put_metric_data(Namespace="Local", MetricData=[{"MetricName": "Tick", "Value": 1}])
         alarms = cloudwatch.describe_alarms(AlarmNames=names)["MetricAlarms"]
         return all(alarm["StateValue"] != "ALARM" for alarm in alarms) or None
 
-    wait_for(is_calm, f"the end of the alarms {', '.join(names)}")
+    # They last up to a minute, and each look evaluates all alarms
+    wait_for(is_calm, f"the end of the alarms {', '.join(names)}", poll_seconds=1)
 
 
 def _expect(condition: bool, what: str) -> None:

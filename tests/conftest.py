@@ -47,7 +47,6 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 CLOUDS = (
     "tests/local",
     "tests/local/test_deploy.py",
-    "tests/local/test_acceptance.py",
     "tests/local/retraining",
     "tests/local/retraining/test_mutation.py",
     "tests/local/test_killed_runs.py",

@@ -4,6 +4,7 @@ The data set is drawn, so that no test needs the real images.
 """
 
 import contextlib
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -55,6 +56,19 @@ def dataset(tmp_path_factory: pytest.TempPathFactory, archive: Path) -> Path:
     folder = tmp_path_factory.mktemp("data") / "dataset"
     _data_prep("build", "--env", "dev", "--archive", str(archive), "--output", str(folder))
     return folder
+
+
+def copied_project(folder: Path) -> Path:
+    """The project in another place, so that its build/ and data/ are not those of whoever runs the tests."""
+    copy, made = folder / "project", {"node_modules", "build", "cdk.out", "data"}
+
+    def left_out(inside: str, names: list[str]) -> set[str]:
+        return {name for name in names if name.startswith(".") or (inside == str(PROJECT_ROOT) and name in made)}
+
+    shutil.copytree(PROJECT_ROOT, copy, ignore=left_out)
+    (copy / "node_modules").symlink_to(PROJECT_ROOT / "node_modules")
+    (copy / ".venv").symlink_to(sys.prefix)  # cdk.json runs the app with it
+    return copy
 
 
 @contextlib.contextmanager

@@ -1,10 +1,14 @@
-"""One click, in a local cloud of its own: two environments side by side, deployed, tried out, compared, destroyed."""
+"""The lives of two environments side by side, in a local cloud of their own, in the order of the tests.
+
+dev is deployed by one command, and again by its role for GitHub. Beside it prod lives from its first deployment to its
+second destruction, as `ops acceptance` has it. Then dev goes, its data last.
+"""
 
 import json
-import os
+import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,66 +17,85 @@ import pytest
 
 from local import deployment
 from local.cloud import ACCOUNT, REGION, LocalCloud
+from ops.acceptance import PHASES
 from stacks.config import CDK_QUALIFIER, PROJECT_ROOT, parse_environment
 from tests.listener import Listener
-from tests.local.conftest import started, use
+from tests.local.conftest import copied_project, started, use
 
 Run = subprocess.CompletedProcess[str]
+Ops = Callable[..., Run]
+
+GITHUB = {"github_repository": "owner/name", "bootstrap_qualifier": CDK_QUALIFIER}
 
 
 @pytest.fixture(scope="module")
-def empty_cloud(tmp_path_factory: pytest.TempPathFactory, listener: Listener) -> Iterator[LocalCloud]:
+def cloud(tmp_path_factory: pytest.TempPathFactory, listener: Listener) -> Iterator[LocalCloud]:
+    """Takes the place of conftest's, which the other tests need undestroyed."""
     with started(tmp_path_factory, "one-click") as cloud:
         yield cloud
 
 
-@pytest.fixture(autouse=True)
-def _local_aws(monkeypatch: pytest.MonkeyPatch, empty_cloud: LocalCloud) -> None:
-    """Takes the place of conftest's, whose cloud the other tests need undestroyed."""
-    use(empty_cloud, monkeypatch)
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the commands run: what they write beside the code is not that of whoever runs the tests.
+
+    GitHub deploys its dev, with a boundary.
+    """
+    copy = copied_project(tmp_path_factory.mktemp("one-click-project"))
+    settings = json.loads((copy / "cdk.json").read_text())
+    settings["context"]["environments"]["dev"] |= GITHUB
+    (copy / "cdk.json").write_text(json.dumps(settings))
+    return copy
 
 
-def ops(cloud: LocalCloud, *arguments: str, **environment: str) -> Run:
-    return subprocess.run(
-        [sys.executable, "-m", "ops", *arguments],
-        cwd=PROJECT_ROOT,
-        env={**cloud.environment, **environment},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=600,
-    )
+@pytest.fixture(scope="module")
+def ops(cloud: LocalCloud, project: Path) -> Ops:
+    """Runs a command in the project."""
+
+    def run(*arguments: str, **environment: str) -> Run:
+        return subprocess.run(
+            [sys.executable, "-m", "ops", *arguments],
+            cwd=project,
+            env={**cloud.environment, **environment},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=600,
+        )
+
+    return run
 
 
 def succeeded(run: Run) -> str:
     assert run.returncode == 0, run.stdout[-3000:] + run.stderr[-3000:]
-    return run.stdout
-
-
-def deployed(cloud: LocalCloud, environment: str, *arguments: str, **variables: str) -> str:
-    """What `ops deploy` said, and the commands that it ran."""
-    run = ops(cloud, "deploy", "--env", environment, *arguments, **variables)
-    return succeeded(run) + run.stderr
+    return run.stdout + run.stderr
 
 
 @pytest.fixture(scope="module")
 def app(assembly: Path) -> str:
-    """The option that spares a command the synthesis."""
+    """The option that spares a command the synthesis: of the cdk.json that is committed."""
     return f"--app={assembly}"
 
 
 @pytest.fixture(scope="module")
-def first_deployments(empty_cloud: LocalCloud, archive: Path, app: str) -> dict[str, str]:
-    """What `ops deploy` said of each environment, of which it has synthesized one."""
-    return {
-        "dev": deployed(empty_cloud, "dev", "--archive", str(archive)),
-        "prod": deployed(empty_cloud, "prod", "--archive", str(archive), app),
-    }
+def first_deployment(cloud: LocalCloud, ops: Ops, archive: Path) -> str:
+    """What `ops deploy` said, which has synthesized the environment, too."""
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        use(cloud, monkeypatch)
+        deployment.bound(parse_environment("dev", GITHUB))
+    return succeeded(ops("deploy", "--env", "dev", "--archive", str(archive)))
 
 
-def stack_names() -> set[str]:
+@pytest.fixture(scope="module")
+def first_app(project: Path, first_deployment: str) -> str:
+    """The option that takes what the first deployment has synthesized."""
+    return f"--app={project / 'cdk.out'}"
+
+
+def stack_names(environment: str) -> set[str]:
     pages = boto3.client("cloudformation").get_paginator("describe_stacks").paginate()
-    return {s["StackName"] for page in pages for s in page["Stacks"] if s["StackStatus"] != "DELETE_COMPLETE"}
+    names = {s["StackName"] for page in pages for s in page["Stacks"] if s["StackStatus"] != "DELETE_COMPLETE"}
+    return {name for name in names if name.startswith(f"scones-{environment}-")}
 
 
 def bucket_of(environment: str) -> str:
@@ -80,67 +103,54 @@ def bucket_of(environment: str) -> str:
     return next(output["OutputValue"] for output in stack["Outputs"] if output["OutputKey"] == "BucketName")
 
 
-def test_one_command_leads_from_nothing_to_a_tried_endpoint(first_deployments: dict[str, str]) -> None:
-    for environment, said in first_deployments.items():
-        for line in (f"Started scones-{environment}-", "Computed the baseline", f"✓ endpoint scones-{environment}:"):
-            assert line in said
-        outputs = said.rpartition("== outputs")[2]
+def buckets() -> set[str]:
+    return {entry["Name"] for entry in boto3.client("s3").list_buckets()["Buckets"]}
+
+
+def parameters() -> dict[str, str]:
+    found = boto3.client("ssm").get_parameters_by_path(Path="/scones/", Recursive=True)["Parameters"]
+    return {parameter["Name"]: parameter["Value"] for parameter in found}
+
+
+def models(environment: str) -> list[str]:
+    listed = boto3.client("sagemaker").list_models(NameContains=f"scones-{environment}-")["Models"]
+    return [model["ModelName"] for model in listed]
+
+
+def check_first_deployments(environment: str, said: str, count: int = 1) -> None:
+    """Of a command that has deployed the environment, from nothing, as many times."""
+    for line in (f"Started scones-{environment}-", "Computed the baseline", f"✓ endpoint scones-{environment}:"):
+        assert said.count(line) == count, line
+    _, *outputs = said.split("== outputs")
+    assert len(outputs) == count
+    for shown in outputs:
         for output in ("BucketName", "EndpointName", "StateMachineArn", "AlertTopicArn"):
-            assert output in outputs
+            assert output in shown
 
 
-def test_two_environments_share_nothing_but_the_account(first_deployments: dict[str, str]) -> None:
-    assert bucket_of("dev") != bucket_of("prod")
-    artifacts = {
-        environment: boto3.client("ssm").get_parameter(Name=f"/scones/{environment}/model/artifact-uri")["Parameter"][
-            "Value"
-        ]
-        for environment in ("dev", "prod")
-    }
-    for environment, artifact in artifacts.items():
-        assert artifact.startswith(f"s3://{bucket_of(environment)}/models/scones-{environment}-")
+def test_one_command_leads_from_nothing_to_a_tried_endpoint(first_deployment: str) -> None:
+    check_first_deployments("dev", first_deployment)
+    artifact = parameters()["/scones/dev/model/artifact-uri"]
+    assert artifact.startswith(f"s3://{bucket_of('dev')}/models/scones-dev-")
 
 
-def test_a_second_deployment_trains_nothing(
-    empty_cloud: LocalCloud, first_deployments: dict[str, str], app: str
-) -> None:
-    said = deployed(empty_cloud, "dev", app)
-    for line in ("Keeping the model of scones-dev-", "Reusing the baseline", "✓ endpoint scones-dev:"):
-        assert line in said
-
-
-def test_the_doctor_finds_the_environment_fit(empty_cloud: LocalCloud, first_deployments: dict[str, str]) -> None:
-    checks = {check["name"]: check for check in json.loads(succeeded(ops(empty_cloud, "doctor", "--json")))}
+def test_the_doctor_finds_the_environment_fit(ops: Ops, first_deployment: str) -> None:
+    checks = {check["name"]: check for check in json.loads(succeeded(ops("doctor", "--json")))}
     for name in ("packages", "Node", "CDK", "region", "credentials", "endpoint", "bootstrap", "baseline"):
         assert checks[name]["status"] == "ok", checks[name]
     assert "was trained on synthetic images" in checks["model artifact"]["found"]
     assert checks["alert subscription"]["found"] == "the alert topic has no confirmed subscription"
 
 
-def test_nothing_differs_from_what_was_just_deployed(
-    empty_cloud: LocalCloud, first_deployments: dict[str, str], app: str
-) -> None:
-    succeeded(ops(empty_cloud, "diff", "--env", "dev", "--exit-code", app))
+def test_nothing_differs_from_what_was_just_deployed(ops: Ops, first_app: str) -> None:
+    succeeded(ops("diff", "--env", "dev", "--exit-code", first_app))
 
 
-def test_the_role_of_the_github_workflow_suffices(
-    empty_cloud: LocalCloud, first_deployments: dict[str, str], tmp_path: Path, app: str
-) -> None:
+def test_the_role_of_the_github_workflow_suffices(cloud: LocalCloud, ops: Ops, first_app: str, tmp_path: Path) -> None:
     """From the upload of another data set to the smoke test, with IAM enforced from here on."""
-    content = json.loads((PROJECT_ROOT / "cdk.json").read_text())["context"]
-    settings = {
-        **content["environments"]["dev"],
-        "github_repository": "owner/name",
-        "bootstrap_qualifier": CDK_QUALIFIER,
-    }
-    content["environments"] = {"dev": settings}
-    deployment.bound(parse_environment("dev", settings))
-    context = {**os.environ, "CDK_OUTDIR": str(tmp_path / "cdk.out"), "CDK_CONTEXT_JSON": json.dumps(content)}
-    subprocess.run([sys.executable, "app.py"], cwd=PROJECT_ROOT, env=context, check=True, timeout=120)
-    deployment.deploy(empty_cloud, tmp_path / "cdk.out", "dev/DeployRole")
-    ssm, parameter = boto3.client("ssm"), "/scones/dev/model/artifact-uri"
-    before = ssm.get_parameter(Name=parameter)["Parameter"]["Value"]
-    ssm.delete_parameter(Name=parameter)
+    parameter = "/scones/dev/model/artifact-uri"
+    before = parameters()[parameter]
+    boto3.client("ssm").delete_parameter(Name=parameter)
     archive = tmp_path / "another.tar.gz"
     subprocess.run(
         [sys.executable, "-m", "data_prep", "sample", str(archive), "--train", "70", "--test", "20", "--quiet"],
@@ -156,54 +166,56 @@ def test_the_role_of_the_github_workflow_suffices(
         "AWS_SECRET_ACCESS_KEY": session["SecretAccessKey"],
         "AWS_SESSION_TOKEN": session["SessionToken"],
     }
-    empty_cloud.enforce_iam()
-    said = deployed(empty_cloud, "dev", "--archive", str(archive), app, **credentials)
+    cloud.enforce_iam()
+    said = succeeded(ops("deploy", "--env", "dev", "--archive", str(archive), first_app, **credentials))
     assert "Started scones-dev-" in said
-    assert ssm.get_parameter(Name=parameter)["Parameter"]["Value"] != before
+    assert parameters()[parameter] != before
     assert "✓ endpoint scones-dev:" in said
-    refused = ops(empty_cloud, "destroy", "--env", "dev", "--yes", app, **credentials)
+    refused = ops("destroy", "--env", "dev", "--yes", first_app, **credentials)
     assert refused.returncode == 1
     assert "AWS refused" in refused.stderr
 
 
-def test_the_smoke_test_fails_when_the_model_is_asked_in_vain(
-    empty_cloud: LocalCloud, first_deployments: dict[str, str]
+def test_prod_lives_its_whole_life_twice_and_shares_nothing_with_dev_but_the_account(
+    ops: Ops, project: Path, first_deployment: str, archive: Path, app: str
 ) -> None:
+    """With its key, two instances, a canary and a manual approval.
+
+    The training jobs of the first deployment still have their names in the second, but their artifacts went with the
+    bucket. The log groups stay, and do not stand in the way of the next ones.
+    """
+    before = (stack_names("dev"), bucket_of("dev"), parameters(), models("dev"))
+    said = succeeded(ops("acceptance", "--env", "prod", "--archive", str(archive), "--yes", app))
+    report = (project / "build" / "acceptance-prod.md").read_text()
+    phases = re.findall(r"^\| ([a-z ]+) \| (passed|FAILED) \| \d+ \| (.*) \|$", report, flags=re.MULTILINE)
+    assert [name for name, *_ in phases] == [phase.name for phase in PHASES], said[-3000:]
+    assert {verdict for _, verdict, _ in phases} == {"passed"}
+    artifacts = [re.findall(r"s3://(\S+)/models/(\S+)-(\d+)/output", seen) for _, _, seen in phases]
+    first, retrained, restored, second = [found[0] for found in artifacts if found]
+    assert first == restored
+    assert first[1:] == (second[1], "1")
+    assert retrained[1] != first[1]
+    assert second[2] == "2"
+    check_first_deployments("prod", said, count=2)
+    assert "aws logs delete-log-group --log-group-name /aws/vendedlogs/states/scones-prod-classification-" in said
+    assert not stack_names("prod")
+    assert not models("prod")
+    assert not {first[0], second[0]} & {*buckets(), bucket_of("dev")}
+    assert (stack_names("dev"), bucket_of("dev"), parameters(), models("dev")) == before
+    succeeded(ops("smoke", "--env", "dev"))
+
+
+def test_the_smoke_test_fails_when_the_model_is_asked_in_vain(ops: Ops, first_deployment: str) -> None:
     sagemaker = boto3.client("sagemaker")
     config_name = sagemaker.describe_endpoint(EndpointName="scones-dev")["EndpointConfigName"]
     sagemaker.delete_endpoint(EndpointName="scones-dev")
     try:
-        run = ops(empty_cloud, "smoke", "--env", "dev")
+        run = ops("smoke", "--env", "dev")
         assert run.returncode == 1
         assert "endpoint scones-dev: " in run.stderr
         assert "make deploy ENV=dev" in run.stderr
     finally:
         sagemaker.create_endpoint(EndpointName="scones-dev", EndpointConfigName=config_name)
-
-
-def test_destroying_dev_leaves_nothing_of_it_and_prod_alone(
-    empty_cloud: LocalCloud, first_deployments: dict[str, str], app: str
-) -> None:
-    """Also where its endpoint is paused."""
-    bucket = bucket_of("dev")
-    succeeded(ops(empty_cloud, "pause", "--env", "dev"))
-    said = succeeded(ops(empty_cloud, "destroy", "--env", "dev", "--yes", app))
-    assert "Retained:" in said
-    assert not [name for name in stack_names() if name.startswith("scones-dev-")]
-    # Deployed by another cdk.json than this one; it would keep the stacks from which it imports
-    assert "Deleting stack scones-dev-DeployRole, which cdk.json does not ask for any more" in said
-    assert bucket not in {entry["Name"] for entry in boto3.client("s3").list_buckets()["Buckets"]}
-    parameters = boto3.client("ssm").get_parameters_by_path(Path="/scones/", Recursive=True)["Parameters"]
-    assert {parameter["Name"].split("/")[2] for parameter in parameters} == {"prod"}
-    succeeded(ops(empty_cloud, "smoke", "--env", "prod"))
-
-
-def test_what_is_destroyed_shows_as_new_in_the_diff(
-    empty_cloud: LocalCloud, first_deployments: dict[str, str], app: str
-) -> None:
-    run = ops(empty_cloud, "diff", "--env", "dev", "--details", "--exit-code", app)
-    assert run.returncode == 2
-    assert "+ AWS::SageMaker::Endpoint " in run.stdout
 
 
 def release(environment: str) -> str:
@@ -224,27 +236,41 @@ def release(environment: str) -> str:
     return name
 
 
-def test_destroying_prod_keeps_its_data_until_that_is_asked_for(
-    empty_cloud: LocalCloud, first_deployments: dict[str, str], app: str
+def test_what_is_destroyed_but_for_its_data_is_deployed_again_without_training(
+    ops: Ops, first_deployment: str, app: str
 ) -> None:
-    bucket = bucket_of("prod")
-    released = release("prod")
-    said = succeeded(ops(empty_cloud, "destroy", "--env", "prod", "--yes", app))
-    models = boto3.client("sagemaker").list_models(NameContains="scones-prod-")["Models"]
-    assert [model["ModelName"] for model in models] == [f"{released}-of-another"]
-    assert {name for name in stack_names() if name.startswith("scones-prod-")} == {"scones-prod-Data"}
-    assert f"prod/Data with s3://{bucket}" in said
-    assert "python -m ops destroy --env prod --data" in said
-    assert "aws logs delete-log-group --log-group-name /aws/vendedlogs/states/scones-prod-classification-" in said
+    bucket, known, released = bucket_of("dev"), parameters(), release("dev")
+    said = succeeded(ops("destroy", "--env", "dev", "--keep-data", "--yes", app))
+    assert models("dev") == [f"{released}-of-another"]
+    # Deployed by another cdk.json than this one; it would keep the stacks from which it imports
+    assert "Deleting stack scones-dev-DeployRole, which cdk.json does not ask for any more" in said
+    assert stack_names("dev") == {"scones-dev-Data"}
+    assert f"dev/Data with s3://{bucket}" in said
+    assert "python -m ops destroy --env dev --data" in said
     assert boto3.client("s3").list_objects_v2(Bucket=bucket, Prefix="models/")["KeyCount"] > 0
+    assert parameters() == known
 
-    # What was kept, the log groups among it, does not stand in the way of the next one
-    assert "Keeping the model of scones-prod-" in deployed(empty_cloud, "prod", app)
-    assert bucket_of("prod") == bucket
+    said = succeeded(ops("deploy", "--env", "dev", app))
+    for line in ("Keeping the model of scones-dev-", "Reusing the baseline", "✓ endpoint scones-dev:"):
+        assert line in said
+    assert bucket_of("dev") == bucket
 
-    succeeded(ops(empty_cloud, "destroy", "--env", "prod", "--data", "--yes", app))
-    assert not [name for name in stack_names() if name.startswith("scones-prod-")]
-    assert bucket not in {entry["Name"] for entry in boto3.client("s3").list_buckets()["Buckets"]}
+
+def test_destroying_dev_leaves_nothing_of_it(ops: Ops, first_deployment: str, app: str) -> None:
+    """Also where its endpoint is paused."""
+    bucket = bucket_of("dev")
+    succeeded(ops("pause", "--env", "dev"))
+    said = succeeded(ops("destroy", "--env", "dev", "--yes", app))
+    assert "Retained:" in said
+    assert not stack_names("dev")
+    assert bucket not in buckets()
+    assert parameters() == {}
+
+
+def test_what_is_destroyed_shows_as_new_in_the_diff(ops: Ops, first_deployment: str, app: str) -> None:
+    run = ops("diff", "--env", "dev", "--details", "--exit-code", app)
+    assert run.returncode == 2
+    assert "+ AWS::SageMaker::Endpoint " in run.stdout
 
 
 def test_nothing_left_this_machine(listener: Listener) -> None:

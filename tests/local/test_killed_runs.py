@@ -1,7 +1,6 @@
 """`make local`, killed at any stage, ends well the next time."""
 
 import contextlib
-import shutil
 import subprocess
 import sys
 import time
@@ -10,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from local.cloud import LocalCloud, Process
-from stacks.config import PROJECT_ROOT
+from tests.local.conftest import copied_project
 
 
 @pytest.fixture(autouse=True)
@@ -33,12 +32,7 @@ SECONDS_INTO_THE_NEXT = 1.5
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    """The project in another place, so that its build/local is not the one of whoever runs the tests."""
-    copy = tmp_path / "project"
-    shutil.copytree(PROJECT_ROOT, copy, ignore=shutil.ignore_patterns(".*", "node_modules", "build", "cdk.out"))
-    (copy / "node_modules").symlink_to(PROJECT_ROOT / "node_modules")
-    (copy / ".venv").symlink_to(sys.prefix)
-    return copy
+    return copied_project(tmp_path)
 
 
 @pytest.mark.slow  # some minutes: seven runs that end early, one that does not

@@ -17,6 +17,7 @@ import pytest
 
 from local.cloud import LocalCloud
 from stacks.config import PROJECT_ROOT
+from tests.local.conftest import copied_project
 
 # They have tests of their own: docs/local.md names them as what else there is
 ELSEWHERE = (
@@ -47,10 +48,7 @@ def _local_aws() -> None:
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """The project in another place, with a local cloud of its own."""
-    copy = tmp_path_factory.mktemp("page") / "project"
-    shutil.copytree(PROJECT_ROOT, copy, ignore=shutil.ignore_patterns(".*", "node_modules", "build", "cdk.out"))
-    (copy / "node_modules").symlink_to(PROJECT_ROOT / "node_modules")
-    (copy / ".venv").symlink_to(sys.prefix)  # cdk.json runs the app with it
+    copy = copied_project(tmp_path_factory.mktemp("page"))
     settings = json.loads((copy / "cdk.json").read_text())
     settings["context"]["environments"]["dev"] |= SETTINGS
     (copy / "cdk.json").write_text(json.dumps(settings))

@@ -18,7 +18,7 @@ from ops import cdk, destroy, templates
 from ops.destroy import _delete_releases, empty_bucket
 from ops.errors import OpsError
 from ops.templates import Assembly, Template
-from stacks.config import load_environment
+from stacks.config import load_environment, parse_environment
 from tests.unit.ops.conftest import deployed_stacks, run
 
 TARGET = Target(account="123456789012", region="us-east-1", endpoint="https://cloudformation.us-east-1.amazonaws.com")
@@ -162,6 +162,17 @@ def test_whatever_state_a_run_left_a_stack_in_it_goes(monkeypatch: pytest.Monkey
     stacks = cloud(monkeypatch, Data=status, Retraining=status, Monitoring="CREATE_COMPLETE")
     assert run("destroy", "--env", "dev", "--yes", data) == 0
     assert set(stacks.statuses) == (set() if data == "--data" else {"Data"})
+
+
+@pytest.mark.parametrize(("policy", "left"), [("retain", {"Data"}), ("destroy", set())])
+def test_where_nobody_says_what_becomes_of_the_data_the_configuration_does(
+    monkeypatch: pytest.MonkeyPatch, policy: str, left: set[str]
+) -> None:
+    config = parse_environment("dev", {"removal_policy": policy})
+    monkeypatch.setattr(destroy, "load_environment", lambda _: config)
+    stacks = cloud(monkeypatch, Data="CREATE_COMPLETE", Model="CREATE_COMPLETE")
+    assert run("destroy", "--env", "dev", "--yes") == 0
+    assert set(stacks.statuses) == left
 
 
 def test_buckets_that_are_gone_or_were_never_there_need_no_emptying(monkeypatch: pytest.MonkeyPatch) -> None:
