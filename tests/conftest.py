@@ -90,12 +90,8 @@ def made_once(tmp_path_factory: pytest.TempPathFactory, name: str, make: Callabl
 
 @pytest.fixture(scope="session")
 def assembly(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The cloud assembly of app.py, made without credentials, account or network.
-
-    Beside cdk.json's environments there is one like prod with the longest name, from which others follow.
-    """
+    """The cloud assembly of cdk.json's environments, made without credentials, account or network."""
     environments = json.loads((PROJECT_ROOT / "cdk.json").read_text())["context"]["environments"]
-    environments[LONGEST_NAME] = environments["prod"]
     return made_once(tmp_path_factory, "assembly", lambda output: synthesize(output, environments))
 
 

@@ -18,27 +18,25 @@ from ops.__main__ import application
 from ops.diff_report import diff_report
 from ops.templates import Assembly, read_assembly
 from stacks.config import PROJECT_ROOT
-from tests.conftest import LONGEST_NAME
 from tests.infrastructure.conftest import Resource
 
 
 @pytest.fixture(scope="session")
 def synthesized(assembly: Path) -> Assembly:
     """The environments of cdk.json."""
-    everything = read_assembly(assembly)
-    templates = {stack: template for stack, template in everything.templates.items() if LONGEST_NAME not in stack}
-    return replace(everything, templates=templates)
+    return read_assembly(assembly)
 
 
 def test_a_commit_is_synthesized_and_compared_with_the_working_tree(
     synthesized: Assembly, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One commit with another threshold, another instance type and without a comment in a function."""
+    """One commit, of dev alone, with another threshold, another instance type and without a comment in a function."""
     left_out = shutil.ignore_patterns(
         ".*", "node_modules", "build", "cdk.out", "__pycache__", "tests", "docs", "*.tar.gz"
     )
     shutil.copytree(PROJECT_ROOT, tmp_path / "base", ignore=left_out)
     settings = json.loads((tmp_path / "base" / "cdk.json").read_text())
+    settings["context"]["only"] = "dev"
     dev = settings["context"]["environments"]["dev"]
     dev.update(confidence_threshold=0.8, endpoint={**dev.get("endpoint", {}), "instance_type": "ml.m5.xlarge"})
     (tmp_path / "base" / "cdk.json").write_text(json.dumps(settings))
@@ -48,12 +46,14 @@ def test_a_commit_is_synthesized_and_compared_with_the_working_tree(
     for command in (["init", "--quiet"], ["add", "."], [*identity, "commit", "--quiet", "-m", "base"]):
         subprocess.run(["git", *command], cwd=tmp_path / "base", check=True, capture_output=True)
     monkeypatch.setattr(templates, "PROJECT_ROOT", tmp_path / "base")
-    monkeypatch.setattr(templates, "synthesize", partial(_synthesized_once, synthesized, templates.synthesize))
+    monkeypatch.setattr(
+        templates, "synthesize", partial(_synthesized_once, synthesized.only("dev"), templates.synthesize)
+    )
     result = CliRunner().invoke(application(), ["diff", "--base", "HEAD"], catch_exceptions=False)
     text = " ".join(result.output.split())
     assert text.startswith("Compared with HEAD Price dev -83.95 USD a month while idle")
     for sentence in (
-        r"Behaviour dev, prod code of \d+ functions?: ",
+        r"Behaviour dev code of \d+ functions?: ",
         r"dev CONFIDENCE_THRESHOLD 0\.8 → 0\.9 \(.*Workflow/FilterConfidence\)",
         r"dev ProductionVariants\.0\.InstanceType ml\.m5\.xlarge → ml\.m5\.large",
         r"Resources dev replaces Model/EndpointConfig \(ProductionVariants\)",
