@@ -24,7 +24,8 @@ MAX_SIDE = 640  # pixels that are shown
 
 def redrawn(data: bytes, *, name: str) -> bytes:
     """A PNG of the picture, of MAX_SIDE pixels at most; raises ImageError if the workflow would not take it."""
-    check_size(data, name=name)
+    if len(data) > MAX_IMAGE_BYTES:
+        raise ImageTooLargeError(f"{len(data):,} bytes, the workflow takes at most {MAX_IMAGE_BYTES:,}: {name}")
     check_image(data, name=name)
     try:
         # By what check_image knows, not by all that Pillow can decode
@@ -38,12 +39,6 @@ def redrawn(data: bytes, *, name: str) -> bytes:
     buffer = io.BytesIO()
     drawn.save(buffer, format="PNG")
     return buffer.getvalue()
-
-
-def check_size(data: bytes, *, name: str) -> None:
-    """Raise ImageError if these are more bytes than the workflow takes."""
-    if len(data) > MAX_IMAGE_BYTES:
-        raise ImageTooLargeError(f"{len(data):,} bytes, the workflow takes at most {MAX_IMAGE_BYTES:,}: {name}")
 
 
 def picture(request: Request) -> Response:

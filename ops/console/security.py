@@ -105,7 +105,7 @@ class Guard:
         self._check_sender(request)
         if "token" in request.query_params:
             return self._signed_in(request)
-        if not _equal(_cookie(request, self._session.cookie), self._session.token):
+        if not _equal(request.cookies.get(self._session.cookie, ""), self._session.token):
             raise RefusedError(401, "Open the address that `python -m ops console` printed when it started.")
         body = await _body(request)
         is_form = request.headers.get("Content-Type", "").startswith("application/x-www-form-urlencoded")
@@ -151,10 +151,6 @@ class Guard:
 
 def _equal(given: str, secret: str) -> bool:
     return secrets.compare_digest(given.encode(), secret.encode())
-
-
-def _cookie(request: Request, name: str) -> str:
-    return request.cookies.get(name, "")
 
 
 async def _body(request: Request) -> bytes:
