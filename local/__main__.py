@@ -1,4 +1,4 @@
-"""The local cloud: the synthesized environment in an AWS emulator, with a trained model behind its endpoint."""
+"""`python -m local`: deploys the synthesized environment into an AWS emulator, with a trained model at its endpoint."""
 
 import signal
 

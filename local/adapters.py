@@ -1,6 +1,6 @@
-"""What the emulator lacks and this project needs, added from outside. Each has a test that fails once upstream has it.
+"""Patches that add what the emulator lacks and this project needs. A test of each fails once upstream supports it.
 
-Written against ministack 1.5.33, whose version is pinned exactly for this reason.
+Written for ministack 1.5.33; that is why its version is pinned exactly.
 """
 
 import contextlib
@@ -74,8 +74,8 @@ def apply() -> None:
 def enforce_iam() -> None:
     """Check every call against the caller's policies from now on.
 
-    Not from the start: the emulator refuses to publish assets through CDK's bootstrap roles. A function's process that
-    started before has the account's credentials, not its role's.
+    IAM is not enforced from the start, because the emulator refuses to publish assets through CDK's bootstrap roles.
+    Function processes that started before have the account's credentials, not their roles'.
     """
     ministack.app.AUTH = True
     workers = [worker for pool in lambda_runtime._workers.values() for worker in pool]
@@ -83,7 +83,7 @@ def enforce_iam() -> None:
 
 
 def _end_when_idle(workers: list[lambda_runtime.Worker]) -> None:
-    """Drop the processes that started with outdated settings; new ones take the requests to come."""
+    """End function processes that started with outdated settings; new ones process the next requests."""
     deadline = time.monotonic() + _LONGEST_REQUEST_SECONDS
     while workers:
         is_late = time.monotonic() > deadline
@@ -100,10 +100,10 @@ _LONGEST_REQUEST_SECONDS = 900  # https://docs.aws.amazon.com/lambda/latest/dg/g
 
 
 def report_errors_by_class_name() -> None:
-    """Lambda names an error by its class, which Retry and Catch match on, and goes on with the same process.
+    """Lambda names an error by its class, which Retry and Catch match, and keeps the process.
 
-    The emulator names all by one constant and ends the process, which makes the next request a cold start. So the
-    worker hands the error over as a result, and it becomes an error again here.
+    The emulator gives every error the same name and ends the process, so the next request is a cold start. With this
+    patch, the process returns the error as a result, which is converted back here.
     """
     failure = '{"status": "error", "error": str(e), "trace": traceback.format_exc()}'
     raised = (
@@ -130,10 +130,10 @@ _RAISED = f"raised-{secrets.token_hex(16)}"
 
 
 def share_workers() -> None:
-    """Where AWS starts another environment of a function, a request here waits for one of a few.
+    """Limits the processes of a function: where AWS would start another environment, a request waits for one of a few.
 
-    The emulator starts a process for each request under way. Starting takes a second of a core, so under load all of
-    them start, none ends within its function's timeout, and those that are killed for it start again.
+    The emulator starts a process for each concurrent request. Starting takes a second of a core, so under load all
+    processes start at once, none finishes within its function's timeout, and the killed ones start again.
     """
     acquire = lambda_svc.acquire_worker
 
@@ -165,7 +165,7 @@ def fork_workers() -> None:
 
 
 def finish_requests_under_way() -> None:
-    """New code and settings are for requests to come; the emulator ends the processes that handle one already."""
+    """New code and settings apply to new requests; the emulator would also end processes in the middle of a request."""
     invalidate = lambda_runtime.invalidate_worker
 
     def invalidate_idle(function_name: str, **options: Any) -> None:
@@ -181,7 +181,7 @@ def finish_requests_under_way() -> None:
 
 
 def check_requests_of_functions() -> None:
-    """The services check what a function sends them; here the function's own process does, before it is sent."""
+    """Validates a function's requests as the services do, in the function's process and before they are sent."""
     install = f"""
 import sys
 sys.path.append({str(PROJECT_ROOT)!r})
@@ -193,7 +193,7 @@ strict.install()
 
 
 def keep_exports_in_use() -> None:
-    """CloudFormation changes and removes no export that another stack imports; the emulator minds at deletions only."""
+    """CloudFormation neither changes nor removes an imported export; the emulator refuses only to delete its stack."""
     resolve = stacks._resolve_stack_outputs
 
     def resolve_and_compare(*arguments: Any) -> Any:
@@ -215,14 +215,14 @@ def keep_exports_in_use() -> None:
 
 
 def count_loopback_as_tls() -> None:
-    """The bucket, the topic and the queues refuse plain HTTP, which the emulator speaks; nothing leaves the machine."""
+    """Bucket, topic and queues refuse plain HTTP, which the emulator uses; its requests never leave the machine."""
     pin = ministack.app.pin_request_origin
     ministack.app.pin_request_origin = lambda source_ip, _secure: pin(source_ip, True)
     iam_evaluator._request_origin = ContextVar("request_origin", default=("127.0.0.1", True))
 
 
 def match_newlines_in_policies() -> None:
-    """An object's key may hold a newline, which the emulator's `*` in a policy's resource does not match."""
+    """`*` in a policy's resource also matches a newline in an object's key; in the emulator it does not."""
     compile_pattern = iam_evaluator._fnmatch_compile
 
     def compile_across_lines(pattern: str, ignore_case: bool) -> re.Pattern[str]:
@@ -252,7 +252,7 @@ def let_sagemaker_assume_roles() -> None:
 
 
 def name_conditional_writes() -> None:
-    """A policy may ask for If-None-Match and If-Match by s3:if-none-match and s3:if-match, which the emulator lacks."""
+    """Adds the condition keys s3:if-none-match and s3:if-match, which the emulator lacks."""
     context_of = iam_actions.s3_service_context
 
     def context_with_condition(action: str, query: Any, path: str = "", headers: Any = None) -> dict[str, Any]:
@@ -264,9 +264,9 @@ def name_conditional_writes() -> None:
 
 
 def name_described_alarms() -> None:
-    """A policy may allow DescribeAlarms for alarms by name; the emulator asks about all alarms, whichever are named.
+    """A policy may allow DescribeAlarms for named alarms; the emulator always checks the permission for all alarms.
 
-    It asks about one resource, the first that the request names, where IAM asks about each.
+    With this patch it checks the first alarm that the request names, where IAM checks each.
     https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazoncloudwatch.html
     """
     resource_of = iam_actions.extract_resource_arn
@@ -315,7 +315,7 @@ def take_events_of_services() -> None:
 
 
 def evaluate_outputs_of_parallel_states() -> None:
-    """The emulator forgets the Output of a Parallel state that speaks JSONata."""
+    """Applies the Output of a Parallel state with JSONata, which the emulator ignores."""
     run_branches = stepfunctions._run_parallel_branches
 
     def run_and_evaluate(state: Any, raw_input: Any, execution: Any, context: Any) -> Any:
@@ -327,9 +327,9 @@ def evaluate_outputs_of_parallel_states() -> None:
 
 
 def leave_text_in_json_as_it_is() -> None:
-    """JSONata's `$string`, and `&` of what is no string, give JSON; jsonata-python writes non-ASCII text with escapes.
+    """JSONata's `$string`, and `&` with a value other than a string, produce JSON without escapes for non-ASCII text.
 
-    The reference is JavaScript's JSON.stringify, which escapes only half a character.
+    The reference is JavaScript's JSON.stringify, which escapes only lone surrogates; jsonata-python escapes all.
     """
 
     def without_escapes(encoder: json.JSONEncoder, **options: Any) -> None:
@@ -345,7 +345,7 @@ def leave_text_in_json_as_it_is() -> None:
 
 
 def bound_roles() -> None:
-    """CloudFormation gives a role its permissions boundary, which the emulator's forgets, and refuses an unknown one.
+    """CloudFormation sets a role's permissions boundary, and refuses an unknown one; the emulator's ignores it.
 
     https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-resource-iam-role.html
     """
@@ -373,7 +373,7 @@ def bound_roles() -> None:
 
 
 def read_metrics_from_logs() -> None:
-    """CloudWatch makes data points of log lines in the embedded metric format; the emulator only keeps the lines."""
+    """CloudWatch converts log lines in the embedded metric format to data points; the emulator only stores them."""
     execute = lambda_svc._execute_function_warm
 
     def execute_and_read_metrics(func: Any, event: Any, request_id: str) -> Any:
@@ -405,7 +405,7 @@ def _store_metrics(line: dict[str, Any]) -> None:
 
 
 def evaluate_alarms_as_cloudwatch_does() -> None:
-    """The emulator sees no dimensions, one period, no missing data and no metric math, and looks at each data point."""
+    """Replaces the emulator's alarms, which ignore dimensions, further periods, missing data and metric math."""
     record = provisioners._cw_metric_alarm_record
 
     def record_with_metric_math(name: str, properties: Any) -> Any:
@@ -431,7 +431,7 @@ def evaluate_alarms_as_cloudwatch_does() -> None:
 
 
 def write_whole_histories() -> None:
-    """A history has the states of every iteration, and names the event before each; the emulator's knows neither.
+    """Adds to a history the states of every iteration, and each event's previous event, which the emulator lacks.
 
     https://docs.aws.amazon.com/step-functions/latest/apireference/API_HistoryEvent.html
     """
@@ -480,9 +480,9 @@ def write_whole_histories() -> None:
 def call_services_as_the_state_machine() -> None:
     """Step Functions calls S3 and SageMaker with the state machine's role.
 
-    The emulator calls S3 as nobody and without bodies, and has no SageMaker. So that the role's policies are enforced
-    here as well, `aws-sdk:s3:*`, `aws-sdk:sagemaker:*` and `sagemaker:create...Job.sync` go to the emulator's own S3
-    and to the stand-in with a session of that role; functions and topics are called only if that role may.
+    The emulator calls S3 without credentials and bodies, and has no SageMaker. To enforce the role's policies, this
+    sends `aws-sdk:s3:*`, `aws-sdk:sagemaker:*` and `sagemaker:create...Job.sync` to the emulator's S3 and to the
+    stand-in with a session of the role, and invokes functions and publishes to topics only if the role may.
     """
     execute_task = stepfunctions._execute_task
     invoke = stepfunctions._invoke_resource
@@ -553,7 +553,7 @@ _REFUSALS = {
 
 
 def check_request(integration: str, arguments: Any) -> None:
-    """Fail the task as AWS does if the service would refuse its request."""
+    """Fail the task with AWS's error if the service would refuse the request."""
     service = integration.rpartition(":")[0]
     if service not in _REFUSALS:
         return
@@ -603,14 +603,14 @@ def _ssm_parameters(stack_name: str) -> tuple[str, ...]:
 
 
 def _capitalized(answer: Any) -> Any:
-    """As Step Functions spells all members, those of its own API too."""
+    """The members with the capitalization of Step Functions, also for its own API."""
     if isinstance(answer, dict):
         return {f"{name[0].upper()}{name[1:]}": _capitalized(value) for name, value in answer.items()}
     return [_capitalized(item) for item in answer] if isinstance(answer, list) else answer
 
 
 def _call_sdk(role_arn: str, service: str, action: str, arguments: Any) -> Any:
-    """One call with a session of the role; its errors have the names that Retry and Catch know."""
+    """Make one call with a session of the role; its errors have the names that Retry and Catch match."""
     client: Any = client_of_role(role_arn, service)
     operation, request = strict.task_request(f"{service}:{action}", arguments)
     try:
@@ -622,7 +622,7 @@ def _call_sdk(role_arn: str, service: str, action: str, arguments: Any) -> Any:
 
 
 def error_name(service: str, operation: OperationModel, error: ClientError) -> str:
-    """How Retry and Catch know an error: most of S3's, such as PreconditionFailed, are in no model."""
+    """The name of an error for Retry and Catch. Most of S3's, such as PreconditionFailed, are not in its model."""
     code = error.response["Error"]["Code"].removesuffix("Exception")
     if service == "s3" and code not in {shape.name for shape in operation.service_model.error_shapes}:
         return _REFUSALS["aws-sdk:s3"]
@@ -630,7 +630,7 @@ def error_name(service: str, operation: OperationModel, error: ClientError) -> s
 
 
 def _as_json(value: Any) -> str:
-    """What JSON cannot hold: an object's content, or a time."""
+    """Convert what JSON cannot represent: an object's content, or a time."""
     return str(value.read().decode() if hasattr(value, "read") else value)
 
 

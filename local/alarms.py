@@ -1,8 +1,8 @@
 """Metric alarms as CloudWatch evaluates them: exact dimensions, periods, missing data, metric math.
 
 https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/alarm-evaluation.html and, for the expressions,
-https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/using-metric-math.html. Of metric math there is what
-alarms of this project use: arithmetic, comparisons, AND, OR, IF and FILL.
+https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/using-metric-math.html. Metric math is limited to what
+this project's alarms use: arithmetic, comparisons, AND, OR, IF and FILL.
 """
 
 import ast
@@ -42,9 +42,9 @@ _OPERATORS: dict[type[ast.AST], Callable[[float, float], float]] = {
 
 
 class Evaluation:
-    """When alarms are looked at: soon, once for all data points until then, and before anybody reads them.
+    """Schedules the evaluation of alarms: shortly after new data points, and before a client reads the alarms.
 
-    The emulator looks at each data point, which takes the longer the more there are; CloudWatch looks once a minute.
+    The emulator evaluates at each data point, which takes longer the more there are; CloudWatch evaluates every minute.
     """
 
     def __init__(self, evaluate_all: Callable[[], None]) -> None:
@@ -69,7 +69,7 @@ class Evaluation:
 
 
 def evaluate(alarm: Alarm) -> None:
-    """Give an alarm of the emulator the state that its metrics ask for now, and run the actions of a change."""
+    """Evaluate an alarm of the emulator, and run its actions if its state changes."""
     values = values_of(alarm, now=time.time())
     new_state = state_of(alarm, values)
     old_state = alarm["StateValue"]
@@ -84,7 +84,7 @@ def evaluate(alarm: Alarm) -> None:
 
 
 def state_of(alarm: Alarm, values: list[Value]) -> str:
-    """The state that the values of the evaluated periods, newest first, give the alarm."""
+    """The alarm's state for the values of the evaluated periods, newest first."""
     missing_data = alarm.get("TreatMissingData") or "missing"
     if all(value is None for value in values):
         unchanged = str(alarm["StateValue"])
@@ -135,7 +135,7 @@ def _statistic(statistic: Mapping[str, Any], *, start: float, end: float) -> Val
 
 
 def calculate(expression: str, values: Mapping[str, Value]) -> Value:
-    """One period's value of a metric math expression; raises ValueError for what is not understood."""
+    """The value of a metric math expression for one period; raises ValueError for unsupported syntax."""
     python = re.sub(r"\b(AND|OR)\b", lambda match: match[0].lower(), expression)
     try:
         return _calculate(ast.parse(python, mode="eval").body, values)

@@ -1,7 +1,7 @@
-"""The emulator's IAM: whose requests it takes, and its decisions for SageMaker's stand-in and for state machines.
+"""Authorization in the emulator: which clients it accepts, and IAM decisions for the stand-in and for state machines.
 
-The stand-in is another process and knows of a caller only the access key that signed the request; the emulator knows
-whose key that is, and what it may do. So the stand-in asks at PATH (local/sagemaker/authorization.py).
+The stand-in for SageMaker is another process, and knows only the access key that signed a request. The emulator knows
+whose key it is and what its owner may do, so the stand-in asks it at PATH (local/sagemaker/authorization.py).
 """
 
 import json
@@ -25,7 +25,7 @@ Send = Callable[[dict[str, Any]], Awaitable[None]]
 
 
 def register() -> None:
-    """Refuse strangers in front of the emulator's own application, and serve PATH."""
+    """Refuse unknown clients before the emulator's own application sees their requests, and serve PATH."""
     give_functions_keys_of_this_start()
     emulator = ministack.app.app
     port = int(os.environ["GATEWAY_PORT"])
@@ -46,7 +46,7 @@ def register() -> None:
 
 
 def _stranger(scope: Any, *, port: int) -> str:
-    """Why the request is refused whatever it asks for; empty if it is not."""
+    """Why the client is refused, whatever it requests; "" if it is not."""
     headers = [(name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in scope["headers"]]
     if why := request_guard.refusal(headers, port=port):
         return why
@@ -55,10 +55,10 @@ def _stranger(scope: Any, *, port: int) -> str:
 
 
 def is_known(access_key: str) -> bool:
-    """Whether the key is the one of this start, or one that the emulator issued since.
+    """Whether the key is the one of this start, or one that the emulator has issued since.
 
-    The emulator itself takes `test`, every account number and no key at all for the account's own, and checks no
-    signature of that one: so its id is as long and random as a secret.
+    The emulator itself would accept `test`, any account number or no key at all as the account's own, and does not
+    check signatures. That is why the id of this key is as long and random as a secret.
     """
     return (
         access_key == os.environ["AWS_ACCESS_KEY_ID"]
@@ -83,7 +83,7 @@ def give_functions_keys_of_this_start() -> None:
 
 
 def _without_cors(send: Send) -> Send:
-    """The emulator invites every origin."""
+    """Removes the headers with which the emulator allows every origin."""
 
     async def send_without_cors(message: dict[str, Any]) -> None:
         if "headers" in message:
@@ -117,9 +117,9 @@ async def _body(receive: Receive) -> bytes:
 
 
 def refusal(permissions: Sequence[Permission], *, access_key: str, execution_role: str = "") -> str:
-    """Why IAM refuses one of the permissions, in its own words; empty if none, or while it is not enforced.
+    """IAM's reason for refusing one of the permissions; "" if it refuses none, or is not enforced yet.
 
-    A key that nobody issued is refused always.
+    An unknown key is always refused.
     """
     if not is_known(access_key):
         return UNKNOWN_KEY
@@ -136,7 +136,7 @@ def refusal(permissions: Sequence[Permission], *, access_key: str, execution_rol
 
 
 def _denial(access_key: str, permission: Permission) -> str:
-    """Why the one who has this access key may not; empty if they may."""
+    """Why the owner of this access key may not; "" if they may."""
     action, resource = permission.action, permission.resource
     denied = iam_evaluator.enforce(
         access_key,

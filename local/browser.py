@@ -1,6 +1,6 @@
-"""A page in a real Chromium, driven through its DevTools protocol: https://chromedevtools.github.io/devtools-protocol/.
+"""Drives a page in Chromium through the DevTools protocol: https://chromedevtools.github.io/devtools-protocol/.
 
-For the scenarios with a person at the console, and for the tests.
+Used by the scenarios with a person at the console, and by tests.
 """
 
 import base64
@@ -32,11 +32,11 @@ TIMEOUT = 600
 
 
 class NoBrowserError(LocalCloudError):
-    """When this machine has no browser to drive."""
+    """When this machine has no supported browser."""
 
 
 class BrowserError(UnexpectedError):
-    """When the browser or its page does something else than it was told."""
+    """When the browser or its page does not do what it was told."""
 
 
 def installed() -> str | None:

@@ -1,4 +1,4 @@
-"""Lets the emulator's CloudFormation make budgets. Nothing costs anything here, so nobody is notified."""
+"""Lets the emulator's CloudFormation create budgets. Nothing costs money here, so they never notify anyone."""
 
 import json
 from typing import Any

@@ -1,7 +1,7 @@
 """The local cloud's two processes: the AWS emulator and the stand-in for SageMaker.
 
-Both run code for any client they serve. So they listen on 127.0.0.1 only, refuse every client that does not know the
-access key of this start (local/request_guard.py), and keep what they write where this user alone can read it.
+Both run code for their clients. So they listen only on 127.0.0.1, refuse every client that does not have the access key
+of this start (local/request_guard.py), and write only where other users cannot read.
 """
 
 import contextlib
@@ -50,7 +50,7 @@ _open = urllib.request.build_opener(urllib.request.ProxyHandler({})).open  # a p
 
 
 class LocalCloudError(Exception):
-    """When the local cloud cannot do what was asked; the message says why and where to look."""
+    """When the local cloud cannot do what was requested; the message says why and where to look."""
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ class LocalCloud:
 
     @classmethod
     def start(cls, directory: Path = DIRECTORY) -> "LocalCloud":
-        """Start both processes on free ports; raises LocalCloudError. What a killed run left behind is ended first."""
+        """Start both processes on free ports, after stopping those of a killed run; raises LocalCloudError."""
         cls.stop_running(directory)
         _make(directory)
         (directory / "tmp").mkdir(exist_ok=True)
@@ -168,7 +168,7 @@ class LocalCloud:
 
     @staticmethod
     def remember_archive(archive: Path, directory: Path = DIRECTORY) -> None:
-        """Take the data of this archive from now on, after a restart too, wherever none is named."""
+        """Use this archive from now on, also after a restart, wherever a command names none."""
         if not archive.is_file():
             raise LocalCloudError(f"{archive}: no such file; give the path of an archive in CIFAR-100's format")
         _make(directory)
@@ -223,11 +223,11 @@ class LocalCloud:
         os.kill(self.emulator.pid, signal.SIGUSR1)
 
     def order_faults(self, endpoint_name: str, *faults: Fault) -> None:
-        """Let coming requests to the endpoint meet these faults, each once, instead of the model."""
+        """Inject faults: each of the next requests to the endpoint gets one of them instead of the model's response."""
         self._tell_sagemaker(f"/endpoints/{endpoint_name}/faults", [asdict(fault) for fault in faults])
 
     def withhold_instances(self, reasons: Mapping[str, Literal["quota", "capacity"]]) -> None:
-        """From now on no training job gets instances of these types: the account has no quota, or AWS no capacity."""
+        """Refuse instances of these types to training jobs from now on, as without a quota or without capacity."""
         self._tell_sagemaker("/withheld", reasons)
 
     def _tell_sagemaker(self, path: str, what: object) -> None:
@@ -235,13 +235,13 @@ class LocalCloud:
             pass
 
     def endpoint_requests(self, endpoint_name: str) -> Counter[str]:
-        """How many requests the endpoint has seen, by InferenceId, those that met a fault included."""
+        """The number of requests that the endpoint has received, by InferenceId, including those that got a fault."""
         with _open(self.sagemaker.request(f"/endpoints/{endpoint_name}/requests"), timeout=5) as response:
             return Counter(json.load(response))
 
     @property
     def environment(self) -> dict[str, str]:
-        """The environment variables that make any AWS SDK or tool talk to this cloud instead of AWS."""
+        """Environment variables that make any AWS SDK or tool use this cloud instead of AWS."""
         return _environment(self.directory, self.emulator.port, self.sagemaker.port, self.emulator.access_key)
 
     def open_console(self, env: str) -> str:

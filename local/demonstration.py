@@ -1,6 +1,6 @@
-"""Real test images through the deployed workflow: started by hand as one list, and by an upload.
+"""Sends test images through the deployed workflow, as one list and by an upload, and collects the results.
 
-Everything is seen from outside, with the same calls that a user of the environment would make.
+It uses only calls that a user of the environment could make.
 """
 
 import json

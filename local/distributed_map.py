@@ -1,7 +1,8 @@
-"""What the emulator's Distributed Map lacks: JSONata, ItemBatcher, ResultWriter, S3 Inventory, IAM.
+"""Adds to the emulator's Distributed Map what it lacks: JSONata, ItemBatcher, ResultWriter, S3 Inventory, IAM.
 
-Its own implementation still runs the children and counts failures; around it, items are read, selected and batched, and
-results written, as https://docs.aws.amazon.com/step-functions/latest/dg/state-map-distributed.html says.
+The emulator's own implementation still runs the children and counts failures. This module reads, selects and batches
+the items, and writes the results, according to
+https://docs.aws.amazon.com/step-functions/latest/dg/state-map-distributed.html.
 """
 
 import csv

@@ -1,7 +1,7 @@
 """The drift scenario: normal traffic raises no alarm, drifted traffic raises one, which reaches the operators.
 
-Everything takes the path that it takes in production: images from the bucket through the workflow and the endpoint into
-the data capture, the drift monitor over the captures, its metric into CloudWatch, the alarm into the topic.
+Every step is that of production: the workflow classifies images from the bucket, the endpoint captures its requests,
+the drift monitor evaluates the captures and publishes its metric, and the alarm notifies the topic.
 """
 
 import io

@@ -1,4 +1,4 @@
-"""The AWS emulator as a process: `python -m local.emulator`, with our adapters, configured by its environment."""
+"""Runs the AWS emulator with this project's adapters: `python -m local.emulator`, configured by its environment."""
 
 import ministack.app
 

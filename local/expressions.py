@@ -1,6 +1,6 @@
-"""Which JSONata expressions a run evaluates, their inputs and results, so that they can be evaluated again.
+"""Records the JSONata expressions that a run evaluates, with inputs and results, so that tests can evaluate them again.
 
-Switched on by the environment variable `RECORD_EXPRESSIONS`, which names the file. tests/second_opinion.py reads it.
+The environment variable `RECORD_EXPRESSIONS` names the file, which tests/second_opinion.py reads.
 """
 
 import json

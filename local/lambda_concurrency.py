@@ -1,6 +1,6 @@
-"""Lambda's rule for reserved concurrency: some of the account's quota always stays unreserved.
+"""Enforces Lambda's rule for reserved concurrency: a part of the account's quota always stays unreserved.
 
-The emulator reserves whatever it is asked for, and its CloudFormation leaves reservations out.
+The emulator accepts any reservation, and its CloudFormation ignores them.
 https://docs.aws.amazon.com/lambda/latest/dg/configuration-concurrency.html
 """
 

@@ -1,7 +1,7 @@
-"""The permissions that AWS checks for a request beyond its own action: one table, each row with its source.
+"""The permissions that AWS checks for a request besides the request's own action: one table, each row with its source.
 
-Two read it: the local cloud, which refuses a call whose caller or execution role is missing one of them
-(local/authorization.py), and tests/infrastructure, which evaluates the policies of the templates against it.
+The local cloud uses it to refuse a call if the caller or the execution role is missing a permission
+(local/authorization.py), and tests/infrastructure to evaluate the policies of the templates.
 """
 
 import re
@@ -19,7 +19,7 @@ _ACTIONS = "https://docs.aws.amazon.com/service-authorization/latest/reference/l
 
 @dataclass(frozen=True)
 class Permission:
-    """What IAM is asked about the principal; about several, of which one must have it."""
+    """An action on a resource that IAM must allow to the principal, or to one of several."""
 
     action: str
     resource: str

@@ -1,4 +1,4 @@
-"""Data set and model of the local cloud, made by the commands of data_prep: the command `train`."""
+"""The command `train`: creates the local cloud's data set and model with the commands of data_prep."""
 
 import sys
 from pathlib import Path

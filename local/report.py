@@ -1,4 +1,4 @@
-"""The report of what the endpoint captured, by the command of ops that users run."""
+"""Writes the report of the endpoint's captures, with the `ops` command that users run."""
 
 import subprocess
 import sys

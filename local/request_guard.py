@@ -1,9 +1,9 @@
-"""Whose requests the local cloud takes: those of this user's own tools, not of a web page or of another user.
+"""Decides which clients the local cloud accepts: this user's own tools, and no web page or other user.
 
-Both processes run code for any client they serve, and not only their user can reach 127.0.0.1: every page in a
-browser may send a POST that asks no permission, a name that an attacker points at 127.0.0.1 gives their page the
-listener's own origin, and other local users may connect. Browsers say what a page sent, in headers that no script can
-set or remove (https://fetch.spec.whatwg.org/#forbidden-request-header); other users do not know the access key.
+Both processes run code for their clients, and not only their user can reach 127.0.0.1. Every page in a browser may send
+a POST without a preflight request; a host name that an attacker points at 127.0.0.1 gives a page the same origin as the
+listener; other local users may connect. Browsers mark the requests of pages with headers that no script can set or
+remove (https://fetch.spec.whatwg.org/#forbidden-request-header), and other users do not have the access key.
 """
 
 from collections.abc import Iterable
@@ -12,7 +12,7 @@ ADDRESS = "127.0.0.1"
 
 
 def refusal(headers: Iterable[tuple[str, str]], *, port: int) -> str:
-    """Why a request with these headers is refused by the process that listens on this port; empty if it is not."""
+    """Why the process that listens on this port refuses a request with these headers; "" if it does not."""
     fields = [(name.lower(), value) for name, value in headers]
     if any(name == "origin" or (name == "sec-fetch-site" and value != "none") for name, value in fields):
         return "The local cloud takes no requests of web pages."
@@ -22,5 +22,5 @@ def refusal(headers: Iterable[tuple[str, str]], *, port: int) -> str:
 
 
 def naming(access_key: str) -> dict[str, str]:
-    """The header of a request that names its access key as a signed one does: this project's own requests are not."""
+    """The Authorization header with the access key. This project's own requests are not signed."""
     return {"Authorization": f"AWS4-HMAC-SHA256 Credential={access_key}/unsigned"}

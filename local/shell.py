@@ -1,4 +1,4 @@
-"""A shell and its programs in the running local cloud: the commands `env` and `exec`."""
+"""The commands `env` and `exec`, which run a shell or a command against the running local cloud."""
 
 import os
 import shlex

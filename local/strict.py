@@ -1,7 +1,7 @@
-"""What AWS refuses in a request beyond what botocore checks: patterns, lengths, sizes, ranges and enums.
+"""Refuses requests that AWS would refuse although botocore accepts them: patterns, lengths, sizes, ranges and enums.
 
-botocore's validator looks at names, types and most minimums. The models that it ships state more, which only the
-service enforces, and a service enforces some rules that only its documentation states: `_DOCUMENTED`.
+botocore validates names, types and most minimums. Its models have further constraints, which only the service enforces.
+Constraints that only a service's documentation states are in `_DOCUMENTED`.
 """
 
 import json
@@ -22,7 +22,7 @@ Request = Mapping[str, Any]
 
 
 class RefusedError(ParamValidationError):
-    """When a request has the right members and types, and AWS would refuse it nevertheless, with `report`."""
+    """When a request has the correct members and types, but AWS would refuse it with the message `report`."""
 
     fmt = "AWS would refuse {service} {operation}: {report}"
 
@@ -39,9 +39,9 @@ def _check_parameters(params: Request, model: OperationModel, **_: object) -> No
 
 
 def check(operation: OperationModel, request: Request) -> None:
-    """Raise ParamValidationError for what botocore refuses, RefusedError for what only the service does.
+    """Raise ParamValidationError for what botocore refuses, and RefusedError for what only the service refuses.
 
-    Streams are taken as they are: their size is not known before they are sent.
+    Streams are not checked: their size is unknown before they are sent.
     """
     if operation.input_shape is None:
         return

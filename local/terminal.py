@@ -1,4 +1,4 @@
-"""What the commands print: lines, and stages with the time that each took."""
+"""Prints the output of the commands: lines, and stages with their duration."""
 
 import contextlib
 import time

@@ -1,6 +1,6 @@
-"""What happens in the local cloud: what its functions log, and how executions end. Looking changes nothing there.
+"""Reads what happens in the local cloud, without changing it: the logs of functions and the ends of executions.
 
-Both are asked for again and again: the emulator's live tail leaves out what functions log, and drops lines under load.
+It polls, because the emulator's live tail omits the logs of functions, and drops lines under load.
 """
 
 import json

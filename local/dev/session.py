@@ -1,8 +1,8 @@
-"""`python -m local dev`: what is saved runs in the local cloud seconds later, and one stream shows what it does there.
+"""`python -m local dev`: runs saved changes in the local cloud within seconds, and shows all activity in one stream.
 
-Functions take new code as they are, without a synth. All else is deployed: the emulator's CloudFormation takes no time,
-and knows afterwards what is there. `cdk deploy --hotswap` leaves it behind, and changes state machines through Cloud
-Control, which the emulator does not have for them.
+The code of functions is updated directly, without a synth. Any other change is deployed: the emulator's CloudFormation
+takes no time, and then matches its resources. `cdk deploy --hotswap` would bypass CloudFormation, and would change
+state machines through Cloud Control, which the emulator does not support for them.
 """
 
 import os

@@ -1,1 +1,1 @@
-"""A stand-in for SageMaker: the parts of its API that this project calls, over a model that a laptop can train."""
+"""A stand-in for SageMaker: the part of its API that this project calls, with a model that a laptop can train."""

@@ -1,4 +1,4 @@
-"""Asks the emulator, which has the policies, whether the caller of the stand-in and its execution role may."""
+"""Asks the emulator, which has the policies, whether the stand-in's caller and its execution role have permission."""
 
 import json
 import os

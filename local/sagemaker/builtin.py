@@ -1,8 +1,8 @@
-"""The contract of the built-in Image Classification, over this project's own model.
+"""The interface of the built-in Image Classification, implemented with this project's own model.
 
-Requests, channels, files of the artifact and answers are those of the algorithm
-(https://docs.aws.amazon.com/sagemaker/latest/dg/image-classification.html); the network inside is not. In its place
-run the entry points of `model_src`, as for the scikit-learn container.
+Requests, responses, channels and the files of the artifact are those of the algorithm
+(https://docs.aws.amazon.com/sagemaker/latest/dg/image-classification.html). Instead of its network, the entry points of
+`model_src` run, as in the scikit-learn container.
 """
 
 import json

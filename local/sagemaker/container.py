@@ -1,7 +1,7 @@
-"""The containers that run on SageMaker, as processes of this machine: the same entry points in the same tree of files.
+"""Runs SageMaker's containers as processes on this machine: the same entry points in the same tree of files.
 
-A process gets the variables that the request names and few others, with `/opt/ml` replaced by a folder of its own. It
-is no container: it may read other files, and network isolation is not enforced.
+A process gets the variables of the request and few others, and a folder of its own in place of `/opt/ml`. It is not
+isolated like a container: it can read other files, and use the network.
 """
 
 import http.client

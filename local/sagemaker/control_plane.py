@@ -1,6 +1,6 @@
-"""SageMaker's API as far as this project calls it: one method for each operation, in a file for each kind of resource.
+"""The operations of SageMaker's API that this project calls, in a file for each kind of resource.
 
-Requests are checked against botocore's own service model, so what this accepts SageMaker would take as well.
+Requests are validated against botocore's service model, so SageMaker would accept what this accepts.
 """
 
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""An update of an endpoint with deployment guardrails: canary, baking, and back again when an alarm goes off.
+"""An update of an endpoint with deployment guardrails: canary, baking, and rollback when an alarm goes off.
 
 https://docs.aws.amazon.com/sagemaker/latest/dg/deployment-guardrails-blue-green.html
 """

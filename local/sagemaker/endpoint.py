@@ -1,4 +1,4 @@
-"""An endpoint: one loaded model behind a name, captured and measured, with faults to order."""
+"""An endpoint: a loaded model behind a name, with data capture, metrics and injected faults."""
 
 import random
 import threading

@@ -1,4 +1,4 @@
-"""Faults to order: what an endpoint does instead of asking its model."""
+"""Injected faults: what an endpoint does instead of invoking its model."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""A training job: the channels as files, the entry point as a process, the artifact from what it leaves behind.
+"""A training job: writes the channels to files, runs the entry point as a process, and uploads the artifact.
 
 https://docs.aws.amazon.com/sagemaker/latest/dg/your-algorithms-training-algo.html
 """
