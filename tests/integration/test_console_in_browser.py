@@ -125,12 +125,18 @@ def test_the_first_key_reaches_the_content(browser: Browser) -> None:
     assert browser.evaluate("location.hash") == "#main"
 
 
-def test_the_page_refreshes_itself_and_leaves_what_is_open_and_focused(browser: Browser, cloud: Cloud) -> None:
+def test_the_page_refreshes_itself_and_leaves_what_is_open_scrolled_and_focused(
+    browser: Browser, session: Session, cloud: Cloud
+) -> None:
+    cloud.execute("run", *(rejected(f"incoming/{number}.png") for number in range(20)), status="FAILED")
+    browser.open(session.origin)
+    browser.evaluate("document.querySelector('.scroll').scrollTop = 150")
     browser.evaluate("document.querySelector('[data-refresh]').dataset.every = 100")
     browser.evaluate("document.querySelector('#all-alarms').open = true")
     browser.evaluate("document.querySelector('#all-alarms a').focus()")
     cloud.execute("later", accepted())
     browser.wait_until("document.querySelector('a[href=\"/executions/scones-dev-classification/later\"]')")
+    assert browser.evaluate("document.querySelector('.scroll').scrollTop") == 150
     assert browser.evaluate("document.querySelector('#all-alarms').open")
     assert browser.evaluate("document.activeElement.closest('#all-alarms') !== null")
     assert browser.console == []

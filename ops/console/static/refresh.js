@@ -1,19 +1,20 @@
 // Keeps the parts of a page up to date: an element with data-refresh shows what that address answers, every data-every
-// milliseconds, as long as somebody can see it. What is open stays open, and what has the focus keeps it. If that fails, the
-// element before it says so.
+// milliseconds, as long as somebody can see it. What is open or scrolled stays so, and what has the focus keeps it. If that
+// fails, the element before it says so.
 
 const PATIENCE = 20_000; // milliseconds; the console itself goes on trying for longer
 const shown = new WeakMap(); // what was answered last: the same once more would load every picture again
-const open = (element) => [...element.querySelectorAll("details[id][open]")].map((details) => details.id);
 
 export const show = (element, html) => {
   if (shown.get(element) === html) return;
   shown.set(element, html);
-  const wereOpen = open(element);
+  const open = [...element.querySelectorAll("details[id][open]")].map((details) => details.id);
+  const scrolled = [...element.querySelectorAll(".scroll")].map(({ scrollTop, scrollLeft }) => ({ scrollTop, scrollLeft }));
   const focus = element.contains(document.activeElement) ? document.activeElement : null;
   const place = focus && [...element.querySelectorAll(focus.localName)].indexOf(focus);
   element.innerHTML = html;
-  for (const id of wereOpen) document.getElementById(id)?.setAttribute("open", "");
+  for (const id of open) document.getElementById(id)?.setAttribute("open", "");
+  for (const [index, box] of element.querySelectorAll(".scroll").entries()) Object.assign(box, scrolled[index]);
   if (focus) element.querySelectorAll(focus.localName)[place]?.focus({ preventScroll: true });
 };
 
