@@ -1,7 +1,7 @@
-"""Starts SageMaker training jobs, follows them, and hands their model over to the stacks.
+"""Starts SageMaker training jobs, follows them, and hands their model to the stacks.
 
-The name of a job tells the environment, the data and the parameters that it is for, so that the same command finds
-the job of an interrupted run instead of starting, and paying for, a second one.
+A job's name consists of the environment and the digests of data and parameters, so that the same command finds the job
+of an interrupted run instead of starting, and paying for, a second one.
 """
 
 import json
@@ -119,7 +119,7 @@ def start_training(
         image=image,
         num_training_samples=str(samples),
         resources=training_resources(instances.current, stack.key_arn),
-        # A spot job that ran out of time is continued by the next attempt; a forced one starts from nothing
+        # The next attempt continues a spot job that ran out of time; a forced one starts from the beginning
         checkpoint_uri=f"s3://{stack.bucket}/{prefixes.MODELS}{name if force else base}/checkpoints/",
         tags={"data-digest": manifest.data_digest},
         key_arn=stack.key_arn,
@@ -139,7 +139,7 @@ def start_training(
             return name, True
 
 
-# By partition. The SageMaker SDK knows them too, but to import it takes seconds
+# The registries' domains by partition. The SageMaker SDK has them too, but importing it takes seconds.
 _DOMAINS = {
     "aws": "amazonaws.com",
     "aws-cn": "amazonaws.com.cn",
@@ -151,7 +151,7 @@ _DOMAINS = {
 
 
 def image_uri(algorithm: Algorithm, region: str) -> str:
-    """The algorithm's container image in a region; raises TrainingError where AWS has none."""
+    """The algorithm's container image in a region; raises TrainingError if AWS has none there."""
     if region not in algorithm.registry_accounts:
         raise TrainingError(f"AWS has no image of {algorithm.name} in {region}: deploy to another region")
     domain = _DOMAINS[boto3.Session().get_partition_for_region(region)]
@@ -172,7 +172,7 @@ def _refused(config: EnvironmentConfig, role_arn: str, error: ClientError) -> Ex
 
 
 def job_state(job_name: str) -> JobState:
-    """Look at a job once; raises TrainingError if there is none of that name."""
+    """The current state of a job; raises TrainingError if it does not exist."""
     job = _describe(job_name)
     transitions = job.get("SecondaryStatusTransitions", [])
     return JobState(
@@ -201,7 +201,7 @@ def _describe(job_name: str) -> "DescribeTrainingJobResponseTypeDef":
 
 
 def _accuracies(job_name: str) -> dict[int, float]:
-    """By epoch, from the job's log: CloudWatch's metrics keep one value a minute, in which many epochs pass."""
+    """The accuracy by epoch, from the job's log: CloudWatch metrics have one value per minute, which is many epochs."""
     pages = aws.logs().get_paginator("filter_log_events")
     try:
         return {
@@ -284,7 +284,7 @@ def _reason_and_way_out(state: JobState, environment: str) -> str:
 
 
 def publish_model(config: EnvironmentConfig, state: JobState) -> TrainedModel:
-    """Hand the artifact of a completed job to the model stack: its SSM parameters change, if they have to.
+    """Hand the artifact of a completed job to the model stack, by updating its SSM parameters.
 
     Raises TrainingError if the job was trained on other classes than the environment has now.
     """
@@ -310,11 +310,11 @@ def publish_model(config: EnvironmentConfig, state: JobState) -> TrainedModel:
 
 
 def hand_over(config: EnvironmentConfig, model: TrainedModel, *, baseline_key: str = "") -> None:
-    """Make it the environment's model, with its baseline if there is one yet."""
+    """Make it the environment's model, with its baseline if there is one."""
     put_parameter(config.model_metadata_parameter, json.dumps(asdict(model)))
     if baseline_key:
         put_parameter(config.baseline_parameter, baseline_key)
-    # The artifact last: a deployment reads it, and by what it is served
+    # Algorithm and artifact last, because deployments read them
     put_parameter(config.model_algorithm_parameter, model.algorithm)
     put_parameter(config.artifact_parameter, model.artifact_uri)
 

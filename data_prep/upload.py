@@ -1,4 +1,4 @@
-"""Copies a data set folder into the environment's bucket, and knows when the two are equal."""
+"""Copies a data set folder into the environment's bucket, and compares the two."""
 
 import base64
 import hashlib

@@ -1,4 +1,4 @@
-"""Is a data set folder fit to train on? Also one from elsewhere: PNG or JPEG, nested folders, no manifest."""
+"""Checks whether a data set folder may be trained on, also one from elsewhere: nested, JPEG, without a manifest."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -20,7 +20,7 @@ from stacks.config import load_environment
 
 @dataclass(frozen=True)
 class Problem:
-    """What is wrong with a file, named relative to the data set folder (`file:line` in a `.lst` file)."""
+    """A problem in a file, whose name is relative to the data set folder (`file:line` in a `.lst` file)."""
 
     file: str
     reason: str
@@ -28,7 +28,7 @@ class Problem:
 
 @dataclass(frozen=True)
 class Report:
-    """What was found: good images by split, lines by split and class, the number of labels, and every problem."""
+    """The result: valid images by split, lines by split and class, the number of labels, and every problem."""
 
     images: dict[str, int]
     counts: dict[str, dict[str, int]]
@@ -72,11 +72,10 @@ def validate(
 
 
 def validate_dataset(folder: Path, *, classes: Sequence[str], progress: Progress = silent) -> Report:
-    """Check every line of the `.lst` files and every image they name, one image in memory at a time.
+    """Check every line of the `.lst` files and every image that they name, with one image in memory at a time.
 
-    Labels are places in `classes`, or in the manifest's if there is one. With a manifest, the data must be what it was
-    when that was written, and the images must have its size; without one they may have any. Raises DataSetError if
-    there is no `.lst` file to read or the manifest cannot be read.
+    Labels are indexes into `classes`, or into the manifest's classes if there is one. With a manifest, the data digest
+    and the images' size must match it. Raises DataSetError if a `.lst` file is missing or the manifest cannot be read.
     """
     lists = {split: find_list(folder, split) for split in LISTS}
     manifest = Manifest.load(folder) if (folder / MANIFEST).exists() else None
@@ -106,7 +105,7 @@ def _checked(file: Path, line: ListLine, image_size: int | None) -> CheckedImage
 
 
 def read_image(file: Path) -> bytes:
-    """A file's content; raises BadImageError if it cannot be read or is too large to be."""
+    """A file's content; raises BadImageError if it cannot be read or is too large."""
     try:
         if not file.is_file():
             raise BadImageError("no such file")

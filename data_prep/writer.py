@@ -1,4 +1,4 @@
-"""Writes a data set folder: checked PNG images, `.lst` files and a manifest, whole or not at all."""
+"""Writes a data set folder atomically: checked PNG images, `.lst` files and a manifest."""
 
 import re
 from collections import Counter
@@ -38,7 +38,7 @@ _WRITERS = 4
 
 @dataclass(frozen=True)
 class SourceImage:
-    """An image to write: pixels of shape (32, 32, 3), or why it has none and what it is instead."""
+    """An image to write: pixels of shape (32, 32, 3), or without pixels the problem and the original bytes."""
 
     name: str
     label: int
@@ -49,16 +49,16 @@ class SourceImage:
 
 @contextmanager
 def written_dataset(output: Path, *, classes: tuple[str, ...], max_rejected_share: float) -> Iterator["DataSetWriter"]:
-    """What takes the place of the folder `output` when the block ends without an exception.
+    """A writer whose data set replaces the folder `output` when the block ends without an exception.
 
-    Raises DataSetError if `output` is something else than a data set.
+    Raises DataSetError if `output` exists and is not a data set.
     """
     if output.exists() and not (output / MANIFEST).is_file() and not _is_empty_folder(output):
         raise DataSetError(f"{output}: exists and is not a data set; remove it or choose another --output")
     with (
         only_one(output),
         replaced_folder(output) as folder,
-        # Making a file takes as long as encoding and checking it, and neither waits for the other
+        # Creating a file takes as long as encoding and checking an image, so the two run concurrently
         ThreadPoolExecutor(_WRITERS) as writers,
     ):
         yield DataSetWriter(folder, classes=classes, max_rejected_share=max_rejected_share, writers=writers)
@@ -69,7 +69,7 @@ def _is_empty_folder(path: Path) -> bool:
 
 
 class DataSetWriter:
-    """Takes the splits one after the other: an image in both stays in the first."""
+    """Writes the splits one after the other. An image in both splits stays in the first."""
 
     def __init__(
         self, folder: Path, *, classes: tuple[str, ...], max_rejected_share: float, writers: ThreadPoolExecutor
@@ -169,7 +169,7 @@ class _SplitWriter:
 
 
 class _UniqueNames:
-    """File names that are safe on every system and in S3 keys, and unique also where case does not count."""
+    """File names that are valid on every system and in S3 keys, and unique even on case-insensitive systems."""
 
     def __init__(self) -> None:
         self._taken: set[str] = set()

@@ -1,7 +1,7 @@
-"""The whole life of an environment in one command, on AWS or in the local cloud, and what it confirms of AWS.
+"""Runs the whole life of an environment with one command, on AWS or in the local cloud, and reports what it confirms.
 
-docs/fidelity.md lists what nobody could check without an account; a row that names a phase of this run is confirmed
-when the phase passes against one.
+docs/fidelity.md lists behaviour of AWS that cannot be checked without an account. A row that names a phase of this run
+is confirmed once the phase passes in an account.
 """
 
 import json

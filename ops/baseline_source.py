@@ -1,4 +1,4 @@
-"""The baseline of the model's predictions from an environment's bucket or from a file that was copied from it."""
+"""Reads a baseline from an environment's bucket, or from a file that was copied from there."""
 
 from pathlib import Path
 
@@ -9,12 +9,12 @@ from stacks.config import EnvironmentConfig
 
 
 def baseline_in(path: Path, config: EnvironmentConfig) -> Baseline:
-    """A file's baseline; raises OpsError or OSError."""
+    """The baseline in a file; raises OpsError or OSError."""
     return _parsed(path.read_bytes(), str(path), config)
 
 
 def baseline_of(config: EnvironmentConfig) -> Baseline | None:
-    """That of the environment's model, None if it was not computed; raises OpsError."""
+    """The baseline of the environment's model, None if it was not computed; raises OpsError."""
     bucket = aws.bucket(config)
     try:
         key = aws.ssm().get_parameter(Name=config.baseline_parameter)["Parameter"]["Value"]

@@ -31,14 +31,14 @@ NAMES = {"inline": "inline Map", "distributed-map": "Distributed Map", "batch-tr
 
 @dataclass(frozen=True)
 class Choice:
-    """A method, and why it was selected."""
+    """A selected method, and the reason."""
 
     method: str
     reasons: tuple[str, ...]
 
 
 def choose(choices: Sequence[Method], images: int, prices: Mapping[str, float], *, prefix: str) -> Choice:
-    """The cheapest method that can process so many images. The endpoint runs anyway, so it adds no cost."""
+    """The cheapest method that can process this many images. The endpoint runs anyway, so it adds no cost."""
     reasons, costs = [], {}
     for method in choices:
         if method.name not in _STATE_MACHINES:
@@ -97,14 +97,14 @@ def bulk(
 
 
 def _deployment(config: EnvironmentConfig) -> Deployment:
-    """What the deployed templates say about cost; raises OpsError if a workflow is not deployed."""
+    """The cost model of the deployed templates; raises OpsError if a workflow is not deployed."""
     for state_machine in _STATE_MACHINES.values():
         aws.output(config, *state_machine)
     return Deployment.of(templates.deployed({stack: f"{config.stage_name}-{stack}" for stack in stack_outputs(config)}))
 
 
 def _count(bucket: str, prefix: str) -> int:
-    """The number of objects below the prefix that are no folders; prints progress on a terminal."""
+    """The number of objects below the prefix, without folders; prints progress on a terminal."""
     total = 0
     for page in aws.s3().get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
         total += sum(not entry["Key"].endswith("/") for entry in page.get("Contents", []))

@@ -1,6 +1,6 @@
-"""What a confidence is worth: accuracy against coverage, and calibration, from predictions whose truth is known.
+"""Computes accuracy against coverage, and calibration, from predictions whose true class is known.
 
-Counts only, so any number of predictions fits: by confidence in steps of 0.0001, and in the bins of the ECE.
+It keeps only counts, so any number of predictions fits: by confidence in steps of 0.0001, and in the bins of the ECE.
 
 Coverage at a threshold is the share of predictions with at least that confidence; accuracy is the share of correct ones
 among those (R. El-Yaniv and Y. Wiener, JMLR 11, 2010). The expected calibration error is
@@ -21,7 +21,7 @@ _EDGES = [step / STEPS for step in range(STEPS + 1)]
 
 @dataclass(frozen=True)
 class OperatingPoint:
-    """What a threshold does to the predictions: those with confidence >= threshold are accepted."""
+    """The effect of a threshold, which accepts the predictions with confidence >= threshold."""
 
     threshold: float
     accepted: int
@@ -68,7 +68,7 @@ class Calibration:
     def add(self, predictions: Iterable[tuple[float, bool]]) -> None:
         """Count predictions: the confidence of each and whether it is correct."""
         for confidence, is_correct in predictions:
-            # By comparison, not by multiplication, so that a threshold accepts exactly what it would accept in service
+            # By comparison, not by multiplication, so that a threshold accepts exactly what the workflow would accept
             step = bisect_right(_EDGES, confidence) - 1
             self.counts[step] += 1
             self.correct[step] += is_correct
@@ -87,7 +87,7 @@ class Calibration:
             yield OperatingPoint(_EDGES[step], accepted, correct, self.total)
 
     def at(self, *thresholds: float) -> list[OperatingPoint]:
-        """The operating points of thresholds, which are taken in steps of 0.0001."""
+        """The operating points of these thresholds, rounded to steps of 0.0001."""
         wanted = {round(threshold * STEPS) for threshold in thresholds}
         return [point for point in self.curve() if round(point.threshold * STEPS) in wanted][::-1]
 

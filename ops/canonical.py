@@ -1,7 +1,7 @@
-"""Templates in a form in which two differ only if the cloud does.
+"""Converts templates to a canonical form, in which two templates differ only if their resources do.
 
-References are construct paths instead of logical ids and outputs of other stacks, JSON that travels as text (a state
-machine's definition, a dashboard) is unfolded, and what has no order (statements, actions, tags) is sorted.
+References are construct paths instead of logical ids and exports, JSON in strings (a state machine's definition, a
+dashboard) is parsed, and lists without an order (statements, actions, tags) are sorted.
 """
 
 import json

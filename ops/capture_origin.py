@@ -1,7 +1,7 @@
-"""Which image and which model a capture is of: what the environment knows, and the capture does not say.
+"""Finds the image and the model of a capture, which the capture itself does not name.
 
-A capture names its image by a hash of bucket, key and version, its inference id: the bucket's images are listed until
-the one with that id is found. The model follows from the time, as `releases/` keeps what was in service when.
+A capture has an inference id, the hash of the image's bucket, key and version: the bucket's images are listed until the
+image with that id is found. The model follows from the time, because `releases/` records what was in service when.
 """
 
 from bisect import bisect_right

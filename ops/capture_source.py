@@ -1,6 +1,6 @@
-"""Captures from an environment's bucket, or from a file or folder that was copied from it.
+"""Reads captures from an environment's bucket, or from a file or folder that was copied from there.
 
-Of an environment whose endpoint captures nothing they are the workflow's own record: predictions without images.
+If the environment's endpoint captures nothing, it reads the workflow's own record: predictions without images.
 """
 
 from collections.abc import Iterator

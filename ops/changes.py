@@ -1,4 +1,4 @@
-"""What CloudFormation would do: which resources it creates, updates, replaces or deletes, and what differs in each."""
+"""Computes what CloudFormation would create, update, replace or delete, and what differs in each resource."""
 
 import re
 from collections import defaultdict

@@ -1,4 +1,4 @@
-"""What `doctor` says of one thing that it looked at."""
+"""The result of one check of `doctor`."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -6,7 +6,7 @@ from typing import Literal
 
 @dataclass(frozen=True)
 class Check:
-    """One thing that was looked at. `failed` stops a deployment; `warning` does not."""
+    """The result of one check. `failed` stops a deployment; `warning` does not."""
 
     name: str
     status: Literal["ok", "warning", "failed"]

@@ -1,7 +1,7 @@
-"""What an execution did, counted in its own history: the input of the cost model.
+"""Counts the transitions and calls in an execution's history: the input of the cost model.
 
-`ops/counts.json` holds counts of executions in the local cloud; `python -m benchmarks.workflow` measures them, and
-a test of the local cloud compares.
+`ops/counts.json` has the counts of executions in the local cloud. `python -m benchmarks.workflow` measures them, and a
+test in the local cloud compares them.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""One command from nothing to a tested environment."""
+"""The command `deploy`: from nothing to a tested environment."""
 
 import subprocess
 import sys
@@ -33,7 +33,7 @@ def deploy(
 ) -> None:
     """Check, deploy the bucket, train a model unless one fits, deploy the rest, and run a smoke test.
 
-    It can be interrupted and repeated; each step does what is missing, and says what it reuses.
+    You can interrupt and repeat it: each step completes what is missing, and reports what it reuses.
     """
     config = load_environment(env)
     typer.echo(f"Deploying environment {env} to {current_target()}")

@@ -1,4 +1,4 @@
-"""Remove what an environment costs, and list what is left."""
+"""The command `destroy`: removes everything in an environment that costs money, and lists what is retained."""
 
 import time
 from dataclasses import dataclass
@@ -29,7 +29,7 @@ _GONE = {"CREATE_FAILED", "DELETE_COMPLETE"}
 
 @dataclass(frozen=True)
 class Retained:
-    """Something of the environment that is still in the account, and how to remove it."""
+    """A retained resource of the environment, and how to remove it."""
 
     what: str
     removal: str
@@ -185,7 +185,7 @@ def _buckets(config: EnvironmentConfig) -> list[str]:
 
 
 def _removed_bucket(buckets: list[str], retained: Retained) -> bool:
-    """Delete a bucket itself, which is empty by now, if its stack no longer holds it."""
+    """Delete an empty bucket if its stack no longer contains it."""
     kind, _, name = retained.what.partition(" ")
     if kind != "AWS::S3::Bucket" or name not in buckets:
         return False
@@ -194,7 +194,7 @@ def _removed_bucket(buckets: list[str], retained: Retained) -> bool:
 
 
 def empty_bucket(bucket: str) -> None:
-    """Delete every version of every object, also those that are written meanwhile."""
+    """Delete every version of every object, including those written meanwhile."""
     while True:
         page = aws.s3().list_object_versions(Bucket=bucket)
         entries = [*page.get("Versions", []), *page.get("DeleteMarkers", [])]
@@ -227,7 +227,7 @@ def _delete_model_packages(config: EnvironmentConfig) -> None:
 
 
 def _delete_releases(config: EnvironmentConfig) -> None:
-    """The models and endpoint configs that retraining made, which no stack knows. Their artifacts are data."""
+    """Delete the models and endpoint configs that retraining created outside of any stack. Their artifacts stay."""
     for kind, name in _releases(config):
         if kind == "endpoint config":
             aws.sagemaker().delete_endpoint_config(EndpointConfigName=name)

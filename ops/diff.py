@@ -1,4 +1,4 @@
-"""What a change does to the cloud, for a reviewer: what and how bad first, every value on request."""
+"""The command `diff`: what a change does to the cloud, for a reviewer. The worst first, every value on request."""
 
 import html
 from collections.abc import Iterator

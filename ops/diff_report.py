@@ -1,4 +1,4 @@
-"""A change of the cloud in words: what is lost, who may do what, what behaves in another way, what it costs."""
+"""Describes a change in words: lost state, permissions, behaviour and price."""
 
 import json
 import math

@@ -1,4 +1,4 @@
-"""Whether this machine and this account are fit for an environment, and how to fix what is not."""
+"""The command `doctor`: checks whether this machine and this account are ready for an environment."""
 
 import importlib.metadata
 import json
@@ -38,7 +38,7 @@ MIN_BOOTSTRAP_VERSION = 6
 
 
 def examine(config: EnvironmentConfig) -> list[Check]:
-    """All checks. What needs the account is left out when it cannot be reached."""
+    """All checks. Those that need the account are left out if it cannot be reached."""
     checks = [*tools()]
     account_checks = [*account()]
     checks += account_checks
@@ -220,7 +220,7 @@ def model(config: EnvironmentConfig) -> Iterator[Check]:
 
 
 def baseline(config: EnvironmentConfig) -> Iterator[Check]:
-    """Whether the drift monitor has something to compare with: predictions of the very model that is served."""
+    """Whether the drift monitor has a baseline, and whether it belongs to the model in service."""
     found = current_artifact(config)
     if found is None or found.mismatch:
         return  # the model is what to see to first
@@ -249,7 +249,7 @@ def endpoint(config: EnvironmentConfig) -> Iterator[Check]:
 
 
 def subscription(config: EnvironmentConfig) -> Iterator[Check]:
-    """Whether anybody hears of failures."""
+    """Whether the alert topic has a confirmed subscription."""
     name = "alert subscription"
     topic = stack_outputs(config).get("Data", {}).get("AlertTopicArn")
     if topic is None:

@@ -1,5 +1,5 @@
-"""What a command of `python -m ops` says when it cannot go on."""
+"""The error of the commands of `python -m ops`."""
 
 
 class OpsError(Exception):
-    """When a command cannot do what was asked; the message says what, why and how to fix it."""
+    """When a command cannot continue; the message says what is wrong, why, and how to fix it."""

@@ -1,4 +1,4 @@
-"""Who may do what on what: every policy of an environment as a set of grants, wherever its statements stand."""
+"""Converts all policies of an environment to a set of grants: who may do what on which resource."""
 
 import json
 from collections.abc import Iterable, Iterator, Mapping

@@ -1,4 +1,4 @@
-"""Percentiles of any number of durations, in the memory of a few hundred counts."""
+"""Computes percentiles of any number of durations from a few hundred counts."""
 
 import math
 from collections import Counter

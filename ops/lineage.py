@@ -1,4 +1,4 @@
-"""Where a prediction comes from: the model that made it, and what that was trained on."""
+"""The command `lineage`: finds the model that made a prediction, and what that model was trained on."""
 
 import json
 from collections.abc import Sequence
@@ -28,7 +28,7 @@ from stacks.shared import prefixes
 
 @dataclass(frozen=True)
 class Model:
-    """A model that was served; what is not known any more is empty. `accuracy` is on the validation images."""
+    """A model that was served. Members that are no longer known are empty. `accuracy` is on the validation images."""
 
     artifact_uri: str
     served_since: str

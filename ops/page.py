@@ -1,7 +1,7 @@
-"""One self-contained HTML file with charts: opens from disk, needs no network, follows light and dark.
+"""Writes a self-contained HTML file with charts: it opens from disk, needs no network, and follows light and dark.
 
-plotly.js draws the charts; the file holds it once. Every chart has its numbers as a table beside it, for
-those who cannot see it, and for where no script runs.
+plotly.js, which the file contains once, draws the charts. Each chart has its numbers in a table beside it, for readers
+who cannot see it, and for browsers without scripts.
 """
 
 import base64

@@ -23,7 +23,7 @@ _SHOWN = {"UpdateStack": "CloudFormation updates the model stack", "WaitForStack
 def pause(env: EnvironmentName = "dev") -> None:
     """Remove the endpoint, and with it its cost; uploads wait. Everything else stays.
 
-    It can be interrupted and repeated.
+    You can interrupt and repeat it.
     """
     config = load_environment(env)
     outputs = _outputs(config)
@@ -46,7 +46,7 @@ def pause(env: EnvironmentName = "dev") -> None:
 def resume(env: EnvironmentName = "dev") -> None:
     """Bring the endpoint back with the model released last, and classify what was uploaded meanwhile.
 
-    It can be interrupted and repeated.
+    You can interrupt and repeat it.
     """
     config = load_environment(env)
     outputs = _outputs(config)

@@ -15,7 +15,7 @@ def paused_since(bucket: str) -> datetime | None:
 
 
 def describe_pause(since: datetime) -> str:
-    """`paused since 2026-11-26 18:00 UTC`, for people."""
+    """Text such as `paused since 2026-11-26 18:00 UTC`."""
     return f"paused since {since:%Y-%m-%d %H:%M} UTC"
 
 

@@ -1,4 +1,4 @@
-"""Pictures as no validation image is: darker, noisier, of other things, or no picture at all."""
+"""Creates pictures that differ from the validation images: darker, noisier, of other things, or corrupt."""
 
 import io
 import random

@@ -1,4 +1,4 @@
-"""Whether the account's quotas let it have what an environment's configuration asks for."""
+"""Checks the account's quotas against an environment's configuration."""
 
 from collections.abc import Iterable, Iterator
 

@@ -1,4 +1,4 @@
-"""How sure one can be of a share that was counted."""
+"""The confidence interval of a share."""
 
 import math
 

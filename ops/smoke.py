@@ -1,4 +1,4 @@
-"""A handful of images through the live environment: does the endpoint respond, does the workflow store?"""
+"""The command `smoke`: sends a few test images to the endpoint, and one through the workflow."""
 
 import json
 import time
@@ -39,8 +39,8 @@ class Response:
 def smoke_test(config: EnvironmentConfig) -> list[Response]:
     """Invoke the endpoint with test images of every class, then send the most confident one through the workflow.
 
-    Raises OpsError if the endpoint does not serve, returns something else than probabilities or is mostly wrong, or
-    if the workflow does not store the prediction.
+    Raises OpsError if the endpoint is not in service, does not return probabilities or is mostly wrong, or if the
+    workflow does not store the prediction.
     """
     outputs = stack_outputs(config)
     for stack in ("Data", "Model", "Workflow"):

@@ -1,6 +1,6 @@
-"""What an update of a property does to its resource: CloudFormation's specification.
+"""Reads CloudFormation's specification: whether a change of a property replaces its resource.
 
-The CDK command line, which package.json pins, carries it, and `cdk diff` decides by it:
+It is part of the CDK command line, which package.json pins, and which uses it for `cdk diff`:
 https://github.com/cdklabs/awscdk-service-spec
 """
 

@@ -1,4 +1,4 @@
-"""What a report says of a time window, computed in one pass over the captures in bounded memory."""
+"""Computes a report's figures for a time window, in one pass over the captures and in bounded memory."""
 
 import heapq
 import random

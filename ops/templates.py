@@ -1,4 +1,4 @@
-"""CloudFormation templates: synthesized from the working tree or from a commit, or deployed."""
+"""Reads CloudFormation templates: synthesized from the working tree or from a commit, or deployed."""
 
 import json
 import shlex

@@ -1,4 +1,4 @@
-"""Ground truth from an environment's bucket or from a folder that was copied from it."""
+"""Reads ground truth from an environment's bucket, or from a folder that was copied from there."""
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The stretch of time that a command looks at."""
+"""The time window of a command, from its options `--since` and `--until`."""
 
 import re
 from dataclasses import dataclass

@@ -1,1 +1,1 @@
-"""What classifying images costs: by the templates and counts before the first one, and by the account afterwards."""
+"""The cost of classifying images: estimated from templates and counts, or as AWS has billed it."""

@@ -1,4 +1,4 @@
-"""What the templates of an environment say about cost, and what it costs a month without an image."""
+"""Reads from an environment's templates what determines its cost, and computes its monthly cost while idle."""
 
 from collections import Counter
 from collections.abc import Mapping

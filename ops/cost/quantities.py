@@ -1,4 +1,4 @@
-"""What is paid for, by the names of the price list, and its price."""
+"""Billed quantities, by the names of the price list, and their price."""
 
 import math
 from collections.abc import Mapping
@@ -19,5 +19,5 @@ def total(*parts: Quantities) -> dict[str, float]:
 
 
 def amount(value: float, decimals: int = 2) -> str:
-    """Dollars for people."""
+    """Dollars as text."""
     return "unknown" if math.isnan(value) else f"{value:,.{decimals}f}"

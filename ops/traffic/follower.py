@@ -1,4 +1,4 @@
-"""The outcomes of what a run sent, from Step Functions' listing and the manifests.
+"""Collects the outcomes of a run's requests, from Step Functions' list of executions and the manifests.
 
 Not one call per execution: a look is one page of the listing, and S3 has no quota that reading manifests uses up. Only
 an upload whose execution left no manifest is described.

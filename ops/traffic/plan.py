@@ -1,4 +1,4 @@
-"""What a run sends, as it depends on the seed only, and how what it sent is recognized."""
+"""What a run sends, which depends only on the seed, and how its requests are recognized."""
 
 import random
 import re
