@@ -186,8 +186,10 @@ def definitions_of(assembly: Path, environment: str) -> list[dict[str, Any]]:
     """Those of all state machines of an environment."""
     return [
         definition_of(machine)
-        for stack in ("Model", "Workflow", "Bulk", "Retraining")
-        for machine in template_of(assembly, environment, stack).resources("AWS::StepFunctions::StateMachine").values()
+        for path in sorted((assembly / f"assembly-{environment}").glob("*.template.json"))
+        for machine in Template(path, json.loads(path.read_text()))
+        .resources("AWS::StepFunctions::StateMachine")
+        .values()
     ]
 
 
