@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from aws_cdk import Aws, Stack, TimeZone
+from aws_cdk import Aws, Duration, Stack, TimeZone
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_scheduler as scheduler
@@ -20,6 +20,8 @@ _FOLDER = Path(__file__).parent
 # An endpoint is created within minutes, and a release occupies the stack or the endpoint for up to an hour
 _TIMEOUT_SECONDS = 3 * 3600
 _POLL_SECONDS = 30
+# After its time; then somebody is notified instead
+_LATEST = Duration.hours(1)
 
 
 class EndpointPause(StateMachine):
@@ -103,5 +105,7 @@ class EndpointPause(StateMachine):
                     self,
                     input=scheduler.ScheduleTargetInput.from_object({"action": action}),
                     dead_letter_queue=dead_letters,
+                    # By default a day, in which a pause of last night would end today's hours
+                    max_event_age=_LATEST,
                 ),
             )

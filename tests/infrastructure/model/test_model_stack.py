@@ -253,6 +253,9 @@ def test_the_endpoint_has_the_hours_of_its_configuration(variants: Path) -> None
     for schedule in schedules.values():
         assert schedule["ScheduleExpressionTimezone"] == "Europe/Berlin"
         assert "EndpointPause" in text(schedule["Target"]["Arn"])
+        # One that is delivered much later would do it within other hours
+        assert schedule["Target"]["RetryPolicy"]["MaximumEventAgeInSeconds"] <= 3600
+        assert schedule["Target"]["DeadLetterConfig"]
 
 
 REFUSED = "CloudFormation.CloudFormationException"
