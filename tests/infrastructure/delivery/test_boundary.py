@@ -61,6 +61,7 @@ HANDLERS: dict[str, dict[str, str]] = {
         "": "application-autoscaling:DescribeScalableTargets application-autoscaling:DescribeScheduledActions",
         "iam::{account}:role/aws-service-role/sagemaker.application-autoscaling.amazonaws.com/"
         "AWSServiceRoleForApplicationAutoScaling_SageMakerEndpoint": "iam:CreateServiceLinkedRole",
+        _ROLE: "iam:PassRole",
         **_SCALING_ALARMS,
         # https://docs.aws.amazon.com/autoscaling/application/userguide/security_iam_id-based-policy-examples.html
         "sagemaker:{region}:{account}:endpoint/scones-dev": "sagemaker:DescribeEndpoint"
