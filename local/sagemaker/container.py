@@ -25,8 +25,8 @@ from local.sagemaker.errors import ContainerError, JobFailedError
 
 ROOT = "/opt/ml"
 # https://docs.aws.amazon.com/sagemaker/latest/dg/your-algorithms-inference-code.html: a container has 8 minutes to be
-# healthy, and 60 seconds for an answer. Here nothing is downloaded meanwhile.
-_START_TIMEOUT_SECONDS = 60
+# healthy, and 60 seconds for an answer
+_START_TIMEOUT_SECONDS = 480
 _INVOCATION_TIMEOUT_SECONDS = 60
 _LOG_CHARACTERS = 600
 
