@@ -79,6 +79,7 @@ class ForkServer:
         writing = os.fdopen(ours_in, "w", buffering=1)
         reading = os.fdopen(ours_out)
         writing.write(json.dumps({"script": script, "cwd": cwd, "env": dict(env)}) + "\n")
-        return FunctionProcess(
-            int(reading.readline()), stdin=writing, stdout=reading, stderr=os.fdopen(ours_err), alive=ours_alive
-        )
+        pid = reading.readline()
+        if not pid:
+            raise OSError("the process that functions are forked from has ended")
+        return FunctionProcess(int(pid), stdin=writing, stdout=reading, stderr=os.fdopen(ours_err), alive=ours_alive)
