@@ -1,5 +1,6 @@
 import json
 import os
+import select
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -74,21 +75,19 @@ def test_a_function_ends_with_its_input(process: FunctionProcess) -> None:
 
 def test_functions_end_with_the_emulator(tmp_path: Path) -> None:
     """Also when it is killed."""
-    (tmp_path / "worker.py").write_text(SCRIPT)
+    script, held = tmp_path / "worker.py", tmp_path / "held"  # a pipe that is open as long as the function lives
+    os.mkfifo(held)
+    script.write_text(f"held = open({str(held)!r}, 'w')\n{SCRIPT}")
     program = f"""
 from local.function_process import ForkServer
-process = ForkServer().start({str(tmp_path / "worker.py")!r}, cwd={str(tmp_path)!r}, env={{}})
-process.stdout.readline()
-print(process.pid, flush=True)
+process = ForkServer().start({str(script)!r}, cwd={str(tmp_path)!r}, env={{}})
 input()
 """
-    with subprocess.Popen(
-        [sys.executable, "-c", program], cwd=PROJECT_ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as emulator:
-        assert emulator.stdout
-        pid = int(emulator.stdout.readline())
+    with (
+        subprocess.Popen([sys.executable, "-c", program], cwd=PROJECT_ROOT, stdin=subprocess.PIPE) as emulator,
+        held.open() as reading,
+    ):
+        assert not select.select([reading], [], [], 0)[0]
         emulator.kill()
-        # It inherited nothing else that would keep these pipes open
-        assert emulator.stdout.read() == ""
-    with pytest.raises(ProcessLookupError):
-        os.kill(pid, 0)
+        assert select.select([reading], [], [], 60)[0]
+        assert reading.read() == ""
