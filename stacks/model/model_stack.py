@@ -99,9 +99,8 @@ class ModelStack(Stack):
     def _let_pause(self, config: EnvironmentConfig, bucket: s3.IBucket, alert_topic: sns.ITopic) -> sfn.IStateMachine:
         """Create the endpoint on a condition of a parameter, whose value CDK keeps in every deployment.
 
-        Model and endpoint config stay during a pause, and cost nothing. A serverless endpoint can be paused, too: only
-        during a pause can it be replaced by one on instances or replace one, because SageMaker cannot update between
-        the two.
+        Model and endpoint config stay during a pause, and cost nothing. Every kind of endpoint can be paused: SageMaker
+        cannot update an endpoint on instances to a serverless one, but a resume creates whichever is configured.
         """
         paused = CfnParameter(
             self,
