@@ -36,6 +36,7 @@ RUN_TIMEOUT_SECONDS = 600  # a training takes minutes on a busy machine
 TRAIN_LIST = f"{prefixes.TRAIN_LST}train.lst"
 TEST_LIST = f"{prefixes.TEST_LST}test.lst"
 STORM = 3  # alarms while a run is under way
+CLIENTS = 12  # that send requests while a model is released
 SLOW = Fault(delay_seconds=1.2, model_answers=True, on_canary=True)
 
 
@@ -271,7 +272,7 @@ class Traffic:
     """
 
     def __init__(
-        self, endpoint_name: str, images: list[bytes], *, clients: int = 12, pause_seconds: float = 2.0
+        self, endpoint_name: str, images: list[bytes], *, clients: int = CLIENTS, pause_seconds: float = 2.0
     ) -> None:
         self._endpoint_name = endpoint_name
         self._images = images

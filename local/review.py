@@ -27,9 +27,9 @@ from local.demonstration import Environment, Execution, UnexpectedError, labelle
 from local.lifecycle import deployed
 from local.options import Archive, Keep
 from local.prepare import data_set_of
-from local.retraining import Retraining, Run, Traffic
+from local.retraining import CLIENTS, Retraining, Run, Traffic
 from local.terminal import console, say
-from stacks.config import load_environment
+from stacks.config import EndpointConfig, load_environment
 from stacks.shared import prefixes
 
 PICTURES = 200
@@ -111,7 +111,7 @@ def run_scenario(  # noqa: PLR0917 - as the other scenarios, and the browser
 
     bodies = [(dataset / image.key).read_bytes() for image in labelled_images(dataset, classes, at_most=10)]
     known = set(retraining.executions())
-    with Traffic(environment.config.endpoint_name, bodies) as traffic:
+    with Traffic(environment.config.endpoint_name, bodies, clients=clients_of(environment.config.endpoint)) as traffic:
         for line in publish(browser):
             report(f"  {line}")
         (arn,) = wait_for(lambda: set(retraining.executions()) - known or None, "a run that the new data starts")
@@ -189,6 +189,12 @@ def accuracy_by_source(environment: Environment, run: Run, role: str) -> dict[st
     if not correct["reviewed"]:
         raise UnexpectedError(f"no reviewed picture among the validation images of {run.arn}")
     return {source: float(np.mean(found)) for source, found in correct.items()}
+
+
+def clients_of(endpoint: EndpointConfig) -> int:
+    """So many that a serverless endpoint throttles none of them, nor the run's smoke test."""
+    most = endpoint.serverless_max_concurrency - 1 if endpoint.kind == "serverless" else CLIENTS
+    return max(1, min(CLIENTS, most))
 
 
 def _image() -> str:

@@ -4,14 +4,21 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from local.browser import PACKAGED, installed
-from tests.local.test_local_commands import project
+from local.cloud import LocalCloud
+from tests.local.conftest import copied_project
 
-__all__ = ["project"]
+
+@pytest.fixture
+def project(tmp_path: Path) -> Iterator[Path]:
+    copy = copied_project(tmp_path)
+    yield copy
+    LocalCloud.stop_running(copy / "build" / "local")
 
 
 @pytest.fixture(autouse=True)

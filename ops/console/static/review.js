@@ -12,20 +12,25 @@ const explain = async () => {
 if (picture?.complete && !isSeen()) explain();
 picture?.addEventListener("error", explain);
 
-// What was taken in the dark can be labelled only if it can be seen; the choice holds for this window
-const brighten = document.getElementById("brighten");
-const show = () => {
-  const isBright = sessionStorage.getItem("bright") === "1";
-  picture.classList.toggle("bright", isBright);
-  brighten.setAttribute("aria-pressed", String(isBright));
-};
-if (brighten) {
-  brighten.addEventListener("click", () => {
-    sessionStorage.setItem("bright", sessionStorage.getItem("bright") === "1" ? "0" : "1");
+// A button that is pressed or not; the choice holds for this window
+const choice = (id, apply) => {
+  const button = document.getElementById(id);
+  const show = () => {
+    const isOn = sessionStorage.getItem(id) === "1";
+    button.setAttribute("aria-pressed", String(isOn));
+    apply(isOn);
+  };
+  button.addEventListener("click", () => {
+    sessionStorage.setItem(id, sessionStorage.getItem(id) === "1" ? "0" : "1");
     show();
   });
   show();
-}
+};
+// What was taken in the dark can be labelled only if it can be seen
+if (picture) choice("brighten", (isOn) => picture.classList.toggle("bright", isOn));
+// Who speaks to the computer presses keys unawares: https://www.w3.org/TR/WCAG22/#character-key-shortcuts
+let hasKeys = true;
+choice("keyless", (isOn) => { hasKeys = !isOn; });
 
 document.addEventListener("submit", (event) => {
   if (isSent) event.preventDefault();
@@ -34,7 +39,7 @@ document.addEventListener("submit", (event) => {
 addEventListener("pageshow", () => { isSent = false; }); // a page that the browser kept is shown again
 
 document.addEventListener("keydown", (event) => {
-  if (event.repeat || event.ctrlKey || event.metaKey || event.altKey || isSent) return;
+  if (!hasKeys || event.repeat || event.ctrlKey || event.metaKey || event.altKey || isSent) return;
   const element = document.querySelector(`[data-key="${CSS.escape(event.key)}"]`);
   if (!element || (element.hasAttribute("data-needs-picture") && !isSeen())) return;
   event.preventDefault();

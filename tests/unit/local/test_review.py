@@ -1,4 +1,4 @@
-"""The review scenario before it begins."""
+"""The review scenario: what it needs before it begins, and how it loads the endpoint."""
 
 from pathlib import Path
 from typing import Any
@@ -7,6 +7,9 @@ import pytest
 
 from local import browser, review
 from local.browser import NoBrowserError
+from local.retraining import CLIENTS
+from local.review import clients_of
+from stacks.config import EndpointConfig
 
 
 def test_a_machine_without_a_browser_is_told_so_before_anything_is_started(
@@ -21,3 +24,16 @@ def test_a_machine_without_a_browser_is_told_so_before_anything_is_started(
     monkeypatch.setattr(review, "deployed", unexpected)
     with pytest.raises(NoBrowserError, match="no Chromium, Chrome or Edge is installed: run `make browser`"):
         review.review()
+
+
+@pytest.mark.parametrize(
+    ("settings", "clients"),
+    [
+        ({}, CLIENTS),
+        ({"kind": "serverless", "serverless_max_concurrency": 10}, 9),
+        ({"kind": "serverless", "serverless_max_concurrency": 1}, 1),
+        ({"kind": "serverless", "serverless_max_concurrency": 200}, CLIENTS),
+    ],
+)
+def test_no_more_clients_send_requests_than_a_serverless_endpoint_takes(settings: dict[str, Any], clients: int) -> None:
+    assert clients_of(EndpointConfig(**settings)) == clients
