@@ -35,9 +35,8 @@ class ConsoleStack(Stack):
 
         colon = ArnFormat.COLON_RESOURCE_NAME
         lists = [bucket.arn_for_objects(key) for key in _DATA_SET_DOCUMENTS]
-        reviewer = iam.ManagedPolicy(
-            self, "Reviewer", description=f"The console of Scones Unlimited {config.name}: watch, classify and review"
-        )
+        # Without descriptions: with another wording CloudFormation would replace a policy, and nobody would have it
+        reviewer = iam.ManagedPolicy(self, "Reviewer")
         statements: Mapping[str, tuple[list[str], list[str]]] = {
             "FindTheEnvironment": (
                 ["cloudformation:DescribeStacks"],
@@ -103,11 +102,7 @@ class ConsoleStack(Stack):
                 conditions=IF_UNCHANGED,
             ),
         )
-        approver = iam.ManagedPolicy(
-            self,
-            "Approver",
-            description=f"The console of Scones Unlimited {config.name}, beside Reviewer: decide on models",
-        )
+        approver = iam.ManagedPolicy(self, "Approver")
         package = own("sagemaker", "model-package", f"{config.model_package_group}/*")
         approving: Mapping[str, tuple[list[str], list[str]]] = {
             "ListModels": (["sagemaker:ListModelPackages"], ["*"]),  # no resource-level permissions

@@ -43,8 +43,8 @@ class RetrainingStack(Stack):
         sagemaker.CfnModelPackageGroup(
             self,
             "ModelPackageGroup",
+            # Without a description, which could never be changed
             model_package_group_name=config.model_package_group,
-            model_package_group_description="Models that were good enough to be released, and who approved them",
         )
         functions = RetrainingFunctions(self, config=config, bucket=bucket, pass_role=self._pass_role())
         key = bucket.encryption_key

@@ -13,7 +13,9 @@ from stacks.shared.registry_accounts import IMAGE_CLASSIFICATION
 from tests.conftest import LONGEST_NAME
 from tests.infrastructure.delivery.test_boundary import HANDLERS
 
-SCHEMAS = Path(str(distribution("cfn-lint").locate_file("cfnlint/data/schemas/providers")))  # importing it takes 1 s
+# Of CloudFormation, as files: importing cfn-lint takes 1 s
+_SCHEMAS = Path(str(distribution("cfn-lint").locate_file("cfnlint/data/schemas")))
+SCHEMAS = _SCHEMAS / "providers"
 
 
 def test_no_managed_policy(assembly: Path, environment: str) -> None:
@@ -77,3 +79,16 @@ def longest(value: Any) -> Any:
     if len(value) == 1 and next(iter(value)).startswith("Fn::"):
         return "a" * (64 + 50 * ("Arn" in json.dumps(value)))
     return {key: longest(item) for key, item in value.items()}
+
+
+def test_no_description_is_part_of_what_a_resource_is(variants: Path) -> None:
+    """Another wording would replace it: one with a name cannot be replaced, and people would lose a policy."""
+    schemas = json.loads((SCHEMAS / "us-east-1.json").read_text())
+    for path in (variants / f"assembly-{LONGEST_NAME}").glob("*.template.json"):
+        for logical_id, resource in json.loads(path.read_text())["Resources"].items():
+            schema = json.loads((_SCHEMAS / f"resources/{schemas[resource['Type']]}.json").read_text())
+            fixed = {pointer.split("/")[2] for pointer in schema.get("createOnlyProperties", [])}
+            described = [
+                name for name, value in resource.get("Properties", {}).items() if "Description" in name and value
+            ]
+            assert not fixed.intersection(described), logical_id
