@@ -67,17 +67,17 @@ def start_training(
     force: bool = False,
     progress: Progress = silent,
 ) -> tuple[str, bool]:
-    """Start the job for this data and these parameters: its name, and whether it is a new one.
+    """Start the job for this data and these parameters; returns its name, and whether it is new.
 
-    An earlier job for the same data and parameters is taken if it runs or has left a model, unless `force`. An
-    instance type that SageMaker refuses is followed by the next of `instances`. Raises DataSetError, UploadError or
-    TrainingError before anything is started that would fail.
+    Without `force`, an earlier job for the same data and parameters is reused if it is running or has a model. If
+    SageMaker refuses an instance type, the next of `instances` is tried. Raises DataSetError, UploadError or
+    TrainingError before it starts a job that would fail.
     """
     manifest = Manifest.load(folder)
     if manifest.classes != config.classes:
         raise DataSetError(
             f"{folder}: holds the classes {', '.join(manifest.classes)}, but environment {config.name!r} has "
-            f"{', '.join(config.classes)}; order counts; `python -m data_prep build --env {config.name}` builds it"
+            f"{', '.join(config.classes)}, in this order; `python -m data_prep build --env {config.name}` builds it"
         )
     parameters = hyperparameters(config)
     samples = manifest.splits["train"].total

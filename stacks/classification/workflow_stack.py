@@ -10,8 +10,6 @@ from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_scheduler as scheduler
 from aws_cdk import aws_scheduler_targets as scheduler_targets
 from aws_cdk import aws_sns as sns
-from aws_cdk import aws_sqs as sqs
-from aws_cdk import aws_stepfunctions as sfn
 from constructs import Construct
 
 from stacks.classification.limits import MAX_IMAGES, MAX_OUTCOME_BYTES, longest_execution_seconds
@@ -38,20 +36,44 @@ class WorkflowStack(Stack):
         alert_topic: sns.ITopic,
     ) -> None:
         super().__init__(scope, construct_id, description=f"Scones Unlimited {config.name}: workflow")
-
-        serialize_image_data = Function(self, "SerializeImageData", config=config)
-        images = [
-            self._place(source, bucket)
+        self._config, self._bucket = config, bucket
+        # The places of images that an execution's input may name: each bucket's ARN and prefix
+        self._images = [
+            self._place(source)
             for source in (prefixes.INCOMING, prefixes.SCHEDULED, prefixes.TEST, *config.image_sources)
         ]
-        image_buckets = list(dict.fromkeys(bucket_arn for bucket_arn, _ in images))
-        serialize_image_data.allow(
-            ["s3:GetObject", "s3:GetObjectVersion"], [f"{bucket_arn}/{prefix}*" for bucket_arn, prefix in images]
+        # In the order of the steps. The bulk workflows invoke the same functions.
+        self.steps = {
+            "SerializeImageData": self._serialize_image_data(),
+            "Classifier": self._classifier(),
+            "FilterConfidence": self._filter_confidence(),
+        }
+        self.functions = list(self.steps.values())
+        self.state_machine = self._state_machine(alert_topic)
+        self.state_machine_log_group = self.state_machine.log_group
+        self.dead_letters = DeadLetterQueue(self, "UndeliveredEvents")
+        self._start_on_upload()
+        self._start_on_schedule()
+        # A serverless endpoint captures nothing, so predictions are recorded in this log group. It is exported for
+        # either kind of endpoint: CloudFormation would refuse to remove an export that the monitoring stack imports.
+        self.prediction_log = self.steps["FilterConfidence"].log_group.log_group_name
+        self.export_value(self.prediction_log)
+        CfnOutput(self, "PredictionLog", value=self.prediction_log)
+        CfnOutput(self, "StateMachineArn", value=self.state_machine.state_machine_arn)
+        CfnOutput(self, "UndeliveredEventsUrl", value=self.dead_letters.queue_url)
+
+    def _serialize_image_data(self) -> Function:
+        function = Function(self, "SerializeImageData", config=self._config)
+        function.allow(
+            ["s3:GetObject", "s3:GetObjectVersion"], [f"{bucket_arn}/{prefix}*" for bucket_arn, prefix in self._images]
         )
         # Without it S3 returns 403, not 404, for an object that does not exist
-        serialize_image_data.allow(["s3:ListBucket"], image_buckets)
+        function.allow(["s3:ListBucket"], self._image_buckets)
+        return function
 
-        classifier = Function(
+    def _classifier(self) -> Function:
+        config, bucket = self._config, self._bucket
+        function = Function(
             self,
             "Classifier",
             config=config,
@@ -63,15 +85,18 @@ class WorkflowStack(Stack):
             },
             timeout=Duration.seconds(config.endpoint.image_retries.classifier_timeout_seconds - 5),
         )
-        classifier.allow(
+        function.allow(
             ["sagemaker:InvokeEndpoint"],
             [self.format_arn(service="sagemaker", resource="endpoint", resource_name=config.endpoint_name)],
         )
         # For images that arrive while the endpoint is paused
-        classifier.allow(["s3:GetObject"], [bucket.arn_for_objects(prefixes.PAUSE)])
-        classifier.allow(["s3:PutObject"], [bucket.arn_for_objects(f"{prefixes.WAITING}*")])
+        function.allow(["s3:GetObject"], [bucket.arn_for_objects(prefixes.PAUSE)])
+        function.allow(["s3:PutObject"], [bucket.arn_for_objects(f"{prefixes.WAITING}*")])
+        return function
 
-        filter_confidence = Function(
+    def _filter_confidence(self) -> Function:
+        config, bucket = self._config, self._bucket
+        function = Function(
             self,
             "FilterConfidence",
             config=config,
@@ -81,17 +106,13 @@ class WorkflowStack(Stack):
                 "ENDPOINT_KIND": config.endpoint.kind,
             },
         )
-        filter_confidence.allow(
-            ["s3:PutObject"], [bucket.arn_for_objects(f"{prefixes.PREDICTIONS}*")], conditions=IF_NEW
-        )
-        filter_confidence.allow(["s3:GetObject"], [bucket.arn_for_objects(f"{prefixes.PREDICTIONS}*")])  # to compare
-        # In the order of the steps. The bulk workflows invoke the same functions.
-        self.steps = {
-            "SerializeImageData": serialize_image_data,
-            "Classifier": classifier,
-            "FilterConfidence": filter_confidence,
-        }
+        predictions = [bucket.arn_for_objects(f"{prefixes.PREDICTIONS}*")]
+        function.allow(["s3:PutObject"], predictions, conditions=IF_NEW)
+        function.allow(["s3:GetObject"], predictions)  # to compare with a stored prediction
+        return function
 
+    def _state_machine(self, alert_topic: sns.ITopic) -> StateMachine:
+        config, bucket = self._config, self._bucket
         state_machine = StateMachine(
             self,
             "ClassificationWorkflow",
@@ -112,52 +133,26 @@ class WorkflowStack(Stack):
                 ),
             ),
             functions=self.steps,
-            substitutions={
-                "AlertTopicArn": alert_topic.topic_arn,
-                "BucketName": bucket.bucket_name,
-            },
+            substitutions={"AlertTopicArn": alert_topic.topic_arn, "BucketName": bucket.bucket_name},
             name=f"{config.stage_name}-classification",
         )
-        state_machine.allow(["s3:ListBucket"], image_buckets)
+        state_machine.allow(["s3:ListBucket"], self._image_buckets)
         state_machine.allow(["s3:PutObject"], [bucket.arn_for_objects(f"{prefixes.MANIFESTS}*")])
         state_machine.allow(["sns:Publish"], [alert_topic.topic_arn])
-        dead_letters = DeadLetterQueue(self, "UndeliveredEvents")
-        self._start_on_upload(state_machine, bucket=bucket, dead_letters=dead_letters)
-        if config.schedule and config.schedule.workflow == "inline":
-            scheduler.Schedule(
-                self,
-                "Schedule",
-                schedule=scheduler.ScheduleExpression.expression(config.schedule.expression),
-                target=scheduler_targets.StepFunctionsStartExecution(
-                    state_machine,
-                    input=scheduler.ScheduleTargetInput.from_object(
-                        {"s3_bucket": bucket.bucket_name, "s3_prefix": config.schedule.prefix}
-                    ),
-                    dead_letter_queue=dead_letters,
-                ),
-            )
-        self.functions = list(self.steps.values())
-        self.state_machine = state_machine
-        self.state_machine_log_group = state_machine.log_group
-        self.dead_letters = dead_letters
-        # A serverless endpoint captures nothing, so predictions are recorded in this log group. It is exported for
-        # either kind of endpoint: CloudFormation would refuse to remove an export that the monitoring stack imports.
-        self.prediction_log = filter_confidence.log_group.log_group_name
-        self.export_value(self.prediction_log)
-        CfnOutput(self, "PredictionLog", value=self.prediction_log)
-        CfnOutput(self, "StateMachineArn", value=state_machine.state_machine_arn)
-        CfnOutput(self, "UndeliveredEventsUrl", value=dead_letters.queue_url)
+        return state_machine
 
-    def _place(self, source: str, bucket: s3.IBucket) -> tuple[str, str]:
+    @property
+    def _image_buckets(self) -> list[str]:
+        return list(dict.fromkeys(bucket_arn for bucket_arn, _ in self._images))
+
+    def _place(self, source: str) -> tuple[str, str]:
         """The bucket's ARN and the prefix that an entry of `image_sources` names."""
         name, _, prefix = source.removeprefix("s3://").partition("/")
         if source.startswith("s3://"):
             return f"arn:{self.partition}:s3:::{name}", prefix
-        return bucket.bucket_arn, source
+        return self._bucket.bucket_arn, source
 
-    def _start_on_upload(
-        self, state_machine: sfn.StateMachine, *, bucket: s3.IBucket, dead_letters: sqs.IQueue
-    ) -> None:
+    def _start_on_upload(self) -> None:
         events.Rule(
             self,
             "ImageUploaded",
@@ -166,18 +161,35 @@ class WorkflowStack(Stack):
                 source=["aws.s3"],
                 detail_type=["Object Created"],
                 detail={
-                    "bucket": {"name": [bucket.bucket_name]},
+                    "bucket": {"name": [self._bucket.bucket_name]},
                     "object": {"key": [{"prefix": prefixes.INCOMING}]},
                 },
             ),
             targets=[
                 targets.SfnStateMachine(
-                    state_machine,
+                    self.state_machine,
                     input=events.RuleTargetInput.from_event_path(INPUT_PATH),
-                    role=iam.Role(state_machine, "EventsRole", assumed_by=of_this_account("events", "rule/*")),
-                    dead_letter_queue=dead_letters,
+                    role=iam.Role(self.state_machine, "EventsRole", assumed_by=of_this_account("events", "rule/*")),
+                    dead_letter_queue=self.dead_letters,
                     retry_attempts=8,
                     max_event_age=Duration.hours(2),
                 )
             ],
+        )
+
+    def _start_on_schedule(self) -> None:
+        schedule = self._config.schedule
+        if not schedule or schedule.workflow != "inline":
+            return
+        scheduler.Schedule(
+            self,
+            "Schedule",
+            schedule=scheduler.ScheduleExpression.expression(schedule.expression),
+            target=scheduler_targets.StepFunctionsStartExecution(
+                self.state_machine,
+                input=scheduler.ScheduleTargetInput.from_object(
+                    {"s3_bucket": self._bucket.bucket_name, "s3_prefix": schedule.prefix}
+                ),
+                dead_letter_queue=self.dead_letters,
+            ),
         )

@@ -59,7 +59,7 @@ def test_a_prediction_object_says_what_was_seen_and_what_was_thought(
     assert prediction["inference_id"] == inference_id(environment, confident_images[0])
 
 
-def test_one_unsure_image_is_rejected_loudly_and_its_siblings_are_stored(
+def test_an_image_with_low_confidence_is_rejected_visibly_and_the_others_are_stored(
     cloud: LocalCloud, environment: Environment, inbox: Inbox, confident_images: list[str]
 ) -> None:
     unsure, *rest = confident_images
@@ -192,7 +192,7 @@ def test_what_is_no_list_of_at_most_500_is_refused(
     assert not execution.manifest
 
 
-def test_every_request_is_captured_with_its_image_and_its_answer(
+def test_every_request_is_captured_with_its_image_and_its_response(
     environment: Environment, confident_images: list[str]
 ) -> None:
     environment.classify(confident_images[:1])

@@ -184,7 +184,7 @@ def test_a_run_fails_when_none_of_the_types_can_be_had(states: dict[str, Any], e
         assert f"Could not train on {name}: The account-level service limit" in message
 
 
-def test_both_models_answer_the_same_list_of_images(states: dict[str, Any]) -> None:
+def test_both_models_classify_the_same_list_of_images(states: dict[str, Any]) -> None:
     jobs = [branch["States"][branch["StartAt"]] for branch in states["EvaluateBoth"]["Branches"]]
     sources = [job["Arguments"]["TransformInput"]["DataSource"]["S3DataSource"] for job in jobs]
     assert sources[0] == sources[1]

@@ -234,7 +234,7 @@ def test_a_listing_that_is_refused_is_told_and_red(environment: Environment, mai
 # Faults that last until nothing is left to try
 
 
-def test_what_never_answers_is_given_up_after_the_defined_attempts(
+def test_a_request_without_a_response_fails_after_the_defined_attempts(
     exhausting: tuple[str, list[PlacedImage]], environment: Environment, cloud: LocalCloud, mailbox: Mailbox
 ) -> None:
     arn, images = exhausting

@@ -176,7 +176,7 @@ def test_a_failing_update_goes_back_by_itself(
     assert traffic.failures == []
 
 
-def test_a_model_that_answers_wrongly_is_taken_back(
+def test_a_model_that_fails_its_smoke_test_is_rolled_back(
     retraining: Retraining, data: DataSet, inbox: Inbox, cloud: LocalCloud, environment: Environment
 ) -> None:
     """It passed the gate and its alarms are silent, but known images get other answers."""

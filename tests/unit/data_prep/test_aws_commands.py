@@ -211,7 +211,7 @@ def _interrupt(*_: object, **__: object) -> None:
     raise KeyboardInterrupt
 
 
-def test_run_trains_anew_where_the_configuration_asks_for_another_model(
+def test_run_trains_again_if_the_configuration_requires_another_model(
     archives: list[Path], cloud: str, monkeypatch: pytest.MonkeyPatch, baselines: list[EnvironmentConfig]
 ) -> None:
     first, _ = _prepared("--archive", archives[0])

@@ -130,7 +130,7 @@ def test_what_boto3_raises_by_itself(error: BotoCoreError, problem: str, fix: st
         ("NoSuchBucket", "AWS refused PutObject (NoSuchBucket): because", ""),
     ],
 )
-def test_what_aws_answers(code: str, problem: str, fix: str) -> None:
+def test_an_error_of_aws_is_explained_with_its_fix(code: str, problem: str, fix: str) -> None:
     found = explain(ClientError({"Error": {"Code": code, "Message": "because"}}, "PutObject"))
     assert found.problem.startswith(problem)
     assert fix in found.fix

@@ -120,7 +120,7 @@ def test_a_baseline_that_is_there_is_not_computed_again(
     assert store_baseline(config, force=True).is_new is True
 
 
-def test_a_damaged_baseline_is_told_and_can_be_computed_anew(
+def test_a_corrupt_baseline_is_reported_and_can_be_computed_again(
     config: EnvironmentConfig, model: str, transforms: list[Transform]
 ) -> None:
     aws.s3().put_object(Bucket=model, Key=KEY, Body=b"{}")
@@ -143,9 +143,7 @@ def test_too_few_images_are_told_before_a_job_is_paid_for(
     assert transforms == []
 
 
-def test_answers_that_are_missing_are_noticed(
-    config: EnvironmentConfig, model: str, transforms: list[Transform]
-) -> None:
+def test_missing_predictions_are_reported(config: EnvironmentConfig, model: str, transforms: list[Transform]) -> None:
     list_validation_images(model, 61)
     with pytest.raises(TrainingError, match=r"left no prediction in s3://scones-dev-data at .*/image_60\.png\.out"):
         store_baseline(config)

@@ -43,7 +43,7 @@ def test_the_example_of_each_help_runs(command: str, tmp_path: Path, capsys: pyt
     assert run(*arguments) == 0
 
 
-def test_build_and_validate_answer_in_json(capsys: pytest.CaptureFixture[str]) -> None:
+def test_build_and_validate_print_json(capsys: pytest.CaptureFixture[str]) -> None:
     assert run("build", "--json") == 0
     built = json.loads(capsys.readouterr().out)
     assert built["splits"]["train"]["counts"] == {"bicycle": 2, "motorcycle": 2}

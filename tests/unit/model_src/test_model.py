@@ -37,7 +37,7 @@ def test_learns_three_classes() -> None:
     assert probabilities.argmax(axis=1).tolist() == labels.tolist()
 
 
-def test_is_unsure_where_nothing_can_be_learned() -> None:
+def test_the_confidence_is_low_if_nothing_can_be_learned() -> None:
     images, labels = striped(2, 16, seed=0)
     shuffled = np.random.default_rng(0).permutation(labels)
     probabilities = Model.train(images, shuffled, num_classes=2).predict(striped(2, 8, seed=1)[0])
@@ -52,7 +52,7 @@ def test_probabilities_sum_to_one(model: Model) -> None:
     np.testing.assert_allclose(probabilities.sum(axis=1), 1)
 
 
-def test_a_mirrored_image_gets_the_same_answer(model: Model) -> None:
+def test_a_mirrored_image_gets_the_same_prediction(model: Model) -> None:
     images, _ = striped(2, 6, seed=3)
     np.testing.assert_allclose(model.predict(images[:, :, ::-1]), model.predict(images), atol=0.02)
 

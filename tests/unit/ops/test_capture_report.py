@@ -141,7 +141,7 @@ def test_the_median_of_a_second_lies_over_its_points_and_all_plots_span_the_same
     assert medians["x"][-1] < ranges[0][1]
 
 
-def test_answers_near_certainty_are_told_apart() -> None:
+def test_confidences_near_1_are_distinguished() -> None:
     shown = report(*[capture_line(n, 0.99997) for n in range(30)])
     assert '<dd class="value">0.99997</dd>' in shown
     assert "mean 0.99997" in shown

@@ -27,7 +27,7 @@ HISTORY = [
     ("minute", "artifacts"),
     [(2, []), (5, ["a"]), (19, ["a"]), (25, ["a", "b"]), (30, ["b"]), (45, ["b"]), (59, ["b"])],
 )
-def test_who_can_have_answered(minute: int, artifacts: list[str]) -> None:
+def test_the_models_that_may_have_made_a_prediction(minute: int, artifacts: list[str]) -> None:
     when = datetime.fromisoformat(f"2030-01-01T00:{minute:02}:00+00:00")
     assert [found.artifact_uri for found in serving_at(HISTORY, when)] == [f"s3://b/{name}" for name in artifacts]
 

@@ -100,7 +100,9 @@ def test_no_instance_to_train_on_is_fatal_only_until_a_model_is_there(
 GPUS = ("ml.p3.2xlarge", "ml.g4dn.xlarge", "ml.g5.xlarge")
 
 
-def test_an_account_without_any_gpu_is_told_of_the_algorithm_that_needs_none(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_account_without_a_gpu_quota_is_referred_to_the_algorithm_that_needs_none(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     none = {f"{name} for training job usage": 0 for name in GPUS}
     check = checks(monkeypatch, none)["training instances"]
     assert check.status == "failed"

@@ -86,7 +86,7 @@ def test_each_width_is_a_multiple_of_the_one_before() -> None:
         assert wide % narrow == 0
 
 
-def test_points_are_all_answers_or_a_fair_sample() -> None:
+def test_points_are_all_predictions_or_a_uniform_sample() -> None:
     few = summary_of([capture(n, 0.95) for n in range(100)])
     assert len(few.points) == 100
     many = summary_of([capture(n, 0.95) for n in range(20_000)])
@@ -96,7 +96,7 @@ def test_points_are_all_answers_or_a_fair_sample() -> None:
     assert early == pytest.approx(module.MAX_POINTS / 2, rel=0.1)
 
 
-def test_the_least_confident_answers_are_kept_with_their_images() -> None:
+def test_the_least_confident_predictions_are_kept_with_their_images() -> None:
     captures = [capture(n, 0.5 + n / 10_000) for n in range(1000)]
     random.Random(0).shuffle(captures)
     unsure = summary_of(captures).least_confident

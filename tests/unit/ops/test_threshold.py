@@ -84,7 +84,7 @@ def test_what_are_no_predictions_is_said_with_the_way_out(validated: None, capsy
     assert "`python -m data_prep baseline --env dev --force`" in error
 
 
-def test_a_model_that_never_answered_says_what_to_run(validated: None, capsys: Output) -> None:
+def test_a_model_without_stored_predictions_names_the_command_to_run(validated: None, capsys: Output) -> None:
     aws.ssm().put_parameter(Name="/scones/dev/model/metadata", Value='{"job": "job-2"}', Type="String", Overwrite=True)
     assert run("threshold") == 1
     assert "`python -m data_prep baseline --env dev`" in capsys.readouterr().err

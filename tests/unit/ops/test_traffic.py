@@ -153,7 +153,7 @@ def test_what_has_no_outcome_is_named(listing: Listing) -> None:
     }
 
 
-def test_a_listing_that_fails_leaves_nothing_out_and_is_no_answer(listing: Listing) -> None:
+def test_a_listing_that_fails_is_repeated_and_loses_no_outcome(listing: Listing) -> None:
     run, tally = begin(300)
     follower = Follower(run, tally)
     for number in range(300):
@@ -169,7 +169,7 @@ def test_a_listing_that_fails_leaves_nothing_out_and_is_no_answer(listing: Listi
     assert tally.accepted == 300
 
 
-def test_an_execution_whose_start_was_answered_to_nobody_was_sent(listing: Listing) -> None:
+def test_an_execution_whose_start_got_no_response_counts_as_sent(listing: Listing) -> None:
     run, tally = begin(3)
     for number in range(3):
         tally.send(number)

@@ -140,7 +140,7 @@ def test_an_output_is_also_found_where_it_keeps_the_inputs_prefix(bucket: "S3Cli
         ({"s3_key": "test/none"}, ImageNotFoundError, "does not exist"),
     ],
 )
-def test_what_is_no_answer_is_named(
+def test_what_is_no_prediction_is_named(
     bucket: "S3Client", members: dict[str, Any], error: type[Exception], message: str
 ) -> None:
     put(bucket, "test/a.png", IMAGE)
@@ -167,7 +167,7 @@ def test_what_the_inline_workflow_would_refuse_gets_no_prediction(
         read_transform_output.handler(item("test/a.png", **OF_RUN), None)
 
 
-def test_an_answer_is_never_stored_for_a_version_that_the_job_may_not_have_read(bucket: "S3Client") -> None:
+def test_a_prediction_is_never_stored_for_a_version_that_the_job_may_not_have_read(bucket: "S3Client") -> None:
     """The image was replaced while the job ran, so its answer may be of the version before."""
     put(bucket, "test/a.png", IMAGE)
     put(bucket, "transforms/run/a.png.out", "[0.03, 0.97]")

@@ -166,7 +166,7 @@ def test_an_item_without_image_is_invalid(image_data: object) -> None:
         handler({**EVENT, "image_data": image_data}, None)
 
 
-def test_an_answer_that_is_no_distribution_is_refused(runtime: Stubber) -> None:
+def test_a_response_that_is_no_distribution_is_refused(runtime: Stubber) -> None:
     runtime.add_response("invoke_endpoint", answer(b"[0.5, 0.6]"))
     with pytest.raises(errors.InvalidPredictionError, match=r"sum to 1\.1000"):
         handler(EVENT, None)

@@ -48,7 +48,7 @@ def read(
 
 
 @pytest.mark.parametrize("encoding", ["JSON", "BASE64"])
-def test_an_answer_is_decoded_by_its_encoding(encoding: str) -> None:
+def test_a_response_is_decoded_by_its_encoding(encoding: str) -> None:
     (capture,), parse_errors = read(line(encoding=encoding))
     assert capture.time == datetime(2026, 11, 25, 1, 54, tzinfo=UTC)
     assert (capture.event_id, capture.inference_id) == ("e1", "i1")
@@ -57,7 +57,7 @@ def test_an_answer_is_decoded_by_its_encoding(encoding: str) -> None:
     assert parse_errors.count == 0
 
 
-def test_an_answer_in_csv_is_taken_too() -> None:
+def test_a_response_in_csv_is_accepted() -> None:
     (capture,), _ = read(line("0.25,0.75\n", encoding="CSV"))
     assert capture.probabilities == [0.25, 0.75]
 
@@ -111,7 +111,7 @@ def test_a_malformed_line_is_counted_and_named_and_stops_nothing(malformed: byte
 
 
 @pytest.mark.parametrize("output", [None, "text", {"encoding": "JSON"}, {"encoding": "BASE64", "data": "?"}])
-def test_an_output_without_an_answer_is_a_parse_error(output: object) -> None:
+def test_an_output_without_a_response_is_a_parse_error(output: object) -> None:
     record = json.loads(line())
     record["captureData"]["endpointOutput"] = output
     found, parse_errors = read(json.dumps(record).encode())

@@ -146,7 +146,7 @@ def test_a_model_that_is_always_sure_has_a_bin_for_doubt() -> None:
 
 
 @given(st.lists(st.floats(0.5, 1), min_size=40, max_size=300))
-def test_every_answer_is_counted_once_and_in_its_bin(confidences: list[float]) -> None:
+def test_every_prediction_is_counted_once_and_in_its_bin(confidences: list[float]) -> None:
     base = Baseline.of([[c, 1 - c] for c in confidences], classes=CLASSES, artifact_uri="s3://b/m")
     assert sum(base.confidence_counts) == sum(base.class_counts) == len(confidences)
     edges = [0.0, *base.confidence_edges, 2.0]

@@ -65,7 +65,7 @@ def test_traffic_like_the_validation_images_is_stable(s3: Any, capsys: pytest.Ca
     assert values["UnderThreshold"] == pytest.approx(100 * 0.8**8, abs=5)  # of this distribution
 
 
-def test_unsure_traffic_is_drift(s3: Any, capsys: pytest.CaptureFixture[str]) -> None:
+def test_traffic_with_low_confidence_is_drift(s3: Any, capsys: pytest.CaptureFixture[str]) -> None:
     traffic(s3, 1000, sharpness=1)
     report = handler(EVENT, None)
     assert report["verdict"] == "drift"

@@ -45,7 +45,9 @@ def published(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
     return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
 
 
-def test_labelled_answers_are_counted_right_or_wrong(s3: Any, capsys: pytest.CaptureFixture[str]) -> None:
+def test_labelled_predictions_are_counted_by_true_and_predicted_class(
+    s3: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
     capture(s3, "1", BICYCLE)
     capture(s3, "2", BICYCLE)
     capture(s3, "3", MOTORCYCLE)
@@ -58,7 +60,7 @@ def test_labelled_answers_are_counted_right_or_wrong(s3: Any, capsys: pytest.Cap
     assert (line["LabelledAnswers"], line["CorrectAnswers"]) == (3, 2)
 
 
-def test_the_metric_carries_the_time_of_the_answers(s3: Any, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_metric_has_the_time_of_the_predictions(s3: Any, capsys: pytest.CaptureFixture[str]) -> None:
     capture(s3, "1", BICYCLE)
     label(s3, ("1", "bicycle"))
     handler(EVENT, None)

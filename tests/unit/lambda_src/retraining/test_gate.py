@@ -30,7 +30,7 @@ def test_a_candidate_can_fail_for_every_reason() -> None:
     assert len(reasons_against(Result(200, 0.5, 0.5), GOOD, BOUNDS)) == 3
 
 
-def test_accuracy_and_calibration_of_known_answers() -> None:
+def test_accuracy_and_calibration_of_known_predictions() -> None:
     answers = [[0.9, 0.1], [0.9, 0.1], [0.2, 0.8], [0.4, 0.6]]
     result = result_of(answers, [0, 1, 1, 1])
     assert result.images == 4
@@ -39,7 +39,7 @@ def test_accuracy_and_calibration_of_known_answers() -> None:
     assert result.calibration_error == pytest.approx((abs(1 - 1.8) + 0.2 + 0.4) / 4)
 
 
-def test_an_answer_that_is_always_sure_and_always_right_is_calibrated() -> None:
+def test_predictions_that_are_always_certain_and_correct_are_calibrated() -> None:
     assert result_of([[1.0, 0.0]] * 10, [0] * 10).calibration_error == 0
 
 
@@ -51,7 +51,7 @@ def test_both_figures_are_shares(cases: list[tuple[float, int]]) -> None:
 
 
 @pytest.mark.parametrize(("answers", "labels"), [([], []), ([[0.5, 0.5]], [0, 1])])
-def test_every_image_needs_an_answer_and_a_label(answers: list[list[float]], labels: list[int]) -> None:
+def test_every_image_needs_a_prediction_and_a_label(answers: list[list[float]], labels: list[int]) -> None:
     with pytest.raises(ValueError, match="each image needs one of each"):
         result_of(answers, labels)
 

@@ -425,7 +425,7 @@ def known(world: World, probabilities: list[float]) -> None:
     release.store_json(f"models/{NEW}/smoke_test.json", {"images": [image]})
 
 
-def test_the_released_model_answers_as_it_did(world: World, runtime: None) -> None:
+def test_the_released_model_repeats_its_known_predictions(world: World, runtime: None) -> None:
     move(world, NEW)
     known(world, [0.905, 0.095])
     assert smoke_test.handler({"job": NEW}, None) == {"images": 1}
@@ -439,7 +439,7 @@ def test_predictions_of_another_model_fail_the_smoke_test(world: World, runtime:
         smoke_test.handler({"job": NEW}, None)
 
 
-def test_a_model_without_known_answers_must_be_better_than_chance(world: World, runtime: None) -> None:
+def test_a_model_without_known_predictions_must_be_better_than_chance(world: World, runtime: None) -> None:
     """The container always says class 0, which is half of the images."""
     with pytest.raises(SmokeTestFailedError, match="predicts only 2 of 4 validation images correctly"):
         smoke_test.handler({"job": NEW}, None)
@@ -492,7 +492,7 @@ def test_the_gate_names_the_class_and_the_source_on_which_a_candidate_lost(world
     ]
 
 
-def test_a_missing_answer_is_no_wrong_answer(world: World) -> None:
+def test_a_missing_prediction_is_an_error_and_not_a_wrong_prediction(world: World) -> None:
     event = {"candidate": outputs(world, "candidate", RIGHT[:3]), "incumbent": outputs(world, "incumbent", RIGHT)}
     with pytest.raises(TransformOutputError, match="no prediction in s3://the-bucket at retraining/r/candidate/test_3"):
         evaluate_models.handler(event, None)
