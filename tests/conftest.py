@@ -1,6 +1,7 @@
 """Shared by all tests: where the project is, and what no test may do."""
 
 import fcntl
+import gc
 import json
 import os
 import signal
@@ -66,6 +67,12 @@ def group(nodeid: str) -> str:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     place = {name: index for index, name in enumerate(CLOUDS)}
     items.sort(key=lambda item: place.get(group(item.nodeid), len(CLOUDS)))
+
+
+def pytest_collection_finish() -> None:
+    """What was imported stays: each collection of garbage would look through all of it, for half a second."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError, WaiterError
 from moto import mock_aws
+from moto.s3.models import s3_backends
 
 from data_prep import aws
 from data_prep.target import Target
@@ -37,7 +38,7 @@ def test_an_emptied_bucket_holds_no_version_and_no_marker() -> None:
     s3.create_bucket(Bucket="full")
     s3.put_bucket_versioning(Bucket="full", VersioningConfiguration={"Status": "Enabled"})
     for number in range(1, 1006):  # more than one request takes
-        s3.put_object(Bucket="full", Key=f"key with spaces/{number}", Body=b"")
+        s3_backends[TARGET.account]["aws"].put_object("full", f"key with spaces/{number}", b"")
     s3.put_object(Bucket="full", Key="key with spaces/1", Body=b"newer")
     s3.delete_object(Bucket="full", Key="key with spaces/2")
     empty_bucket("full")
