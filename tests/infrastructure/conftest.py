@@ -76,6 +76,7 @@ def definition_of(state_machine: Resource, reference: Callable[[str], str] = "<{
     """The definition that a state machine's properties declare, as Step Functions gets it."""
     rendered = text(state_machine["DefinitionString"], reference)
     for name, value in state_machine.get("DefinitionSubstitutions", {}).items():
+        assert f"${{{name}}}" in rendered, f"a substitution without a placeholder: {name}"
         rendered = rendered.replace(f"${{{name}}}", text(value, reference))
     assert "${" not in rendered, "a placeholder without a substitution"
     parsed: dict[str, Any] = json.loads(rendered)
