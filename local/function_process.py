@@ -49,7 +49,9 @@ class FunctionProcess:
             os.kill(self.pid, number)
 
     def _ended(self, timeout: float | None) -> int | None:
-        return 0 if select.select([self._alive], [], [], timeout)[0] else None
+        pipe = select.poll()  # select() takes no file descriptor above 1023, and a cloud may have that many
+        pipe.register(self._alive, select.POLLHUP)
+        return 0 if pipe.poll(None if timeout is None else timeout * 1000) else None
 
 
 class ForkServer:

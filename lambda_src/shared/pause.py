@@ -1,4 +1,4 @@
-"""Whether the endpoint is paused: one small object in the bucket, `{"paused_at": ..., "resumed_at": ... or null}`.
+"""Whether the endpoint is paused: an object in the bucket, `{"paused_at": ...}`, since a resume with `"resumed_at"`.
 
 The pause state machine (stacks/model/pause.asl.yaml) writes it before the endpoint is deleted, and when the endpoint is
 in service again. It is in S3 because reads, writes and listings there are strongly consistent
@@ -55,7 +55,7 @@ def read_pause(s3: Any, bucket: str) -> Pause | None:
             raise
         return None
     content = read_json(body, name=KEY)
-    resumed_at = content["resumed_at"]
+    resumed_at = content.get("resumed_at")
     return Pause(
         datetime.fromisoformat(content["paused_at"]), datetime.fromisoformat(resumed_at) if resumed_at else None
     )

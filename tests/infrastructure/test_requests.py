@@ -92,7 +92,7 @@ def states_input(environment: str) -> dict[str, Any]:
         # Pause and resume
         "action": "resume",
         "stack": {"status": "UPDATE_COMPLETE", "parameters": ["EndpointExists", "EndpointPaused", "BootstrapVersion"]},
-        "pause": {"paused_at": "2026-11-26T18:00:00.123Z", "resumed_at": None},
+        "pause": {"paused_at": "2026-11-26T18:00:00.123Z"},
         "waiting": "waiting/20261126180000123/",
         # Classification, and many images
         "s3_bucket": deployed("Bucket"),

@@ -68,7 +68,7 @@ INPUT = {
     "failure": {"error": "States.Timeout", "cause": TEXT, "Error": "States.Timeout", "Cause": TEXT},
     "action": "pause",
     "stack": {"status": "UPDATE_COMPLETE", "is_paused": False, "parameters": ["EndpointPaused", "BootstrapVersion"]},
-    "pause": {"paused_at": "2026-11-26T18:00:00.000Z", "resumed_at": None},
+    "pause": {"paused_at": "2026-11-26T18:00:00.000Z"},
     "waiting": "waiting/20261126180000000/",
     "is_anything_waiting": True,
 }
@@ -93,7 +93,7 @@ STATES: dict[str, Any] = {
             }
         ],
         "Executions": [{"ExecutionArn": "arn:aws:states:us-east-1:123456789012:execution:m:e"}],
-        "Body": '{"paused_at": "2026-11-26T18:00:00.000Z", "resumed_at": null}',
+        "Body": '{"paused_at": "2026-11-26T18:00:00.000Z"}',
     },
     "errorOutput": {"Error": "LowConfidenceError", "Cause": json.dumps({"errorMessage": TEXT * 20})},
     "context": {

@@ -36,7 +36,7 @@ class World:
 
     @property
     def is_paused(self) -> bool:
-        return self.pause is not None and self.pause["resumed_at"] is None
+        return self.pause is not None and "resumed_at" not in self.pause
 
     def upload(self, image: str) -> None:
         """What Classifier does with an image: it asks the endpoint, or records that the image waits for it."""

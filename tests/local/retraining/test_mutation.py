@@ -66,7 +66,7 @@ def step(retraining: Retraining) -> Iterator[Step]:
 def paused(environment: Environment) -> Iterator[None]:
     """The endpoint is paused, as far as the bucket says."""
     s3 = boto3.client("s3")
-    body = json.dumps({"paused_at": "2026-01-26T18:00:00Z", "resumed_at": None}).encode()
+    body = json.dumps({"paused_at": "2026-01-26T18:00:00Z"}).encode()
     s3.put_object(Bucket=environment.bucket, Key=prefixes.PAUSE, Body=body)
     try:
         yield

@@ -31,11 +31,9 @@ def no_pause(s3: Stubber) -> None:
     s3.add_client_error("get_object", "AccessDenied", http_status_code=403)
 
 
-def pause(s3: Stubber, *, resumed_at: str | None = None, paused_at: str = "2026-01-26T18:00:00.123Z") -> None:
+def pause(s3: Stubber, *, paused_at: str = "2026-01-26T18:00:00.123Z", **resumed: str) -> None:
     """The pause as the next GetObject finds it."""
-    s3.add_response(
-        "get_object", answer(json.dumps({"paused_at": paused_at, "resumed_at": resumed_at}).encode()), PAUSE
-    )
+    s3.add_response("get_object", answer(json.dumps({"paused_at": paused_at, **resumed}).encode()), PAUSE)
 
 
 PAUSE = {"Bucket": "the-bucket", "Key": "endpoint/pause.json"}

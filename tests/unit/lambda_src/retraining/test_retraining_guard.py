@@ -124,13 +124,13 @@ def test_a_run_that_loses_every_race_raises_an_error(states: set[str], monkeypat
 def test_no_run_goes_on_while_the_endpoint_is_paused(states: set[str]) -> None:
     event = {"execution_arn": "arn:x", "started_at": "2030-05-01T12:00:00.123Z", "input": {"rollback": True}}
 
-    def pause(resumed_at: str | None) -> None:
-        body = json.dumps({"paused_at": "2030-04-30T18:00:00Z", "resumed_at": resumed_at})
+    def pause(**resumed: str) -> None:
+        body = json.dumps({"paused_at": "2030-04-30T18:00:00Z", **resumed})
         aws.s3().put_object(Bucket=BUCKET, Key=endpoint_pause.KEY, Body=body.encode())
 
-    pause(None)
+    pause()
     assert "paused since 2030-04-30T18:00:00+00:00: resume it" in handler(event, None)["refusal"]
-    pause("2030-05-01T08:00:00Z")
+    pause(resumed_at="2030-05-01T08:00:00Z")
     assert handler(event, None)["refusal"] == ""
 
 
