@@ -32,7 +32,7 @@ from local.terminal import console, say
 from stacks.config import EndpointConfig, load_environment
 from stacks.shared import prefixes
 
-PICTURES = 200
+PICTURES = 400
 KEYS = "1234567890"
 _SHOWN = "document.getElementById('picture')"
 _IS_READY = f"document.readyState === 'complete' && (!{_SHOWN} || {_SHOWN}.naturalWidth > 0)"
