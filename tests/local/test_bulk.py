@@ -316,6 +316,7 @@ def test_batch_transform_takes_a_folder_or_a_list_in_sagemakers_form(
 def test_ops_bulk_says_what_each_way_costs_and_starts_the_cheapest(environment: Environment, images: list[str]) -> None:
     result = CliRunner().invoke(application(), ["bulk", prefix_of(images), "--env", "dev"], catch_exceptions=False)
     *reasons, arn = result.stdout.splitlines()
-    assert reasons[0] == f"{len(images)} images below s3://{environment.bucket}/{prefix_of(images)}"
+    counted = f"{len(images)} images below s3://{environment.bucket}/{prefix_of(images)}"
+    assert reasons[0] == f"{counted}, by us-east-1's list prices:"
     assert any("Distributed Map: the cheapest" in line for line in reasons)
     check_all_accepted(environment, environment.follow(arn), images)

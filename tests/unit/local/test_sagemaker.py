@@ -1,7 +1,9 @@
 """The stand-in refuses what SageMaker refuses."""
 
+import time
 from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -168,7 +170,8 @@ def test_a_container_starts_for_a_request_stays_for_the_next_and_ends_when_idle(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     slept: list[float] = []
-    monkeypatch.setattr("local.sagemaker.serverless.time.sleep", slept.append)
+    clock = SimpleNamespace(monotonic=time.monotonic, sleep=slept.append)
+    monkeypatch.setattr("local.sagemaker.serverless.time", clock)
     containers = Containers(SERVERLESS)
     with containers.container(b""):
         pass

@@ -228,7 +228,7 @@ def test_it_waits_for_what_an_interrupted_deployment_left_under_way(
         assert not stacks.asked
         stacks.statuses["Model"] = "CREATE_COMPLETE"
 
-    monkeypatch.setattr("time.sleep", sleep)
+    monkeypatch.setattr("ops.destroy.time", SimpleNamespace(sleep=sleep))
     assert run("destroy", "--env", "dev", "--yes", "--data") == 0
     assert "Waiting for scones-dev-Model (CREATE_IN_PROGRESS)\n" in capsys.readouterr().out
 
