@@ -22,6 +22,9 @@ from local import strict
 from stacks.config import PROJECT_ROOT
 from tests import container_tree
 
+# What is imported and collected stays: each collection of garbage would look through all of it, for half a second
+gc.disable()
+
 # What AWS would refuse fails in every client, whether it is stubbed, moto's or of the local cloud
 strict.install()
 
@@ -59,7 +62,11 @@ LONGEST_NAME = "an-environment-named"  # 20 characters
 
 def group(nodeid: str) -> str:
     """Of the tests that run in one process, in their order: those that share a local cloud, or those of a file."""
-    file = nodeid.partition("::")[0]
+    return group_of_file(nodeid.partition("::")[0])
+
+
+@cache
+def group_of_file(file: str) -> str:
     places = (file, *map(str, PurePosixPath(file).parents))
     return next((place for place in places if place in CLOUDS), file)
 
@@ -70,9 +77,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_collection_finish() -> None:
-    """What was imported stays: each collection of garbage would look through all of it, for half a second."""
-    gc.collect()
     gc.freeze()
+    gc.enable()
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
