@@ -7,12 +7,10 @@ already read or write what the key protects. Losing access to the bucket also re
 from collections.abc import Mapping
 from typing import Any
 
-import jsii
-from aws_cdk import Aspects, Aws, IAspect, RemovalPolicy, Stack, Stage
+from aws_cdk import Aws, RemovalPolicy, Stack, Stage
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kms as kms
 from aws_cdk import aws_logs as logs
-from constructs import IConstruct
 
 from stacks.config import EnvironmentConfig
 from stacks.shared.service_principal import budgets_of_this_account
@@ -99,40 +97,26 @@ def let_services_encrypt_volumes(key: kms.IKey) -> iam.PolicyStatement:
 
 def encrypt(stage: Stage, *, key: kms.IKey) -> None:
     """Encrypt the logs of all stacks, and allow each role to use the key for what it may already read and write."""
-    Aspects.of(stage).add(_LogEncryption(key))
-    Aspects.of(stage).add(_KeyUse(key))
+    for construct in stage.node.find_all():
+        if isinstance(construct, logs.CfnLogGroup):
+            construct.kms_key_id = key.key_arn
+        elif isinstance(construct, iam.Policy | iam.ManagedPolicy):
+            _allow_use(construct, key)
 
 
-@jsii.implements(IAspect)
-class _LogEncryption:
-    def __init__(self, key: kms.IKey) -> None:
-        self._key = key
-
-    def visit(self, node: IConstruct) -> None:
-        if isinstance(node, logs.CfnLogGroup):
-            node.kms_key_id = self._key.key_arn
-
-
-@jsii.implements(IAspect)
-class _KeyUse:
-    def __init__(self, key: kms.IKey) -> None:
-        self._key = key
-
-    def visit(self, node: IConstruct) -> None:
-        if not isinstance(node, iam.Policy | iam.ManagedPolicy):
-            return
-        allowed = {action for statement in _statements(node) for action in _actions(statement)}
-        for service in ("s3", "sns"):
-            uses = [needed for action, (of, needed) in _KEY_ACTIONS.items() if of == service and action in allowed]
-            if uses:
-                node.add_statements(
-                    iam.PolicyStatement(
-                        sid=f"UseKeyFor{service.upper()}",
-                        actions=sorted({action for needed in uses for action in needed}),
-                        resources=[self._key.key_arn],
-                        conditions={"StringEquals": {"kms:ViaService": f"{service}.{Aws.REGION}.amazonaws.com"}},
-                    )
+def _allow_use(policy: iam.Policy | iam.ManagedPolicy, key: kms.IKey) -> None:
+    allowed = {action for statement in _statements(policy) for action in _actions(statement)}
+    for service in ("s3", "sns"):
+        uses = [needed for action, (of, needed) in _KEY_ACTIONS.items() if of == service and action in allowed]
+        if uses:
+            policy.add_statements(
+                iam.PolicyStatement(
+                    sid=f"UseKeyFor{service.upper()}",
+                    actions=sorted({action for needed in uses for action in needed}),
+                    resources=[key.key_arn],
+                    conditions={"StringEquals": {"kms:ViaService": f"{service}.{Aws.REGION}.amazonaws.com"}},
                 )
+            )
 
 
 def _statements(policy: iam.Policy | iam.ManagedPolicy) -> list[dict[str, Any]]:

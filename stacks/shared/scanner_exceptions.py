@@ -77,14 +77,15 @@ def acknowledge(construct: IConstruct, reason: str, *rules: str) -> None:
     A rule CKV_... is checkov's, and AwsSolutions-... is of the cdk-nag pack of that name. Any other name is a rule that
     the packs in SHARED_RULES have in common.
     """
-    for rule in rules:
-        if not rule.startswith("CKV_"):
-            names = [rule] if "-" in rule else [f"{pack}-{rule}" for pack in SHARED_RULES]
-            for name in names:
-                Validations.of(construct).acknowledge(Acknowledgment(id=name, reason=reason))
     checkov = [{"id": rule, "comment": reason} for rule in rules if rule.startswith("CKV_")]
-    resource = construct if isinstance(construct, CfnResource) else construct.node.default_child
+    others = [rule for rule in rules if not rule.startswith("CKV_")]
+    names = [
+        name for rule in others for name in ([rule] if "-" in rule else [f"{pack}-{rule}" for pack in SHARED_RULES])
+    ]
+    if names:
+        Validations.of(construct).acknowledge(*(Acknowledgment(id=name, reason=reason) for name in names))
     if checkov:
+        resource = construct if isinstance(construct, CfnResource) else construct.node.default_child
         if not isinstance(resource, CfnResource):
             raise TypeError(f"{construct.node.path} is not a resource, so it cannot carry a checkov acknowledgment")
         known = (resource.get_metadata("checkov") or {"skip": []})["skip"]
