@@ -49,8 +49,9 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Tests that share a local cloud, by folder or file. The longest come first, so that all processes end at about one time
 CLOUDS = (
-    "tests/local",
     "tests/local/test_deploy.py",
+    "tests/local",
+    "tests/local/classification",
     "tests/local/retraining",
     "tests/local/retraining/test_mutation.py",
     "tests/local/test_killed_runs.py",

@@ -20,8 +20,7 @@ from local.demonstration import Environment, Execution, Inbox, wait_for
 from stacks.classification.limits import MAX_OUTCOME_BYTES
 from stacks.config import load_environment
 from stacks.shared import prefixes
-from tests.local.conftest import use
-from tests.local.faults.image_cases import (
+from tests.local.classification.image_cases import (
     ANSWERS,
     CASES,
     ENDPOINT,
@@ -35,7 +34,8 @@ from tests.local.faults.image_cases import (
     PlacedImage,
     place,
 )
-from tests.local.faults.outcome_check import MAX_STATE_BYTES, check_outcomes, contents, expected_keys
+from tests.local.classification.outcome_check import MAX_STATE_BYTES, check_outcomes, contents, expected_keys
+from tests.local.conftest import use
 
 Run = Callable[[Sequence[ImageCase]], Execution]
 

@@ -9,7 +9,7 @@ import boto3
 from local.cloud import LocalCloud
 from local.demonstration import Environment, Execution
 from stacks.shared import prefixes
-from tests.local.faults.image_cases import PlacedImage
+from tests.local.classification.image_cases import PlacedImage
 
 # What a state of Step Functions holds, in bytes of UTF-8
 MAX_STATE_BYTES = 262_144

@@ -18,7 +18,7 @@ from local.demonstration import Environment, Execution, Inbox, wait_for
 from local.sagemaker.fault import Fault
 from ops import counts
 from ops.__main__ import application
-from tests.local.test_workflow import digest, inference_id
+from tests.local.classification.test_workflow import digest, inference_id
 
 BAD_IMAGES = {"text.png": b"I am no image", "empty.png": b"", "huge.png": bytes(200_000)}
 
