@@ -3,6 +3,7 @@
 Written for ministack 1.5.33; that is why its version is pinned exactly.
 """
 
+import asyncio
 import contextlib
 import dataclasses
 import functools
@@ -20,6 +21,7 @@ from contextvars import ContextVar
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from urllib.parse import parse_qs
 
 import boto3
 import ministack.app
@@ -60,6 +62,7 @@ def apply() -> None:
     read_metrics_from_logs()
     evaluate_alarms_as_cloudwatch_does()
     keep_exports_in_use()
+    describe_stacks_that_are_done()
     bound_roles()
     lambda_concurrency.register()
     authorization.register()
@@ -212,6 +215,36 @@ def keep_exports_in_use() -> None:
         return outputs, exports
 
     stacks._resolve_stack_outputs = resolve_and_compare
+
+
+def describe_stacks_that_are_done() -> None:
+    """DescribeStacks waits for the stack that it names, if that is in progress.
+
+    Otherwise cdk asks again after five seconds and the SDK's waiters after thirty, for what takes one or two here.
+    """
+    handle = ministack.app.SERVICE_HANDLERS["cloudformation"]
+
+    async def handle_when_done(method: str, path: str, headers: Any, body: bytes, query: Any) -> Any:
+        request = parse_qs(body.decode(errors="replace"))
+        if request.get("Action") == ["DescribeStacks"]:
+            deadline = time.monotonic() + _LONGEST_DESCRIPTION_SECONDS
+            while time.monotonic() < deadline and _is_in_progress(request.get("StackName")):
+                await asyncio.sleep(0.05)
+        return await handle(method, path, headers, body, query)
+
+    ministack.app.SERVICE_HANDLERS["cloudformation"] = handle_when_done
+
+
+_LONGEST_DESCRIPTION_SECONDS = 4  # no client gives up so soon
+
+
+def _is_in_progress(named: list[str] | None) -> bool:
+    """Whether CloudFormation works on the stack, given by its name or its ARN."""
+    return any(
+        [name] == named or [stack["StackId"]] == named
+        for name, stack in _stacks.items()
+        if stack["StackStatus"].endswith("_IN_PROGRESS") and stack["StackStatus"] != "REVIEW_IN_PROGRESS"
+    )
 
 
 def count_loopback_as_tls() -> None:

@@ -1,12 +1,13 @@
 """Lets the emulator's CloudFormation create SageMaker resources: each becomes a call to the stand-in's API."""
 
 import os
+import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import boto3
 import botocore.session
-from botocore.exceptions import ClientError, WaiterError
+from botocore.exceptions import ClientError
 from botocore.model import StructureShape
 from botocore.validate import ParamValidator
 from ministack.services.cloudformation import provisioners, stacks
@@ -17,8 +18,8 @@ if TYPE_CHECKING:
 Properties = dict[str, Any]
 Created = tuple[str, dict[str, str]]
 
-_POLL_SECONDS = 1
-_POLLS = 120
+_POLL_SECONDS = 0.2
+_MOVING = {"Creating", "Updating"}
 
 
 def register() -> None:
@@ -147,13 +148,10 @@ def _check_scaling(operation: str, request: Properties) -> None:
 
 
 def _wait(name: str) -> None:
-    try:
-        _sagemaker().get_waiter("endpoint_in_service").wait(
-            EndpointName=name, WaiterConfig={"Delay": _POLL_SECONDS, "MaxAttempts": _POLLS}
-        )
-    except WaiterError as error:
-        reason = _sagemaker().describe_endpoint(EndpointName=name).get("FailureReason", error)
-        raise ValueError(f"endpoint {name} did not come into service: {reason}") from error
+    while (endpoint := _sagemaker().describe_endpoint(EndpointName=name))["EndpointStatus"] in _MOVING:
+        time.sleep(_POLL_SECONDS)
+    if endpoint["EndpointStatus"] != "InService":
+        raise ValueError(f"endpoint {name} did not come into service: {endpoint.get('FailureReason')}")
 
 
 def _delete(operation: Callable[..., object], **name: str) -> None:

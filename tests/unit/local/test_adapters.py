@@ -3,6 +3,7 @@
 They look at the emulator as it is installed; `apply` is never called here. What the adapters refuse is below.
 """
 
+import asyncio
 import inspect
 import json
 import subprocess
@@ -78,6 +79,25 @@ def test_an_export_in_use_is_neither_changed_nor_removed(imported: None, outputs
     with pytest.raises(ValueError, match=f"producer:Name cannot be {verb} as it is in use by consumer"):
         resolve_outputs(outputs)
     resolve_outputs({"Name": {"Value": "bucket", "Export": {"Name": "producer:Name"}}})
+
+
+@pytest.mark.parametrize("named", ["scones-dev-Model", "its-arn"])
+def test_a_stack_in_progress_is_described_when_it_is_done(monkeypatch: pytest.MonkeyPatch, named: str) -> None:
+    stack = {"StackStatus": "UPDATE_IN_PROGRESS", "StackId": "its-arn"}
+
+    async def status(*_: object) -> str:
+        return stack["StackStatus"]
+
+    async def done(_: float) -> None:
+        stack["StackStatus"] = "UPDATE_COMPLETE"
+
+    monkeypatch.setattr(adapters, "_stacks", {"scones-dev-Model": stack})
+    monkeypatch.setattr(asyncio, "sleep", done)
+    monkeypatch.setitem(ministack.app.SERVICE_HANDLERS, "cloudformation", status)
+    adapters.describe_stacks_that_are_done()
+    body = f"Action=DescribeStacks&StackName={named}".encode()
+    with pytest.raises(StopIteration, match="UPDATE_COMPLETE"):  # how a coroutine returns, without a loop
+        ministack.app.SERVICE_HANDLERS["cloudformation"]("POST", "/", {}, body, {}).send(None)
 
 
 def test_the_emulators_templates_still_have_no_budgets() -> None:
