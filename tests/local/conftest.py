@@ -25,9 +25,9 @@ from tests.listener import Listener, listening
 EXPRESSIONS = "expressions.jsonl"  # within the cloud's directory
 
 
-# What runs after the others of its cloud, in this order: a review starts a retraining run, beside which and shortly after
-# which no alarm starts another; faults set off alarms and leave captures that cannot be parsed; for minutes after a pause a
-# missing endpoint is no fault; and what all of them have recorded is read at the end
+# What runs after the others of its cloud, in this order: a review starts a retraining run, beside which and shortly
+# after which no alarm starts another; faults set off alarms and leave captures that cannot be parsed; for minutes
+# after a pause a missing endpoint is no fault; and what all of them have recorded is read at the end
 LAST = ("test_review.py", "test_faults.py", "test_pause.py", "test_recorded_expressions.py")
 
 
