@@ -45,7 +45,7 @@ def installed() -> str | None:
 
 
 class Browser:
-    """A headless Chromium with one page, which opens no address but those that its options let through."""
+    """A headless Chromium with one page at a time, which opens no address but those that its options let through."""
 
     def __init__(self, profile: Path, options: tuple[str, ...]) -> None:
         own = installed()
@@ -79,10 +79,18 @@ class Browser:
         self._messages = self._received()
         self._session: dict[str, str] = {}
         self._sent = 0
-        self.console: list[dict[str, Any]] = []
-        target = self.call("Target.createTarget", url="about:blank")["targetId"]
+        self.start_over()
+
+    def start_over(self) -> None:
+        """Leave the page for an empty one, which has nothing of it: no cookie, no storage, no line in the console."""
+        self._session = {}
+        for context in self.call("Target.getBrowserContexts")["browserContextIds"]:
+            self.call("Target.disposeBrowserContext", browserContextId=context)
+        context = self.call("Target.createBrowserContext")["browserContextId"]
+        target = self.call("Target.createTarget", url="about:blank", browserContextId=context)["targetId"]
         attached = self.call("Target.attachToTarget", targetId=target, flatten=True)
         self._session = {"sessionId": attached["sessionId"]}
+        self.console: list[dict[str, Any]] = []
         for domain in ("Page", "Runtime", "Log"):
             self.call(f"{domain}.enable")
 
@@ -160,8 +168,10 @@ class Browser:
         self._process.communicate()
 
     def _next(self, **members: object) -> dict[str, Any]:
-        """The next message with these members."""
+        """The page's next message with these members."""
         for message in self._messages:
+            if message.get("sessionId") != self._session.get("sessionId"):
+                continue
             if message.get("method") in CONSOLE:
                 self.console.append(message)
             if members.items() <= message.items():

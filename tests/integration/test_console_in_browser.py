@@ -12,7 +12,7 @@ import pytest
 from ops.console.security import Session
 from ops.console.site import Site
 from stacks.config import load_environment
-from tests.integration.browser import LOOPBACK_ONLY, Browser, started
+from tests.integration.browser import Browser
 from tests.integration.console import served
 from tests.integration.test_local_cloud_in_browser import Site as OtherSite
 from tests.unit.ops.console.cloud import BUCKET, STATE_MACHINE, Cloud, accepted, cloud, failed, rejected
@@ -91,13 +91,12 @@ def session(cloud: Cloud) -> Iterator[Session]:
 
 
 @pytest.fixture
-def browser(session: Session, tmp_path: Path) -> Iterator[Browser]:
+def browser(browser: Browser, session: Session) -> Browser:
     """Has opened the console's address."""
-    with started(tmp_path / "profile", LOOPBACK_ONLY) as found:
-        found.open(session.address)
-        assert found.evaluate("location.href") == f"{session.origin}/"
-        assert found.evaluate("document.cookie") == ""
-        yield found
+    browser.open(session.address)
+    assert browser.evaluate("location.href") == f"{session.origin}/"
+    assert browser.evaluate("document.cookie") == ""
+    return browser
 
 
 def test_every_page_suits_a_phone_a_desk_and_paper_light_and_dark_and_those_who_see_little(
@@ -158,12 +157,12 @@ def test_pictures_that_wait_for_their_outcome_are_loaded_once(
     assert "accepted bicycle, 0.970" in browser.text()
 
 
-def test_a_console_that_has_ended_is_not_taken_for_one_where_nothing_happens(tmp_path: Path, cloud: Cloud) -> None:
-    with started(tmp_path / "profile", LOOPBACK_ONLY) as browser:
-        with served(SITE) as session:
-            browser.open(session.address)
-            browser.evaluate("document.querySelector('[data-refresh]').dataset.every = 100")
-        browser.wait_until("document.querySelector('[role=alert]').innerText.startsWith('Not up to date: the console')")
+def test_a_console_that_has_ended_is_not_taken_for_one_where_nothing_happens(chromium: Browser, cloud: Cloud) -> None:
+    chromium.start_over()
+    with served(SITE) as session:
+        chromium.open(session.address)
+        chromium.evaluate("document.querySelector('[data-refresh]').dataset.every = 100")
+    chromium.wait_until("document.querySelector('[role=alert]').innerText.startsWith('Not up to date: the console')")
 
 
 def test_what_goes_wrong_in_a_page_is_told_where_the_console_was_started(

@@ -20,7 +20,7 @@ from local import authorization
 from local.cloud import Process, _free_ports
 from local.sagemaker.control_plane import ControlPlane
 from local.sagemaker.server import Server
-from tests.integration.browser import LOOPBACK_ONLY, opened
+from tests.integration.browser import Browser, opened, started
 
 KEY = "LOCAL0123"
 CREDENTIAL = f"X-Amz-Credential={KEY}%2F20261125%2Fus-east-1%2Flambda%2Faws4_request"  # where a page can put it
@@ -66,6 +66,14 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
+
+
+@pytest.fixture(scope="module")
+def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    """Finds a name that leads to this machine."""
+    rules = "--host-resolver-rules=MAP rebound.example 127.0.0.1, MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"
+    with started(tmp_path_factory.mktemp("profile"), rules) as found:
+        yield found
 
 
 @pytest.fixture
@@ -121,7 +129,7 @@ def emulator(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Process, list[st
 
 
 def test_a_page_starts_nothing_though_it_knows_the_key(
-    emulator: tuple[Process, list[str]], sagemaker: Server, sites: tuple[Site, Site], tmp_path: Path
+    emulator: tuple[Process, list[str]], sagemaker: Server, sites: tuple[Site, Site], browser: Browser
 ) -> None:
     process, dispatched = emulator
     page, control = sites
@@ -130,8 +138,7 @@ def test_a_page_starts_nothing_though_it_knows_the_key(
     page.page = PAGE % json.dumps(
         [(create_function, "{}"), (withhold, '{"ml.m5.large": "quota"}'), (control.url, "seen")]
     )
-    document, _ = opened(page.url, LOOPBACK_ONLY, profile=tmp_path)
-    assert ">all sent</output>" in document
+    assert ">all sent</output>" in opened(browser, page.url)
     assert control.posts == [b"seen"]
     assert (dispatched, sagemaker.control_plane.withheld) == ([], {})
     # The very requests, but for the browser's headers
@@ -142,11 +149,11 @@ def test_a_page_starts_nothing_though_it_knows_the_key(
 
 
 def test_a_name_that_leads_to_the_local_cloud_opens_nothing(
-    emulator: tuple[Process, list[str]], sagemaker: Server, tmp_path: Path
+    emulator: tuple[Process, list[str]], sagemaker: Server, browser: Browser
 ) -> None:
     process, dispatched = emulator
     for port in (process.port, sagemaker.server_port):
         url = f"http://rebound.example:{port}/ping?{CREDENTIAL}"
-        document, _ = opened(url, "--host-resolver-rules=MAP rebound.example 127.0.0.1", profile=tmp_path)
-        assert f"takes requests for http://127.0.0.1:{port} only" in document
+        browser.start_over()  # with a clock that goes
+        assert f"takes requests for http://127.0.0.1:{port} only" in opened(browser, url)
     assert dispatched == []

@@ -6,7 +6,6 @@ SCREENSHOTS=docs/images makes the picture of docs/console.md again, which shows 
 import io
 import json
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +18,7 @@ from ops.console.security import Session
 from ops.console.site import Site
 from ops.review.records import Records
 from stacks.config import PROJECT_ROOT, EnvironmentConfig
-from tests.integration.browser import LOOPBACK_ONLY, Browser, started
+from tests.integration.browser import Browser
 from tests.integration.console import served
 from tests.unit.ops.review.conftest import BUCKET, Account, account, config, item, outcome_of
 
@@ -39,12 +38,6 @@ def site(account: Account, config: EnvironmentConfig) -> Site:
         outcome = outcome_of(account.picture(f"night-{number}.png", buffer.getvalue()), confidence=0.6 + number / 100)
         account.manifest_of(f"e{number}", [item(outcome)], at=outcome.at.replace(minute=number))
     return Site(config, BUCKET, "arn:aws:states:us-east-1:123456789012:stateMachine:s", "AWS (123456789012, us-east-1)")
-
-
-@pytest.fixture
-def browser(tmp_path: Path) -> Iterator[Browser]:
-    with started(tmp_path / "profile", LOOPBACK_ONLY) as found:
-        yield found
 
 
 def open_review(browser: Browser, session: Session) -> None:
