@@ -1,4 +1,4 @@
-"""Starts SageMaker training jobs, follows them, and hands their model to the stacks.
+"""Starts SageMaker training jobs, follows them, and publishes their model to the stacks.
 
 A job's name consists of the environment and the digests of data and parameters, so that the same command finds the job
 of an interrupted run instead of starting, and paying for, a second one.
@@ -74,19 +74,7 @@ def start_training(
     TrainingError before it starts a job that would fail.
     """
     manifest = Manifest.load(folder)
-    if manifest.classes != config.classes:
-        raise DataSetError(
-            f"{folder}: holds the classes {', '.join(manifest.classes)}, but environment {config.name!r} has "
-            f"{', '.join(config.classes)}, in this order; `python -m data_prep build --env {config.name}` builds it"
-        )
-    parameters = hyperparameters(config)
-    samples = manifest.splits["train"].total
-    batch = parameters.get("mini_batch_size")
-    if batch is not None and not (batch.isdecimal() and 1 <= int(batch) <= samples):
-        raise TrainingError(
-            f"mini_batch_size is {batch}, but must be from 1 to the {samples} training images: "
-            "set training.hyperparameters.mini_batch_size in cdk.json"
-        )
+    _check_configuration(config, folder, manifest)
     stack = aws.data_stack(config)
     image = image_uri(config.algorithm, stack.region)
     base = base_name(config.stage_name, manifest.data_digest, parameters_digest(config))
@@ -95,21 +83,9 @@ def start_training(
     if attempt.status != "New":
         return name, False
 
-    report = validate_dataset(folder, classes=config.classes, progress=progress)
-    if not report.is_valid:
-        first = report.problems[0]
-        raise DataSetError(
-            f"{folder}: has {len(report.problems)} problems, the first is {first.file}: {first.reason}; "
-            f"`python -m data_prep validate {folder}` shows all"
-        )
-    difference = compare(folder, stack.bucket)
-    if not difference.is_equal:
-        raise DataSetError(
-            f"s3://{stack.bucket}: {len(difference.changed)} of {difference.files} files differ from {folder} or are "
-            f"missing, {len(difference.extra)} are too many: run `python -m data_prep upload --env {config.name}`"
-        )
+    _check_data_set(config, folder, stack.bucket, progress)
     upload_code(config, stack.bucket)
-    # Beside the artifact lies what it was trained on
+    # The artifact's folder also gets the manifest of its training data
     aws.s3().put_object(Bucket=stack.bucket, Key=document_key(name, "manifest"), Body=(folder / MANIFEST).read_bytes())
     request = training_job_request(
         config,
@@ -117,7 +93,7 @@ def start_training(
         bucket=stack.bucket,
         role_arn=stack.sagemaker_role_arn,
         image=image,
-        num_training_samples=str(samples),
+        num_training_samples=str(manifest.splits["train"].total),
         resources=training_resources(instances.current, stack.key_arn),
         # The next attempt continues a spot job that ran out of time; a forced one starts from the beginning
         checkpoint_uri=f"s3://{stack.bucket}/{prefixes.MODELS}{name if force else base}/checkpoints/",
@@ -137,6 +113,39 @@ def start_training(
             request["ResourceConfig"] = training_resources(instances.current, stack.key_arn)
         else:
             return name, True
+
+
+def _check_configuration(config: EnvironmentConfig, folder: Path, manifest: Manifest) -> None:
+    """Raise DataSetError or TrainingError if the data set does not fit the environment's classes or hyperparameters."""
+    if manifest.classes != config.classes:
+        raise DataSetError(
+            f"{folder}: holds the classes {', '.join(manifest.classes)}, but environment {config.name!r} has "
+            f"{', '.join(config.classes)}, in this order; `python -m data_prep build --env {config.name}` builds it"
+        )
+    samples = manifest.splits["train"].total
+    batch = hyperparameters(config).get("mini_batch_size")
+    if batch is not None and not (batch.isdecimal() and 1 <= int(batch) <= samples):
+        raise TrainingError(
+            f"mini_batch_size is {batch}, but must be from 1 to the {samples} training images: "
+            "set training.hyperparameters.mini_batch_size in cdk.json"
+        )
+
+
+def _check_data_set(config: EnvironmentConfig, folder: Path, bucket: str, progress: Progress) -> None:
+    """Raise DataSetError if the data set has problems, or the bucket has another."""
+    report = validate_dataset(folder, classes=config.classes, progress=progress)
+    if not report.is_valid:
+        first = report.problems[0]
+        raise DataSetError(
+            f"{folder}: has {len(report.problems)} problems, the first is {first.file}: {first.reason}; "
+            f"`python -m data_prep validate {folder}` shows all"
+        )
+    difference = compare(folder, bucket)
+    if not difference.is_equal:
+        raise DataSetError(
+            f"s3://{bucket}: {len(difference.changed)} of {difference.files} files differ from {folder} or are "
+            f"missing, {len(difference.extra)} are too many: run `python -m data_prep upload --env {config.name}`"
+        )
 
 
 # The registries' domains by partition. The SageMaker SDK has them too, but importing it takes seconds.

@@ -10,6 +10,7 @@ from stacks.console.console_stack import ConsoleStack
 from stacks.data.data_stack import DataStack
 from stacks.delivery.deploy_role_stack import DeployRoleStack
 from stacks.model.model_stack import ModelStack
+from stacks.monitoring.metrics import Monitored
 from stacks.monitoring.monitoring_stack import MonitoringStack
 from stacks.retraining.retraining_stack import RetrainingStack
 from stacks.shared.encryption import encrypt
@@ -62,17 +63,19 @@ class Environment(Stage):
             config=config,
             bucket=data.bucket,
             alert_topic=data.alert_topic,
-            functions=workflow.functions,
-            prediction_log=workflow.prediction_log,
-            state_machine=workflow.state_machine,
-            state_machine_log_group=workflow.state_machine_log_group,
-            interruptible=[retraining.state_machine, *bulk.state_machines, *model.state_machines],
-            dead_letters={
-                "undelivered-releases": model.dead_letters,
-                "undelivered-events": workflow.dead_letters,
-                "undelivered-retraining": retraining.dead_letters,
-                **({"undelivered-bulk": bulk.dead_letters} if bulk.is_scheduled else {}),
-            },
+            monitored=Monitored(
+                functions=workflow.functions,
+                prediction_log=workflow.prediction_log,
+                workflow=workflow.state_machine,
+                workflow_log_group=workflow.state_machine_log_group,
+                interruptible=[retraining.state_machine, *bulk.state_machines, *model.state_machines],
+                dead_letters={
+                    "undelivered-releases": model.dead_letters,
+                    "undelivered-events": workflow.dead_letters,
+                    "undelivered-retraining": retraining.dead_letters,
+                    **({"undelivered-bulk": bulk.dead_letters} if bulk.is_scheduled else {}),
+                },
+            ),
         )
         ConsoleStack(self, "Console", config=config, bucket=data.bucket)
         if config.github_repository:

@@ -9,7 +9,6 @@ from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_scheduler as scheduler
 from aws_cdk import aws_scheduler_targets as scheduler_targets
 from aws_cdk import aws_sns as sns
-from aws_cdk import aws_stepfunctions as sfn
 from constructs import Construct
 
 from stacks.bulk.definitions import SUMMARY_TIMEOUT_SECONDS
@@ -68,16 +67,40 @@ class BulkStack(Stack):
             functions={"FindPredictions": find_predictions, **steps, "BulkSummary": summarize},
         )
         distributed_map.allow(["s3:GetObject"], self._objects(prefixes.BULK))
-
-        key = bucket.encryption_key
-        batch_transform = self._state_machine(
-            "BatchTransform",
-            batch_transform_definition(config, is_encrypted=key is not None),
-            functions={
+        batch_transform = self._batch_transform(
+            {
                 "ReadTransformOutput": read_transform_output,
                 "FilterConfidence": steps["FilterConfidence"],
                 "BulkSummary": summarize,
-            },
+            }
+        )
+        workflows = {"distributed-map": distributed_map, "batch-transform": batch_transform}
+        self.state_machines = list(workflows.values())
+        # Also without a schedule: CloudFormation cannot remove an export that the monitoring stack still imports
+        self.dead_letters = DeadLetterQueue(self, "UndeliveredSchedules")
+        self.export_value(self.dead_letters.queue_name)
+        schedule = config.schedule if config.schedule and config.schedule.workflow in workflows else None
+        self.is_scheduled = schedule is not None
+        if schedule:
+            scheduler.Schedule(
+                self,
+                "Schedule",
+                schedule=scheduler.ScheduleExpression.expression(schedule.expression),
+                target=scheduler_targets.StepFunctionsStartExecution(
+                    workflows[schedule.workflow],
+                    input=scheduler.ScheduleTargetInput.from_object({"s3_prefix": schedule.prefix}),
+                    dead_letter_queue=self.dead_letters,
+                ),
+            )
+        CfnOutput(self, "DistributedMapArn", value=distributed_map.state_machine_arn)
+        CfnOutput(self, "BatchTransformArn", value=batch_transform.state_machine_arn)
+
+    def _batch_transform(self, functions: Mapping[str, lambda_.IFunction]) -> StateMachine:
+        config, bucket, key = self._config, self._bucket, self._bucket.encryption_key
+        batch_transform = self._state_machine(
+            "BatchTransform",
+            batch_transform_definition(config, is_encrypted=key is not None),
+            functions=functions,
             substitutions={"KeyArn": key.key_arn} if key else {},
         )
         batch_transform.allow(["s3:GetObject"], [bucket.arn_for_objects(f"{prefixes.BULK}*.manifest")])
@@ -105,26 +128,7 @@ class BulkStack(Stack):
                 )
             ],
         )
-        workflows = {"distributed-map": distributed_map, "batch-transform": batch_transform}
-        self.state_machines = list(workflows.values())
-        # Also without a schedule: CloudFormation cannot remove an export that the monitoring stack still imports
-        self.dead_letters = DeadLetterQueue(self, "UndeliveredSchedules")
-        self.export_value(self.dead_letters.queue_name)
-        schedule = config.schedule if config.schedule and config.schedule.workflow in workflows else None
-        self.is_scheduled = schedule is not None
-        if schedule:
-            scheduler.Schedule(
-                self,
-                "Schedule",
-                schedule=scheduler.ScheduleExpression.expression(schedule.expression),
-                target=scheduler_targets.StepFunctionsStartExecution(
-                    workflows[schedule.workflow],
-                    input=scheduler.ScheduleTargetInput.from_object({"s3_prefix": schedule.prefix}),
-                    dead_letter_queue=self.dead_letters,
-                ),
-            )
-        CfnOutput(self, "DistributedMapArn", value=distributed_map.state_machine_arn)
-        CfnOutput(self, "BatchTransformArn", value=batch_transform.state_machine_arn)
+        return batch_transform
 
     def _objects(self, *names: str) -> list[str]:
         return [self._bucket.arn_for_objects(f"{name}*") for name in names]
@@ -156,8 +160,8 @@ class BulkStack(Stack):
             },
             role=role,
             name=f"{self._config.stage_name}-{name}",
-            # Logging ALL would cost more than the executions, and the outcome of every image is in S3
-            log_level=sfn.LogLevel.ERROR,
+            # Logging all events would cost more than the executions, and the outcome of every image is in S3
+            log="errors",
         )
         acknowledge(
             state_machine,

@@ -58,7 +58,7 @@ class EndpointPause(StateMachine):
                 "RetrainingArn": retraining_arn,
             },
             name=config.pause_name,
-            log_execution_data=True,  # it holds no images
+            log="events and data",  # which contain no images
         )
         stack_arn = scope.format_arn(service="cloudformation", resource="stack", resource_name=f"{scope.stack_name}/*")
         self.allow(["cloudformation:DescribeStacks"], [stack_arn])

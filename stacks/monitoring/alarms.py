@@ -75,17 +75,7 @@ def alarm_rules(metrics: Metrics, *, config: EnvironmentConfig) -> list[AlarmRul
             metric=metrics.interrupted_executions(),
             threshold=0,
         ),
-        *(
-            AlarmRule(
-                name=name,
-                meaning=f"{_UNDELIVERED[name]}; the events wait in a dead-letter queue.",
-                metric=metric,
-                threshold=0,
-                # An idle queue stops publishing metrics, but keeps its messages
-                missing_data=_NO_DATA_IS_NO_NEWS,
-            )
-            for name, metric in metrics.undelivered.items()
-        ),
+        *_undelivered(metrics),
         AlarmRule(
             name="rejected-share",
             meaning=f"More than {config.monitoring.rejected_percent:g} % of the images of an hour were rejected.",
@@ -111,6 +101,20 @@ def alarm_rules(metrics: Metrics, *, config: EnvironmentConfig) -> list[AlarmRul
             datapoints=2,
         ),
         *_idle_endpoint(metrics, config),
+    ]
+
+
+def _undelivered(metrics: Metrics) -> list[AlarmRule]:
+    return [
+        AlarmRule(
+            name=name,
+            meaning=f"{_UNDELIVERED[name]}; the events wait in a dead-letter queue.",
+            metric=metric,
+            threshold=0,
+            # An idle queue stops publishing metrics, but keeps its messages
+            missing_data=_NO_DATA_IS_NO_NEWS,
+        )
+        for name, metric in metrics.undelivered.items()
     ]
 
 

@@ -1,6 +1,7 @@
 """The metrics of the dashboard and the alarms."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from aws_cdk import Duration
 from aws_cdk import aws_cloudwatch as cloudwatch
@@ -27,6 +28,22 @@ _FAILED = """{
 }"""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Monitored:
+    """The resources of other stacks that are monitored.
+
+    workflow: the classification workflow. prediction_log: name of the log group with its predictions. interruptible:
+    the workflows that can be aborted or time out before they notify anyone. dead_letters: queues by name of the alarm.
+    """
+
+    functions: Sequence[lambda_.IFunction]
+    prediction_log: str
+    workflow: sfn.IStateMachine
+    workflow_log_group: logs.ILogGroup
+    interruptible: Sequence[sfn.IStateMachine]
+    dead_letters: Mapping[str, sqs.IQueue]
+
+
 class Metrics:
     """The metrics of one environment."""
 
@@ -35,12 +52,9 @@ class Metrics:
         scope: Construct,
         *,
         config: EnvironmentConfig,
+        monitored: Monitored,
         functions: Sequence[lambda_.IFunction],
         drift_monitor: lambda_.IFunction,
-        state_machine: sfn.IStateMachine,
-        state_machine_log_group: logs.ILogGroup,
-        interruptible: Sequence[sfn.IStateMachine],
-        dead_letters: Mapping[str, sqs.IQueue],
     ) -> None:
         self._config = config
         self.functions = functions
@@ -49,33 +63,34 @@ class Metrics:
             name: queue.metric_approximate_number_of_messages_visible(
                 statistic="Maximum", period=FIVE_MINUTES, label=name
             )
-            for name, queue in dead_letters.items()
+            for name, queue in monitored.dead_letters.items()
         }
-        self._interruptible = interruptible
+        self._interruptible = monitored.interruptible
         self.executions = {
-            outcome: getattr(state_machine, f"metric_{outcome}")(statistic="Sum", period=FIVE_MINUTES)
+            outcome: getattr(monitored.workflow, f"metric_{outcome}")(statistic="Sum", period=FIVE_MINUTES)
             for outcome in ("started", "succeeded", "aborted")
         }
-        # No metric has the state in which an execution or an image ended, but the log does
+        # No metric names the last state of an execution or an image, but the log does
+        log_group = monitored.workflow_log_group
         self.executions_rejected = _logged(
             scope,
             "ExecutionsRejected",
             config=config,
-            log_group=state_machine_log_group,
+            log_group=log_group,
             pattern='{ $.type = "FailStateEntered" && $.details.name = "InferencesRejected" }',
         )
         self.execution_failures = _logged(
             scope,
             "ExecutionFailures",
             config=config,
-            log_group=state_machine_log_group,
+            log_group=log_group,
             pattern=_FAILED,
         )
         self.images_failed = _logged(
             scope,
             "ImagesFailed",
             config=config,
-            log_group=state_machine_log_group,
+            log_group=log_group,
             pattern='{ $.type = "PassStateEntered" && $.details.name = "Failed" }',
         )
 

@@ -1,17 +1,11 @@
 """Monitoring of the environment: drift, accuracy, alarms, dashboard and budget."""
 
-from collections.abc import Mapping, Sequence
-
 from aws_cdk import ArnFormat, CfnOutput, Duration, Stack
 from aws_cdk import aws_iam as iam
-from aws_cdk import aws_lambda as lambda_
-from aws_cdk import aws_logs as logs
 from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_scheduler as scheduler
 from aws_cdk import aws_scheduler_targets as scheduler_targets
 from aws_cdk import aws_sns as sns
-from aws_cdk import aws_sqs as sqs
-from aws_cdk import aws_stepfunctions as sfn
 from constructs import Construct
 
 from lambda_src.shared.model_documents import document_key
@@ -19,7 +13,7 @@ from stacks.config import EnvironmentConfig
 from stacks.monitoring.alarms import alarm_rules, create_alarms
 from stacks.monitoring.budget import monthly_budget
 from stacks.monitoring.dashboard import create_dashboard
-from stacks.monitoring.metrics import Metrics
+from stacks.monitoring.metrics import Metrics, Monitored
 from stacks.shared import prefixes
 from stacks.shared.function import Function
 
@@ -35,19 +29,14 @@ class MonitoringStack(Stack):
         config: EnvironmentConfig,
         bucket: s3.IBucket,
         alert_topic: sns.ITopic,
-        functions: Sequence[lambda_.IFunction],
-        prediction_log: str,
-        state_machine: sfn.IStateMachine,
-        state_machine_log_group: logs.ILogGroup,
-        interruptible: Sequence[sfn.IStateMachine],
-        dead_letters: Mapping[str, sqs.IQueue],
+        monitored: Monitored,
     ) -> None:
         super().__init__(scope, construct_id, description=f"Scones Unlimited {config.name}: monitoring")
-        self._prediction_log = prediction_log
+        self._prediction_log = monitored.prediction_log
         self._prediction_log_arn = self.format_arn(
             service="logs",
             resource="log-group",
-            resource_name=prediction_log,
+            resource_name=monitored.prediction_log,
             arn_format=ArnFormat.COLON_RESOURCE_NAME,
         )
         drift_monitor = self._drift_monitor(config, bucket)
@@ -55,12 +44,9 @@ class MonitoringStack(Stack):
         metrics = Metrics(
             self,
             config=config,
-            functions=[*functions, drift_monitor, model_accuracy],
+            monitored=monitored,
+            functions=[*monitored.functions, drift_monitor, model_accuracy],
             drift_monitor=drift_monitor,
-            state_machine=state_machine,
-            state_machine_log_group=state_machine_log_group,
-            interruptible=interruptible,
-            dead_letters=dead_letters,
         )
         alarms = create_alarms(self, rules=alarm_rules(metrics, config=config), config=config, alert_topic=alert_topic)
         create_dashboard(self, config=config, metrics=metrics, alarms=alarms)

@@ -62,7 +62,7 @@ class RetrainingStack(Stack):
                 **({"KeyArn": key.key_arn} if key else {}),
             },
             name=config.retraining_name,
-            log_execution_data=True,  # it holds no images
+            log="events and data",  # which contain no images
         )
         state_machine.allow(["sns:Publish"], [alert_topic.topic_arn])
         state_machine.allow(["sagemaker:DescribeEndpoint"], [self._sagemaker_arn("endpoint", config.endpoint_name)])

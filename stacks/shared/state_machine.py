@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from typing import Literal
 
 from aws_cdk import Aws
 from aws_cdk import aws_iam as iam
@@ -15,7 +16,7 @@ from stacks.shared.log_group import LogGroup
 
 
 class StateMachine(sfn.StateMachine):
-    """May write logs and traces and invoke its functions. The stack grants the rest: CDK derives none from a file."""
+    """May write logs and traces and invoke its functions. The stack grants the rest, as CDK cannot."""
 
     def __init__(
         self,
@@ -27,16 +28,17 @@ class StateMachine(sfn.StateMachine):
         functions: Mapping[str, lambda_.IFunction],
         substitutions: Mapping[str, str],
         name: str,
-        log_level: sfn.LogLevel = sfn.LogLevel.ALL,
-        log_execution_data: bool = False,
+        log: Literal["errors", "events", "events and data"] = "events",
         role: iam.IRole | None = None,
     ) -> None:
         """name: of the state machine and, with the stack's id, of its log group.
 
-        functions: those that the definition invokes as `${Name}Arn`; the role may invoke them.
+        functions: the functions that the definition invokes as `${Name}Arn`; the role may invoke them.
 
-        substitutions: values for all other placeholders that `read_definition` left; raises ValueError if any is
-        missing or unknown.
+        substitutions: values of the other placeholders that `read_definition` left; raises ValueError if any is missing
+        or unknown.
+
+        log: what is written to the log group; "events and data" includes the input and output of each state.
         """
         # The files have the ARNs of integrations in the partition `aws`, where Step Functions' tools recognize them.
         # The reference also stops cfn-lint from checking the placeholders; the tests check the rendered definition.
@@ -57,8 +59,8 @@ class StateMachine(sfn.StateMachine):
             tracing_enabled=True,
             logs=sfn.LogOptions(
                 destination=self.log_group,
-                level=log_level,
-                include_execution_data=log_execution_data,
+                level=sfn.LogLevel.ERROR if log == "errors" else sfn.LogLevel.ALL,
+                include_execution_data=log == "events and data",
             ),
         )
 
