@@ -23,6 +23,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from data_prep.errors import DataPrepError
+from data_prep.options import ArchivePath, Synthetic
 from data_prep.target import Target, current_target
 from data_prep.terminal import print_whole
 from lambda_src.shared.json_reader import read_json
@@ -199,8 +200,8 @@ PHASES = (
 
 def acceptance(
     env: Annotated[str, typer.Option("--env", help="An environment of cdk.json that is not deployed.")],
-    archive: Annotated[Path | None, typer.Option(help="As for `deploy`.", show_default=False)] = None,
-    synthetic: Annotated[bool, typer.Option("--synthetic", help="As for `deploy`.")] = False,
+    archive: ArchivePath = None,
+    synthetic: Synthetic = False,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     app: App = None,
 ) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from data_prep.options import EnvironmentName
+from data_prep.options import ArchivePath, EnvironmentName, Synthetic
 from data_prep.target import current_target
 from ops import aws, doctor, smoke
 from ops.cdk import App, assembly, change_stacks
@@ -19,13 +19,8 @@ from stacks.config import ENDPOINT_EXISTS, PROJECT_ROOT, EnvironmentConfig, load
 
 def deploy(
     env: EnvironmentName = "dev",
-    archive: Annotated[
-        Path | None,
-        typer.Option(help="Archive in CIFAR-100's format to train on instead of the official one.", show_default=False),
-    ] = None,
-    synthetic: Annotated[
-        bool, typer.Option("--synthetic", help="Train on synthetic images; the model knows no photographs.")
-    ] = False,
+    archive: ArchivePath = None,
+    synthetic: Synthetic = False,
     verbose: Annotated[
         bool, typer.Option("--verbose", help="Show cdk's output in the local cloud, too; it is in build/ otherwise.")
     ] = False,

@@ -15,6 +15,7 @@ from stacks.shared import prefixes
 from stacks.shared.function import IF_NEW, IF_UNCHANGED
 
 _IMAGES = (prefixes.INCOMING, prefixes.SCHEDULED, prefixes.TEST)
+_COLON = ArnFormat.COLON_RESOURCE_NAME
 _REVIEWS = f"{prefixes.GROUND_TRUTH}reviews/"
 _DATA_SET_DOCUMENTS = (f"{prefixes.TRAIN_LST}train.lst", f"{prefixes.TEST_LST}test.lst", "manifest.json")
 
@@ -24,27 +25,28 @@ class ConsoleStack(Stack):
 
     def __init__(self, scope: Construct, construct_id: str, *, config: EnvironmentConfig, bucket: s3.IBucket) -> None:
         super().__init__(scope, construct_id, description=f"Scones Unlimited {config.name}: who may use the console")
-        # By name: references would add exports, and make this stack depend on those of the workflows
-        workflows = [f"{config.stage_name}-classification", config.distributed_map_name, config.batch_transform_name]
-
-        def own(service: str, resource: str, name: str, separator: ArnFormat = ArnFormat.SLASH_RESOURCE_NAME) -> str:
-            return self.format_arn(service=service, resource=resource, resource_name=name, arn_format=separator)
-
-        def objects(*places: str) -> list[str]:
-            return [bucket.arn_for_objects(f"{prefix}*") for prefix in places]
-
-        colon = ArnFormat.COLON_RESOURCE_NAME
-        lists = [bucket.arn_for_objects(key) for key in _DATA_SET_DOCUMENTS]
-        # Without descriptions: with another wording CloudFormation would replace a policy, and nobody would have it
+        self._config, self._bucket = config, bucket
+        # Without descriptions: CloudFormation replaces a policy whose description changes, which detaches it
         reviewer = iam.ManagedPolicy(self, "Reviewer")
-        statements: Mapping[str, tuple[list[str], list[str]]] = {
+        self._allow_to_review(reviewer)
+        approver = iam.ManagedPolicy(self, "Approver")
+        self._allow_to_approve(approver)
+        CfnOutput(self, "ApproverPolicyArn", value=approver.managed_policy_arn)
+        CfnOutput(self, "ReviewerPolicyArn", value=reviewer.managed_policy_arn)
+
+    def _allow_to_review(self, reviewer: iam.ManagedPolicy) -> None:
+        config, bucket = self._config, self._bucket
+        # By name: references would add exports, and dependencies on the stacks of the workflows
+        workflows = [f"{config.stage_name}-classification", config.distributed_map_name, config.batch_transform_name]
+        lists = [bucket.arn_for_objects(key) for key in _DATA_SET_DOCUMENTS]
+        reading: Mapping[str, tuple[list[str], list[str]]] = {
             "FindTheEnvironment": (
                 ["cloudformation:DescribeStacks"],
-                [own("cloudformation", "stack", f"{config.stage_name}-*/*")],
+                [self._own("cloudformation", "stack", f"{config.stage_name}-*/*")],
             ),
             "ListExecutions": (
                 ["states:ListExecutions"],
-                [own("states", "stateMachine", workflow, colon) for workflow in workflows],
+                [self._own("states", "stateMachine", workflow, _COLON) for workflow in workflows],
             ),
             "ReadExecutions": (
                 [
@@ -52,47 +54,46 @@ class ConsoleStack(Stack):
                     "states:DescribeStateMachineForExecution",
                     "states:GetExecutionHistory",
                 ],
-                [own("states", "execution", f"{workflow}:*", colon) for workflow in workflows],
+                [self._own("states", "execution", f"{workflow}:*", _COLON) for workflow in workflows],
             ),
             "SeeTheEndpoint": (
                 ["sagemaker:DescribeEndpoint"],
-                [own("sagemaker", "endpoint", config.endpoint_name)],
+                [self._own("sagemaker", "endpoint", config.endpoint_name)],
             ),
             "ReadTheModelsOrigin": (
                 ["ssm:GetParameter"],
-                [own("ssm", "parameter", config.model_metadata_parameter.removeprefix("/"))],
+                [self._own("ssm", "parameter", config.model_metadata_parameter.removeprefix("/"))],
             ),
             "SeeAlarms": (
                 ["cloudwatch:DescribeAlarms"],
-                [own("cloudwatch", "alarm", f"{config.stage_name}-*", colon)],
+                [self._own("cloudwatch", "alarm", f"{config.stage_name}-*", _COLON)],
             ),
             # Without it S3 returns 403, not 404, for an object that does not exist
             "ListTheBucket": (["s3:ListBucket"], [bucket.bucket_arn]),
             "ReadOutcomes": (
                 ["s3:GetObject"],
-                objects(prefixes.MANIFESTS, prefixes.RELEASES, f"{prefixes.MONITORING}drift/"),
+                self._objects(prefixes.MANIFESTS, prefixes.RELEASES, f"{prefixes.MONITORING}drift/"),
             ),
             "SeeWhetherItIsPaused": (["s3:GetObject"], [bucket.arn_for_objects(prefixes.PAUSE)]),
-            "SeePictures": (["s3:GetObject", "s3:GetObjectVersion"], objects(*_IMAGES)),
+            "SeePictures": (["s3:GetObject", "s3:GetObjectVersion"], self._objects(*_IMAGES)),
             "ReadReviewsAndTheDataSet": (
                 ["s3:GetObject"],
-                [*objects(_REVIEWS, prefixes.TRAIN), *lists],
+                [*self._objects(_REVIEWS, prefixes.TRAIN), *lists],
             ),
             # To find a run in progress, during which the data set must not change
             "ListRetrainingRuns": (
                 ["states:ListExecutions"],
-                [own("states", "stateMachine", config.retraining_name, colon)],
+                [self._own("states", "stateMachine", config.retraining_name, _COLON)],
             ),
         }
-        for name, (actions, resources) in statements.items():
-            reviewer.add_statements(iam.PolicyStatement(sid=name, actions=actions, resources=resources))
-        reviewed = objects(f"{prefixes.TRAIN}reviewed/", f"{prefixes.TEST}reviewed/")
-        changed = [*objects(_REVIEWS), bucket.arn_for_objects(prefixes.READY_MARKER)]
+        _allow(reviewer, reading)
+        reviewed = self._objects(f"{prefixes.TRAIN}reviewed/", f"{prefixes.TEST}reviewed/")
+        changed = [*self._objects(_REVIEWS), bucket.arn_for_objects(prefixes.READY_MARKER)]
         reviewer.add_statements(
             iam.PolicyStatement(
                 sid="ClassifyReviewAndPublish",
                 actions=["s3:PutObject"],
-                resources=[*objects(prefixes.INCOMING), *reviewed, *changed],
+                resources=[*self._objects(prefixes.INCOMING), *reviewed, *changed],
                 conditions=IF_NEW,
             ),
             iam.PolicyStatement(
@@ -102,14 +103,16 @@ class ConsoleStack(Stack):
                 conditions=IF_UNCHANGED,
             ),
         )
-        approver = iam.ManagedPolicy(self, "Approver")
-        package = own("sagemaker", "model-package", f"{config.model_package_group}/*")
+
+    def _allow_to_approve(self, approver: iam.ManagedPolicy) -> None:
+        config, bucket = self._config, self._bucket
+        package = self._own("sagemaker", "model-package", f"{config.model_package_group}/*")
         approving: Mapping[str, tuple[list[str], list[str]]] = {
             "ListModels": (["sagemaker:ListModelPackages"], ["*"]),  # no resource-level permissions
             "DecideOnModels": (["sagemaker:DescribeModelPackage", "sagemaker:UpdateModelPackage"], [package]),
             "ReadTheirOrigin": (
                 ["sagemaker:DescribeTrainingJob", "sagemaker:ListTags"],
-                [own("sagemaker", "training-job", f"{config.stage_name}-*")],
+                [self._own("sagemaker", "training-job", f"{config.stage_name}-*")],
             ),
             # Not the artifacts
             "ReadTheirEvaluation": (
@@ -121,14 +124,23 @@ class ConsoleStack(Stack):
             ),
             "Retrain": (
                 ["states:StartExecution", "states:ListExecutions"],
-                [own("states", "stateMachine", config.retraining_name, colon)],
+                [self._own("states", "stateMachine", config.retraining_name, _COLON)],
             ),
             "FollowRuns": (
                 ["states:GetExecutionHistory"],
-                [own("states", "execution", f"{config.retraining_name}:*", colon)],
+                [self._own("states", "execution", f"{config.retraining_name}:*", _COLON)],
             ),
         }
-        for name, (actions, resources) in approving.items():
-            approver.add_statements(iam.PolicyStatement(sid=name, actions=actions, resources=resources))
-        CfnOutput(self, "ApproverPolicyArn", value=approver.managed_policy_arn)
-        CfnOutput(self, "ReviewerPolicyArn", value=reviewer.managed_policy_arn)
+        _allow(approver, approving)
+
+    def _own(self, service: str, resource: str, name: str, separator: ArnFormat = ArnFormat.SLASH_RESOURCE_NAME) -> str:
+        return self.format_arn(service=service, resource=resource, resource_name=name, arn_format=separator)
+
+    def _objects(self, *places: str) -> list[str]:
+        return [self._bucket.arn_for_objects(f"{prefix}*") for prefix in places]
+
+
+def _allow(policy: iam.ManagedPolicy, statements: Mapping[str, tuple[list[str], list[str]]]) -> None:
+    """statements: actions and resources by statement id."""
+    for name, (actions, resources) in statements.items():
+        policy.add_statements(iam.PolicyStatement(sid=name, actions=actions, resources=resources))
