@@ -47,6 +47,14 @@ def test_cfn_lint_finds_nothing(assembly: Path) -> None:
     assert not list(templates.cfn_lint(assembly))
 
 
+def test_cdk_s_own_rules_find_nothing(assembly: Path, variants: Path) -> None:
+    """`cdk synth` applies them too; here no other synthesis does (tests/conftest.py)."""
+    from tests.infrastructure.cdk_rules import violations  # noqa: PLC0415 - it starts Node
+
+    templates = [*assembly.glob("*/*.template.json"), *variants.glob("*/*.template.json")]
+    assert not violations(templates)
+
+
 def statements(assembly: Path, environment: str) -> Iterator[tuple[str, set[str], list[str]]]:
     """Role, actions and resources of every statement that allows something."""
     for policy in Environment(assembly, environment).role_policies():
