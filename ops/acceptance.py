@@ -43,7 +43,7 @@ _TIMEOUT_SECONDS = 2 * 3600  # a transform job waits for its instance
 
 @dataclass(frozen=True)
 class Trial:
-    """What every phase needs."""
+    """The environment of the run, and what it is deployed from."""
 
     config: EnvironmentConfig
     archive: Path | None
@@ -62,7 +62,7 @@ class Trial:
         return [entry["Key"] for page in pages for entry in page.get("Contents", [])]
 
     def execute(self, state_machine_arn: str, execution_input: dict[str, Any]) -> dict[str, Any]:
-        """The manifest of an execution that is followed to its end; rejected images are no failure of it."""
+        """The manifest of an execution, after it has ended. Rejected images do not count as a failure."""
         name = f"acceptance-{uuid.uuid4()}"
         arn = aws.stepfunctions().start_execution(
             stateMachineArn=state_machine_arn, name=name, input=json.dumps(execution_input)
@@ -80,7 +80,7 @@ class Trial:
 
 @dataclass(frozen=True)
 class Phase:
-    """A part of the run. `run` returns what was seen, as a sentence; it raises OpsError."""
+    """A part of the run. `run` returns a sentence about what it saw; raises OpsError."""
 
     name: str
     run: Callable[[Trial], str]
@@ -102,7 +102,7 @@ def _deploy(trial: Trial) -> str:
 
 
 def _classify(trial: Trial) -> str:
-    """A list by hand, and an upload that starts the workflow."""
+    """Start an execution with a list, and another one by an upload."""
     keys = trial.keys(prefixes.TEST)[:IMAGES]
     images = [{"image_data": "", "s3_bucket": trial.bucket, "s3_key": key} for key in keys]
     machine = trial.output("Workflow", "StateMachineArn")
@@ -154,12 +154,12 @@ def _drift(trial: Trial) -> str:
 
 
 def _retrain(trial: Trial) -> str:
-    """On one image less, so that there is something to train; a thread approves the candidate."""
+    """Retrain without one of the images, so that the data is new; a thread approves the candidate."""
     before = _served_artifact(trial)
     key = f"{prefixes.TRAIN_LST}train.lst"
     lines = aws.s3().get_object(Bucket=trial.bucket, Key=key)["Body"].read().splitlines(keepends=True)
     aws.s3().put_object(Bucket=trial.bucket, Key=key, Body=b"".join(lines[:-1]))
-    aws.s3().delete_object(Bucket=trial.bucket, Key="manifest.json")  # which describes the data set as it was
+    aws.s3().delete_object(Bucket=trial.bucket, Key="manifest.json")  # the manifest of the original data set
     with _approving(trial.config):
         retraining.retrain(trial.config.name, force=True, approval=True)
     after = _served_artifact(trial)
@@ -226,7 +226,7 @@ def acceptance(
 
 
 def _results(trial: Trial) -> Iterator[Result]:
-    """The results of the phases up to the first that fails; after a failure the environment is destroyed, too."""
+    """The results of the phases up to the first that fails. The environment is destroyed in any case."""
     for phase in PHASES:
         result = _result(phase, trial)
         yield result
@@ -255,7 +255,7 @@ def _served_artifact(trial: Trial) -> str:
 
 @contextmanager
 def _approving(config: EnvironmentConfig) -> Iterator[None]:
-    """Approve every model package that waits for it meanwhile, as a person would."""
+    """Approve every model package that becomes pending, as an operator would."""
     stopped = threading.Event()
 
     def approve() -> None:
@@ -288,7 +288,7 @@ def _wait_for(condition: Callable[[], dict[str, Any] | None], what: str) -> dict
 
 @dataclass(frozen=True)
 class Cost:
-    """Instances that were paid by the second."""
+    """Instances that are billed by the second."""
 
     what: str
     instance_type: str
@@ -296,13 +296,13 @@ class Cost:
 
     @property
     def dollars(self) -> float | None:
-        """None if stacks/shared/prices.json does not know the instance."""
+        """None if stacks/shared/prices.json has no price of the instance type."""
         price = price_list()["prices"].get(f"sagemaker.instance_hour.{self.instance_type}")
         return None if price is None else price * self.seconds / 3600
 
 
 def _costs(config: EnvironmentConfig, *, since: datetime) -> list[Cost]:
-    """Of the jobs; SageMaker keeps their descriptions when the environment is gone."""
+    """Instances of the jobs. SageMaker keeps the jobs' descriptions after the environment is destroyed."""
     sagemaker, named = aws.sagemaker(), f"{config.stage_name}-"
     costs = []
     training = sagemaker.get_paginator("list_training_jobs").paginate(NameContains=named, CreationTimeAfter=since)
@@ -321,7 +321,7 @@ def _costs(config: EnvironmentConfig, *, since: datetime) -> list[Cost]:
 
 
 def confirmations(results: list[Result], fidelity: str) -> list[tuple[str, str, bool | None]]:
-    """Of each unverified row its behaviour, its phase ("" for none), and whether that passed (None: not reached)."""
+    """Behaviour of each unverified row, its phase ("" for none), and whether the phase passed (None: not reached)."""
     passed = {result.phase: result.passed for result in results}
     rows = []
     for line in fidelity.splitlines():

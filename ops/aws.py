@@ -1,4 +1,4 @@
-"""A deployed environment, as the commands of ops find it."""
+"""Finds deployed environments and their resources."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -44,7 +44,7 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Deployment:
-    """What the environment's stacks made."""
+    """Resources of a deployed environment."""
 
     bucket: str
     state_machine_arn: str
@@ -59,7 +59,7 @@ def deployment(config: EnvironmentConfig) -> Deployment:
 
 
 def bucket(config: EnvironmentConfig) -> str:
-    """The environment's bucket, which is there before and after everything else; raises DataPrepError."""
+    """The environment's bucket, which exists even if only the stack Data is deployed; raises DataPrepError."""
     return output(config, "Data", "BucketName")
 
 
@@ -69,7 +69,7 @@ def retraining_machine(config: EnvironmentConfig) -> str:
 
 
 def output(config: EnvironmentConfig, stack: str, key: str) -> str:
-    """One output of one stack; raises DataPrepError if it is not there."""
+    """One output of one stack; raises DataPrepError if it does not exist."""
     return outputs_of_stack(config, stack)[key]
 
 

@@ -14,7 +14,7 @@ def baseline_in(path: Path, config: EnvironmentConfig) -> Baseline:
 
 
 def baseline_of(config: EnvironmentConfig) -> Baseline | None:
-    """The baseline of the environment's model, None if it was not computed; raises OpsError."""
+    """The baseline of the environment's model, or None if it has not been computed; raises OpsError."""
     bucket = aws.bucket(config)
     try:
         key = aws.ssm().get_parameter(Name=config.baseline_parameter)["Parameter"]["Value"]

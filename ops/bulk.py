@@ -51,7 +51,7 @@ def choose(choices: Sequence[Method], images: int, prices: Mapping[str, float], 
         else:
             costs[method.name] = method.run(images, prices)
             reasons.append(f"{method.name}: {amount(costs[method.name], 4)} USD")
-    # What is not known is not the cheapest
+    # A method whose price is unknown is never selected
     best = min(costs, key=lambda name: math.inf if math.isnan(costs[name]) else costs[name])
     return Choice(best, tuple(reasons))
 

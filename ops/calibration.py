@@ -79,7 +79,7 @@ class Calibration:
             self.total += 1
 
     def curve(self) -> Iterator[OperatingPoint]:
-        """Every threshold in steps of 0.0001, from 1 down to 0."""
+        """The operating point of every threshold in steps of 0.0001, from 1 down to 0."""
         accepted = correct = 0
         for step in range(STEPS, -1, -1):
             accepted += self.counts[step]

@@ -16,13 +16,13 @@ Key = tuple[str, str]  # stack and logical id
 
 _BOOTSTRAP = {"BootstrapVersion", "CheckBootstrapVersion"}
 _PLACEHOLDER = re.compile(r"\$\{(\w+)\}")
-# Outputs that CDK makes for other stacks: they are shown where they are used
+# CDK creates these outputs for other stacks; they are shown where they are used
 _REFERENCE_OUTPUT = re.compile(r"ExportsOutput(Ref|FnGetAtt)")
 
 
 @dataclass(frozen=True)
 class Resource:
-    """A resource of a template; or, under the logical id "", everything else in it."""
+    """A resource of a template or, with the logical id "", the rest of the template."""
 
     stack: str  # `dev/Data`
     name: str  # `Data/Bucket`: the construct's path in its environment
@@ -41,7 +41,7 @@ class Resource:
 
 
 def canonical(assembly: Assembly, *, names: Mapping[Key, str] | None = None) -> dict[Key, Resource]:
-    """Every resource of every stack. names: to use instead of construct paths."""
+    """Every resource of every stack. names: names to use instead of construct paths."""
     reader = _Reader(assembly, names or {})
     resources: dict[Key, Resource] = {}
     for stack, template in assembly.templates.items():
@@ -79,7 +79,7 @@ class _Reader:
     names: Mapping[Key, str]
 
     def name(self, stack: str, logical_id: str) -> str:
-        """The construct path without its environment; CDK names a construct's one resource `Resource`."""
+        """The construct path without the environment, and without `Resource`, CDK's name for the main resource."""
         resource = self.assembly.templates[stack].get("Resources", {}).get(logical_id, {})
         path: str = resource.get("Metadata", {}).get("aws:cdk:path", f"{stack}/{logical_id}")
         return self.names.get((stack, logical_id), path.partition("/")[2].removesuffix("/Resource"))
@@ -94,7 +94,7 @@ class _Reader:
         return {**content, "DependsOn": sorted(self._shown(stack, each) for each in dependencies)}
 
     def _substituted(self, machine: Mapping[str, Any], substitutions: Mapping[str, Any], stack: str) -> dict[str, Any]:
-        """A state machine's properties with its definition as Step Functions gets it."""
+        """A state machine's properties, with the definition after substitution."""
         definition = self._text(machine["DefinitionString"], stack)
         values = {name: self._text(value, stack) for name, value in substitutions.items()}
         definition = _PLACEHOLDER.sub(lambda found: values.get(found[1], found[0]), definition)
@@ -163,11 +163,11 @@ class _Reader:
             case {"Fn::ImportValue": str(export)}:
                 exported = self._exported(export)
                 return self._text(*exported) if exported else f"${{{export}}}"
-        # Within a text that is JSON itself, its quotes must not end the text
+        # Escaped, because the text around it is JSON
         return f"${{{sorted_json(value)}}}".replace('"', "'")
 
     def _exported(self, export: str) -> tuple[Any, str] | None:
-        """The value that another stack exports by this name, as CDK makes them, and which stack that is."""
+        """The value that another stack exports under this name, in CDK's naming scheme, and that stack."""
         stack_name, _, output = export.partition(":")
         for stack, name in self.assembly.stack_names.items():
             outputs = self.assembly.templates.get(stack, {}).get("Outputs", {})

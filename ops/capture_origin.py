@@ -20,14 +20,14 @@ from ops.lineage import serving_at
 from stacks.config import EnvironmentConfig
 from stacks.shared import prefixes
 
-# What the workflows take images from
+# The prefixes from which the workflows read images
 IMAGES = (prefixes.INCOMING, prefixes.SCHEDULED, prefixes.TEST)
 
 
 class Origins:
     """Images by inference id and models by time; by default, nothing is known.
 
-    images: consumed as far as it takes to find what is asked for.
+    images: consumed only as far as needed.
     """
 
     def __init__(self, images: Iterable[ImageRef] = (), records: Sequence[Record] = ()) -> None:
@@ -35,22 +35,22 @@ class Origins:
         self._images: dict[str, ImageRef] = {}
         self._records = records
         self._times = [datetime.fromisoformat(record.time) for record in records]
-        self._models: dict[int, str] = {}  # by the number of records before
+        self._models: dict[int, str] = {}  # by number of earlier records
 
     @classmethod
     def of_environment(cls, config: EnvironmentConfig) -> "Origins":
-        """Raises DataPrepError if it is not deployed."""
+        """Raises DataPrepError if the environment is not deployed."""
         bucket = aws.bucket(config)
         versions: Iterator[ImageRef] = chain.from_iterable(aws.object_versions(bucket, prefix) for prefix in IMAGES)
         return cls(versions, read_records(aws.s3(), bucket))
 
     @property
     def served(self) -> str:
-        """The training job of the model that was in service last; empty if there is none."""
+        """The training job of the latest model in service; empty if there is none."""
         return next((job_of(record.artifact_uri) for record in reversed(self._records) if record.is_in_service), "")
 
     def image_of(self, capture: Capture) -> ImageRef | None:
-        """None if the image is not known, or not there any more."""
+        """None if the image is unknown or has been deleted."""
         wanted = capture.inference_id
         if wanted is None:
             return None
@@ -62,7 +62,7 @@ class Origins:
         return self._images[wanted]
 
     def picture_of(self, capture: Capture, *, at_most: int) -> bytes | None:
-        """What was sent, of so many bytes at most: as it was captured, or else as the bucket has it."""
+        """The captured image, else the stored one, unless that is deleted or larger than `at_most` bytes."""
         picture = capture.image()
         image = self.image_of(capture) if picture is None else None
         if image is None:
@@ -74,7 +74,7 @@ class Origins:
         return stored["Body"].read() if stored["ContentLength"] <= at_most else None
 
     def model_of(self, capture: Capture) -> str:
-        """The training job of the model, `A or B` while B took the place of A; empty if it is not known."""
+        """The training job of the model; `A or B` while B was replacing A; empty if unknown."""
         before = bisect_right(self._times, capture.time)
         if before not in self._models:
             served = serving_at(self._records, capture.time)

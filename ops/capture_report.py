@@ -170,7 +170,7 @@ def _confidence_distribution(summary: Summary) -> Chart:
     names = _bin_names(summary.edges)
     observed = [count / summary.requests for count in total.tally.confidence_counts]
     expected = [count / baseline.size for count in baseline.confidence_counts] if baseline else []
-    if not baseline:  # below the lowest prediction, every bin is empty
+    if not baseline:  # all bins below the lowest prediction are empty
         first = next(index for index, share in enumerate(observed) if share)
         names, observed = names[first:], observed[first:]
     traces: list[go.Scatter | go.Bar] = []
@@ -497,9 +497,9 @@ def thumbnail(data: bytes | None) -> bytes | None:
     if data is None:
         return None
     try:
-        check_image(data, name="captured")  # above all its size, before a pixel is unpacked
+        check_image(data, name="captured")  # checks the size before any pixel is decoded
         with Image.open(io.BytesIO(data), formats=("PNG", "JPEG")) as image:
-            image.draft("RGB", (_THUMBNAIL_PIXELS, _THUMBNAIL_PIXELS))  # a JPEG is decoded at an eighth of its size
+            image.draft("RGB", (_THUMBNAIL_PIXELS, _THUMBNAIL_PIXELS))  # decode a JPEG at an eighth of its size
             small = image.convert("RGB")
         small.thumbnail((_THUMBNAIL_PIXELS, _THUMBNAIL_PIXELS))
     except (ImageError, OSError, ValueError, SyntaxError, Image.DecompressionBombError):
@@ -520,7 +520,7 @@ def _class_groups(summary: Summary) -> list[tuple[str, list[str], str]]:
 
 
 def _bin_names(edges: Sequence[float]) -> list[str]:
-    """Of the bins between `edges` of a confidence; each has a distinct name, or a plot would merge two."""
+    """Names of the bins of confidence between `edges`. They are distinct, because a plot merges equal ones."""
     shown = _edge_names(edges)
     if len(edges) == 1:
         return [f"under {shown[0]}", f"{shown[0]} and above"]
@@ -528,7 +528,7 @@ def _bin_names(edges: Sequence[float]) -> list[str]:
 
 
 def _edge_names(edges: Sequence[float]) -> list[str]:
-    """With as many digits of 1 - confidence as distinguish them, at least two."""
+    """Rounded to the fewest digits of 1 - confidence that distinguish them, at least two."""
     for digits in range(2, 17):
         shown = [f"{1 - float(f'{1 - edge:.{digits}g}'):.15g}" for edge in edges]
         if len(set(shown)) == len(edges):
@@ -537,7 +537,7 @@ def _edge_names(edges: Sequence[float]) -> list[str]:
 
 
 def _middle(start: datetime, end: datetime) -> datetime:
-    """Of the captures from `start` until before `end`: they are stamped with whole seconds."""
+    """The middle of the captures from `start` to before `end`. Captures have whole seconds."""
     return start + (end - timedelta(seconds=1) - start) / 2
 
 
@@ -547,7 +547,7 @@ def _bucket_middles(summary: Summary) -> list[datetime]:
 
 
 def _time_axis(summary: Summary) -> dict[str, object]:
-    """The same for every plot of a report: all buckets, with a margin."""
+    """The time axis of every plot of a report: all buckets, with a margin."""
     first, last = summary.buckets[0][0], summary.buckets[-1][0] + timedelta(seconds=summary.bucket_seconds - 1)
     margin = max(timedelta(seconds=0.6), (last - first) / 50)
     return {"type": "date", "tickangle": 0, "range": [first - margin, last + margin]}
@@ -564,7 +564,7 @@ def _span(summary: Summary) -> str:
 
 
 def _age(summary: Summary) -> str:
-    """How long the captures span, rounded up."""
+    """The time span of the captures, rounded up."""
     assert summary.first  # noqa: S101 - there are requests
     assert summary.last  # noqa: S101
     seconds = (summary.last - summary.first).total_seconds()

@@ -28,7 +28,7 @@ _CHUNK_BYTES = 2**18
 
 @dataclass
 class Outside:
-    """The captures of a folder that do not lie in the window."""
+    """The captures of a folder that are outside the window."""
 
     count: int = 0
     first: datetime | None = None
@@ -42,7 +42,7 @@ class Outside:
 
 @dataclass
 class CaptureSource:
-    """Iterate over it once for every capture of the window; what was skipped is known afterwards.
+    """Iterates once over every capture of the window, and counts what it skips.
 
     Iterating raises OpsError if there is no such file, folder or environment.
     """
@@ -55,7 +55,7 @@ class CaptureSource:
 
     @cached_property
     def origins(self) -> Origins:
-        """Of images and models; of captures in a folder the environment may know nothing."""
+        """Images and models of the captures. The environment may have none for captures in a folder."""
         return Origins() if self.folder is not None else Origins.of_environment(self.config)
 
     @property
@@ -92,7 +92,7 @@ class CaptureSource:
                 self.outside.add(capture.time)
 
     def report_skipped(self) -> None:
-        """Print on stderr what was not taken: malformed lines, and captures outside the window."""
+        """Print on stderr what was skipped: malformed lines, and captures outside the window."""
         if self.parse_errors.count:
             typer.echo(f"Warning: {self.parse_errors.count:,} malformed lines were skipped, such as", err=True)
             for example in self.parse_errors.examples:

@@ -56,7 +56,7 @@ def captures(
 ) -> None:
     """Show the requests and responses that data capture recorded."""
     config = load_environment(env)
-    # Of captures in a folder the environment may know nothing
+    # The environment may not exist for captures in a folder
     is_offline = folder is not None
     window = Window.parse(since, until, default=None if is_offline else _RECENT)
     source = CaptureSource(config, window, folder)
@@ -147,8 +147,8 @@ class _Totals:
 
 
 def show_table(source: CaptureSource, threshold: float) -> None:
-    """The last captures in a table, and the sums of all."""
-    last: list[tuple[datetime, int, Capture]] = []  # a heap: those of the last times, wherever they lie
+    """A table of the latest captures, and the totals of all."""
+    last: list[tuple[datetime, int, Capture]] = []  # a heap: the files are in any order
     totals = _Totals()
     for number, capture in enumerate(source):
         (heapq.heappush if number < _ROWS else heapq.heappushpop)(last, (capture.time, number, capture))
@@ -163,7 +163,7 @@ def show_table(source: CaptureSource, threshold: float) -> None:
         title = source.name if source.window == Window() else f"{source.name}, {source.window}"
         console.print(f"{title}: no captures", soft_wrap=True)
         return
-    # A letter for each model, as a job's name would fill half a line
+    # A letter for each model, because a job's name takes half a line
     letters = dict(zip(sorted(totals.models.keys() - {""}), _LETTERS, strict=False))
     table = Table("time (UTC)", "image", "label", "confidence", "", box=None, header_style="bold", pad_edge=False)
     table.columns[3].justify = "right"

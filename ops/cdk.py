@@ -28,15 +28,15 @@ App = Annotated[
 ]
 ASSEMBLY = PROJECT_ROOT / "cdk.out"
 EXECUTABLE = PROJECT_ROOT / "node_modules" / ".bin" / "cdk"
-# Of cdk's output: `✅  dev/Data (scones-dev-Data) (no changes)`, `scones-dev-Data | 3/7 | ...`
+# Lines of cdk's output: `✅  dev/Data (scones-dev-Data) (no changes)`, `scones-dev-Data | 3/7 | ...`
 _DONE = re.compile(r"\s*✅\s+(\S+) \([^)]*\)(: destroyed| \(no changes\))?")
 _EVENT = re.compile(r"\s*(\S+) \|\s*(\d+/\d+) \|")
 LOGS = PROJECT_ROOT / "build"
-_TAIL = 30  # lines of a log that are shown of a failure
+_TAIL = 30  # lines of the log that are shown after a failure
 
 
 def assembly(environment: str, app: Path | None) -> Path:
-    """The cloud assembly `app`, or one of the working tree with this environment alone. Raises OpsError."""
+    """The cloud assembly `app`, or a new one of the working tree with only this environment. Raises OpsError."""
     if not app:
         run_cdk("synth", "--quiet", "--output", str(ASSEMBLY), "--context", f"only={environment}", capture=True)
     return app or ASSEMBLY
@@ -47,8 +47,8 @@ def run_cdk(
 ) -> "subprocess.CompletedProcess[str]":
     """Run `cdk`, its output shown or captured; raises OpsError if it fails.
 
-    target: where to run it, with this process's credentials. Without one it finds neither credentials nor region.
-    folder: whose cdk.json it reads.
+    target: the account or cloud to run in, with this process's credentials; without one, cdk gets neither credentials
+    nor a region. folder: its cdk.json is used.
     """
     result = subprocess.run(
         _command(*arguments),
@@ -70,8 +70,8 @@ def change_stacks(
 ) -> None:
     """Run `cdk deploy` or `cdk destroy`; raises OpsError if it fails.
 
-    In the local cloud that is a line for each stack, and the rest goes to a log in build/. Of an account all is shown:
-    it takes minutes there, and cdk may ask for an MFA token.
+    In the local cloud, shows a line for each stack, and writes the rest to a log in build/. In an account, shows all
+    output: a deployment takes minutes, and cdk may ask for an MFA token.
     """
     if target.is_local and not verbose:
         _run_quietly(command, *arguments, target=target, log=LOGS / f"cdk-{command}.log")
@@ -80,7 +80,7 @@ def change_stacks(
 
 
 def _run_quietly(command: str, *arguments: str, target: Target, log: Path) -> None:
-    """A line for each stack that is done; on a terminal, also the progress of the others."""
+    """Shows a line for each finished stack and, on a terminal, the progress of the others."""
     console, started = Console(highlight=False), time.monotonic()
     events: dict[str, str] = {}
     log.parent.mkdir(parents=True, exist_ok=True)
@@ -118,7 +118,7 @@ def _command(*arguments: str) -> list[str]:
 def _environment(target: Target | None) -> dict[str, str]:
     return {
         **(target.environment if target else _without_aws()),
-        # Node lies beside the interpreter, and cdk.json's app is run with it
+        # The interpreter's folder has Node, and the python that cdk.json's app runs with
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}",
         "CDK_DISABLE_CLI_TELEMETRY": "true",
         "CDK_DISABLE_VERSION_CHECK": "true",  # package.json pins it
@@ -127,6 +127,6 @@ def _environment(target: Target | None) -> dict[str, str]:
 
 
 def _without_aws() -> dict[str, str]:
-    """This process's environment, but nothing that could lead to AWS."""
+    """This process's environment without anything that leads to AWS."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "AMAZON_"))}
     return {**environment, "AWS_EC2_METADATA_DISABLED": "true"}

@@ -30,19 +30,19 @@ class Difference:
 
 @dataclass(frozen=True)
 class Change:
-    """What becomes of one resource."""
+    """The change of one resource."""
 
     resource: Resource
     impact: Impact
-    cause: str = ""  # of a replacement
+    cause: str = ""  # that cause a replacement
     differences: tuple[Difference, ...] = ()
-    is_retained: bool = False  # what is replaced stays in the account
-    importers: int = 0  # resources of other stacks that import it: as long as they do, it cannot go
+    is_retained: bool = False  # the replaced resource stays in the account
+    importers: int = 0  # resources of other stacks that import it, which prevents its removal
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """All resources of both sides, and what becomes of those that differ, by stack and name."""
+    """All resources of both sides, and the changes of those that differ, by stack and name."""
 
     before: Mapping[Key, Resource]
     after: Mapping[Key, Resource]
@@ -80,7 +80,7 @@ def differences(before: Any, after: Any, path: tuple[str, ...] = ()) -> Iterator
     """The smallest values that differ; elements of a list are matched by their content, not by their index."""
     if before is ABSENT or after is ABSENT:
         yield Difference(path, before, after)
-    elif sorted_json(before) == sorted_json(after):  # to Python, true is 1
+    elif sorted_json(before) == sorted_json(after):  # in Python, True == 1
         return
     elif isinstance(before, Mapping) and isinstance(after, Mapping):
         for key in sorted({*before, *after}):
@@ -104,7 +104,7 @@ def _keeps(resource: Resource, policy: str) -> bool:
 
 
 def _replacement(before: Resource, after: Resource, cause: str, found: tuple[Difference, ...] = ()) -> Change:
-    # A policy that is new might come too late
+    # An UpdateReplacePolicy that the same update adds may come too late
     is_retained = _keeps(before, "UpdateReplacePolicy") and _keeps(after, "UpdateReplacePolicy")
     return Change(after, "replace", cause, found, is_retained)
 
@@ -119,7 +119,7 @@ def _update(before: Resource, after: Resource) -> Change | None:
 
 
 def _impact(type_name: str, properties: set[str]) -> tuple[Impact, str]:
-    """What a change of these properties does, and which of them do it."""
+    """The impact of a change of these properties, and the properties that cause it."""
     replacing = resource_types().get(type_name, ResourceType({})).replacing
     for verdict, impact in VERDICTS.items():
         if causes := sorted(name for name in properties if replacing.get(name) == verdict):
@@ -130,12 +130,12 @@ def _impact(type_name: str, properties: set[str]) -> tuple[Impact, str]:
 def _propagate(
     found: dict[Key, Change], old: Mapping[Key, Resource], new: Mapping[Key, Resource], moved: Mapping[Key, Key]
 ) -> None:
-    """A reference to what is replaced becomes another value, which may replace its resource, too: as in `cdk diff`."""
+    """A reference to a replaced resource gets a new value, which may replace its resource, too, as in `cdk diff`."""
     replaced = {moved.get(key, key) for key, change in found.items() if change.impact == "replace"}
     while replaced:
         key = replaced.pop()
         for other, resource in new.items():
-            # Another stack's template stays the same, unless the reference leads to another logical id
+            # A reference from another stack's template changes only with the logical id
             is_reached = other[0] == key[0] or key in moved.values()
             if not is_reached or other not in old or (other in found and found[other].impact == "replace"):
                 continue
@@ -150,7 +150,7 @@ def _propagate(
 
 
 def _moved(old: Mapping[Key, Resource], new: Mapping[Key, Resource]) -> dict[Key, Key]:
-    """Resources that are the same but for their logical ids: CloudFormation makes them again."""
+    """Resources of which only the logical id changed. CloudFormation creates them again."""
     gone, made = old.keys() - new.keys(), new.keys() - old.keys()
     names = sorted({old[key].name for key in gone} | {new[key].name for key in made}, key=len, reverse=True)
     reference = re.compile(rf"\$\{{({'|'.join(map(re.escape, names))})(?=[.}}])")
@@ -166,7 +166,7 @@ def _moved(old: Mapping[Key, Resource], new: Mapping[Key, Resource]) -> dict[Key
         if len(olds) == len(news) == 1:
             pairs[olds[0]] = news[0]
             continue
-        # Of several that are alike, the last part of the path tells which is which
+        # The last part of the path distinguishes equal resources
         by_name = _grouped(news, lambda key: new[key].name.rpartition("/")[2])
         for name, alike in _grouped(olds, lambda key: old[key].name.rpartition("/")[2]).items():
             if len(alike) == len(by_name.get(name, [])) == 1:

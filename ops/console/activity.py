@@ -1,7 +1,8 @@
-"""What the workflows did lately: their executions, those of bulk runs too, and how many images had which outcome.
+"""The recent executions of the workflows, including bulk runs, and the number of images by outcome.
 
-As Step Functions' listing and the manifests have it, which no metric does: an image has one outcome, however often a
-step was tried. A manifest never changes, so that each is read once. That of a bulk run has counts and a few examples.
+The data comes from Step Functions' list of executions and from the manifests. Metrics would count every attempt of a
+step, but an image has one outcome. A manifest never changes, so each is read once. The manifest of a bulk run has
+counts and a few examples.
 """
 
 import threading
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from mypy_boto3_stepfunctions.type_defs import ExecutionListItemTypeDef, ListExecutionsOutputTypeDef
 
 PERIODS = {"last hour": timedelta(hours=1), "last day": timedelta(days=1)}
-MAX_EXECUTIONS = 1000  # one page of the listing of each workflow
+MAX_EXECUTIONS = 1000  # one page of each workflow's list
 MAX_FAILURES = 20
 OUTCOMES = ("ACCEPTED", "REJECTED", "WAITING", "FAILED")
 _READERS = 16
@@ -29,7 +30,7 @@ _READERS = 16
 
 @dataclass(frozen=True)
 class Image:
-    """One image's outcome, as the manifest has it; what it does not have is empty."""
+    """One image's outcome, from the manifest. Missing members are empty."""
 
     key: str
     version_id: str
@@ -41,7 +42,7 @@ class Image:
 
     @classmethod
     def of(cls, found: Any) -> "Image":
-        """Of a member of a manifest's `outcomes`, whatever it is: a failed item may have been anything."""
+        """From a member of a manifest's `outcomes`. The item of a failed one may have any type."""
         values: Mapping[str, Any] = found if isinstance(found, dict) else {}
         confidence = values.get("confidence")
         return cls(
@@ -56,14 +57,14 @@ class Image:
 
     @property
     def reason(self) -> str:
-        """Why it was not accepted; without the image's URI, which ends most causes."""
+        """Why the image was not accepted, without its URI, with which most causes end."""
         cause = self.cause.partition(": s3://")[0]
         return f"{self.error}: {cause}" if cause else self.error
 
 
 @dataclass(frozen=True)
 class Outcomes:
-    """What a manifest says of an execution's images: all of them, or the first that a bulk run did not accept."""
+    """The outcomes in a manifest: of all images, or of the first ones that a bulk run did not accept."""
 
     counts: Counter[str] = field(default_factory=Counter)
     images: tuple[Image, ...] = ()
@@ -71,7 +72,7 @@ class Outcomes:
 
 @dataclass(frozen=True)
 class Execution:
-    """One execution; without outcomes until it ends, and if it left no manifest."""
+    """One execution. It has no outcomes while it runs, or if it wrote no manifest."""
 
     arn: str
     name: str
@@ -87,24 +88,24 @@ class Execution:
 
     @property
     def path(self) -> str:
-        """Of its page."""
+        """Path of the execution's page."""
         return f"/executions/{self.workflow}/{quote(self.name)}"
 
     @property
     def time(self) -> datetime:
-        """What the listing sorts it by."""
+        """When it ended or, while it runs, when it started."""
         return self.stopped or self.started
 
     @property
     def outcome(self) -> str:
-        """Its status; REJECTED where only low confidence made it fail."""
+        """Its status, or REJECTED if it failed only because of low confidence."""
         counts = self.outcomes.counts
         return "REJECTED" if self.status == "FAILED" and counts["REJECTED"] and not counts["FAILED"] else self.status
 
 
 @dataclass(frozen=True)
 class Period:
-    """Counts of what ended within it, or runs."""
+    """Counts of the executions that ended in a period or are running, and of their images."""
 
     name: str
     executions: Counter[str]
@@ -121,15 +122,15 @@ class Failure:
 
 @dataclass(frozen=True)
 class Recent:
-    """The last day, newest first."""
+    """The executions of the last day, newest first."""
 
     executions: tuple[Execution, ...]
     periods: tuple[Period, ...]
-    is_complete: bool  # else there were more than MAX_EXECUTIONS of one workflow
+    is_complete: bool  # False: a workflow had more than MAX_EXECUTIONS
 
     @property
     def failures(self) -> list[Failure]:
-        """The newest MAX_FAILURES."""
+        """The latest MAX_FAILURES failures."""
         found: list[Failure] = []
         for execution in self.executions:
             images = [Failure(execution, image) for image in execution.outcomes.images if image.outcome != "ACCEPTED"]
@@ -141,16 +142,16 @@ class Recent:
 
 
 class Activity:
-    """Reads the last day of some state machines; keeps the manifests that it has read."""
+    """Reads the last day's executions of some state machines, and caches their manifests."""
 
     def __init__(self, *, workflows: Sequence[str], bucket: str) -> None:
         self._workflows = workflows
         self._bucket = bucket
         self._outcomes: dict[str, Outcomes] = {}  # by execution
-        self._lock = threading.Lock()  # several pages may ask at once: the second finds what the first has read
+        self._lock = threading.Lock()  # for concurrent requests: the second one uses what the first has read
 
     def recent(self, *, now: datetime | None = None) -> Recent:
-        """Raises what boto3 raises."""
+        """Raises boto3's errors."""
         now = now or datetime.now(UTC)
         since = now - max(PERIODS.values())
         with self._lock, ThreadPoolExecutor(_READERS) as pool:
@@ -173,14 +174,14 @@ class Activity:
 
 
 def read_outcomes(bucket: str, execution: str) -> Outcomes:
-    """Of an execution's manifest, in the order of its images; empty if it left none."""
+    """The outcomes in an execution's manifest, in the order of its images; empty if it wrote none."""
     key = f"{prefixes.MANIFESTS}{execution}.json"
     try:
         manifest = read_json(aws.s3().get_object(Bucket=bucket, Key=key)["Body"], name=key)
     except (aws.s3().exceptions.NoSuchKey, DocumentError):
         return Outcomes()
     counts, listed = manifest.get("counts"), manifest.get("outcomes")
-    images = listed if isinstance(listed, list) else manifest.get("examples")  # a bulk run names files of outcomes
+    images = listed if isinstance(listed, list) else manifest.get("examples")  # a bulk manifest lists files of outcomes
     return Outcomes(
         Counter({name: int(counts.get(name, 0)) for name in OUTCOMES} if isinstance(counts, dict) else {}),
         tuple(map(Image.of, images)) if isinstance(images, list) else (),

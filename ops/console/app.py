@@ -1,4 +1,4 @@
-"""The console's routes, behind its guard."""
+"""The console's routes and their middleware."""
 
 from pathlib import Path
 
@@ -19,7 +19,7 @@ _FOLDER = Path(__file__).parent
 
 
 def create_app(site: Site, session: Session) -> Starlette:
-    """The application for one environment and one start."""
+    """The application for one environment and one start of the console."""
     app = Starlette(
         routes=[
             *now.ROUTES,

@@ -1,4 +1,4 @@
-"""Classify: pictures that are dropped onto the page go to `incoming/`, and their outcomes come back."""
+"""The page Classify uploads pictures to `incoming/` and shows their outcomes."""
 
 import secrets
 import threading
@@ -32,7 +32,7 @@ MAX_NAME_BYTES = 200
 
 @dataclass(frozen=True)
 class Upload:
-    """A picture that was dropped: on its way, refused, or with the outcome that the workflow gave it."""
+    """A picture that was dropped onto the page: in progress, refused, or with an outcome."""
 
     name: str
     time: datetime
@@ -44,12 +44,12 @@ class Upload:
 
     @property
     def is_pending(self) -> bool:
-        """Whether an outcome is still to come: also after one that says to wait until the endpoint is resumed."""
+        """Whether it has no final outcome yet. WAITING is not final: a resume classifies the picture."""
         return not self.refusal and (self.outcome is None or self.outcome.outcome == "WAITING")
 
 
 class Uploads:
-    """Those of this start of the console, newest first."""
+    """The uploads since the console started, newest first."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -63,10 +63,10 @@ class Uploads:
         return self._uploads
 
     def settle(self, recent: Recent) -> None:
-        """Give each upload the latest outcome that an execution has for this version of the object."""
+        """Set each upload's outcome to the latest one that an execution has for this version of the object."""
         found = {
             (image.key, image.version_id): (image, execution)
-            for execution in reversed(recent.executions)  # the newest last, which counts
+            for execution in reversed(recent.executions)  # newest last, so that the newest outcome wins
             for image in execution.outcomes.images
         }
         with self._lock:
@@ -87,14 +87,14 @@ def refreshed(request: Request) -> Response:
 
 
 def upload(request: Request) -> Response:
-    """Takes one file as the body, and its name, percent-encoded, in X-File-Name; answers the list of uploads."""
+    """Expects one file as the body, and its percent-encoded name in X-File-Name; returns the list of uploads."""
     name = PurePosixPath(unquote(request.headers.get("X-File-Name", ""))).name or "picture"
     request.app.state.uploads.add(_uploaded(site(request).bucket, name, request.state.body))
     return refreshed(request)
 
 
 def _uploaded(bucket: str, name: str, data: bytes) -> Upload:
-    """Store a picture under a name that is free; what the workflow would not take is refused here, with the reason."""
+    """Store a picture under a new key. Pictures that the workflow would refuse are refused here, with the reason."""
     now = datetime.now(UTC)
     try:
         redrawn(data, name=name)
@@ -111,7 +111,7 @@ def _uploaded(bucket: str, name: str, data: bytes) -> Upload:
 
 
 def _free_name(name: str) -> str:
-    """The file's name with something that no other upload has; the write is conditional all the same."""
+    """The file's name with a random part. The write is conditional in any case."""
     path = PurePosixPath(name)
     stem = path.stem.encode()[: MAX_NAME_BYTES - len(path.suffix.encode())].decode("utf-8", "ignore")
     return f"{stem}-{secrets.token_hex(4)}{path.suffix}"

@@ -35,7 +35,7 @@ def console(
 
 
 def listening(port: int) -> socket.socket:
-    """A socket of the loopback address, which no other interface leads to; raises OpsError if the port is taken."""
+    """A socket on the loopback address, unreachable from other machines; raises OpsError if the port is used."""
     try:
         return socket.create_server(("127.0.0.1", port))
     except OSError as error:
@@ -48,6 +48,6 @@ async def serve(
     """Answer until `shutdown` returns, or a signal ends the process."""
     config = hypercorn.config.Config()
     config.bind = [f"fd://{listener.detach()}"]  # the server closes it
-    config.loglevel = "ERROR"  # not the address without the token, but what went wrong in a page
+    config.loglevel = "ERROR"  # errors in pages, but not the server's address, which lacks the token
     config.graceful_timeout = 1
     await hypercorn.asyncio.serve(app, config, shutdown_trigger=shutdown)  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""The workflow as its definition draws it, and the way that each image of an execution took through it."""
+"""Draws a workflow from its definition, with the path of each image of an execution."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
@@ -7,12 +7,12 @@ from typing import Any
 
 # Pixels
 _WIDTH, _HEIGHT, _GAP_X, _GAP_Y = 190, 34, 18, 30
-_ASIDE = (_WIDTH // 2 + _GAP_X) * 4 // 3  # of control points: a curve goes three quarters of the way to them
+_ASIDE = (_WIDTH // 2 + _GAP_X) * 4 // 3  # offset of control points; a curve covers three quarters of it
 
 
 @dataclass(frozen=True)
 class Node:
-    """A state: its place in the drawing, and how often the execution entered it."""
+    """A state: its position in the graph, and how often the execution entered it."""
 
     name: str
     kind: str
@@ -31,19 +31,19 @@ class Node:
 
 @dataclass(frozen=True)
 class Edge:
-    """From a state to one that may follow."""
+    """A transition from a state to one that may follow."""
 
     start: Node
     end: Node
 
     @property
     def is_taken(self) -> bool:
-        """As far as can be told from the states."""
+        """Whether the execution took the transition, judging by the states that it entered."""
         return bool(self.start.entered and self.end.entered)
 
     @property
     def path(self) -> str:
-        """As SVG: from the lower side to the upper, past what lies between."""
+        """The SVG path from the lower side of one state to the upper side of the other, around those in between."""
         x1, y1, x2, y2 = self.start.middle, self.start.y + self.start.height, self.end.middle, self.end.y
         aside, bend = _ASIDE if y2 - y1 > _GAP_Y else 0, _GAP_Y // 2
         return f"M{x1} {y1}C{x1 + aside} {y1 + bend} {x2 + aside} {y2 - bend} {x2} {y2}"
@@ -51,7 +51,7 @@ class Edge:
 
 @dataclass(frozen=True)
 class Graph:
-    """One level of a state machine, from top to bottom. title: of the machine, or the Map or branch that it is in."""
+    """One level of a state machine, top to bottom. title: the state machine, or the Map or branch of this level."""
 
     title: str
     nodes: tuple[Node, ...]
@@ -62,22 +62,22 @@ class Graph:
 
 @dataclass(frozen=True)
 class History:
-    """What an execution's events say: how often each state was entered, and by which image in which order."""
+    """The states that an execution entered: how often, and in which order for each image."""
 
     entered: Mapping[str, int]
     paths: Mapping[int, tuple[str, ...]]  # by the index of the Map's iteration
 
     @classmethod
     def of(cls, events: Iterable[Mapping[str, Any]]) -> "History":
-        """events: of GetExecutionHistory, oldest first. What an iteration does follows from its start."""
+        """events: from GetExecutionHistory, oldest first. An iteration's events refer back to its start."""
         entered: Counter[str] = Counter()
         paths: defaultdict[int, list[str]] = defaultdict(list)
-        iterations: dict[int, int] = {}  # by the id of an event within one
+        iterations: dict[int, int] = {}  # by the id of an event within the iteration
         for event in events:
             if started := event.get("mapIterationStartedEventDetails"):
                 iterations[event["id"]] = started["index"]
                 paths[started["index"]] = []
-            elif not event["type"].startswith("MapState"):  # these follow the last iteration, and are of none
+            elif not event["type"].startswith("MapState"):  # these follow the last iteration, but belong to none
                 index = iterations.get(event.get("previousEventId", 0))
                 if index is not None:
                     iterations[event["id"]] = index
@@ -91,9 +91,9 @@ class History:
 
 
 def graphs(title: str, machine: Mapping[str, Any], history: History) -> Iterator[Graph]:
-    """The state machine, or the processor of a Map, and then all that are within it.
+    """The graphs of the state machine, or of a Map's processor, and of all levels within it.
 
-    Not those of a Distributed Map: their events are in the histories of its child executions.
+    Without Distributed Maps, whose events are in the histories of their child executions.
     """
     states: Mapping[str, Any] = machine["States"]
     yield _drawn(title, machine["StartAt"], states, history)
@@ -106,11 +106,11 @@ def graphs(title: str, machine: Mapping[str, Any], history: History) -> Iterator
 
 
 def _drawn(title: str, start: str, states: Mapping[str, Any], history: History) -> Graph:
-    """Each state a row below the lowest of those that lead to it."""
+    """Rows of the states: each is one below the lowest state that leads to it."""
     rows: dict[str, int] = {}
 
     def place(name: str, row: int, above: frozenset[str]) -> None:
-        if name in above or rows.get(name, -1) >= row:  # a loop, or a place that is low enough
+        if name in above or rows.get(name, -1) >= row:  # a loop, or already low enough
             return
         rows[name] = row
         for follower in followers(states[name]):
@@ -140,7 +140,7 @@ def _drawn(title: str, start: str, states: Mapping[str, Any], history: History) 
 
 
 def followers(state: Mapping[str, Any]) -> list[str]:
-    """Names of the states that may come next, each once, the usual one first."""
+    """Names of the possible next states, without duplicates, the usual one first."""
     choices = [*state.get("Choices", []), *state.get("Catch", [])]
     names = [state.get("Next"), state.get("Default"), *(choice["Next"] for choice in choices)]
     return list(dict.fromkeys(name for name in names if name))

@@ -1,4 +1,4 @@
-"""How the environment fares: its endpoint, the model that it serves, its alarms, drift."""
+"""The health of the environment: its endpoint, the model in service, alarms and drift."""
 
 import re
 from collections.abc import Mapping
@@ -15,21 +15,21 @@ from ops.paused import paused_since
 from stacks.config import PROJECT_ROOT, EnvironmentConfig
 from stacks.shared import prefixes
 
-_DRIFT = f"{prefixes.MONITORING}drift/"  # a report an hour, by date
+_DRIFT = f"{prefixes.MONITORING}drift/"  # hourly reports, by date
 
 
 @dataclass(frozen=True)
 class Endpoint:
-    """Its status, and where that has a reason, the reason."""
+    """The endpoint's status, with SageMaker's reason if there is one."""
 
     status: str
-    instances: int | None  # None where it is serverless, or paused
+    instances: int | None  # None if it is serverless or paused
     changed: datetime
     reason: str = ""
 
 
 def endpoint(config: EnvironmentConfig, bucket: str) -> Endpoint:
-    """As SageMaker describes it, unless it is paused: then it does not exist, if the pause was not interrupted."""
+    """The endpoint as SageMaker describes it. A paused endpoint does not exist, unless the pause was interrupted."""
     since = paused_since(bucket)
     if since and aws.described_endpoint(config) is None:
         return Endpoint("Paused", None, since, "Images wait until it is resumed")
@@ -47,7 +47,7 @@ def endpoint(config: EnvironmentConfig, bucket: str) -> Endpoint:
 
 @dataclass(frozen=True)
 class Model:
-    """The model in service, and since when; what the parameter says of it, if it is of this model."""
+    """The model in service, since when, and the metadata in the parameter if it describes this model."""
 
     job: str
     since: datetime
@@ -55,7 +55,7 @@ class Model:
 
 
 def model(config: EnvironmentConfig, bucket: str) -> Model | None:
-    """What the release log names; None before the endpoint's first release."""
+    """The model that the release log names; None before the endpoint's first release."""
     record = _first_record_of_the_last_release(bucket)
     if record is None:
         return None
@@ -67,7 +67,7 @@ def model(config: EnvironmentConfig, bucket: str) -> Model | None:
 
 
 def _first_record_of_the_last_release(bucket: str) -> Record | None:
-    """Reads from the newest record back to the one that put its model into service."""
+    """Read back from the newest record to the one that put its model into service."""
     s3 = aws.s3()
     pages = s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=RELEASES)
     keys = sorted((entry["Key"] for page in pages for entry in page.get("Contents", [])), reverse=True)
@@ -94,7 +94,7 @@ class Alarm:
 
 
 def alarm_names() -> list[str]:
-    """What the alarms are called, after the environment's name: the runbook has a section for each."""
+    """Names of the alarms without the environment's name. The runbook has a section for each."""
     return re.findall(r"^## ([a-z-]+)$", runbook(), flags=re.MULTILINE)
 
 
@@ -104,7 +104,7 @@ def runbook() -> str:
 
 
 def alarms(config: EnvironmentConfig) -> list[Alarm]:
-    """In the runbook's order, those that are on first. By name: a listing would need every alarm's permission."""
+    """Alarms in ALARM first, then in the runbook's order. A request by name needs no permission for others."""
     names = {f"{config.stage_name}-{name}": name for name in alarm_names()}
     described = aws.cloudwatch().describe_alarms(AlarmNames=list(names), AlarmTypes=["MetricAlarm"])["MetricAlarms"]
     found = {
@@ -123,7 +123,7 @@ def alarms(config: EnvironmentConfig) -> list[Alarm]:
 
 @dataclass(frozen=True)
 class DriftReport:
-    """The drift monitor's newest report."""
+    """The drift monitor's latest report."""
 
     end: datetime
     verdict: str
@@ -133,7 +133,7 @@ class DriftReport:
 
 
 def drift(bucket: str, *, now: datetime | None = None) -> DriftReport | None:
-    """Of today or yesterday; None if there is none."""
+    """The latest report of today or yesterday; None if there is none."""
     today = now or datetime.now(UTC)
     s3 = aws.s3()
     for day in (today, today - timedelta(days=1)):
