@@ -5,6 +5,7 @@ whose key it is and what its owner may do, so the stand-in asks it at PATH (loca
 """
 
 import json
+import logging
 import os
 import secrets
 from collections.abc import Awaitable, Callable, Sequence
@@ -20,6 +21,8 @@ from local import request_guard
 from local.permissions import CALLER, EXECUTION_ROLE, Permission
 from local.sagemaker.authorization import PATH, UNKNOWN_KEY
 
+_log = logging.getLogger(__name__)
+
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 
@@ -27,6 +30,7 @@ Send = Callable[[dict[str, Any]], Awaitable[None]]
 def register() -> None:
     """Refuse unknown clients before the emulator's own application sees their requests, and serve PATH."""
     give_functions_keys_of_this_start()
+    log_refusals()
     emulator = ministack.app.app
     port = int(os.environ["GATEWAY_PORT"])
 
@@ -80,6 +84,21 @@ def give_functions_keys_of_this_start() -> None:
         return credentials
 
     lambda_runtime.execution_credentials = lambda_svc.execution_credentials = execution_credentials
+
+
+def log_refusals() -> None:
+    """Write what IAM refuses to the emulator's log, as CloudTrail has it on AWS: not every caller passes it on."""
+    decide = iam_evaluator.enforce
+
+    def enforce(
+        access_key: str, action: str, service: str, region: str, resource_arn: str = "*", **context: Any
+    ) -> Any:
+        refused = decide(access_key, action, service, region, resource_arn=resource_arn, **context)
+        if isinstance(refused, iam_evaluator.EvalResult):
+            _log.warning("refused %s: %s on %s", refused.principal_arn, action, resource_arn)
+        return refused
+
+    iam_evaluator.enforce = enforce
 
 
 def _without_cors(send: Send) -> Send:

@@ -62,17 +62,22 @@ def workflow_works(environment: Environment, confident_images: list[str]) -> Cal
 
 
 @pytest.mark.parametrize("role", ["SerializeImageDataRole", "FilterConfidenceRole", "ClassificationWorkflowRole"])
-def test_every_grant_of_the_workflow_is_needed(role: str, workflow_works: Callable[[], None]) -> None:
-    assert_each_grant_is_needed(role, workflow_works)
+def test_every_grant_of_the_workflow_is_needed(
+    cloud: LocalCloud, role: str, workflow_works: Callable[[], None]
+) -> None:
+    assert_each_grant_is_needed(cloud, role, workflow_works)
 
 
 @pytest.mark.parametrize("role", ["EndpointPauseRole", "ClassifierRole"])
-def test_every_grant_of_a_pause_is_needed(role: str, environment: Environment, confident_images: list[str]) -> None:
+def test_every_grant_of_a_pause_is_needed(
+    cloud: LocalCloud, role: str, environment: Environment, confident_images: list[str]
+) -> None:
     inbox = Inbox(environment.alert_topic_arn)
     retraining: Any = boto3.client("stepfunctions")
     machine = retraining_machine(environment.config)
 
     def works() -> None:
+        inbox.messages()
         # One that fails, and says so
         started = retraining.start_execution(stateMachineArn=machine, input=json.dumps({"force": True}))
         refused = run(environment, "pause")
@@ -89,7 +94,10 @@ def test_every_grant_of_a_pause_is_needed(role: str, environment: Environment, c
         assert predicted(environment, keys) == 1
         assert environment.classify(confident_images[:1]).counts["ACCEPTED"] == 1
 
-    assert_each_grant_is_needed(role, works)
+    def resume() -> None:
+        assert run(environment, "resume")["status"] == "SUCCEEDED"
+
+    assert_each_grant_is_needed(cloud, role, works, recover=resume)
 
 
 def images_of_each_prefix(environment: Environment, data: bytes) -> tuple[str, list[str]]:
@@ -153,9 +161,9 @@ def bulk_works(
     ],
 )
 def test_every_grant_of_the_bulk_workflows_is_needed(
-    role: str, workflow: str, bulk_works: dict[str, Callable[[], None]]
+    cloud: LocalCloud, role: str, workflow: str, bulk_works: dict[str, Callable[[], None]]
 ) -> None:
-    assert_each_grant_is_needed(role, bulk_works[workflow])
+    assert_each_grant_is_needed(cloud, role, bulk_works[workflow])
 
 
 def test_every_grant_of_the_drift_monitor_is_needed(
@@ -172,7 +180,7 @@ def test_every_grant_of_the_drift_monitor_is_needed(
         assert check_for_drift(environment, start=end - timedelta(hours=6), end=end)["requests"]
         assert len(environment.keys(f"{prefixes.MONITORING}drift/")) == reports + 1
 
-    assert_each_grant_is_needed("DriftMonitorRole", works)
+    assert_each_grant_is_needed(cloud, "DriftMonitorRole", works)
 
 
 def invoke(function: str, event: dict[str, Any]) -> dict[str, Any]:
@@ -186,7 +194,9 @@ def invoke(function: str, event: dict[str, Any]) -> dict[str, Any]:
     return answer
 
 
-def test_every_grant_of_the_model_accuracy_is_needed(environment: Environment, confident_images: list[str]) -> None:
+def test_every_grant_of_the_model_accuracy_is_needed(
+    cloud: LocalCloud, environment: Environment, confident_images: list[str]
+) -> None:
     environment.classify(confident_images)
     requests = wait_for(lambda: environment.recorded_inference_ids() or None, "a capture")
     labels = [{"groundTruthData": {"data": "bicycle"}, "eventMetadata": {"eventId": request}} for request in requests]
@@ -203,10 +213,10 @@ def test_every_grant_of_the_model_accuracy_is_needed(environment: Environment, c
         assert report["labelled"]
         assert len(environment.keys(f"{prefixes.MONITORING}accuracy/")) == reports + 1
 
-    assert_each_grant_is_needed("ModelAccuracyRole", works)
+    assert_each_grant_is_needed(cloud, "ModelAccuracyRole", works)
 
 
-def test_every_grant_of_the_release_log_is_needed(environment: Environment) -> None:
+def test_every_grant_of_the_release_log_is_needed(cloud: LocalCloud, environment: Environment) -> None:
     endpoint = boto3.client("sagemaker").describe_endpoint(EndpointName=environment.config.endpoint_name)
 
     def works() -> None:
@@ -218,7 +228,7 @@ def test_every_grant_of_the_release_log_is_needed(environment: Environment) -> N
         record = invoke("ReleaseLog", {"detail": detail})
         assert f"{prefixes.RELEASES}{record['time']}-IN_SERVICE.json" in environment.keys(prefixes.RELEASES)
 
-    assert_each_grant_is_needed("ReleaseLogRole", works)
+    assert_each_grant_is_needed(cloud, "ReleaseLogRole", works)
 
 
 @pytest.fixture
@@ -303,5 +313,5 @@ def ended(status: Callable[[], str]) -> None:
     assert final == "Completed"
 
 
-def test_every_grant_of_sagemaker_is_needed(sagemaker_works: Callable[[], None]) -> None:
-    assert_each_grant_is_needed("SageMakerRole", sagemaker_works)
+def test_every_grant_of_sagemaker_is_needed(cloud: LocalCloud, sagemaker_works: Callable[[], None]) -> None:
+    assert_each_grant_is_needed(cloud, "SageMakerRole", sagemaker_works)

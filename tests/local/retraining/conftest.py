@@ -8,12 +8,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import boto3
 import pytest
 
 from local.cloud import LocalCloud
 from local.demonstration import Environment, Inbox
 from local.retraining import DataSet, Retraining, calm_down
 from stacks.config import PROJECT_ROOT, load_environment
+from stacks.shared.deployment_config import deployment_config
 from tests.local.conftest import deployed
 
 
@@ -23,10 +25,14 @@ def assembly(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def synthesized(output: Path, **settings: Any) -> Path:
-    """The dev environment with a wider gate: of 40 validation images each is worth more than the usual margin."""
+    """The dev environment with a wider gate: of 40 validation images each is worth more than the usual margin.
+
+    And with a shorter wait for alarms, where a test has none to wait for.
+    """
     context = json.loads((PROJECT_ROOT / "cdk.json").read_text())["context"]
     bounds = {"minimum_accuracy": 0.7, "margin": 0.25, "max_calibration_error": 0.4}
-    context["environments"] = {"dev": {**context["environments"]["dev"], "retraining": bounds, **settings}}
+    usual = {**context["environments"]["dev"], "retraining": bounds, "endpoint": {"bake_minutes": 1}}
+    context["environments"] = {"dev": {**usual, **settings}}
     subprocess.run(
         [sys.executable, "app.py"],
         cwd=PROJECT_ROOT,
@@ -54,6 +60,19 @@ def data(environment: Environment, dataset: Path) -> DataSet:
     data_set = DataSet(environment.bucket, dataset)
     data_set.restore()
     return data_set
+
+
+@pytest.fixture
+def long_bake(_local_aws: None) -> Iterator[None]:
+    """A release waits for alarms as long as in dev, so that one can go off."""
+    client: Any = boto3.client("lambda")
+    pages = client.get_paginator("list_functions").paginate()
+    (release,) = [f for page in pages for f in page["Functions"] if "-ReleaseModel" in f["FunctionName"]]
+    variables = release["Environment"]["Variables"]
+    longer = {**variables, "DEPLOYMENT_CONFIG": json.dumps(deployment_config(load_environment("dev")))}
+    client.update_function_configuration(FunctionName=release["FunctionName"], Environment={"Variables": longer})
+    yield
+    client.update_function_configuration(FunctionName=release["FunctionName"], Environment={"Variables": variables})
 
 
 @pytest.fixture

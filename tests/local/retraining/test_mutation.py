@@ -7,6 +7,7 @@ import copy
 import json
 import uuid
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -180,13 +181,15 @@ def versions(environment: Environment, key: str) -> int:
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)
-def test_every_grant_of_a_step_is_needed(function: str, works: dict[str, Callable[[], None]]) -> None:
-    assert_each_grant_is_needed(f"{function}Role", works[function])
+def test_every_grant_of_a_step_is_needed(
+    cloud: LocalCloud, function: str, works: dict[str, Callable[[], None]]
+) -> None:
+    assert_each_grant_is_needed(cloud, f"{function}Role", works[function])
 
 
 @pytest.mark.parametrize("function", ["ReleaseModel", "RestoreEndpoint"])
 def test_every_grant_of_what_moves_the_endpoint_is_needed(
-    release: dict[str, Any], step: Step, environment: Environment, function: str
+    cloud: LocalCloud, release: dict[str, Any], step: Step, environment: Environment, function: str
 ) -> None:
     client = boto3.client("sagemaker")
     name = environment.config.endpoint_name
@@ -207,34 +210,38 @@ def test_every_grant_of_what_moves_the_endpoint_is_needed(
         client.update_endpoint(EndpointName=name, EndpointConfigName=before)
         assert settled() == before
 
-    assert_each_grant_is_needed(f"{function}Role", moves_there_and_back)
+    assert_each_grant_is_needed(cloud, f"{function}Role", moves_there_and_back)
 
 
 def test_every_grant_of_the_workflow_is_needed(
-    release: dict[str, Any], step: Step, works: dict[str, Callable[[], None]], inbox: Inbox
+    cloud: LocalCloud, release: dict[str, Any], step: Step, works: dict[str, Callable[[], None]], inbox: Inbox
 ) -> None:
     """Each step that it takes: ten functions, both kinds of jobs, the Model Registry, the endpoint, the topic."""
     served = copy.deepcopy(release["SmokeTest"])
     served["models"]["incumbent"]["endpoint_config"] = served["release"]["endpoint_config"]
     given = {
-        **{
-            name: release[name]
-            for name in (*works, "ReleaseModel", "ReadEndpoint", "NotifyReleased")
-            if name in release
-        },
+        **{name: release[name] for name in (*works, "ReleaseModel", "ReadEndpoint") if name in release},
         "RetrainingGuard": {"force": True},
         "PrepareRollback": changed(release["PrepareEvaluation"], input={"rollback": True}),
         "RestoreEndpoint": served,
     }
 
-    def all_steps() -> None:
-        new = uuid.uuid4().hex[:8]
+    def told() -> None:
         inbox.messages()
-        outputs = {name: step(name, state_input) for name, state_input in given.items()}
+        step("NotifyReleased", release["NotifyReleased"])
         assert inbox.messages()
-        step("ReadApproval", step("RegisterModel", changed(release["ReleaseModel"], run=new)))
-        step("EvaluateBoth", changed(release["EvaluateBoth"], run=new))
-        untrained = {"training": {"job": f"scones-dev-mutation-{new}"}, "data": outputs["ValidateDataSet"]["data"]}
+
+    def approved() -> None:
+        step("ReadApproval", step("RegisterModel", changed(release["ReleaseModel"], run=uuid.uuid4().hex[:8])))
+
+    def evaluated() -> None:
+        step("EvaluateBoth", changed(release["EvaluateBoth"], run=uuid.uuid4().hex[:8]))
+
+    data = step("ValidateDataSet", changed(release["ValidateDataSet"], run=uuid.uuid4().hex[:8]))["data"]
+
+    def trained() -> None:
+        untrained = {"training": {"job": f"scones-dev-mutation-{uuid.uuid4().hex[:8]}"}, "data": data}
         step("TrainCandidate", changed(release["PrepareEvaluation"], **untrained))
 
-    assert_each_grant_is_needed("RetrainingWorkflowRole", all_steps)
+    steps = [partial(step, name, state_input) for name, state_input in given.items()]
+    assert_each_grant_is_needed(cloud, "RetrainingWorkflowRole", *steps, told, approved, evaluated, trained)

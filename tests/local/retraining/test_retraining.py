@@ -161,6 +161,7 @@ def test_the_release_captures_and_scales_as_the_model_stack_does(
     assert after["ProductionVariants"][0]["DesiredInstanceCount"] == 3
 
 
+@pytest.mark.usefixtures("long_bake")
 def test_a_failing_update_goes_back_by_itself(
     retraining: Retraining, data: DataSet, inbox: Inbox, cloud: LocalCloud, environment: Environment, traffic: Traffic
 ) -> None:

@@ -17,6 +17,7 @@ from stacks.config import PROJECT_ROOT
 from stacks.shared import prefixes
 
 
+@pytest.mark.usefixtures("long_bake")
 def test_drift_leads_to_a_release_and_no_request_fails(
     cloud: LocalCloud, environment: Environment, data: DataSet, dataset: Path
 ) -> None:

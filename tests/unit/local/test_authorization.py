@@ -65,6 +65,18 @@ def test_nothing_is_refused_before_iam_is_enforced(
     assert refusal(Permission("a:A", "*")) == ""
 
 
+def test_what_iam_refuses_is_in_the_log(
+    allowed: set[tuple[str, str]], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(iam_evaluator, "enforce", iam_evaluator.enforce)  # undone at the end
+    authorization.log_refusals()
+    allowed.add(("caller's", "a:A"))
+    assert refusal(Permission("a:A", "*")) == ""
+    assert caplog.messages == []
+    assert refusal(Permission("b:B", "r"))
+    assert caplog.messages == ["refused arn:of:caller's: b:B on r"]
+
+
 @pytest.mark.parametrize("enforced", [True, False])
 def test_a_key_that_nobody_issued_is_refused_always(
     allowed: set[tuple[str, str]], monkeypatch: pytest.MonkeyPatch, enforced: bool
