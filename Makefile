@@ -120,8 +120,8 @@ sbom: setup .venv-scan/.installed ## List every pinned package in build/, as Cyc
 	.venv-scan/bin/python -m scanners.bill_of_materials requirements.lock > build/python.cdx.json
 	npm sbom --package-lock-only --sbom-format cyclonedx > build/npm.cdx.json
 
-mutate: setup ## Remove the grants in the local cloud, one at a time: something must fail
-	python -m pytest -m slow -s tests/local/test_mutation.py tests/local/retraining/test_mutation.py
+mutate: setup ## Remove the grants of each role in the local cloud: something must fail without each of them
+	python -m pytest -n 2 -m slow tests/local/test_mutation.py tests/local/retraining/test_mutation.py
 
 test-retraining: setup ## Retrain, release, fail and go back in the local cloud
 	python -m pytest -m slow tests/local/retraining --ignore=tests/local/retraining/test_mutation.py
@@ -139,7 +139,7 @@ test-container: .venv-container/.installed ## Test the model with the versions o
 	  tests/container/served_by_gunicorn.py tests/unit/model_src
 
 test-slow: setup ## Run the tests that take minutes: make mutate, make test-retraining, interruptions
-	python -m pytest -n 4 -m slow
+	python -m pytest -n 5 -m slow # processes, one for each local cloud
 
 lock: setup ## Pin the whole dependency tree of requirements-dev.txt again
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header requirements-dev.txt -o requirements.lock

@@ -57,6 +57,7 @@ CLOUDS = (
     "tests/local/classification",
     "tests/local/retraining",
     "tests/local/retraining/test_mutation.py",
+    "tests/local/test_review.py",
     "tests/local/test_killed_runs.py",
     "tests/local/test_local_commands.py",
 )

@@ -104,8 +104,9 @@ def ensure_model(job: Mapping[str, Any], like: Served) -> str:
     """Create the model of a training job unless it exists, with the settings of the model in service; returns its name.
 
     Image and environment variables are the job's own, because the model in service may be of the other algorithm.
+    A model cannot be changed: if the job has one with other settings, as from before the endpoint became serverless,
+    the new one has a number.
     """
-    name = str(job["TrainingJobName"])
     container: Any = {
         key: value
         for key, value in like.model["PrimaryContainer"].items()
@@ -113,12 +114,20 @@ def ensure_model(job: Mapping[str, Any], like: Served) -> str:
     }
     container |= {**container_of_job(job), "ModelDataUrl": job["ModelArtifacts"]["S3ModelArtifacts"]}
     request: Any = {key: like.model[key] for key in MODEL_SETTINGS if key in like.model}
-    try:
-        aws.sagemaker().create_model(ModelName=name, PrimaryContainer=container, Tags=_tags(), **request)
-    except ClientError as error:
-        if not is_existing(error):
-            raise
-    return name
+    name, number = str(job["TrainingJobName"]), 1
+    while True:
+        try:
+            aws.sagemaker().create_model(ModelName=name, PrimaryContainer=container, Tags=_tags(), **request)
+            return name
+        except ClientError as error:
+            if not is_existing(error):
+                raise
+        existing: Any = aws.sagemaker().describe_model(ModelName=name)
+        is_same = all(existing.get(key) == like.model.get(key) for key in MODEL_SETTINGS)
+        if is_same and existing["PrimaryContainer"]["ModelDataUrl"] == container["ModelDataUrl"]:
+            return name
+        number += 1
+        name = f"{job['TrainingJobName']}-{number}"
 
 
 def container_of_job(job: Mapping[str, Any]) -> dict[str, Any]:

@@ -126,7 +126,6 @@ def assert_each_grant_is_needed(
                 recover()
     finally:
         role.withhold([])
-    print(f"{role_part}: {len(grants)} grants")  # noqa: T201 - for whoever runs `make mutate`
     assert not withheld, f"nothing fails without {', '.join(map(str, withheld))}"
 
 

@@ -80,7 +80,7 @@ def inbox(environment: Environment) -> Inbox:
     return Inbox(environment.alert_topic_arn)
 
 
-@pytest.fixture(autouse=True)
-def _quiet_alarms(_local_aws: None) -> None:
+@pytest.fixture
+def calm(environment: Environment) -> None:
     """An alarm of an earlier test must not end this one's release."""
-    calm_down(Environment.deployed(load_environment("dev")))
+    calm_down(environment)

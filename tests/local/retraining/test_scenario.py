@@ -35,6 +35,7 @@ def test_drift_leads_to_a_release_and_no_request_fails(
     assert {"The run is in TrainCandidate", "The run is in ReleaseModel"} <= shown
 
 
+@pytest.mark.usefixtures("calm")
 def test_what_is_released_can_be_traced_judged_and_watched(
     cloud: LocalCloud,
     environment: Environment,

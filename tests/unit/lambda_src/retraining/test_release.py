@@ -253,6 +253,17 @@ def test_a_release_serves_the_model_and_changes_nothing_else(world: World) -> No
     assert (served.model["VpcConfig"], served.model["EnableNetworkIsolation"]) == (NETWORK, True)
 
 
+def test_a_model_from_before_the_settings_changed_is_not_served_again(world: World) -> None:
+    """As that of a serverless endpoint is not isolated, and no serverless endpoint takes one that is."""
+    container: Any = {"Image": IMAGE, "ModelDataUrl": artifact(NEW)}
+    aws.sagemaker().create_model(ModelName=NEW, ExecutionRoleArn=ROLE, PrimaryContainer=container)
+    for _ in range(2):
+        moved = move(world, NEW)
+        assert moved["candidate"]["model"] == f"{NEW}-2"
+        assert (moved["candidate"]["job"], release.served().artifact_uri) == (NEW, artifact(NEW))
+        assert release.served().model["EnableNetworkIsolation"]
+
+
 @pytest.mark.parametrize(
     ("operation", "copied", "not_copied"),
     [
