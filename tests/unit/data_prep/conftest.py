@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 from moto import mock_aws
+from moto.s3.models import s3_backends
 from PIL import Image
 
 from data_prep import aws
@@ -29,6 +30,7 @@ from data_prep.dataset import (
     write_list,
 )
 from lambda_src.retraining.lst_file import DataDigest, ListLine
+from lambda_src.shared.baseline import MIN_BASELINE
 from local.sagemaker import storage, training
 from local.sagemaker.control_plane import ControlPlane
 from stacks.config import EnvironmentConfig, parse_environment
@@ -80,7 +82,8 @@ def tar_of(tmp_path: Path) -> Callable[..., Path]:
 
 BUCKET = "scones-dev-data"
 CLASSES = ("bicycle", "motorcycle")
-ROLE_ARN = "arn:aws:iam::123456789012:role/sagemaker"
+ACCOUNT = "123456789012"  # moto's
+ROLE_ARN = f"arn:aws:iam::{ACCOUNT}:role/sagemaker"
 
 
 @pytest.fixture
@@ -152,11 +155,24 @@ def picture(file: Path, number: int) -> None:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A valid data set of 40 and 10 images."""
-    return write_dataset(tmp_path / "dataset", 40, 10, picture)
+    """A valid data set of 32 and 8 images."""
+    return write_dataset(tmp_path / "dataset", 32, 8, picture)
 
 
-def list_validation_images(bucket: str, count: int = 60, *, labels: tuple[int, int] = (0, 1)) -> None:
+def place(bucket: str, key: str, content: bytes) -> None:
+    """Put an object that is there before the test begins, without a request."""
+    s3_backends[ACCOUNT]["aws"].put_object(bucket, key, content)
+
+
+@pytest.fixture
+def uploaded(folder: Path, cloud: str, plane: ControlPlane) -> Path:
+    """The data set, which the bucket holds as well; SageMaker is the stand-in."""
+    for file in folder.rglob("*.*"):
+        place(cloud, str(file.relative_to(folder)), file.read_bytes())
+    return folder
+
+
+def list_validation_images(bucket: str, count: int = MIN_BASELINE, *, labels: tuple[int, int] = (0, 1)) -> None:
     """The list of `image_0.png` and so on, whose labels take turns."""
     lines = [f"{number}\t{labels[number % 2]}\timage_{number}.png\n" for number in range(count)]
     aws.s3().put_object(Bucket=bucket, Key="test_lst/test.lst", Body="".join(lines).encode())
@@ -164,7 +180,7 @@ def list_validation_images(bucket: str, count: int = 60, *, labels: tuple[int, i
 
 @contextmanager
 def batch_transform(bucket: str, bicycle: Callable[[int], float]) -> Iterator[list[dict[str, Any]]]:
-    """Predicts 60 listed images of each job as it starts; the requests that started one.
+    """Predicts as many images of each job as a baseline needs, as it starts; the requests that started one.
 
     bicycle: the probability of the first class, by the image's number.
     """
@@ -174,9 +190,9 @@ def batch_transform(bucket: str, bicycle: Callable[[int], float]) -> Iterator[li
         request = json.loads(params["body"])
         started.append(request)
         _, _, prefix = request["TransformOutput"]["S3OutputPath"].removeprefix("s3://").partition("/")
-        for number in range(60):
+        for number in range(MIN_BASELINE):
             body = json.dumps({"prediction": [bicycle(number), 1 - bicycle(number)]})
-            aws.s3().put_object(Bucket=bucket, Key=f"{prefix}/image_{number}.png.out", Body=body.encode())
+            place(bucket, f"{prefix}/image_{number}.png.out", body.encode())
 
     events = aws.sagemaker().meta.events
     events.register("before-call.sagemaker.CreateTransformJob", predict)

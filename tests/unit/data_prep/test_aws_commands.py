@@ -15,7 +15,6 @@ from data_prep.baseline import StoredBaseline
 from data_prep.errors import DataPrepError, DownloadError
 from data_prep.fetch import ARCHIVE_VARIABLE
 from data_prep.sample import generate_archive
-from data_prep.upload import upload_dataset
 from local.sagemaker.control_plane import ControlPlane
 from stacks.config import EnvironmentConfig, parse_environment
 from tests.unit.data_prep.conftest import archive_of, split_of
@@ -37,10 +36,10 @@ pytestmark = pytest.mark.usefixtures("plane")
 def test_upload_tells_what_it_did(folder: Path, cloud: str) -> None:
     first = _run("upload", "--dataset", folder)
     assert first.exit_code == 0
-    assert first.stdout.startswith(f"s3://{cloud}: 53 of 53 files uploaded (")
+    assert first.stdout.startswith(f"s3://{cloud}: 43 of 43 files uploaded (")
     assert first.stdout.endswith("0 deleted; it holds exactly the data set\n")
     again = _run("upload", "--dataset", folder, "--json")
-    assert json.loads(again.stdout) == {"bucket": cloud, "files": 53, "uploaded": 0, "uploaded_bytes": 0, "deleted": 0}
+    assert json.loads(again.stdout) == {"bucket": cloud, "files": 43, "uploaded": 0, "uploaded_bytes": 0, "deleted": 0}
     assert again.stderr == ""
 
 
@@ -49,9 +48,8 @@ def test_upload_deletes_what_is_too_much_on_request(folder: Path, cloud: str) ->
     assert json.loads(_run("upload", "--dataset", folder, "--delete-extra", "--json").stdout)["deleted"] == 1
 
 
-def test_train_follows_the_job_and_hands_the_model_over(folder: Path, cloud: str) -> None:
-    upload_dataset(folder, cloud)
-    result = _run("train", "--dataset", folder)
+def test_train_follows_the_job_and_hands_the_model_over(uploaded: Path, cloud: str) -> None:
+    result = _run("train", "--dataset", uploaded)
     assert result.exit_code == 0
     (job,) = _jobs()
     uri = f"s3://{cloud}/models/{job}/output/model.tar.gz"
@@ -59,16 +57,15 @@ def test_train_follows_the_job_and_hands_the_model_over(folder: Path, cloud: str
     assert result.stderr == f"Started {job}\n"
     assert aws.ssm().get_parameter(Name="/scones/dev/model/artifact-uri")["Parameter"]["Value"] == uri
 
-    again = _run("train", "--dataset", folder, "--json", "--quiet")
+    again = _run("train", "--dataset", uploaded, "--json", "--quiet")
     assert json.loads(again.stdout)["artifact_uri"] == uri
     assert again.stderr == ""
     assert _jobs() == [job]
 
 
-def test_train_goes_on_to_an_instance_type_that_can_be_had(folder: Path, cloud: str, plane: ControlPlane) -> None:
-    upload_dataset(folder, cloud)
+def test_train_goes_on_to_an_instance_type_that_can_be_had(uploaded: Path, cloud: str, plane: ControlPlane) -> None:
     plane.withheld = {"ml.p3.2xlarge": "quota", "ml.g4dn.xlarge": "capacity"}
-    result = _run("train", "--dataset", folder, "--json")
+    result = _run("train", "--dataset", uploaded, "--json")
     failed, completed = _jobs()
     assert json.loads(result.stdout)["job"] == completed == f"{failed[:-1]}2", "a job without capacity took its name"
     assert plane._training_jobs[completed]["ResourceConfig"]["InstanceType"] == "ml.g5.xlarge"
@@ -79,9 +76,8 @@ def test_train_goes_on_to_an_instance_type_that_can_be_had(folder: Path, cloud: 
     assert no_capacity.endswith("): trying ml.g5.xlarge")
 
 
-def test_train_without_waiting_says_how_to_go_on(folder: Path, cloud: str) -> None:
-    upload_dataset(folder, cloud)
-    result = _run("train", "--dataset", folder, "--no-wait")
+def test_train_without_waiting_says_how_to_go_on(uploaded: Path, cloud: str) -> None:
+    result = _run("train", "--dataset", uploaded, "--no-wait")
     (job,) = _jobs()
     assert result.stdout == f"{job}\nFollow it with `python -m data_prep train --env dev --resume {job}`\n"
     assert not aws.ssm().describe_parameters()["Parameters"]
@@ -90,14 +86,13 @@ def test_train_without_waiting_says_how_to_go_on(folder: Path, cloud: str) -> No
 
 
 def test_an_interruption_leaves_the_job_and_says_how_to_go_on(
-    folder: Path, cloud: str, monkeypatch: pytest.MonkeyPatch
+    uploaded: Path, cloud: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr("data_prep.train.wait_for_job", interrupt)
-    upload_dataset(folder, cloud)
-    result = _run("train", "--dataset", folder)
+    result = _run("train", "--dataset", uploaded)
     (job,) = _jobs()
     assert result.exit_code == 130
     assert (
@@ -106,9 +101,8 @@ def test_an_interruption_leaves_the_job_and_says_how_to_go_on(
     )
 
 
-def test_spot_can_be_chosen_for_one_job(folder: Path, cloud: str) -> None:
-    upload_dataset(folder, cloud)
-    _run("train", "--dataset", folder, "--no-wait", "--spot")
+def test_spot_can_be_chosen_for_one_job(uploaded: Path, cloud: str) -> None:
+    _run("train", "--dataset", uploaded, "--no-wait", "--spot")
     (name,) = _jobs()
     job = aws.sagemaker().describe_training_job(TrainingJobName=name)
     assert job["EnableManagedSpotTraining"] is True
@@ -119,10 +113,10 @@ def test_spot_can_be_chosen_for_one_job(folder: Path, cloud: str) -> None:
 
 @pytest.fixture
 def archives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Path]:
-    """Two small archives, of 40 and 42 training images, and a folder of the test's own."""
+    """Two small archives, of 32 and 34 training images, and a folder of the test's own."""
     monkeypatch.setattr("data_prep.dataset.PROJECT_ROOT", tmp_path)
     return [
-        archive_of(tmp_path / f"{n}.tar.gz", train=split_of(80 + 4 * n, n), test=split_of(16, n + 9)) for n in range(2)
+        archive_of(tmp_path / f"{n}.tar.gz", train=split_of(64 + 4 * n, n), test=split_of(16, n + 9)) for n in range(2)
     ]
 
 
@@ -157,8 +151,8 @@ def test_run_does_all_of_it_and_then_only_what_is_left(
 ) -> None:
     model, said = _prepared("--archive", archives[0])
     assert model["classes"] == ["bicycle", "motorcycle"]
-    assert model["hyperparameters"]["num_training_samples"] == "40"
-    for line in ("Built ", "51 of 51 files uploaded, 0 deleted", f"Started {model['job']}", "Computed the baseline"):
+    assert model["hyperparameters"]["num_training_samples"] == "32"
+    for line in ("Built ", "43 of 43 files uploaded, 0 deleted", f"Started {model['job']}", "Computed the baseline"):
         assert line in said
     before = _objects(cloud)
     for arguments, kept in (
@@ -180,12 +174,12 @@ def test_run_trains_on_another_archive_although_there_is_a_model(
     first, _ = _prepared("--archive", archives[0])
     second, said = _prepared("--archive", archives[1])
     assert first["data_digest"] != second["data_digest"]
-    assert second["hyperparameters"]["num_training_samples"] == "42"
+    assert second["hyperparameters"]["num_training_samples"] == "34"
     assert f"Started {second['job']}" in said
     back, said = _prepared("--archive", archives[0])
     assert back == first
     assert f"Reusing {first['job']} (same data and parameters)" in said
-    assert ", 50 deleted" in said, "the bucket holds the archive that was named, and nothing else"
+    assert ", 42 deleted" in said, "the bucket holds the archive that was named, and nothing else"
 
 
 def test_run_goes_on_where_it_was_interrupted(
@@ -201,7 +195,7 @@ def test_run_goes_on_where_it_was_interrupted(
         result = _run("run")
     assert result.exit_code == 130
     assert "Reusing " in result.stderr
-    assert "0 of 51 files uploaded" in result.stderr
+    assert "0 of 43 files uploaded" in result.stderr
     model, said = _prepared()
     assert f"Keeping the model of {model['job']}" in said
     assert "Computed the baseline" in said
@@ -278,7 +272,7 @@ def test_the_archive_that_the_environment_names_is_trained_on_instead_of_whateve
     _run("build", "--archive", archives[1])
     monkeypatch.setenv(ARCHIVE_VARIABLE, str(archives[0]))
     model, _ = _prepared()
-    assert model["hyperparameters"]["num_training_samples"] == "40"
+    assert model["hyperparameters"]["num_training_samples"] == "32"
     archives[0].unlink()
     assert _prepared()[0] == model
     with pytest.raises(DownloadError, match=r"0\.tar\.gz, the archive that CIFAR_100_ARCHIVE names, does not exist"):

@@ -24,8 +24,8 @@ Transform = dict[str, Any]
 
 @pytest.fixture
 def model(cloud: str, config: EnvironmentConfig) -> str:
-    """A list of 60 validation images, and what training hands over."""
-    list_validation_images(cloud, 60)
+    """A list of as many validation images as a baseline needs, and what training hands over."""
+    list_validation_images(cloud)
     metadata = {"job": JOB, "artifact_uri": f"s3://{cloud}/models/{JOB}/output/model.tar.gz", "image": IMAGE}
     aws.ssm().put_parameter(Name=config.model_metadata_parameter, Value=json.dumps(metadata), Type="String")
     return cloud
@@ -50,13 +50,13 @@ def test_the_trained_model_is_asked_for_every_validation_image(
     config: EnvironmentConfig, model: str, transforms: list[Transform]
 ) -> None:
     result = store_baseline(config)
-    assert (result.key, result.size, result.is_new) == (KEY, 60, True)
+    assert (result.key, result.size, result.is_new) == (KEY, 40, True)
     (request,) = transforms
     assert request["TransformInput"]["DataSource"]["S3DataSource"]["S3Uri"] == f"s3://{model}/test/"
     assert request["TransformInput"]["ContentType"] == "application/x-image"
     found = stored(model)
     assert found.classes == ("bicycle", "motorcycle")
-    assert found.class_counts == (60, 0)
+    assert found.class_counts == (40, 0)
     assert found.artifact_uri == f"s3://{model}/models/{JOB}/output/model.tar.gz"
     assert parameter(config) == KEY
 
@@ -126,7 +126,7 @@ def test_a_corrupt_baseline_is_reported_and_can_be_computed_again(
     aws.s3().put_object(Bucket=model, Key=KEY, Body=b"{}")
     with pytest.raises(TrainingError, match=r"not a baseline .*`--force` computes it again"):
         store_baseline(config)
-    assert store_baseline(config, force=True).size == 60
+    assert store_baseline(config, force=True).size == 40
 
 
 def test_without_a_model_there_is_no_baseline(config: EnvironmentConfig, cloud: str) -> None:
@@ -144,8 +144,8 @@ def test_too_few_images_are_told_before_a_job_is_paid_for(
 
 
 def test_missing_predictions_are_reported(config: EnvironmentConfig, model: str, transforms: list[Transform]) -> None:
-    list_validation_images(model, 61)
-    with pytest.raises(TrainingError, match=r"left no prediction in s3://scones-dev-data at .*/image_60\.png\.out"):
+    list_validation_images(model, 41)
+    with pytest.raises(TrainingError, match=r"left no prediction in s3://scones-dev-data at .*/image_40\.png\.out"):
         store_baseline(config)
 
 

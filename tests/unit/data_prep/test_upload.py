@@ -14,7 +14,7 @@ from data_prep.upload import compare, upload_dataset
 from lambda_src.retraining.lst_file import ListLine
 from tests.unit.data_prep.conftest import write_dataset
 
-FILES = 1203  # 1,100 + 100 images, two lists and the manifest: more than one page of a listing
+FILES = 243  # 200 + 40 images, two lists and the manifest
 
 
 def _numbered(file: Path, number: int) -> None:
@@ -22,8 +22,10 @@ def _numbered(file: Path, number: int) -> None:
 
 
 @pytest.fixture
-def many(tmp_path: Path) -> Path:
-    return write_dataset(tmp_path / "many", 1100, 100, _numbered)
+def many(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """More files than a page of a listing has."""
+    monkeypatch.setenv("MOTO_S3_DEFAULT_MAX_KEYS", "150")
+    return write_dataset(tmp_path / "many", 200, 40, _numbered)
 
 
 @pytest.fixture
@@ -46,13 +48,13 @@ def _keys(bucket: str) -> set[str]:
 
 def test_an_interrupted_upload_is_taken_up_where_it_stopped(many: Path, cloud: str, requests: list[str]) -> None:
     def interrupt(stage: str, done: int, total: int) -> None:
-        if done == total // 2:
+        if done == 20:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         upload_dataset(many, cloud, progress=interrupt)
     there = _keys(cloud)
-    assert 600 <= len(there) < 1200
+    assert 20 <= len(there) < 240
     assert not there & set(LISTS.values()), "a list must not name images that are not there"
 
     requests.clear()
@@ -67,7 +69,7 @@ def test_a_second_upload_sends_nothing(folder: Path, cloud: str, requests: list[
     assert compare(folder, cloud).is_equal
     requests.clear()
     result = upload_dataset(folder, cloud)
-    assert (result.files, result.uploaded, result.uploaded_bytes) == (53, 0, 0)
+    assert (result.files, result.uploaded, result.uploaded_bytes) == (43, 0, 0)
     assert set(requests) == {"ListObjectsV2"}
 
 
@@ -108,7 +110,7 @@ def test_an_object_that_is_overwritten_meanwhile_is_noticed(folder: Path, cloud:
         if done == total:
             aws.s3().put_object(Bucket=cloud, Key="test/test_0001.png", Body=b"another")
 
-    with pytest.raises(UploadError, match=r"1 of 53 objects changed .* first is test/test_0001\.png"):
+    with pytest.raises(UploadError, match=r"1 of 43 objects changed .* first is test/test_0001\.png"):
         upload_dataset(folder, cloud, progress=meddle)
 
 
