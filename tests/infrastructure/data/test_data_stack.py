@@ -1,6 +1,5 @@
 import re
 
-from stacks.shared.algorithm import IMAGE_CLASSIFICATION, SCIKIT_LEARN
 from tests.infrastructure.conftest import Template, text
 
 
@@ -94,17 +93,3 @@ def test_sagemakers_role_stays_in_this_bucket_and_this_image(data: Template) -> 
     everywhere = {sid for sid, statement in statements.items() if statement["Resource"] == "*"}
     assert everywhere == {"SignInToRegistry", "PublishMetrics"}
     assert "Condition" in statements["PublishMetrics"]
-
-
-def test_the_registry_accounts_are_those_of_the_sdk() -> None:
-    from sagemaker.core import image_uris  # noqa: PLC0415 - importing it takes seconds
-
-    builtin = image_uris.config_for_framework("image-classification")["versions"]["1"]
-    scikit_learn = image_uris.config_for_framework("sklearn")
-    version = SCIKIT_LEARN.tag.removesuffix("-cpu-py3")
-    for algorithm, config in (
-        (IMAGE_CLASSIFICATION, builtin),
-        *((SCIKIT_LEARN, scikit_learn[scope]["versions"][version]) for scope in ("training", "inference")),
-    ):
-        assert config["registries"] == algorithm.registry_accounts
-        assert config["repository"] == algorithm.container.repository

@@ -285,6 +285,20 @@ def test_classes_in_another_order_are_another_model(uploaded: Path) -> None:
         start(turned, uploaded)
 
 
+def test_the_registry_accounts_are_those_of_the_sdk() -> None:
+    from sagemaker.core import image_uris  # noqa: PLC0415 - importing it takes seconds
+
+    builtin = image_uris.config_for_framework("image-classification")["versions"]["1"]
+    scikit_learn = image_uris.config_for_framework("sklearn")
+    version = SCIKIT_LEARN.tag.removesuffix("-cpu-py3")
+    for algorithm, config in (
+        (IMAGE_CLASSIFICATION, builtin),
+        *((SCIKIT_LEARN, scikit_learn[scope]["versions"][version]) for scope in ("training", "inference")),
+    ):
+        assert config["registries"] == algorithm.registry_accounts
+        assert config["repository"] == algorithm.container.repository
+
+
 def test_the_image_is_the_one_of_the_sdk_in_every_partition() -> None:
     from sagemaker.core import image_uris  # noqa: PLC0415 - importing it takes seconds
 
@@ -293,9 +307,7 @@ def test_the_image_is_the_one_of_the_sdk_in_every_partition() -> None:
         (IMAGE_CLASSIFICATION, "image-classification", {}),
         (SCIKIT_LEARN, "sklearn", of_scikit_learn),
     ):
-        for region in REGION_OF_EACH_PARTITION & set(
-            algorithm.registry_accounts
-        ):  # test_data_stack.py has all accounts
+        for region in REGION_OF_EACH_PARTITION & set(algorithm.registry_accounts):
             image = image_uri(algorithm, region)
             assert image == image_uris.retrieve(framework, region, **options)
             assert container_of(image) == algorithm.container
