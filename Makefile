@@ -120,7 +120,7 @@ sbom: setup .venv-scan/.installed ## List every pinned package in build/, as Cyc
 	.venv-scan/bin/python -m scanners.bill_of_materials requirements.lock > build/python.cdx.json
 	npm sbom --package-lock-only --sbom-format cyclonedx > build/npm.cdx.json
 
-mutate: setup ## Remove the grants of each role in the local cloud: something must fail without each of them
+mutate: setup ## Take the grants of each role in the local cloud: all must be missed
 	python -m pytest -n 2 -m slow tests/local/test_mutation.py tests/local/retraining/test_mutation.py
 
 test-retraining: setup ## Retrain, release, fail and go back in the local cloud
