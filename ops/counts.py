@@ -17,17 +17,17 @@ COUNTS = Path(__file__).with_name("counts.json")
 
 @dataclass(frozen=True)
 class Counts:
-    """Of one execution and the children of its Distributed Map."""
+    """Counts of one execution and the children of its Distributed Map."""
 
     images: int
-    states_entered: int  # of the execution itself, whose transitions are paid one by one
-    tasks: dict[str, int]  # calls by what was called, such as `lambda:invoke`
+    states_entered: int  # of the execution itself, whose transitions are billed
+    tasks: dict[str, int]  # calls by integration, such as `lambda:invoke`
     children: int  # Express executions
     child_tasks: dict[str, int]
 
 
 def measure(execution_arn: str, *, images: int) -> Counts:
-    """Count the history of an execution that has ended; the children's is what the emulator keeps of them."""
+    """Counts from the history of an ended execution, and from the child executions that the emulator keeps."""
     states = boto3.client("stepfunctions")
     entered, tasks = _count(history(execution_arn))
     children: list[str] = []

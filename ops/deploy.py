@@ -76,7 +76,7 @@ def _cdk_deploy(config: EnvironmentConfig, pattern: str, app: Path, *, verbose: 
 
 
 def _parameters(config: EnvironmentConfig) -> list[str]:
-    """What a template needs to know of the account: the endpoint's current capacity, and whether it exists already."""
+    """Parameters that depend on the account: whether the endpoint exists, so that its capacity is kept."""
     if not config.endpoint.max_instance_count:
         return []
     exists = aws.described_endpoint(config) is not None

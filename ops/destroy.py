@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 POLL_SECONDS = 5.0
-# How resources are listed that are not there, or no longer
+# Statuses of deleted or never created resources
 _GONE = {"CREATE_FAILED", "DELETE_COMPLETE"}
 
 

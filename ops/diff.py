@@ -1,4 +1,4 @@
-"""The command `diff`: what a change does to the cloud, for a reviewer. The worst first, every value on request."""
+"""The command `diff`: reports what a change does to the cloud, most severe first, with every value on request."""
 
 import html
 from collections.abc import Iterator
@@ -51,7 +51,7 @@ def markdown(found: DiffReport, *, against: str) -> str:
 
 
 def verdict(found: DiffReport) -> str:
-    """In numbers and fixed words only."""
+    """A summary of numbers and fixed words, without names from the change."""
     if not found.changes:
         return "Changes nothing in the cloud"
     text = f"Changes {len(found.changes)} resource{'s' * (len(found.changes) > 1)}"
@@ -59,7 +59,7 @@ def verdict(found: DiffReport) -> str:
 
 
 def summary(found: DiffReport) -> Table:
-    """What is lost, and at most FEW_ROWS sentences of each other section."""
+    """All lost state, and at most FEW_ROWS sentences of each other section."""
     table = Table.grid(padding=(0, 2, 0, 0))
     for section, style in _STYLES.items():
         rows = [row for row in found.rows if row.section == section]
@@ -135,7 +135,7 @@ def diff(
     body = [Text("\n".join(details(found)) + "\n")] if detailed else []
     console = Console(highlight=False)
     console.width = min(console.width, WIDTH) if console.is_terminal else WIDTH
-    # In a terminal one sees what comes last
+    # A terminal shows the last lines, so the summary comes last
     for part in [*body, head] if console.is_terminal else [head, *body]:
         console.print(part, soft_wrap=part is not head)
     if markdown_file:
@@ -154,7 +154,7 @@ def _both_synthesized(base: str | None, app: Path | None) -> tuple[Assembly, Ass
 
 
 def _deployed_and_synthesized(environment: str, app: Path | None) -> tuple[Assembly, Assembly, str]:
-    load_environment(environment)  # says which environments there are
+    load_environment(environment)  # raises an error that lists the environments
     target = current_target()
     typer.echo(f"Comparing with environment {environment} in {target}", err=True)
     after = templates.read_assembly(app).only(environment) if app else templates.synthesize(only=environment)

@@ -30,21 +30,21 @@ STATEFUL = {
     "AWS::SSM::Parameter": ("parameter", "its value"),
 }
 _VERBS = {"replace": "REPLACES", "may replace": "MAY REPLACE", "delete": "DELETES", "orphan": "ORPHANS"}
-# Names of properties that decide who reaches a resource, or who reads what is in it
+# Names of properties that control access to a resource or its content
 _EXPOSURE = re.compile(
     r"Public|Encrypt|K(ms|MS)|AccessControl|Ownership|Network|Vpc|Isolation|Boundary|ManagedPolicy|AuthType|Versioning"
     r"|^(Role|RoleArn|ExecutionRoleArn|DataCaptureConfig|LoggingConfiguration)$"
 )
-FEW = 5  # names in a sentence, values of a resource; more of them are counted
+FEW = 5  # names in a sentence, values of a resource; the rest is counted
 
 
 @dataclass(frozen=True)
 class Row:
-    """One sentence, and the environments of which it is true."""
+    """One sentence, and the environments to which it applies."""
 
     section: Section
     text: str
-    is_detail: bool  # of what is new as a whole: too much for a summary
+    is_detail: bool  # of an entirely new resource: too much for a summary
     environments: tuple[str, ...]
 
 
@@ -93,7 +93,7 @@ def _sentences(
 
 
 def shown(value: Any) -> str:
-    """A value as one word or as JSON."""
+    """A value as a word or as JSON."""
     if value is ABSENT:
         return "unset"
     is_word = isinstance(value, str) and re.fullmatch(r"[\w.:/-]+", value)
@@ -101,7 +101,7 @@ def shown(value: Any) -> str:
 
 
 def excerpt(difference: Difference, *, width: int | None = None) -> str:
-    """Both values; of long ones what is around the first character that differs."""
+    """Both values, or the parts of long ones around the first different character."""
     texts = shown(difference.before), shown(difference.after)
     longest = max(map(len, texts))
     width = width or longest
@@ -142,7 +142,7 @@ def _loss(change: Change) -> str:
 
 
 def _made_and_gone(found: Sequence[Change]) -> Iterator[str]:
-    """Resources that hold no state, by what happens to them."""
+    """Resources without state, by the change."""
     kinds = Counter(change.resource.type.removeprefix("AWS::") for change in found if change.impact == "create")
     if kinds:
         yield f"creates {_few([f'{number} {kind}' for kind, number in kinds.most_common()])}"
@@ -157,7 +157,7 @@ def _made_and_gone(found: Sequence[Change]) -> Iterator[str]:
 
 
 def _permissions(before: Sequence[Resource], after: Sequence[Resource]) -> Iterator[tuple[str, bool]]:
-    """Sentences, and whether they are of a principal or resource that is not there on the other side."""
+    """Sentences, and whether their principal or resource exists on one side only."""
     old, new = grants(before), grants(after)
     names = [{f"${{{resource.name}}}" for resource in side} for side in (before, after)]
     gone, made = names[0] - names[1], names[1] - names[0]
@@ -180,7 +180,7 @@ def _permissions(before: Sequence[Resource], after: Sequence[Resource]) -> Itera
 
 
 def _name(reference: str) -> str:
-    """A principal or resource without what is the same in every ARN of the environment."""
+    """A principal or resource without the common part of the environment's ARNs."""
     short = re.sub(r"^arn:\$\{AWS::Partition\}:[\w-]+:(\$\{AWS::Region\})?:(\$\{AWS::AccountId\})?:", "", reference)
     short = re.sub(r"\$\{([\w/-]+)(\.Arn)?\}", r"\1", short)
     return short.removesuffix("/Role").removesuffix("Role")
@@ -206,7 +206,7 @@ def _states(found: Sequence[Change]) -> Iterator[str]:
 
 
 def _state_of(difference: Difference) -> tuple[str, bool]:
-    """The innermost state in which a definition differs, and whether all of it is there on one side only."""
+    """The innermost state in which a definition differs, and whether the state exists on one side only."""
     path = difference.path
     if path[:2] != ("Properties", "DefinitionString") or "States" not in path[:-1]:
         return "", False
@@ -215,7 +215,7 @@ def _state_of(difference: Difference) -> tuple[str, bool]:
 
 
 def _values(found: Sequence[Change], *, exposing: bool) -> Iterator[str]:
-    """Every other value; the same difference of several resources is one sentence."""
+    """All other values, with one sentence for the same difference in several resources."""
     resources: dict[str, list[str]] = defaultdict(list)
     for change in found:
         mine = [

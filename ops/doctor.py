@@ -33,12 +33,12 @@ from ops.region import resource_types
 from stacks.config import PROJECT_ROOT, EnvironmentConfig, load_environment
 from stacks.shared.model_code import code_files, code_prefix
 
-# What CDK's current templates ask of `cdk bootstrap`
+# The version of `cdk bootstrap` that CDK's templates require
 MIN_BOOTSTRAP_VERSION = 6
 
 
 def examine(config: EnvironmentConfig) -> list[Check]:
-    """All checks. Those that need the account are left out if it cannot be reached."""
+    """All checks, without those of the account if it cannot be reached."""
     checks = [*tools()]
     account_checks = [*account()]
     checks += account_checks
@@ -65,9 +65,9 @@ def examine(config: EnvironmentConfig) -> list[Check]:
 
 
 def tools() -> Iterator[Check]:
-    """Python, its packages, Node and the CDK command line, against what the project pins."""
+    """Python, its packages, Node and the CDK command line, compared with the project's pins."""
     version = ".".join(map(str, sys.version_info[:3]))
-    yield Check("Python", "ok", version)  # an older one cannot even read this file
+    yield Check("Python", "ok", version)  # an older version cannot parse this file
     wrong = [
         f"{name} {found or 'missing'} instead of {pinned}"
         for name, pinned in re.findall(r"^([\w.-]+)==(\S+)", _read("requirements.txt"), flags=re.MULTILINE)
@@ -99,7 +99,7 @@ def _installed(package: str) -> str | None:
 
 
 def _version(*command: str) -> str:
-    """The first line that the tool prints of itself; empty if it does not run."""
+    """The first line of the tool's version; empty if the tool does not run."""
     try:
         result = subprocess.run([*command, "--version"], capture_output=True, text=True, check=True, timeout=60)
     except (OSError, subprocess.SubprocessError):
@@ -155,7 +155,7 @@ def bootstrap(config: EnvironmentConfig) -> Iterator[Check]:
 
 
 def endpoint_kind(config: EnvironmentConfig) -> Iterator[Check]:
-    """Whether the endpoint that is there can become the configured one.
+    """Whether the existing endpoint can be updated to the configured one.
 
     https://docs.aws.amazon.com/sagemaker/latest/dg/serverless-endpoints-update.html
     """
@@ -173,7 +173,7 @@ def endpoint_kind(config: EnvironmentConfig) -> Iterator[Check]:
 
 
 def model_code(config: EnvironmentConfig) -> Iterator[Check]:
-    """Whether retraining finds the code that it was deployed to train with, if the algorithm takes any."""
+    """Whether retraining finds its training code, if the algorithm needs any."""
     if not config.algorithm.takes_code:
         return
     bucket = stack_outputs(config).get("Data", {}).get("BucketName")
@@ -223,7 +223,7 @@ def baseline(config: EnvironmentConfig) -> Iterator[Check]:
     """Whether the drift monitor has a baseline, and whether it belongs to the model in service."""
     found = current_artifact(config)
     if found is None or found.mismatch:
-        return  # the model is what to see to first
+        return  # the model has to be fixed first
     problem = baseline_problem(config, found)
     if problem:
         yield Check("baseline", "warning", problem, f"`python -m data_prep baseline --env {config.name}`")
@@ -232,7 +232,7 @@ def baseline(config: EnvironmentConfig) -> Iterator[Check]:
 
 
 def endpoint(config: EnvironmentConfig) -> Iterator[Check]:
-    """Whether the endpoint is paused, and really gone: a pause that was interrupted leaves it there, and its cost."""
+    """Whether a paused endpoint was deleted. After an interrupted pause it may still exist, and cost money."""
     bucket = stack_outputs(config).get("Data", {}).get("BucketName")
     since = paused_since(bucket) if bucket else None
     if since is None:
@@ -273,7 +273,7 @@ def subscription(config: EnvironmentConfig) -> Iterator[Check]:
 
 
 def show(checks: list[Check]) -> None:
-    """One line a check, and how to fix it below."""
+    """Print a line for each check, and the fix below."""
     console = Console(highlight=False, soft_wrap=True)
     marks = {"ok": "[green]✓[/]", "warning": "[yellow]![/]", "failed": "[red]✗[/]"}
     for check in checks:

@@ -20,7 +20,7 @@ from ops.traffic.tally import Tally
 from stacks.config import load_environment
 
 LISTED_UNFINISHED = 10
-MAX_BATCH = 500  # of one execution; more is the bulk workflow's
+MAX_BATCH = 500  # of one execution; the bulk workflow takes more
 
 Seed = Annotated[int | None, typer.Option(min=0, help="The same seed gives the same choice.")]
 Count = Annotated[int, typer.Option("--count", "-n", min=1, max=MAX_BATCH, help="How many images.")]

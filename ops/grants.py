@@ -57,7 +57,7 @@ def _of_statement(statement: Mapping[str, Any], holders: list[str]) -> Iterator[
 
 
 def _each(statement: Mapping[str, Any], element: str) -> list[str]:
-    """The values of Action, Resource or Principal, or of what stands in its place: all but NotAction's."""
+    """The values of Action, Resource or Principal, or "all but" those of NotAction and its like."""
     excluded = f"Not{element}" in statement
     value = statement.get(f"Not{element}" if excluded else element, "*")
     if isinstance(value, Mapping):  # principals by kind

@@ -37,7 +37,7 @@ class Model:
     accuracy: float | None = None
     calibration_error: float | None = None
     image: str = ""  # repository and tag of the container that trained it
-    code: str = ""  # prefix of the code that trained it, where that is not the container's own
+    code: str = ""  # prefix of the training code, unless it is the container's own
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ def rows(found: Lineage) -> list[tuple[str, str]]:
 
 
 def trace(config: EnvironmentConfig, key: str) -> Lineage:
-    """Raises OpsError if there is no such prediction, or nothing was served when it was made."""
+    """Trace a prediction; raises OpsError if it does not exist, or if no model was in service at its time."""
     bucket, s3 = aws.bucket(config), aws.s3()
     try:
         stored = s3.get_object(Bucket=bucket, Key=key)
@@ -130,7 +130,7 @@ def serving_at(records: Sequence[Record], when: datetime) -> list[Record]:
     if not in_service:
         return []
     found = [in_service[-1]]
-    if not past[-1].is_in_service:  # an update had begun, and not ended
+    if not past[-1].is_in_service:  # an update had begun but not ended
         coming = [record for record in records[len(past) :] if record.is_in_service]
         if coming and coming[0].artifact_uri != found[0].artifact_uri:
             found.append(coming[0])
@@ -138,7 +138,7 @@ def serving_at(records: Sequence[Record], when: datetime) -> list[Record]:
 
 
 def model_of(bucket: str, record: Record) -> Model:
-    """What is known of the model that a record says is served."""
+    """What is known about the model of a release record."""
     job = job_of(record.artifact_uri)
     sagemaker = data_aws.sagemaker()
     try:
@@ -170,7 +170,7 @@ def _code(channels: Sequence[Any]) -> str:
 
 
 def _of_no_job(bucket: str, record: Record, job: str) -> Model:
-    """An artifact that no job of this account made: where it came from, if it was adopted."""
+    """A model without a training job in this account, with its origin if it was adopted."""
     adopted_from = read_document(bucket, document_key(job, "manifest")).get("adopted_from")
     if not adopted_from:
         return Model(record.artifact_uri, record.time)
@@ -185,7 +185,7 @@ def _of_no_job(bucket: str, record: Record, job: str) -> Model:
 
 
 def read_document(bucket: str, key: str) -> dict[str, Any]:
-    """A document beside a model's artifact; empty if there is none."""
+    """A document in the folder of a model's artifact; empty if there is none."""
     try:
         content: dict[str, Any] = read_json(aws.s3().get_object(Bucket=bucket, Key=key)["Body"], name=key)
     except aws.s3().exceptions.NoSuchKey:

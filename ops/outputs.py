@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def deployed_stacks(config: EnvironmentConfig) -> dict[str, "StackTypeDef"]:
-    """CloudFormation's descriptions by stack (`Data`), of every stack of the environment that is there."""
+    """CloudFormation's descriptions of the environment's existing stacks, by stack name such as `Data`."""
     # What follows the environment's name starts with a capital: `scones-dev-2-Data` belongs to `dev-2`
     own = re.compile(rf"{re.escape(config.stage_name)}-([A-Z]\w*)")
     return {
@@ -33,19 +33,19 @@ def deployed_stacks(config: EnvironmentConfig) -> dict[str, "StackTypeDef"]:
 
 
 def stack_outputs(config: EnvironmentConfig) -> dict[str, dict[str, str]]:
-    """Outputs by stack, of every stack of the environment that is there."""
+    """Outputs of the environment's existing stacks, by stack name."""
     return {
         name: {
             output["OutputKey"]: output["OutputValue"]
             for output in stack.get("Outputs", [])
-            if not output["OutputKey"].startswith("ExportsOutput")  # what CDK hands from stack to stack
+            if not output["OutputKey"].startswith("ExportsOutput")  # CDK's exports for other stacks
         }
         for name, stack in deployed_stacks(config).items()
     }
 
 
 def show_outputs(config: EnvironmentConfig) -> None:
-    """Print the outputs as a table, and when the endpoint is there."""
+    """Print the outputs as a table, the endpoint's hours, and whether it is paused."""
     table = Table("stack", "output", "value", box=None, header_style="bold", pad_edge=False)
     found = stack_outputs(config)
     for stack, outputs in found.items():

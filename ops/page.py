@@ -16,8 +16,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 from plotly.offline import get_plotlyjs
 
-# Okabe and Ito's colours for every kind of colour vision (https://jfly.uni-koeln.de/color/), those that can be told
-# from a white as from a nearly black ground
+# Okabe and Ito's colours for all kinds of colour vision (https://jfly.uni-koeln.de/color/), those with enough contrast
+# on white and on black
 BLUE, ORANGE, GREEN, PINK, SKY, GREY = "#0f7fc4", "#d55e00", "#009e73", "#c8649a", "#3f97c9", "#7d8590"
 CLASS_COLOURS = (BLUE, ORANGE, GREEN, PINK, SKY)
 
@@ -26,7 +26,7 @@ Tone = Literal["", "good", "warning", "bad"]
 
 @dataclass(frozen=True)
 class Fact:
-    """One number that is seen first."""
+    """A key figure at the top of the page."""
 
     name: str
     value: str
@@ -36,7 +36,7 @@ class Fact:
 
 @dataclass(frozen=True)
 class Table:
-    """What a chart shows, in cells."""
+    """The data of a chart as a table."""
 
     header: Sequence[str]
     rows: Sequence[Sequence[str]]
@@ -44,7 +44,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Chart:
-    """A plot with a heading, what it means, and the same as a table. `alt` says what is to be seen."""
+    """A plot with a heading, an explanation and a table. `alt` describes the plot."""
 
     name: str
     heading: str
@@ -56,13 +56,13 @@ class Chart:
 
     @property
     def json(self) -> Markup:
-        # Within a script element, only this could end it
+        # The only text that could end the script element
         return Markup(str(self.figure.to_json()).replace("</", "<\\/"))  # noqa: S704 - JSON, and made harmless
 
 
 @dataclass(frozen=True)
 class Remark:
-    """In place of a chart, why there is none."""
+    """Explains why a chart is missing."""
 
     heading: str
     text: str
@@ -71,7 +71,7 @@ class Remark:
 
 @dataclass(frozen=True)
 class Mark:
-    """A word about a picture, in a colour that says the same."""
+    """A label on a picture, in the colour of its meaning."""
 
     text: str
     tone: Tone
@@ -79,7 +79,7 @@ class Mark:
 
 @dataclass(frozen=True)
 class Picture:
-    """A small image; `png` is None where there is none to show."""
+    """A small image; `png` is None if it cannot be shown."""
 
     png: bytes | None
     alt: str
@@ -88,8 +88,8 @@ class Picture:
 
     @property
     def lines(self) -> list[Markup]:
-        """The caption, with places to break a key."""
-        # What escape makes of a character has none of these
+        """The caption, with line-break opportunities in keys."""
+        # No escaped character contains these
         return [Markup(re.sub(r"([/_-])", r"\1<wbr>", str(escape(line)))) for line in self.caption]  # noqa: S704
 
     @property
@@ -131,13 +131,13 @@ def render(page: Page) -> str:
 
 
 def write(page: Page, path: Path) -> None:
-    """Write the file and the folders on its way."""
+    """Write the file, and create its folders."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(render(page), encoding="utf-8")
 
 
 def figure(traces: Sequence[go.Scatter | go.Bar], **layout: object) -> go.Figure:
-    """A plot whose colours come from the page."""
+    """A plot that uses the page's colours."""
     drawn = go.Figure(
         data=list(traces),
         layout=go.Layout(

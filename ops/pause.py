@@ -16,7 +16,7 @@ from ops.retraining import entered_states
 from stacks.config import EnvironmentConfig, load_environment
 from stacks.shared.prices import instance_hour, price_list
 
-# States of stacks/model/pause.asl.yaml that take their time
+# The slow states of stacks/model/pause.asl.yaml
 _SHOWN = {"UpdateStack": "CloudFormation updates the model stack", "WaitForStack": "", "ClassifyWaiting": ""}
 
 
@@ -63,7 +63,7 @@ def resume(env: EnvironmentName = "dev") -> None:
     for _ in entered_states(aws.stepfunctions(), classification):
         pass
     described = aws.stepfunctions().describe_execution(executionArn=classification)
-    # Rejected images end it red, as they do every bulk run
+    # A bulk run with rejected images fails
     if described["status"] != "SUCCEEDED" and described.get("error") != "InferencesRejected":
         raise OpsError(f"it ended as {described.get('error', described['status'])}: {described.get('cause', '')}")
     name = classification.rpartition(":")[2]
@@ -75,7 +75,7 @@ def resume(env: EnvironmentName = "dev") -> None:
 
 
 def _outputs(config: EnvironmentConfig) -> dict[str, dict[str, str]]:
-    """Of the stacks; raises OpsError where there is nothing to pause."""
+    """Outputs of the stacks; raises OpsError if there is nothing to pause."""
     outputs = stack_outputs(config)
     if "EndpointPauseArn" not in outputs.get("Model", {}):
         raise OpsError(
@@ -86,7 +86,7 @@ def _outputs(config: EnvironmentConfig) -> dict[str, dict[str, str]]:
 
 
 def _run(state_machine_arn: str, action: Literal["pause", "resume"]) -> dict[str, Any]:
-    """The output of an execution, which goes on if this process is interrupted; raises OpsError if it fails."""
+    """The output of an execution, which continues if this process is interrupted; raises OpsError if it fails."""
     client = aws.stepfunctions()
     arn = client.start_execution(stateMachineArn=state_machine_arn, input=json.dumps({"action": action}))[
         "executionArn"

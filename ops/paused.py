@@ -20,7 +20,7 @@ def describe_pause(since: datetime) -> str:
 
 
 def refuse_while_paused(config: EnvironmentConfig, bucket: str, *, needs: str) -> None:
-    """Raise OpsError if the endpoint is paused, which `needs` cannot do without."""
+    """Raise OpsError if the endpoint is paused. needs: what requires the endpoint."""
     if since := paused_since(bucket):
         raise OpsError(
             f"endpoint {config.endpoint_name} is {describe_pause(since)}, and {needs} it: "

@@ -1,4 +1,4 @@
-"""Creates pictures that differ from the validation images: darker, noisier, of other things, or corrupt."""
+"""Creates pictures that differ from the validation images: darker, noisier, of other classes, or corrupt."""
 
 import io
 import random

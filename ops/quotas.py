@@ -15,7 +15,7 @@ from stacks.shared.algorithm import WITHOUT_GPU
 MIN_UNRESERVED = 100
 
 _SERVERLESS_CONCURRENCY = "Maximum total concurrency that can be allocated across all serverless endpoints"
-# As the refusals quote it that new accounts met; Service Quotas does not list it
+# From error messages in new accounts; Service Quotas does not list it
 _NEW_ACCOUNTS_MEMORY_MB = 3072
 
 
@@ -32,9 +32,9 @@ def instances(config: EnvironmentConfig) -> Iterator[Check]:
 
 
 def quota_values(names: Iterable[str]) -> dict[str, float]:
-    """SageMaker's quotas by name: what the account was granted, or else what every account has; 0 if there is none.
+    """SageMaker's quotas by name: the account's value or the default value; 0 if there is neither.
 
-    ListServiceQuotas leaves out the quotas that nobody ever applied for.
+    ListServiceQuotas omits quotas for which nobody has requested an increase.
     """
     missing, values = set(names), dict.fromkeys(names, 0.0)
     for operation in ("list_service_quotas", "list_aws_default_service_quotas"):
@@ -47,9 +47,9 @@ def quota_values(names: Iterable[str]) -> dict[str, float]:
 
 
 def _endpoint_needs(config: EnvironmentConfig) -> dict[str, tuple[int, int]]:
-    """Instances by the name of their quota: to run, and while a new model takes over (old and new side by side).
+    """Instances by the name of their quota: in steady state, and during an update (old and new fleet).
 
-    A serverless endpoint has requests at a time instead.
+    A serverless endpoint has concurrent requests instead.
     """
     endpoint = config.endpoint
     if endpoint.kind == "serverless":
@@ -59,7 +59,7 @@ def _endpoint_needs(config: EnvironmentConfig) -> dict[str, tuple[int, int]]:
 
 
 def _transform_needs(config: EnvironmentConfig) -> dict[str, tuple[int, int]]:
-    """A bulk run and the baseline need so many; retraining lets the candidate and the served model predict at once."""
+    """Instances of a bulk run or the baseline; retraining evaluates candidate and model in service concurrently."""
     count = config.bulk.transform_instance_count
     return {f"{config.bulk.transform_instance_type} for transform job usage": (count, max(count, 2))}
 
@@ -98,7 +98,7 @@ def _memory_check(endpoint: EndpointConfig) -> Iterator[Check]:
 
 
 def _training_check(config: EnvironmentConfig, values: dict[str, float]) -> Check:
-    """A job takes the first type that the account can have."""
+    """A job uses the first type for which the account has a quota."""
     name = "training instances"
     types = _training_quotas(config)
     found = ", ".join(f"{types[quota]} {value:g}" for quota, value in values.items())
@@ -143,7 +143,7 @@ def concurrency(config: EnvironmentConfig) -> Iterator[Check]:
 
 
 def _reserved_already(config: EnvironmentConfig) -> int:
-    """What the environment's deployed functions reserve, which is no longer unreserved."""
+    """The concurrency that the environment's deployed functions already reserve."""
     deployed = templates.deployed({stack: f"{config.stage_name}-{stack}" for stack in stack_outputs(config)})
     resources = [resource for template in deployed.values() for resource in template["Resources"].values()]
     return sum(resource.get("Properties", {}).get("ReservedConcurrentExecutions", 0) for resource in resources)

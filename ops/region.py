@@ -9,8 +9,8 @@ from data_prep import target
 from ops.check import Check
 from stacks.config import EnvironmentConfig
 
-# The regions that do not support a type, among those that hold the built-in algorithm's container. Related types may be
-# missing there too: tests/infrastructure/test_templates.py compares all types with CloudFormation's schemas
+# The regions that do not support a type, of those with the built-in algorithm's container. Related types may be missing
+# there too: tests/infrastructure/test_templates.py compares all types with CloudFormation's schemas
 WITHOUT = {
     "AWS::Budgets::Budget": (
         "af-south-1 ap-east-1 ap-northeast-3 ap-south-2 ap-southeast-3 ap-southeast-4 ca-west-1 eu-central-2 "

@@ -41,7 +41,7 @@ def replay(env: EnvironmentName = "dev") -> None:
 
 
 def _messages(queue_url: str) -> Iterator[Any]:
-    """Each message once: what is not deleted stays invisible for ten minutes."""
+    """Each message once. Messages that are not deleted stay invisible for ten minutes."""
     while True:
         response = aws.sqs().receive_message(
             QueueUrl=queue_url, MaxNumberOfMessages=10, VisibilityTimeout=600, WaitTimeSeconds=1
@@ -52,7 +52,7 @@ def _messages(queue_url: str) -> Iterator[Any]:
 
 
 def _start(state_machine_arn: str, *, name: str, image: dict[str, Any]) -> None:
-    """The event's id is the execution's name, so a command that is interrupted and repeated starts nothing twice."""
+    """The event's id is the execution's name, so an interrupted and repeated command starts no execution twice."""
     client = aws.stepfunctions()
     try:
         client.start_execution(stateMachineArn=state_machine_arn, name=name, input=json.dumps(image))

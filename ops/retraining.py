@@ -14,7 +14,7 @@ from ops.errors import OpsError
 from stacks.config import load_environment
 
 POLL_SECONDS = 2.0
-# Terminal states that are no failure, and that leave the endpoint with the requested model
+# Terminal states without a failure, after which the endpoint serves the requested model
 _DONE = {"Released", "NothingNew"}
 
 
@@ -38,12 +38,12 @@ def rollback(
 
 
 def training_input(*, force: bool, approval: bool) -> dict[str, Any]:
-    """What starts a run by hand."""
+    """The input of a manual run."""
     return {"trigger": "manual", "force": force, "approval": approval}
 
 
 def rollback_input(job: str = "") -> dict[str, Any]:
-    """What starts a rollback: to a training job's model, or to the one served before."""
+    """The input of a rollback to a training job's model, or to the previous one."""
     return {"trigger": "manual", "rollback": True, **({"job": job} if job else {})}
 
 

@@ -133,7 +133,7 @@ def _classify(state_machine_arn: str, bucket: str, key: str) -> None:
 
 
 def show(config: EnvironmentConfig, responses: list[Response]) -> None:
-    """Two lines about a smoke test that went well."""
+    """Print two lines about a successful smoke test."""
     correct = sum(response.label == response.true_class for response in responses)
     slowest = max(response.milliseconds for response in responses)
     console = Console(highlight=False, soft_wrap=True)

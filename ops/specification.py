@@ -24,7 +24,7 @@ class ResourceType:
 
 @cache
 def resource_types() -> dict[str, ResourceType]:
-    """By name, such as AWS::S3::Bucket. Raises OpsError if the tools are not installed."""
+    """All resource types by name, such as AWS::S3::Bucket. Raises OpsError if the tools are not installed."""
     if not DATABASE.exists():
         raise OpsError(f"{DATABASE} is missing: run `make setup`")
     with gzip.open(DATABASE) as file:

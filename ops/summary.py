@@ -14,22 +14,22 @@ from lambda_src.shared.baseline import Baseline, Tally
 from lambda_src.shared.predictions import is_accepted
 from ops.capture_origin import Origins
 
-# Each is a multiple of the one before, so that buckets can be joined when the time they span grows: 1 s to 4 weeks
+# From 1 s to 4 weeks. Each is a multiple of the one before, so that buckets can be joined into wider ones
 WIDTHS_SECONDS = (1, 5, 15, 60, 300, 900, 3600, 10_800, 21_600, 43_200, 86_400, 604_800, 2_419_200)
 MAX_BUCKETS = 96
-# A share of fewer requests says little, so buckets are joined until they have as many, or until there are only a few
+# Shares of fewer requests are not meaningful: buckets are joined until they have this many, or only a few are left
 ENOUGH_REQUESTS = 10
 FEW_BUCKETS = 12
 MAX_POINTS = 1500
 MAX_UNSURE = 24
-MAX_IMAGE_BYTES = 2**20  # of one that is kept to be shown
-# Bins of confidence where there is no baseline to give them: finer towards 1, where most predictions lie
+MAX_IMAGE_BYTES = 2**20  # of an image that is kept for display
+# Bins of confidence without a baseline: finer towards 1, where most predictions are
 CONFIDENCE_EDGES = (*(round(0.05 * step, 2) for step in range(1, 20)), 0.99, 0.999)
 
 
 @dataclass
 class Bucket:
-    """The captures of one stretch of time."""
+    """The captures of one period of time."""
 
     tally: Tally  # in the baseline's bins, or those of CONFIDENCE_EDGES
     under_threshold: int = 0
@@ -54,7 +54,7 @@ class Bucket:
         self.missing[float(f"{1 - confidence:.3g}")] += 1
 
     def quantile(self, share: float) -> float:
-        """The confidence that a `share` of the predictions stays under, to three digits of what it lacks to 1."""
+        """The confidence below which a `share` of the predictions is, to three digits of 1 - confidence."""
         rank, seen = share * self.requests, 0
         for missing in sorted(self.missing, reverse=True):
             seen += self.missing[missing]
@@ -63,7 +63,7 @@ class Bucket:
         return 1.0
 
     def join(self, other: "Bucket") -> None:
-        """Take in what the other has counted."""
+        """Add the other bucket's counts."""
         mine, others = self.tally, other.tally
         mine.confidence_counts = [a + b for a, b in zip(mine.confidence_counts, others.confidence_counts, strict=True)]
         mine.class_counts = [a + b for a, b in zip(mine.class_counts, others.class_counts, strict=True)]
@@ -100,7 +100,7 @@ class LeastConfident:
 
 @dataclass(frozen=True)
 class DriftWindow:
-    """Consecutive captures, as many as a drift score needs to mean anything."""
+    """Consecutive captures, enough for a drift score."""
 
     start: datetime
     end: datetime
@@ -108,7 +108,7 @@ class DriftWindow:
 
 
 class Summary:
-    """Counts of captures in buckets of time, which grow with the time that they span; some predictions are kept."""
+    """Counts captures in buckets of time, whose width grows with the time span, and keeps a sample of predictions."""
 
     def __init__(
         self,
@@ -160,7 +160,7 @@ class Summary:
 
     @property
     def buckets(self) -> list[tuple[datetime, Bucket]]:
-        """Beginning and content of the stretches of time in which there were captures, in order."""
+        """Start and content of the periods with captures, in order."""
         return [
             (datetime.fromtimestamp(number * self.bucket_seconds, UTC), bucket)
             for number, bucket in sorted(self._buckets.items())
@@ -173,7 +173,7 @@ class Summary:
 
     @property
     def least_confident(self) -> list[LeastConfident]:
-        """The least confident predictions, the least confident first."""
+        """The predictions with the lowest confidence, in ascending order."""
         return [
             LeastConfident(
                 time=capture.time,
@@ -190,7 +190,7 @@ class Summary:
         ]
 
     def labelled_windows(self, minimum: int) -> list[tuple[datetime, datetime, Bucket]]:
-        """Consecutive buckets, each time as many as have `minimum` known truths; the last may have fewer."""
+        """Groups of consecutive buckets with at least `minimum` known truths each; the last may have fewer."""
         windows: list[tuple[datetime, datetime, Bucket]] = []
         start, joined = None, self._new_bucket()
         for time, bucket in self.buckets:
@@ -205,7 +205,7 @@ class Summary:
         return windows
 
     def drift_windows(self) -> list[DriftWindow]:
-        """Consecutive buckets, each time as many as a drift score needs; the last may have too few requests.
+        """Groups of consecutive buckets with enough requests for a drift score; the last may have too few.
 
         Raises BaselineError if the baseline is too small to compare with.
         """
@@ -254,7 +254,7 @@ class Summary:
         return bucket
 
     def _widen(self) -> bool:
-        """Join buckets into the next wider ones, if there is a wider width."""
+        """Join buckets into wider ones, if there is a greater width."""
         if self._width == len(WIDTHS_SECONDS) - 1:
             return False
         narrow = self.bucket_seconds
@@ -277,7 +277,7 @@ class Summary:
         elif place < MAX_POINTS:
             self._points[place] = Point(capture.time, capture.confidence, capture.label)
         rank = -capture.confidence
-        image = capture.inference_id or capture.event_id  # the same image again has the same inference id
+        image = capture.inference_id or capture.event_id  # another request for the same image has the same inference id
         if (len(self._unsure) < MAX_UNSURE or rank > self._unsure[0][0]) and image not in self._unsure_images:
             heapq.heappush(self._unsure, (rank, -self.requests, _without_large_input(capture), true))
             self._unsure_images.add(image)

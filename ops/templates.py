@@ -21,7 +21,7 @@ Template = dict[str, Any]
 
 @dataclass(frozen=True)
 class Assembly:
-    """What `cdk synth` made: templates by stack (`dev/Data`), and what CloudFormation calls each stack."""
+    """A cloud assembly: templates and CloudFormation's stack names, by CDK's stack name such as `dev/Data`."""
 
     templates: dict[str, Template]
     stack_names: dict[str, str]
@@ -41,7 +41,7 @@ def synthesize(source: Path = PROJECT_ROOT, *, only: str | None = None) -> Assem
     Another commit's code runs with the tools that are installed here.
     """
     with tempfile.TemporaryDirectory() as output:
-        # Not cdk.json's own app: a commit's files have no .venv beside them
+        # Not cdk.json's own app, which needs .venv: a commit's folder has none
         application = shlex.join([sys.executable, "app.py"])
         chosen = ["--context", f"only={only}"] if only else []
         run_cdk("synth", "--quiet", "--app", application, "--output", output, *chosen, capture=True, folder=source)
@@ -49,7 +49,7 @@ def synthesize(source: Path = PROJECT_ROOT, *, only: str | None = None) -> Assem
 
 
 def synthesize_commit(revision: str) -> Assembly:
-    """Render the templates of a commit, the working tree left alone. Raises OpsError."""
+    """Render the templates of a commit, without touching the working tree. Raises OpsError."""
     missing = f"there is no commit {revision!r}"
     commit = _git("rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}", error=missing)
     with tempfile.TemporaryDirectory() as folder:
@@ -64,7 +64,7 @@ def synthesize_commit(revision: str) -> Assembly:
 
 
 def main_branch_commit() -> str:
-    """The commit at which HEAD left the main branch, as the remote has it if there is one. Raises OpsError."""
+    """The commit at which HEAD left the main branch, the remote's if there is one. Raises OpsError."""
     for branch in ("origin/main", "main"):
         with suppress(OpsError):
             return _git("merge-base", "HEAD", branch, error="")
@@ -72,7 +72,7 @@ def main_branch_commit() -> str:
 
 
 def _git(*arguments: str, error: str) -> str:
-    """What git prints; raises OpsError: `error`, then what git says."""
+    """The output of git; raises OpsError with `error` and git's message."""
     result = subprocess.run(["git", *arguments], cwd=PROJECT_ROOT, capture_output=True, text=True, check=False)
     if result.returncode:
         raise OpsError(": ".join(filter(None, [error, result.stderr.strip()])))
@@ -80,7 +80,7 @@ def _git(*arguments: str, error: str) -> str:
 
 
 def read_assembly(folder: Path) -> Assembly:
-    """The stacks of a cloud assembly, those inside its stages included."""
+    """The stacks of a cloud assembly, including those of its stages."""
     manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
     assembly = Assembly({}, {})
     for artifact_id, artifact in manifest["artifacts"].items():
@@ -100,7 +100,7 @@ def deployed(stack_names: dict[str, str]) -> dict[str, Template]:
     """The deployed templates by stack; a stack that is not deployed is missing."""
     cloudformation = aws.cloudformation()
     pages = cloudformation.get_paginator("describe_stacks").paginate()
-    # A stack that is only for review has no template yet
+    # A stack in REVIEW_IN_PROGRESS has no template yet
     absent = {"DELETE_COMPLETE", "REVIEW_IN_PROGRESS"}
     alive = {s["StackName"] for page in pages for s in page["Stacks"] if s["StackStatus"] not in absent}
     templates: dict[str, Template] = {}

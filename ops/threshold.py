@@ -82,9 +82,9 @@ def threshold(
 
 
 def labelled_captures(captures: CaptureSource, truth: GroundTruth, model: str) -> tuple[Calibration, str]:
-    """The captures of one model whose truth is known, and what they are; without `model`, of the one in service.
+    """The captures of one model with known truth, and their description. Without `model`, of the model in service.
 
-    What is left out is printed on stderr: a threshold is one model's.
+    A threshold is meaningful for one model only, so captures of other models are skipped and counted on stderr.
     """
     by_model: defaultdict[str, Calibration] = defaultdict(Calibration)
     for capture in captures:
@@ -103,7 +103,7 @@ def labelled_captures(captures: CaptureSource, truth: GroundTruth, model: str) -
 
 
 def validation_predictions(config: EnvironmentConfig) -> Iterator[tuple[float, bool]]:
-    """Confidence and rightness of the current model's prediction for every validation image; raises OpsError.
+    """Confidence and correctness of the current model's prediction for every validation image; raises OpsError.
 
     data_prep keeps them of the first model (`python -m data_prep baseline`), retraining of every later one.
     """
@@ -134,7 +134,7 @@ def _points(config: EnvironmentConfig, calibration: Calibration) -> list[Operati
 
 
 def _verdict(calibration: Calibration, accuracy: float) -> str:
-    """Which threshold the wanted accuracy needs, and what it costs, in a sentence or two."""
+    """The threshold that the required accuracy needs, and how many images it rejects, in a sentence or two."""
     point = calibration.threshold_for(accuracy)
     if point is None:
         return f"No threshold reaches an accuracy of {accuracy:.1%} on these predictions."
@@ -247,7 +247,7 @@ def _curve_chart(
     wanted: OperatingPoint | None,
     accuracy: float,
 ) -> Chart:
-    # Only where something changes: at most one point per prediction and at most one per step
+    # Only points that differ: at most one per prediction and one per step
     points, accepted = [], 0
     for point in calibration.curve():
         if point.accepted != accepted:

@@ -1,4 +1,4 @@
-"""Models: what was released, the candidate that waits for approval, and the buttons that start a run."""
+"""The page Models: releases, the candidate that waits for approval, and the buttons that start a run."""
 
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -33,7 +33,7 @@ _PENDING = "PendingManualApproval"
 
 @dataclass(frozen=True)
 class Decision:
-    """Who approved or rejected a model, and when; `by` is empty where the registry does not say."""
+    """Who approved or rejected a model, and when. `by` is empty if the registry does not have it."""
 
     status: str
     by: str
@@ -42,7 +42,7 @@ class Decision:
 
 @dataclass(frozen=True)
 class Release:
-    """A model, since when it was in service, and who approved it, if anybody was asked."""
+    """A model, since when it was in service, and its approval if one was required."""
 
     job: str
     since: datetime
@@ -53,7 +53,7 @@ class Release:
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a model says of a validation image."""
+    """A model's prediction for a validation image."""
 
     label: str
     confidence: float
@@ -62,7 +62,7 @@ class Prediction:
 
 @dataclass(frozen=True)
 class Difference:
-    """A validation image of which two models do not say the same."""
+    """A validation image for which two models predict different classes."""
 
     key: str
     label: str
@@ -92,18 +92,18 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Candidate:
-    """A model package that waits for approval, beside the model in service."""
+    """A model package that waits for approval, with its comparison to the model in service."""
 
     package: str
     job: str
     incumbent: str
     deadline: datetime
-    comparison: Comparison | None  # None where predictions of one of them are not there
+    comparison: Comparison | None  # None if the predictions of one of them are missing
 
 
 @dataclass(frozen=True)
 class Run:
-    """A run of the retraining workflow that is under way, and the state that it is in."""
+    """A retraining run in progress, and its current state."""
 
     name: str
     started: datetime
@@ -154,9 +154,9 @@ def run_under_way(machine: str) -> Run | None:
 
 
 def releases(config: EnvironmentConfig, bucket: str) -> list[Release]:
-    """The last MAX_RELEASES, newest first."""
+    """The latest MAX_RELEASES releases, newest first."""
     in_service = [record for record in read_records(aws.s3(), bucket) if record.is_in_service]
-    # An endpoint that scales, or is deployed again, is in service again with the model that it had
+    # After scaling or another deployment, an endpoint is in service again with the same model
     firsts = [next(group) for _, group in groupby(in_service, lambda record: record.artifact_uri)]
     newest = firsts[::-1][:MAX_RELEASES]
     decisions = _decisions(config)
@@ -174,7 +174,7 @@ def _release(record: Record, model: Model, decisions: Mapping[str, Decision], *,
 
 
 def _packages(config: EnvironmentConfig, status: str) -> list[Mapping[str, Any]]:
-    """The newest MAX_RELEASES model packages with an approval status, as they are described."""
+    """Descriptions of the latest MAX_RELEASES model packages with this approval status."""
     sagemaker = aws.sagemaker()
     listed = sagemaker.list_model_packages(
         ModelPackageGroupName=config.model_package_group,
@@ -187,7 +187,7 @@ def _packages(config: EnvironmentConfig, status: str) -> list[Mapping[str, Any]]
 
 
 def _decisions(config: EnvironmentConfig) -> dict[str, Decision]:
-    """Of each training job whose model somebody approved."""
+    """The approval of each training job whose model was approved."""
     return {
         package["CustomerMetadataProperties"]["training-job"]: Decision(
             package["ModelApprovalStatus"],
@@ -199,13 +199,13 @@ def _decisions(config: EnvironmentConfig) -> dict[str, Decision]:
 
 
 def _identity(package: Mapping[str, Any]) -> str:
-    """Who changed a model package last."""
+    """Who last changed a model package."""
     by = package.get("LastModifiedBy", {})
     return str(by.get("UserProfileName") or by.get("IamIdentity", {}).get("Arn", ""))
 
 
 def candidate(config: EnvironmentConfig, bucket: str) -> Candidate | None:
-    """The newest model that nobody approved or rejected yet."""
+    """The latest model that has been neither approved nor rejected."""
     pending = _packages(config, _PENDING)
     if not pending:
         return None
@@ -223,7 +223,7 @@ def candidate(config: EnvironmentConfig, bucket: str) -> Candidate | None:
 
 
 def compare(bucket: str, job: str, incumbent: str, classes: Sequence[str]) -> Comparison | None:
-    """Both models' predictions for the validation images that both have seen; None without any."""
+    """Both models' predictions for the validation images that both have classified; None if there are none."""
     ours, theirs = (_predictions(bucket, name) for name in (job, incumbent))
     keys = [key for key in ours if key in theirs and ours[key]["label"] == theirs[key]["label"]]
     if not keys:
@@ -237,7 +237,7 @@ def compare(bucket: str, job: str, incumbent: str, classes: Sequence[str]) -> Co
 
 
 def _predictions(bucket: str, job: str) -> dict[str, Mapping[str, Any]]:
-    """By image key."""
+    """The predictions of a training job's model by image key."""
     found = read_document(bucket, document_key(job, "predictions")) if job else {}
     return {image["key"]: image for image in found.get("images", [])}
 
@@ -271,7 +271,7 @@ def _slices(pairs: Sequence[Difference]) -> list[Slice]:
 
 
 def decide(request: Request) -> Response:
-    """Takes `package`, and `status`: Approved or Rejected."""
+    """Expects `package`, and `status`: Approved or Rejected."""
     form = request.state.form
     package, status = form.get("package", ""), form.get("status", "")
     if status not in {"Approved", "Rejected"}:
@@ -296,14 +296,14 @@ def decide(request: Request) -> Response:
 
 
 def retrain(request: Request) -> Response:
-    """Takes `force` and `approval`, where they are checked."""
+    """Expects `force` and `approval` if their boxes are checked."""
     form, machine = request.state.form, _machine(site(request))
     wanted = training_input(force="force" in form, approval="approval" in form)
     return _changed(request, lambda: start_run(machine, wanted), on=machine)
 
 
 def rollback(request: Request) -> Response:
-    """Takes `job`, the training job whose model is to be served again."""
+    """Expects `job`, the training job of the model to roll back to."""
     job, machine = request.state.form.get("job", ""), _machine(site(request))
     if not job:
         return _page(request, problem="Name the model to roll back to.", status=400)
@@ -311,7 +311,7 @@ def rollback(request: Request) -> Response:
 
 
 def _changed(request: Request, change: Callable[[], str], *, on: str) -> Response:
-    """Make a change and show the page, which then has it; or what hindered it."""
+    """Make a change, then show the page with the change or with the error."""
     done = part(change, on=on)
     if done.missing:
         return _page(request, problem=done.missing, status=409)

@@ -1,4 +1,4 @@
-"""Now: what the environment does, and how it fares; and one execution, with the way of each image."""
+"""The pages Now, with the environment's activity and health, and Execution, with the path of each image."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -24,7 +24,8 @@ from ops.console.views import page
 
 T = TypeVar("T")
 
-# How an execution can end, the usual ways first: https://docs.aws.amazon.com/step-functions/latest/apireference/
+# The statuses of ended executions, the usual ones first:
+# https://docs.aws.amazon.com/step-functions/latest/apireference/
 STATUSES = ("RUNNING", "SUCCEEDED", "REJECTED", "FAILED", "TIMED_OUT", "ABORTED")
 
 
@@ -37,7 +38,7 @@ def refreshed(request: Request) -> Response:
 
 
 def _parts(shown: Site, activity: Activity) -> dict[str, Any]:
-    """All that the page shows, read at once."""
+    """Everything that the page shows, read concurrently."""
     config, bucket = shown.config, shown.bucket
     with ThreadPoolExecutor() as pool:
 
@@ -63,12 +64,12 @@ def _parts(shown: Site, activity: Activity) -> dict[str, Any]:
 
 
 def _runbook(url: str) -> str:
-    """Where the alarms' sections are: the runbook that the environment names, if a browser can open it."""
+    """Where the alarms' sections are: the environment's `runbook_url`, if a browser can open it."""
     return url if url.startswith(("https://", "http://")) else "/runbook"
 
 
 def execution(request: Request) -> Response:
-    """One execution, by the names of its workflow and its own."""
+    """One execution, by its name and that of its workflow."""
     shown = site(request)
     workflow, name = request.path_params["workflow"], request.path_params["name"]
     if workflow not in {machine.rpartition(":")[2] for machine in shown.workflows}:
@@ -95,9 +96,9 @@ def execution(request: Request) -> Response:
 
 
 def _drawn(arn: str) -> tuple[list[Graph], Mapping[int, tuple[str, ...]]]:
-    """The graphs of the definition that the execution ran, and the states of each image, by its index."""
+    """The graphs of the executed definition, and the states of each image by its index."""
     client = aws.stepfunctions()
-    # Without data: what Lambda gets of 500 images is 100 MB. Child executions of a bulk run have histories of their own
+    # Without data: the inputs of 500 images are 100 MB. The child executions of a bulk run have their own histories
     pages = client.get_paginator("get_execution_history").paginate(executionArn=arn, includeExecutionData=False)
     history = History.of(event for found in pages for event in found["events"])
     definition = parse_json(client.describe_state_machine_for_execution(executionArn=arn)["definition"])
@@ -105,16 +106,16 @@ def _drawn(arn: str) -> tuple[list[Graph], Mapping[int, tuple[str, ...]]]:
 
 
 def _without_relative_links(html: str) -> str:
-    """Only the repository has the pages that these lead to."""
+    """Remove relative links, whose targets exist only in the repository."""
     return re.sub(r'<a href="(?!https?://|#)[^"]*">(.*?)</a>', r"\1", html)
 
 
 def runbook(request: Request) -> Response:
-    """docs/runbook.md, whose sections are what the alarms are called."""
+    """docs/runbook.md as a page. Its sections have the names of the alarms."""
     introduction, *sections = health.runbook().split("\n## ")
     markdown = MarkdownIt("commonmark", {"html": False}).enable("table")
     rendered = [
-        # The project's own file, and without HTML of its own
+        # The project's own file, which contains no HTML
         (name, Markup(_without_relative_links(markdown.render(text))))  # noqa: S704
         for name, _, text in (section.partition("\n") for section in sections)
     ]

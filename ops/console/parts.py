@@ -1,4 +1,4 @@
-"""A part of a page: what was read of AWS, or why it cannot be shown: one refused request leaves the rest as it is."""
+"""A part of a page: data from AWS, or the error in its place. One refused request does not affect the other parts."""
 
 import re
 from collections.abc import Callable
@@ -17,7 +17,7 @@ T = TypeVar("T")
 # "User: ARN is not authorized to perform: s3:GetObject on resource: ARN because no identity-based policy allows ..."
 # https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot_access-denied.html
 _REFUSED = re.compile(r"not authorized to perform: (?P<action>[\w:-]+)(?: on resource: (?P<resource>\S+))?")
-# What S3's operations need, as S3 may say no more than "Access Denied":
+# The permissions of S3's operations, because S3's message may be just "Access Denied":
 # https://docs.aws.amazon.com/AmazonS3/latest/userguide/using-with-s3-policy-actions.html
 _ACTIONS = {
     "GetObject": "s3:GetObject",
@@ -30,7 +30,7 @@ _ACTIONS = {
 
 @dataclass(frozen=True)
 class Part(Generic[T]):
-    """Either `value` or what to tell in its place."""
+    """Either `value` or the problem to show in its place."""
 
     value: T | None = None
     missing: str = ""
@@ -38,7 +38,7 @@ class Part(Generic[T]):
 
 
 def part(read: Callable[[], T], *, on: str) -> Part[T]:
-    """What `read` returns. on: what it reads, for a refusal that names no resource."""
+    """The result of `read`. on: the resource that it reads, for errors that name none."""
     try:
         return Part(read())
     except ClientError as error:
@@ -50,7 +50,7 @@ def part(read: Callable[[], T], *, on: str) -> Part[T]:
 
 
 def refusal_reason(error: ClientError, *, on: str) -> str:
-    """Which permission on what is missing, or else what AWS said."""
+    """The missing permission and its resource, or else AWS's message."""
     details = error.response["Error"]
     if details.get("Code") not in DENIED:
         return str(explain(error))

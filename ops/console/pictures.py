@@ -1,4 +1,4 @@
-"""Pictures of others on their way to the browser: decoded and drawn again, so that it never sees their bytes."""
+"""Encodes pictures of unknown origin again, so that the browser never receives their original bytes."""
 
 import io
 
@@ -17,32 +17,32 @@ from ops.console.parts import refusal_reason
 from ops.console.site import site
 from stacks.shared import prefixes
 
-# What the workflows take images from; the rest of the bucket is not for show
+# The prefixes from which the workflows read images; no other object is shown
 SHOWN_PREFIXES = (prefixes.INCOMING, prefixes.SCHEDULED, prefixes.TEST)
-MAX_SIDE = 640  # pixels that are shown
+MAX_SIDE = 640  # pixels
 
 
 def redrawn(data: bytes, *, name: str) -> bytes:
-    """A PNG of the picture, of MAX_SIDE pixels at most; raises ImageError if the workflow would not take it."""
+    """The picture as PNG of at most MAX_SIDE pixels; raises ImageError if the workflow would refuse it."""
     if len(data) > MAX_IMAGE_BYTES:
         raise ImageTooLargeError(f"{len(data):,} bytes, the workflow takes at most {MAX_IMAGE_BYTES:,}: {name}")
     check_image(data, name=name)
     try:
-        # By what check_image knows, not by all that Pillow can decode
+        # Only the formats of check_image, not all that Pillow can decode
         with Image.open(io.BytesIO(data), formats=("PNG", "JPEG")) as opened:
             opened.draft("RGB", (MAX_SIDE, MAX_SIDE))
             picture = ImageOps.exif_transpose(opened).convert("RGB")
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise CorruptImageError(f"cannot be decoded ({error}): {name}") from None
     picture.thumbnail((MAX_SIDE, MAX_SIDE))
-    drawn = Image.frombytes("RGB", picture.size, picture.tobytes())  # pixels and nothing else
+    drawn = Image.frombytes("RGB", picture.size, picture.tobytes())  # only the pixels, no metadata
     buffer = io.BytesIO()
     drawn.save(buffer, format="PNG")
     return buffer.getvalue()
 
 
 def picture(request: Request) -> Response:
-    """The picture that `key` and maybe `version` name."""
+    """The picture with the query's `key` and, if given, `version`."""
     bucket = site(request).bucket
     key, version = request.query_params.get("key", ""), request.query_params.get("version")
     if not key.startswith(SHOWN_PREFIXES):
@@ -58,7 +58,7 @@ def picture(request: Request) -> Response:
 
 
 def _stored(bucket: str, key: str, version: str | None) -> bytes:
-    """The object, or as much of it as shows that it is too large."""
+    """The object, or enough of it to show that it is too large."""
     s3 = aws.s3()
     if version:
         found = s3.get_object(Bucket=bucket, Key=key, VersionId=version)

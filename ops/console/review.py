@@ -1,6 +1,6 @@
-"""Review: one picture at a time, a key for each class; and the button that publishes what was reviewed.
+"""The page Review: shows one picture at a time, with a key for each class, and a button that publishes the reviews.
 
-Where a reviewer is stands in the page's address, and what was said in the bucket, so nothing depends on this process.
+The page's address has the reviewer's place and the bucket the reviews, so the process has no state.
 """
 
 from dataclasses import dataclass
@@ -24,13 +24,13 @@ from ops.review.queue import place
 from ops.review.records import AlreadyReviewedError
 
 NEITHER = "neither"
-# One for each class; b, n, s and u are for brighter, neither, skip and undo. Of more classes the rest has buttons only
+# One for each class, without b, n, s and u (brighter, neither, skip, undo); further classes have buttons only
 KEYS = "1234567890acdefghijklmopqrtvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
 @dataclass(frozen=True)
 class _Ready:
-    """How many labelled pictures are not in the data set as they are labelled."""
+    """The number of labelled pictures that the data set lacks, or has with another label."""
 
     count: int
     neither: int
@@ -41,7 +41,7 @@ def review(request: Request) -> Response:
 
 
 def label(request: Request) -> Response:
-    """Takes `image`, an inference id, and `label`, a class or `neither`."""
+    """Expects `image`, an inference id, and `label`, a class or `neither`."""
     form, desk = request.state.form, _desk(request)
     wanted = form.get("label", "")
     if wanted not in {NEITHER, *site(request).config.classes}:
@@ -58,7 +58,7 @@ def label(request: Request) -> Response:
         return ""
 
     def go_on(conflict: str) -> dict[str, str]:
-        """After a conflict at another place, if the queue is long: else the two would meet at every picture."""
+        """Continue at another place after a conflict, if the queue is long, so that two reviewers do not meet again."""
         further = desk.further(_place(form)) if conflict else None
         return ({"conflict": conflict} if conflict else {}) | ({"after": "~".join(further)} if further else {})
 
@@ -66,7 +66,7 @@ def label(request: Request) -> Response:
 
 
 def undo(request: Request) -> Response:
-    """Takes the reviewer's latest label back and shows its picture again."""
+    """Undo the reviewer's latest label and show its picture again."""
     desk = _desk(request)
 
     def take_back() -> str:
@@ -86,7 +86,7 @@ def publish_reviews(request: Request) -> Response:
 
 
 def _changed(request: Request, change: Any, parameters: Any) -> Response:
-    """Make a change, then go on with the next picture."""
+    """Make a change, then show the next picture."""
     done: Part[str] = part(change, on=f"s3://{site(request).bucket}/ground-truth/reviews/")
     if done.missing:
         return _page(request, problem=done.missing, status=409)
@@ -123,7 +123,7 @@ def _page(
 
 
 def _conflict(desk: Desk, identifier: str) -> str:
-    """What somebody else said of a picture that this reviewer labelled a moment later."""
+    """Message that somebody else labelled the picture just before this reviewer."""
     found = part(lambda: desk.records.read(identifier), on="the review") if identifier else Part()
     return f"{AlreadyReviewedError(found.value)}. Go on with this one." if found.value else found.missing
 
@@ -144,7 +144,7 @@ def _retrains(shown: Site) -> bool:
 
 
 def _place(values: Any) -> Place:
-    """Where the page's address, or a form on it, says that the reviewer is; of what it does not say, the usual."""
+    """The reviewer's place from the page's address or a form, with defaults for missing values."""
     before, _, identifier = str(values.get("after", "")).partition("~")
     return Place(
         order="least-sure" if values.get("order") == "least-sure" else "oldest",
@@ -154,14 +154,14 @@ def _place(values: Any) -> Place:
 
 
 def _query(at: Place) -> dict[str, str]:
-    """What `_place` reads again."""
+    """The query that `_place` reads."""
     found = {"order": at.order if at.order != "oldest" else "", "accepted": "1" if at.accepted else ""}
     found["after"] = "~".join(at.after) if at.after else ""
     return {name: value for name, value in found.items() if value}
 
 
 def _address(at: Place, **changes: Any) -> str:
-    """The page's address with another order, other pictures or another place."""
+    """The page's address with changes in order, selection or place."""
     query = urlencode(_query(Place(**({"order": at.order, "accepted": at.accepted} | changes))))
     return f"/review?{query}" if query else "/review"
 

@@ -1,9 +1,9 @@
-"""Who may use the console: the browser that opened the printed address, and its pages only.
+"""Restricts the console to the browser that opened the printed address, and to its own pages.
 
-The server listens on the loopback address. That alone keeps nobody out who is on this machine: any page that the
-browser shows can send requests there, and a name that leads there gives such a page an origin of its own. So a request
-must name the very address that was printed, carry the cookie that this address set, and, if it changes something, be a
-POST from one of the console's own pages (its Origin) with the token that only these hold.
+The server listens on the loopback address. That is not enough: any page in the browser can send requests to it, even
+from the same origin if a host name resolves to it. So each request must name the printed address as its host, and carry
+the cookie that this address set. A request that changes something must be a POST from one of the console's own pages
+(Origin), with the token that only these contain.
 """
 
 import secrets
@@ -15,7 +15,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-# What the workflow takes of an image, and something for a form around it
+# The workflow's limit for an image, and some bytes for the form around it
 MAX_BODY_BYTES = 256 * 1024
 
 HEADERS = {
@@ -24,7 +24,7 @@ HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
-    # No other site learns the address; `no-referrer` would also take the Origin from the console's own forms
+    # Other sites do not get the address; `no-referrer` would also remove the Origin from the console's own forms
     "Referrer-Policy": "same-origin",
     "Cache-Control": "no-store",
 }
@@ -36,7 +36,7 @@ def _secret() -> str:
 
 @dataclass(frozen=True)
 class Session:
-    """One start of the console: its address, the token that the address carries, and that of its forms."""
+    """One start of the console: its address, the token in the printed address, and the token of its forms."""
 
     port: int
     token: str = field(default_factory=_secret)
@@ -52,17 +52,17 @@ class Session:
 
     @property
     def address(self) -> str:
-        """What is printed."""
+        """The printed address."""
         return f"{self.origin}/?{urlencode({'token': self.token})}"
 
     @property
     def cookie(self) -> str:
-        """Browsers keep one jar for all ports of a host."""
+        """The cookie's name has the port, because browsers send cookies to all ports of a host."""
         return f"console-{self.port}"
 
 
 class RefusedError(Exception):
-    """When a request is not answered: its HTTP status, and what to do about it."""
+    """When a request is refused: the HTTP status, and what to do."""
 
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)
@@ -70,9 +70,9 @@ class RefusedError(Exception):
 
 
 class Guard:
-    """Middleware around all routes, also those that do not exist.
+    """Middleware for all requests, including those without a route.
 
-    It reads a request's body: `request.state.body` has the bytes, `request.state.form` the fields of a form.
+    It reads the request's body into `request.state.body`, and the fields of a form into `request.state.form`.
     """
 
     def __init__(self, app: ASGIApp, session: Session) -> None:
@@ -84,7 +84,7 @@ class Guard:
             await self._app(scope, receive, send)
             return
         if scope["type"] != "http":
-            return  # the server closes a WebSocket that nobody accepts
+            return  # the server closes WebSockets that are not accepted
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -116,11 +116,11 @@ class Guard:
         return None
 
     def _check_sender(self, request: Request) -> None:
-        """Refuse what no page of the console would send; raises RefusedError."""
+        """Raise RefusedError for a request that no page of the console sends."""
         session = self._session
         if request.headers.getlist("Host") != [session.host]:
             raise RefusedError(421, f"The console takes requests for {session.origin} only.")
-        # A form of another site, a script, an image: https://www.w3.org/TR/fetch-metadata/
+        # From another site's form, script or image: https://www.w3.org/TR/fetch-metadata/
         if {*request.headers.getlist("Origin")} - {session.origin} or {*request.headers.getlist("Sec-Fetch-Site")} - {
             "none",
             "same-origin",
@@ -130,18 +130,18 @@ class Guard:
             )
 
     def _signed_in(self, request: Request) -> Response:
-        """The cookie, and the same address without the token; raises RefusedError."""
+        """Set the cookie and redirect to the address without the token; raises RefusedError."""
         if request.method != "GET" or not _equal(request.query_params["token"], self._session.token):
             raise RefusedError(
                 401, "This address is of another start of the console: open the one that was printed last."
             )
-        # To a path of this origin: what begins with two slashes would be a host
+        # A path of this origin: after two slashes, the browser would read a host
         response = RedirectResponse("/" + request.url.path.lstrip("/"), 303)
         response.set_cookie(self._session.cookie, self._session.token, httponly=True, samesite="strict")
         return response
 
     def _check_change(self, request: Request) -> None:
-        """Refuse a change that a page of the console did not ask for; raises RefusedError."""
+        """Raise RefusedError for a change that does not come from a page of the console."""
         if request.method != "POST":
             raise RefusedError(405, "Changes are made by POST.")
         token = request.headers.get("X-Form-Token") or request.state.form.get("form_token", "")

@@ -1,4 +1,4 @@
-"""What the pages show: one deployed environment."""
+"""The deployed environment that the pages show."""
 
 from dataclasses import dataclass
 
@@ -11,7 +11,7 @@ from stacks.config import EnvironmentConfig
 
 @dataclass(frozen=True)
 class Site:
-    """The environment, and where it is."""
+    """The environment and its location."""
 
     config: EnvironmentConfig
     bucket: str
@@ -20,20 +20,20 @@ class Site:
 
     @property
     def workflows(self) -> tuple[str, ...]:
-        """ARNs of the state machines that classify: that of uploads, and those of bulk runs."""
+        """ARNs of the state machines that classify: the workflow for uploads, and the bulk workflows."""
         here = self.state_machine_arn.rpartition(":")[0]
         bulk = (self.config.distributed_map_name, self.config.batch_transform_name)
         return self.state_machine_arn, *(f"{here}:{name}" for name in bulk)
 
     @classmethod
     def deployed(cls, config: EnvironmentConfig) -> "Site":
-        """Raises DataPrepError if it is not deployed."""
+        """Find a deployed environment; raises DataPrepError if it is not deployed."""
         found = deployment(config)
         return cls(config, found.bucket, found.state_machine_arn, str(current_target()))
 
 
 def site(request: Request) -> Site:
-    """The site that a request is for."""
+    """The site of the application that received the request."""
     found = request.app.state.site
     assert isinstance(found, Site)  # noqa: S101 - create_app put it there
     return found

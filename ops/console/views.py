@@ -1,4 +1,4 @@
-"""How the pages become HTML."""
+"""Renders the pages as HTML."""
 
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,12 +23,12 @@ _FOLDER = Path(__file__).parent
 
 
 def _when(moment: datetime) -> Markup:
-    """A time element, in UTC as everywhere else in the project."""
+    """A time element, in UTC."""
     shown = moment.astimezone(UTC)
     return Markup('<time datetime="{}">{:%Y-%m-%d %H:%M:%S}</time>').format(shown.isoformat(), shown)
 
 
-# What others wrote, such as a key, is text: escaped, and with its control and bidirectional characters as codes
+# Untrusted text, such as keys, is escaped, with control and bidirectional characters as codes
 _ENVIRONMENT = Environment(
     loader=FileSystemLoader(_FOLDER / "templates"),
     autoescape=True,
@@ -40,7 +40,7 @@ _ENVIRONMENT.filters |= {"visible": visible, "confidence": confidence_text, "whe
 
 
 def page(request: Request, template: str, *, status: int = 200, **values: Any) -> HTMLResponse:
-    """The template as a response: with `site`, `pages`, `path` and `form_token` beside its own values."""
+    """The rendered template as a response. Every template also gets `site`, `pages`, `path` and `form_token`."""
     content = _ENVIRONMENT.get_template(template).render(
         site=site(request),
         pages=PAGES,

@@ -28,7 +28,7 @@ class Actual:
 
 
 def actual_cost(ce: Any, environment: str, *, today: date | None = None) -> Actual:
-    """Of the last 30 whole days; raises OpsError where the account does not let it, or has no data."""
+    """The costs of the last 30 whole days; raises OpsError if access is denied or there is no data."""
     end = today or datetime.now(UTC).date()
     start = end - timedelta(days=DAYS)
     services: dict[str, float] = {}

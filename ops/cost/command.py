@@ -1,4 +1,4 @@
-"""`python -m ops cost`: what classifying images costs, before the first one, and what it has cost."""
+"""`python -m ops cost`: estimates what classifying images costs, and shows what it has cost."""
 
 from pathlib import Path
 from typing import Annotated
@@ -64,7 +64,7 @@ def cost(
 
 
 def _other_region(listed: str) -> str:
-    """A remark if the shell's region is another than the price list's."""
+    """A remark if the shell's region is not that of the price list."""
     try:
         name = region()
     except (TargetError, BotoCoreError):

@@ -17,7 +17,7 @@ CUSTOM_METRICS = 13
 
 @dataclass(frozen=True)
 class Deployment:
-    """What the templates of one environment say about cost."""
+    """The properties of an environment's templates that determine its cost."""
 
     functions: Mapping[str, tuple[float, str]]  # memory in GB and architecture by construct name
     endpoint: tuple[str, int] | None
@@ -25,8 +25,8 @@ class Deployment:
     alarms: int
     dashboards: int
     keys: int
-    logs_states: bool  # of the inline workflow: every event
-    endpoint_hours: float = HOURS_A_MONTH  # a month, less where `endpoint.hours` pauses it
+    logs_states: bool  # whether the inline workflow logs every event
+    endpoint_hours: float = HOURS_A_MONTH  # a month; fewer if `endpoint.hours` pauses the endpoint
 
     @classmethod
     def of(cls, rendered: Mapping[str, Template]) -> "Deployment":
@@ -63,7 +63,7 @@ class Deployment:
         )
 
     def paused_by(self, config: EndpointConfig) -> "Deployment":
-        """The same with the instances gone outside of `endpoint.hours`."""
+        """The same with instances only during `endpoint.hours`."""
         return replace(self, endpoint_hours=HOURS_A_MONTH * hours_a_week(config.hours) / HOURS_OF_A_WEEK)
 
     def on_instances(self, config: EndpointConfig) -> "Deployment":
@@ -81,7 +81,7 @@ class Deployment:
 
 
 def watching(deployment: Deployment) -> dict[str, float]:
-    """What a month costs without an image, besides the endpoint. Budgets are free."""
+    """Quantities of an idle month without the endpoint. Budgets are free."""
     return {
         "cloudwatch.alarm_month": deployment.alarms,
         "cloudwatch.dashboard_month": deployment.dashboards,
@@ -99,7 +99,7 @@ def instances(deployment: Deployment) -> dict[str, float]:
 
 
 def idle_parts(deployment: Deployment, prices: Mapping[str, float]) -> dict[str, float]:
-    """Dollars of a month without an image, by what is paid for."""
+    """Dollars of an idle month, by item."""
     parts: dict[str, Quantities] = {
         name.split(".")[1].removesuffix("_month"): {name: quantity}
         for name, quantity in watching(deployment).items()
@@ -112,6 +112,6 @@ def idle_parts(deployment: Deployment, prices: Mapping[str, float]) -> dict[str,
 
 
 def idle_month(rendered: Mapping[str, Template]) -> float:
-    """Dollars of a month without an image; 0 of no templates."""
+    """Dollars of an idle month; 0 without templates."""
     prices: dict[str, Any] = price_list()["prices"]
     return sum(idle_parts(Deployment.of(rendered), prices).values()) if rendered else 0

@@ -24,7 +24,7 @@ def cost_page(
     origin: str,
     remarks: Sequence[str],
 ) -> Page:
-    """What each way costs by the month, and what a million images cost by service."""
+    """The monthly cost of each method, and the cost of a million images by service."""
     idle = sum(idle_parts(deployment, prices).values())
     facts = [Fact("Idle", amount(idle), "USD a month")]
     facts += [Fact(method.name, amount(1e6 * method.marginal(prices)), "USD a million images") for method in choices]

@@ -1,4 +1,4 @@
-"""Billed quantities, by the names of the price list, and their price."""
+"""Billed quantities, by the names of the price list, and their cost."""
 
 import math
 from collections.abc import Mapping
@@ -8,7 +8,7 @@ HOURS_A_MONTH = 730
 
 
 def dollars(quantities: Quantities, prices: Mapping[str, float]) -> float:
-    """NaN if the price list does not have one of them: what is not known makes the sum unknown, and nothing else."""
+    """The cost in dollars; NaN if the price list lacks one of the prices."""
     return sum(quantity * prices.get(name, math.nan) for name, quantity in quantities.items() if quantity)
 
 

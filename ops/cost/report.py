@@ -15,7 +15,7 @@ from ops.cost.training import Run
 from ops.counts import Counts
 from stacks.config import EnvironmentConfig
 
-FEW = 1_000  # pictures a month, for which an endpoint that is always on is out of proportion
+FEW = 1_000  # images a month, too few for an always-on endpoint
 
 
 def cheapest_lines(choices: Sequence[Method], prices: Mapping[str, float]) -> list[str]:
@@ -51,7 +51,7 @@ def show_idle(console: Console, deployments: Mapping[str, Deployment], prices: M
 
 
 def show_runs(console: Console, runs: Sequence[Run], prices: Mapping[str, float]) -> None:
-    """What a model costs, job by job."""
+    """The cost of a model by job."""
     table = Table("a model", "jobs", "total", box=None, header_style="bold", pad_edge=False)
     table.columns[2].justify = "right"
     for run in runs:
@@ -82,7 +82,7 @@ def few_images(
 def show_few(
     console: Console, choices: Mapping[str, Method], deployment: Deployment, prices: Mapping[str, float]
 ) -> None:
-    """Endpoint and images of few pictures; what watches the environment costs the same with each."""
+    """Cost of endpoint and images at a low load. Monitoring costs the same with each."""
     table = Table(
         f"{FEW:,} images a month", "endpoint and images", "of always-on", box=None, header_style="bold", pad_edge=False
     )
@@ -99,7 +99,7 @@ def show_few(
 
 
 def show_actual(console: Console, found: Actual, environment: str) -> None:
-    """What AWS has billed, by service."""
+    """The costs that AWS has billed, by service."""
     table = Table(f"{found.start} to {found.end}", f"{environment}, USD", box=None, header_style="bold", pad_edge=False)
     table.columns[1].justify = "right"
     for service, value in found.services.items():

@@ -16,7 +16,7 @@ review = typer.Typer(no_args_is_help=True, help="Labels that people gave to pict
 
 @review.callback()
 def _group() -> None:
-    """Keeps `publish` a command of its own, as there is only one."""
+    """Makes `publish` a subcommand, although it is the only one."""
 
 
 @review.command(name="publish", epilog="Example: python -m ops review publish --env dev")
@@ -36,7 +36,7 @@ def publish_command(
 
 
 def summary(found: Publication, bucket: str, *, retrains: bool) -> list[str]:
-    """What happened, a sentence a line."""
+    """The result, one sentence per line."""
     if found.is_changed:
         said = (
             f"added {found.added['train']:,} to the training and {found.added['test']:,} to the validation images, "

@@ -1,4 +1,4 @@
-"""The data set in the bucket, as a publication finds it and as it leaves it."""
+"""Reads the data set in the bucket for a publication, and composes its next version."""
 
 import dataclasses
 from collections import Counter
@@ -26,7 +26,7 @@ class StoredObject:
 
 @dataclass(frozen=True)
 class DataSetImage:
-    """What is remembered of an image of the data set."""
+    """File digest, pixel fingerprint and signature of an image of the data set."""
 
     sha256: str
     fingerprint: bytes
@@ -35,16 +35,16 @@ class DataSetImage:
 
 @dataclass(frozen=True)
 class StoredDataSet:
-    """A data set in a bucket; lines: those of its own images, by split."""
+    """A data set in a bucket. lines: the list lines of its original images, by split."""
 
     bucket: str
     manifest: Manifest
-    objects: Mapping[str, StoredObject]  # the lists and the manifest, by key
+    objects: Mapping[str, StoredObject]  # of the lists and the manifest, by key
     lines: Mapping[str, Sequence[ListLine]]
 
     @classmethod
     def read(cls, bucket: str, classes: tuple[str, ...]) -> "StoredDataSet":
-        """Raises OpsError or DataSetError for what is no data set of data_prep with these classes."""
+        """Raises OpsError or DataSetError unless the bucket has a data set of data_prep with these classes."""
         objects = {key: _stored(bucket, key) for key in (MANIFEST, *LISTS.values())}
         manifest = Manifest.parse(objects[MANIFEST].content, name=f"s3://{bucket}/{MANIFEST}")
         if manifest.classes != classes:
@@ -65,11 +65,11 @@ class StoredDataSet:
         return int(self.manifest.parameters["image_size"])
 
     def keys(self) -> list[str]:
-        """Of its own images, in the order of the lists."""
+        """Keys of the original images, in the order of the lists."""
         return [f"{IMAGES[split]}{line.path}" for split, lines in self.lines.items() for line in lines]
 
     def image(self, key: str) -> DataSetImage:
-        """Look at one image; raises OpsError."""
+        """Read one image; raises OpsError."""
         try:
             data = aws.s3().get_object(Bucket=self.bucket, Key=key)["Body"].read()
             pixels = decode(data, size=self.image_size)
@@ -82,7 +82,7 @@ class StoredDataSet:
             raise self._differs(f"{key} does not exist") from None
 
     def check(self, images: Mapping[str, DataSetImage]) -> None:
-        """Raise OpsError unless its own images and their lines are what the manifest says."""
+        """Raise OpsError unless the original images and their lines match the manifest."""
         digest = DataDigest()
         for split, lines in self.lines.items():
             for line in lines:
@@ -93,7 +93,7 @@ class StoredDataSet:
     def with_reviewed(
         self, reviewed: Sequence[ReviewedImage], images: Mapping[str, DataSetImage]
     ) -> tuple[Manifest, dict[str, bytes]]:
-        """Its manifest and its lists, by key, with these after its own images and no other reviewed ones."""
+        """The manifest and the lists, by key, with the original images followed by exactly these reviewed ones."""
         digest, lists, splits = DataDigest(), {}, {}
         for split, own in self.lines.items():
             first = max((line.index for line in own), default=-1) + 1

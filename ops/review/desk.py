@@ -1,4 +1,4 @@
-"""What one reviewer works at: the queue as it is now, and the next picture of it."""
+"""The work of one reviewer: the current queue and its next picture."""
 
 import threading
 import time
@@ -11,33 +11,33 @@ from ops import aws
 from ops.review.queue import Order, Outcome, Outcomes, place, waiting
 from ops.review.records import Records, Review
 
-SINCE = timedelta(days=30)  # as long as the bucket keeps a version that was overwritten
+SINCE = timedelta(days=30)  # as long as the bucket keeps overwritten versions
 FRESH_SECONDS = 5.0
-APART = 20  # pictures; two people who work at the same pace meet again after as many
+APART = 20  # pictures between two reviewers after a conflict
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where a reviewer is in the queue: its order, what it holds, and behind which picture."""
+    """A reviewer's place in the queue: the order, the selection, and the last picture."""
 
     order: Order = "oldest"
     accepted: bool = False
-    after: tuple[str, str] | None = None  # of what was skipped last (queue.place)
+    after: tuple[str, str] | None = None  # of the picture that was skipped last (queue.place)
 
 
 @dataclass(frozen=True)
 class View:
-    """What the page shows: the picture to label, how many wait in all, and how many were passed over."""
+    """The picture to label, the number of all waiting pictures, and of those that were skipped."""
 
     outcome: Outcome | None
     waiting: int
     skipped: int
-    latest: Review | None  # what this reviewer said last
+    latest: Review | None  # this reviewer's latest review
     unreadable: Sequence[str]
 
 
 class Desk:
-    """The queue of a bucket for whoever's credentials these are. Safe to share between threads."""
+    """The queue of a bucket, for the owner of the credentials. Thread-safe."""
 
     def __init__(self, bucket: str) -> None:
         self.records = Records(bucket)
@@ -49,7 +49,7 @@ class Desk:
 
     @cached_property
     def reviewer(self) -> str:
-        """Such as `assumed-role/Reviewer/ann` or `user/ann`. Raises ClientError or BotoCoreError."""
+        """The caller, such as `assumed-role/Reviewer/ann` or `user/ann`. Raises ClientError or BotoCoreError."""
         return str(aws.sts().get_caller_identity()["Arn"].rpartition(":")[2])
 
     def view(self, at: Place, *, wanted: str = "") -> View:
@@ -66,7 +66,7 @@ class Desk:
         )
 
     def further(self, at: Place) -> tuple[str, str] | None:
-        """APART pictures further on: for somebody who sees the pictures that another person labels.
+        """The place APART pictures further on, for a reviewer who sees the same pictures as another one.
 
         None if fewer are left.
         """
@@ -84,7 +84,7 @@ class Desk:
         return review
 
     def undo(self) -> Review | None:
-        """Take back what this reviewer said last; None if there is nothing. Raises AlreadyReviewedError or OpsError."""
+        """Undo this reviewer's latest review; None if there is none. Raises AlreadyReviewedError or OpsError."""
         latest = self.records.latest_of(self.reviewer)
         if not latest:
             return None
@@ -101,18 +101,18 @@ class Desk:
             if time.monotonic() - self._read_at > FRESH_SECONDS:
                 self._found = self._outcomes.refresh(datetime.now(UTC) - SINCE)
                 self._done = self.records.refresh()
-                for review in self._done.values():  # also of pictures whose manifest is older
+                for review in self._done.values():  # including those of pictures with older manifests
                     self._found.setdefault(review.outcome.id, review.outcome)
                 self._read_at = time.monotonic()
 
     def _queue(self, at: Place) -> tuple[list[Outcome], list[Outcome]]:
-        """The pictures that wait, and those of them that follow a place."""
+        """The waiting pictures, and those that follow a place."""
         reviewed = [identifier for identifier, review in list(self._done.items()) if not review.is_open]
         queue = waiting(self._found.values(), reviewed, order=at.order, accepted=at.accepted)
         return queue, [outcome for outcome in queue if at.after is None or place(outcome, at.order) > at.after]
 
     def _still_waits(self, outcome: Outcome) -> bool:
-        """As it is at this moment: somebody else may have labelled it since the queue was read."""
+        """Whether the picture waits now. Somebody else may have labelled it since the queue was read."""
         review = self.records.read(outcome.id)
         if review:
             self._note(review)

@@ -35,7 +35,7 @@ def signature(pixels: NDArray[np.uint8]) -> Signature:
 
 
 class Alike:
-    """Finds the splits that have a picture like another one."""
+    """Finds the splits that contain a near-duplicate of a picture."""
 
     def __init__(self) -> None:
         self._signatures: dict[str, Signature] = {}
@@ -46,7 +46,7 @@ class Alike:
             self._signatures[split] = np.vstack([known, *signatures])
 
     def splits(self, of: Signature) -> set[str]:
-        """The splits with at least one picture that is like this one."""
+        """The splits with at least one near-duplicate of this picture."""
         mirrored = of.reshape(_SIDE, _SIDE)[:, ::-1].ravel()
         either = np.stack([of, mirrored], axis=1)
         return {split for split, known in self._signatures.items() if (known @ either).max() >= ALIKE}

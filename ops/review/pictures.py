@@ -1,4 +1,4 @@
-"""A reviewed picture as it was classified, and as the data set takes it."""
+"""Converts a reviewed picture, in the version that was classified, to an image of the data set."""
 
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -22,7 +22,7 @@ VALIDATION_PERCENT = 20
 
 @dataclass(frozen=True)
 class Picture:
-    """A reviewed picture as it can be added, or the reason why it cannot."""
+    """A reviewed picture ready for the data set, or the reason why it cannot be added."""
 
     review: Review
     png: bytes = b""
@@ -32,7 +32,7 @@ class Picture:
 
     @classmethod
     def of(cls, review: Review, *, size: int) -> "Picture":
-        """Square, whatever its proportions, and without alpha: as the endpoint sees it."""
+        """Resize to a square and remove alpha, as the endpoint does."""
         try:
             pixels = decode(read_picture(review.outcome.image), size=None)
             pixels = np.asarray(Image.fromarray(pixels).resize((size, size)))
@@ -46,13 +46,13 @@ class Picture:
 
     @property
     def split(self) -> str:
-        """Where it goes unless another picture is like it. By its pixels: encoders change with versions."""
+        """The split of a picture without near-duplicates, by a hash of its pixels: encoders change with versions."""
         share = int.from_bytes(sha256(self.pixels.tobytes()).digest()[:4], "big") / 2**32
         return "test" if share * 100 < VALIDATION_PERCENT else "train"
 
 
 def read_picture(image: ImageRef) -> bytes:
-    """The version of a picture that was classified; raises BadImageError if nobody can see it any more."""
+    """The classified version of a picture; raises BadImageError if it no longer exists."""
     try:
         if not image.version_id:
             return _body(aws.s3().get_object(Bucket=image.bucket, Key=image.key))
@@ -61,7 +61,7 @@ def read_picture(image: ImageRef) -> bytes:
         except ClientError as error:
             if error.response["Error"]["Code"] not in {"InvalidArgument", "NoSuchVersion"}:
                 raise
-            # In a bucket that keeps no versions, the workflow knows an object by its ETag
+            # In a bucket without versioning, the workflow identifies an object by its ETag
             etag = f'"{image.version_id}"'
             return _body(aws.s3().get_object(Bucket=image.bucket, Key=image.key, IfMatch=etag))
     except ClientError as error:

@@ -1,4 +1,4 @@
-"""Reviewed pictures become part of the data set in the bucket, and retraining starts.
+"""Adds reviewed pictures to the data set in the bucket, and starts retraining.
 
 A picture is checked as `data_prep build` checks its own, resized to the size of the data set's images, and named by the
 SHA-256 of its file, so no name is taken twice. One in five goes to the validation list, by a hash of its pixels. But
@@ -35,7 +35,7 @@ from stacks.config import EnvironmentConfig
 from stacks.shared import prefixes
 
 ATTEMPTS = 5
-# What S3 answers when the condition of a write does not hold, or another write was faster
+# S3's errors when the condition of a write does not hold, or another write was faster
 _OVERTAKEN = {"PreconditionFailed", "ConditionalRequestConflict", "NoSuchKey"}
 
 T = TypeVar("T")
@@ -44,7 +44,7 @@ U = TypeVar("U")
 
 @dataclass(frozen=True)
 class LeftOut:
-    """A labelled picture that is not published."""
+    """A labelled picture that cannot be published, and the reason."""
 
     uri: str
     reason: str
@@ -52,7 +52,7 @@ class LeftOut:
 
 @dataclass(frozen=True)
 class Publication:
-    """What a publication changed, and what the data set has of the reviews now."""
+    """What a publication changed, and which reviewed pictures the data set now has."""
 
     added: dict[str, int]  # by split
     relabelled: int
@@ -61,7 +61,7 @@ class Publication:
     neither: int
     left_out: tuple[LeftOut, ...]
     data_digest: str
-    started: bool  # whether the marker was written that starts retraining
+    started: bool  # whether the marker that starts retraining was written
 
     @property
     def is_changed(self) -> bool:
@@ -93,7 +93,7 @@ def publish(config: EnvironmentConfig, *, records: Records | None = None, progre
 
 
 def not_published(reviews: Iterable[Review], manifest: Manifest | None) -> list[Review]:
-    """The labelled pictures that the data set does not have as they are labelled."""
+    """The labelled pictures that the data set lacks, or has with another label."""
     known = {_id_of(image): manifest.classes[image.label] for image in manifest.reviewed} if manifest else {}
     return [r for r in reviews if r.decision == "labelled" and known.get(r.outcome.id) != r.label]
 
@@ -105,7 +105,7 @@ class _Publisher:
     classes: tuple[str, ...]
     reviews: Mapping[str, Review]
     progress: Progress
-    pictures: dict[str, Picture] = field(default_factory=dict)  # that are decoded, for another attempt
+    pictures: dict[str, Picture] = field(default_factory=dict)  # decoded, for another attempt
 
     def publish(self) -> Publication:
         """One attempt; raises _OvertakenError."""
@@ -126,7 +126,7 @@ class _Publisher:
         if any(content != before.objects[key].content for key, content in contents.items()):
             self._check_nothing_runs()
             self._write_images(added)
-            # Also what stays as it is: so of two who publish at once, the slower one notices
+            # Unchanged documents are written, too, so that the slower of two concurrent publications notices
             for key, content in contents.items():
                 content_type = "application/json" if key == MANIFEST else "text/plain"
                 self._put(key, content, content_type, IfMatch=before.objects[key].etag)
@@ -142,7 +142,7 @@ class _Publisher:
         )
 
     def _look_at(self, data_set: StoredDataSet, published: Sequence[str]) -> dict[str, DataSetImage]:
-        """The data set's images by key; raises OpsError if they are not what the manifest says."""
+        """The data set's images by key; raises OpsError if they do not match the manifest."""
         keys = [*data_set.keys(), *published]
         images = dict(zip(keys, self._in_parallel(data_set.image, keys, "Reading the data set"), strict=True))
         data_set.check(images)
@@ -157,7 +157,7 @@ class _Publisher:
     def _place(
         self, pictures: Sequence[Picture], images: Mapping[str, DataSetImage]
     ) -> tuple[list[tuple[ReviewedImage, bytes]], list[LeftOut]]:
-        """A split for each new picture, with its file, and the pictures that are left out."""
+        """The split and file of each new picture, and the pictures that are omitted."""
         labels: dict[bytes, set[str]] = {}
         for picture in pictures:
             labels.setdefault(picture.fingerprint, set()).add(str(picture.review.label))
@@ -189,7 +189,7 @@ class _Publisher:
         return added, left_out
 
     def _check_nothing_runs(self) -> None:
-        """A training job reads the data set after it was validated, so a run must not see it change."""
+        """Raise OpsError during a run, because its training job reads the data set after it was validated."""
         running = aws.stepfunctions().list_executions(stateMachineArn=self.machine, statusFilter="RUNNING")
         for execution in running["executions"]:
             raise OpsError(
@@ -203,12 +203,12 @@ class _Publisher:
             try:
                 self._put(f"{IMAGES[image.split]}{image.path}", png, "image/png", IfNoneMatch="*")
             except _OvertakenError:
-                return  # the very file is there: its name is its digest
+                return  # the same file exists: its name is its digest
 
         list(self._in_parallel(write, added, "Writing reviewed pictures"))
 
     def _put(self, key: str, content: bytes, content_type: str, **condition: Any) -> None:
-        """Raises _OvertakenError if the condition does not hold."""
+        """Write a document; raises _OvertakenError if the condition does not hold."""
         try:
             aws.s3().put_object(
                 Bucket=self.bucket,
@@ -224,7 +224,7 @@ class _Publisher:
             raise _OvertakenError from None
 
     def _start(self, manifest: Manifest) -> bool:
-        """Write the marker, unless it has been written for this very data set: each time it starts a run."""
+        """Write the marker, which starts a run, unless it was written for the same data set."""
         if not manifest.reviewed:
             return False
         condition = {"IfNoneMatch": "*"}
@@ -239,7 +239,7 @@ class _Publisher:
         try:
             self._put(prefixes.READY_MARKER, manifest.data_digest.encode(), "text/plain", **condition)
         except _OvertakenError:
-            return False  # whoever was faster has started it
+            return False  # another publication has started it
         return True
 
     def _in_parallel(self, function: Callable[[T], U], items: Sequence[T], stage: str) -> Iterable[U]:

@@ -1,7 +1,7 @@
-"""The pictures that wait for a label: what was rejected, and on request what was accepted with least confidence.
+"""The pictures that wait for a label: rejected ones and, on request, the accepted ones with the lowest confidence.
 
-They are read from the manifests, in which each execution leaves the outcome of each of its images, of a bulk run in
-files that its manifest names. A manifest never changes, so each is read once.
+They come from the manifests, which have the outcome of each image of an execution; the manifest of a bulk run names
+files of outcomes. A manifest never changes, so each is read once.
 """
 
 import heapq
@@ -18,12 +18,12 @@ from ops import aws
 from stacks.shared import prefixes
 
 Order = Literal["oldest", "least-sure"]
-MOST_ACCEPTED = 500  # of one execution, its least confident: nobody looks at a million
+MOST_ACCEPTED = 500  # of one execution, those with the lowest confidence
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What the workflow made of one version of a picture."""
+    """The workflow's outcome for one version of a picture."""
 
     image: ImageRef
     name: str  # ACCEPTED or REJECTED
@@ -57,7 +57,7 @@ class Outcomes:
         return found
 
     def _manifests(self) -> Iterator[tuple[str, datetime]]:
-        """`manifests/EXECUTION.json`; what a bulk run writes lies in a folder below."""
+        """`manifests/EXECUTION.json`; other files of bulk runs are in folders below."""
         pages = aws.s3().get_paginator("list_objects_v2")
         for page in pages.paginate(Bucket=self._bucket, Prefix=prefixes.MANIFESTS, Delimiter="/"):
             for entry in page.get("Contents", []):
@@ -92,7 +92,7 @@ def _parsed(items: Iterable[Any], at: datetime) -> Iterator[Outcome]:
 
 
 def worth_a_look(outcomes: Iterable[Outcome]) -> list[Outcome]:
-    """All that were rejected, and the least confident of those that were accepted."""
+    """All rejected pictures, and the accepted ones with the lowest confidence."""
     rejected: list[Outcome] = []
 
     def accepted() -> Iterator[Outcome]:
@@ -108,13 +108,13 @@ def worth_a_look(outcomes: Iterable[Outcome]) -> list[Outcome]:
 def waiting(
     outcomes: Iterable[Outcome], done: Iterable[str], *, order: Order = "oldest", accepted: bool = False
 ) -> list[Outcome]:
-    """The pictures without a review in the order in which to show them. done: the ids of those with one."""
+    """The pictures without a review, in display order. done: the ids of reviewed pictures."""
     reviewed = set(done)
     wanted = [o for o in outcomes if o.id not in reviewed and (accepted or o.name == "REJECTED")]
     return sorted(wanted, key=lambda outcome: place(outcome, order))
 
 
 def place(outcome: Outcome, order: Order) -> tuple[str, str]:
-    """What the queue is sorted by: text that a page's address can hold, and that no other picture has."""
+    """The queue's sort key: text that is unique to the picture, and fits into an address."""
     value = f"{outcome.confidence:.6f}" if order == "least-sure" else outcome.at.isoformat()
     return value, outcome.id

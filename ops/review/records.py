@@ -1,4 +1,4 @@
-"""What people said of a picture: one object for each version of each picture, `ground-truth/reviews/DIGEST.jsonl`.
+"""Stores reviews: one object for each version of each picture, `ground-truth/reviews/DIGEST.jsonl`.
 
 The object is a line of ground truth (lambda_src/monitoring/ground_truth.py) with who said so, when, and what the model
 thought, so a single write makes a label known everywhere. Every write has a condition: a new review is stored only if
@@ -27,13 +27,13 @@ from ops.errors import OpsError
 from ops.review.queue import Outcome
 
 Decision = Literal["labelled", "neither", "undone"]
-# What S3 answers when the condition of a write does not hold, or another write was faster
+# S3's errors when the condition of a write does not hold, or another write was faster
 _CONDITION_FAILED = {"PreconditionFailed", "ConditionalRequestConflict", "NoSuchKey"}
 
 
 @dataclass(frozen=True)
 class Review:
-    """What one person said of one version of a picture. label: a class, where the decision is `labelled`."""
+    """One person's review of one version of a picture. label: a class, if the decision is `labelled`."""
 
     outcome: Outcome
     decision: Decision
@@ -84,7 +84,7 @@ class Review:
 
 
 class AlreadyReviewedError(OpsError):
-    """When somebody has labelled the picture, or changed its review, meanwhile."""
+    """When somebody else has meanwhile labelled the picture or changed its review."""
 
     def __init__(self, review: Review) -> None:
         said = {"labelled": f"labelled it {review.label}", "neither": "said neither", "undone": "undid its review"}
@@ -96,7 +96,7 @@ class AlreadyReviewedError(OpsError):
 
 
 def key_of(identifier: str) -> str:
-    """Where the review of the picture with this inference id is."""
+    """Key of the review of the picture with this inference id."""
     return f"{REVIEWS}{identifier}.jsonl"
 
 
@@ -107,7 +107,7 @@ class _Stored:
 
 
 class Records:
-    """The reviews of a bucket, of which each version is read once. Safe to share between threads."""
+    """The reviews of a bucket; reads each version once. Thread-safe."""
 
     def __init__(self, bucket: str) -> None:
         self._bucket = bucket
@@ -123,7 +123,7 @@ class Records:
         return {stored.review.outcome.id: stored.review for key, stored in list(self._stored.items()) if key in listed}
 
     def read(self, identifier: str) -> Review | None:
-        """The review as it is now."""
+        """The current review."""
         stored = self._read(key_of(identifier))
         return stored.review if stored else None
 
@@ -145,7 +145,7 @@ class Records:
         return self._write(review, stored)
 
     def undo(self, identifier: str, *, reviewer: str) -> Review:
-        """Take one's own label back, so that the picture waits again; raises AlreadyReviewedError or OpsError."""
+        """Undo one's own review, so that the picture waits again; raises AlreadyReviewedError or OpsError."""
         stored = self._read(key_of(identifier))
         if not stored or stored.review.is_open:
             raise OpsError("there is no review to undo: the picture waits for its label")
@@ -155,7 +155,7 @@ class Records:
         return self._write(undone, stored)
 
     def latest_of(self, reviewer: str) -> Review | None:
-        """What this person said last, of what is not undone; as of the last refresh."""
+        """This person's latest review that is not undone, as of the last refresh."""
         own = [s.review for s in list(self._stored.values()) if s.review.reviewer == reviewer and not s.review.is_open]
         return max(own, key=lambda review: review.reviewed_at, default=None)
 
@@ -182,7 +182,7 @@ class Records:
         return review
 
     def _read(self, key: str) -> _Stored | None:
-        """The review as it is now, or None if there is none or nobody can read it."""
+        """The current review, or None if there is none or it cannot be parsed."""
         try:
             answer = aws.s3().get_object(Bucket=self._bucket, Key=key)
         except ClientError as error:

@@ -13,7 +13,7 @@ from ops.traffic.tally import Tally
 
 
 def carry_out(run: Run, *, settle_seconds: float, progress: Progress = silent) -> Tally:
-    """Send what the run's plan says, then wait at most `settle_seconds` for the last outcomes. Raises OpsError.
+    """Send the requests of the run's plan, then wait at most `settle_seconds` for the last outcomes. Raises OpsError.
 
     An interruption (KeyboardInterrupt) stops sending; a second one stops waiting, too. In both cases the tally
     says what happened, and the caller sees the interruption by `tally.sent < plan.images`.
@@ -33,5 +33,5 @@ def carry_out(run: Run, *, settle_seconds: float, progress: Progress = silent) -
         finally:
             stop.set()
             sender.store_labels()
-    following.result()  # a mistake of ours in following is no secret
+    following.result()  # do not hide errors of the follower
     return tally

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from mypy_boto3_stepfunctions.type_defs import ExecutionListItemTypeDef
 
 POLL_SECONDS = 1.0
-LATE = timedelta(seconds=30)  # how much later than it ended an execution may show in the listing
+LATE = timedelta(seconds=30)  # delay with which an ended execution may appear in the list
 _READERS = 16
 _RUNNING = {"RUNNING", "PENDING_REDRIVE"}
 
@@ -47,7 +47,7 @@ class Follower:
         self._again: list[ExecutionListItemTypeDef] = []
 
     def follow_until(self, stop: threading.Event, *, progress: Progress = silent) -> None:
-        """Look again and again. The last look, after `stop`, is at all of the run, and names what has no outcome."""
+        """Poll until `stop`, then check the whole run once more and record the requests without an outcome."""
         with ThreadPoolExecutor(_READERS) as pool:
             while not stop.wait(POLL_SECONDS):
                 self.look(pool)
@@ -59,7 +59,7 @@ class Follower:
         self._look(pool, since=self._since)
 
     def account(self, pool: ThreadPoolExecutor) -> None:
-        """Look at the whole run once more, and name every request that still has no outcome."""
+        """Check the whole run once more, and record every request that still has no outcome."""
         statuses: dict[int, str] | None = None
         if self._tally.open_requests() or self._tally.not_sent:
             statuses = self._look(pool, since=self._began)
@@ -73,16 +73,16 @@ class Follower:
             self._tally.unfinished_requests[self._run.request_name(number)] = known
 
     def _look(self, pool: ThreadPoolExecutor, *, since: datetime) -> dict[int, str] | None:
-        """Status of each listed execution that bears a request's name, by its number; None if the listing failed."""
+        """Status of each listed execution that belongs to a request, by the request's number; None if that failed."""
         try:
             listed = list(self._listed(since))
-        except (ClientError, BotoCoreError) as error:  # made up for by the next look
+        except (ClientError, BotoCoreError) as error:  # the next poll makes up for it
             self._note_failed_look(error)
             return None
         mine = {number: e for e in listed if (number := self._run.number_of(e["name"])) is not None}
         for number in mine:
             self._tally.confirm(number)
-        # Those that uploads have started bear names of their own
+        # Executions started by uploads have other names
         candidates = listed if self._run.plan.via == "uploads" else mine.values()
         looks = list({e["name"]: e for e in [*self._again, *candidates] if self._is_news(e)}.values())
         is_done = list(pool.map(self._is_looked_at, looks))
@@ -100,7 +100,7 @@ class Follower:
         )
 
     def _listed(self, since: datetime) -> Iterator["ExecutionListItemTypeDef"]:
-        """The listing's pages down to `since`."""
+        """The pages of the list back to `since`."""
         pages = (
             aws.stepfunctions()
             .get_paginator("list_executions")
@@ -131,7 +131,7 @@ class Follower:
             self._tally.end(number, outcomes, status=execution["status"], seconds=seconds)
 
     def _outcomes(self, name: str) -> list[dict[str, Any]]:
-        """Outcomes of an execution's manifest; empty if it left none."""
+        """Outcomes in an execution's manifest; empty if it wrote none."""
         key = f"{prefixes.MANIFESTS}{name}.json"
         try:
             response = aws.s3().get_object(Bucket=self._run.deployment.bucket, Key=key)
@@ -142,7 +142,7 @@ class Follower:
 
 
 def _position(execution: "ExecutionListItemTypeDef") -> datetime:
-    """What the listing sorts an execution by."""
+    """The time by which the list sorts an execution."""
     return execution.get("stopDate") or execution.get("redriveDate") or execution["startDate"]
 
 

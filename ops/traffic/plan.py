@@ -1,4 +1,4 @@
-"""What a run sends, which depends only on the seed, and how its requests are recognized."""
+"""The requests of a run, which depend only on the seed, and the names that identify them."""
 
 import random
 import re
@@ -20,7 +20,7 @@ Via = Literal["executions", "uploads"]
 
 @dataclass(frozen=True)
 class Plan:
-    """What to send. `rate` is in images a second, and `bad` the share of inputs that cannot succeed."""
+    """The requests of a run. `rate` is in images a second; `bad` is the share of inputs that cannot succeed."""
 
     classes: tuple[str, ...]
     images: int
@@ -48,7 +48,7 @@ def _new_name() -> str:
 
 @dataclass(frozen=True)
 class Run:
-    """A plan in progress in an environment. Its name, which no other run has, marks its executions and uploads."""
+    """A plan that runs in an environment. Its unique name marks its executions and uploads."""
 
     plan: Plan
     deployment: Deployment
@@ -56,13 +56,13 @@ class Run:
     began: datetime = field(default_factory=lambda: datetime.now(UTC))
 
     def request_name(self, number: int) -> str:
-        """What a request is found by: an execution's name, or an upload's key."""
+        """The identifier of a request: an execution's name, or an upload's key."""
         if self.plan.via == "uploads":
             return f"{prefixes.INCOMING}{self.name}/{number}.png"
         return f"{self.name}-{number}"
 
     def number_of(self, request_name: str) -> int | None:
-        """Which request has this name; None if it is none of this run."""
+        """The request with this name; None if it is not of this run."""
         tail = re.search(r"([0-9]+)(\.png)?$", request_name)
         if not tail or self.request_name(int(tail[1])) != request_name:
             return None
@@ -95,7 +95,7 @@ def true_classes(bucket: str, classes: tuple[str, ...]) -> dict[str, str]:
 
 
 def choose(keys: Sequence[str], count: int, rng: random.Random) -> list[str]:
-    """`count` keys at random; none twice before all were taken."""
+    """`count` random keys, with repetitions only after all were used."""
     chosen: list[str] = []
     while len(chosen) < count:
         chosen += rng.sample(keys, min(len(keys), count - len(chosen)))
