@@ -32,7 +32,7 @@ def application(only: str = "") -> typer.Typer:
 
 
 def _interrupt(*_: object) -> None:
-    # Once: a second signal must not interrupt the clean-up
+    # Once, so that a second signal does not interrupt the clean-up
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
     LocalCloud.stop_commands()

@@ -1,4 +1,4 @@
-"""Patches that add what the emulator lacks and this project needs. A test of each fails once upstream supports it.
+"""Patches for what this project needs and the emulator lacks. Each has a test that fails once upstream supports it.
 
 Written for ministack 1.5.33; that is why its version is pinned exactly.
 """
@@ -128,15 +128,15 @@ def report_errors_by_class_name() -> None:
     lambda_svc._execute_function_warm = execute_and_name_error
 
 
-# A result holds what users have sent, so no name that they could know
+# Results contain users' data, so the marker must be unguessable
 _RAISED = f"raised-{secrets.token_hex(16)}"
 
 
 def share_workers() -> None:
-    """Limits the processes of a function: where AWS would start another environment, a request waits for one of a few.
+    """Limits the processes of a function. Where AWS starts another environment, a request waits for a free process.
 
-    The emulator starts a process for each concurrent request. Starting takes a second of a core, so under load all
-    processes start at once, none finishes within its function's timeout, and the killed ones start again.
+    The emulator starts a process for each concurrent request, which takes a second of a core. Under load, all start at
+    once, none finishes within its function's timeout, and the killed ones start again.
     """
     acquire = lambda_svc.acquire_worker
 
@@ -155,7 +155,7 @@ _WORKER_POLL_SECONDS = 0.02
 
 
 def fork_workers() -> None:
-    """A function's process is forked from one that has imported the SDK; the emulator starts each from nothing."""
+    """Forks a function's process from one that has imported the SDK; the emulator starts a new interpreter for each."""
     server = ForkServer()
 
     def start(command: Sequence[str], **options: Any) -> Any:
@@ -168,7 +168,7 @@ def fork_workers() -> None:
 
 
 def finish_requests_under_way() -> None:
-    """New code and settings apply to new requests; the emulator would also end processes in the middle of a request."""
+    """Applies new code and settings to new requests; the emulator would also end processes in the middle of one."""
     invalidate = lambda_runtime.invalidate_worker
 
     def invalidate_idle(function_name: str, **options: Any) -> None:
@@ -184,7 +184,7 @@ def finish_requests_under_way() -> None:
 
 
 def check_requests_of_functions() -> None:
-    """Validates a function's requests as the services do, in the function's process and before they are sent."""
+    """Validates a function's requests as the services do, in the function's process, before they are sent."""
     install = f"""
 import sys
 sys.path.append({str(PROJECT_ROOT)!r})
@@ -196,7 +196,7 @@ strict.install()
 
 
 def keep_exports_in_use() -> None:
-    """CloudFormation neither changes nor removes an imported export; the emulator refuses only to delete its stack."""
+    """Refuses to change or remove an imported export, as CloudFormation does; the emulator only keeps its stack."""
     resolve = stacks._resolve_stack_outputs
 
     def resolve_and_compare(*arguments: Any) -> Any:
@@ -220,7 +220,7 @@ def keep_exports_in_use() -> None:
 def describe_stacks_that_are_done() -> None:
     """DescribeStacks waits for the stack that it names, if that is in progress.
 
-    Otherwise cdk asks again after five seconds and the SDK's waiters after thirty, for what takes one or two here.
+    Otherwise cdk polls again after five seconds and the SDK's waiters after thirty; an update takes one or two here.
     """
     handle = ministack.app.SERVICE_HANDLERS["cloudformation"]
 
@@ -235,11 +235,11 @@ def describe_stacks_that_are_done() -> None:
     ministack.app.SERVICE_HANDLERS["cloudformation"] = handle_when_done
 
 
-_LONGEST_DESCRIPTION_SECONDS = 4  # no client gives up so soon
+_LONGEST_DESCRIPTION_SECONDS = 4  # less than any client's timeout
 
 
 def _is_in_progress(named: list[str] | None) -> bool:
-    """Whether CloudFormation works on the stack, given by its name or its ARN."""
+    """Whether an operation on the stack is in progress. name: of the stack, or its ARN."""
     return any(
         [name] == named or [stack["StackId"]] == named
         for name, stack in _stacks.items()
@@ -248,14 +248,14 @@ def _is_in_progress(named: list[str] | None) -> bool:
 
 
 def count_loopback_as_tls() -> None:
-    """Bucket, topic and queues refuse plain HTTP, which the emulator uses; its requests never leave the machine."""
+    """Treats requests as encrypted. Bucket, topic and queues refuse plain HTTP, which the emulator uses locally."""
     pin = ministack.app.pin_request_origin
     ministack.app.pin_request_origin = lambda source_ip, _secure: pin(source_ip, True)
     iam_evaluator._request_origin = ContextVar("request_origin", default=("127.0.0.1", True))
 
 
 def match_newlines_in_policies() -> None:
-    """`*` in a policy's resource also matches a newline in an object's key; in the emulator it does not."""
+    """Lets `*` in a policy's resource match a newline in an object's key, as in IAM."""
     compile_pattern = iam_evaluator._fnmatch_compile
 
     def compile_across_lines(pattern: str, ignore_case: bool) -> re.Pattern[str]:
@@ -266,7 +266,7 @@ def match_newlines_in_policies() -> None:
 
 
 def let_sagemaker_assume_roles() -> None:
-    """A role must trust SageMaker for this account; the emulator sees the account's root call, and asks for neither."""
+    """Checks that a role trusts SageMaker for this account; the emulator sees a call by the account's root user."""
     evaluate = iam_evaluator.evaluate_trust_policy
 
     def evaluate_for_sagemaker(document: Any, caller_arn: str, context: Any) -> bool:
@@ -297,7 +297,7 @@ def name_conditional_writes() -> None:
 
 
 def name_described_alarms() -> None:
-    """A policy may allow DescribeAlarms for named alarms; the emulator always checks the permission for all alarms.
+    """Checks DescribeAlarms for named alarms; the emulator always checks the permission for all alarms.
 
     With this patch it checks the first alarm that the request names, where IAM checks each.
     https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazoncloudwatch.html
@@ -314,7 +314,7 @@ def name_described_alarms() -> None:
 
 
 def take_events_of_services() -> None:
-    """The stand-in sends SageMaker's events and CloudWatch its alarms'; the emulator takes and sends neither."""
+    """Accepts SageMaker's events from the stand-in, and sends CloudWatch's alarm events; the emulator does neither."""
     put_events = eventbridge._put_events
 
     def put_events_of_sagemaker(data: Any, allow_aws_source: bool = False) -> Any:
@@ -360,7 +360,7 @@ def evaluate_outputs_of_parallel_states() -> None:
 
 
 def leave_text_in_json_as_it_is() -> None:
-    """JSONata's `$string`, and `&` with a value other than a string, produce JSON without escapes for non-ASCII text.
+    """Makes JSONata's `$string` and `&` render non-ASCII text without escapes.
 
     The reference is JavaScript's JSON.stringify, which escapes only lone surrogates; jsonata-python escapes all.
     """
@@ -378,7 +378,7 @@ def leave_text_in_json_as_it_is() -> None:
 
 
 def bound_roles() -> None:
-    """CloudFormation sets a role's permissions boundary, and refuses an unknown one; the emulator's ignores it.
+    """Sets a role's permissions boundary, and refuses an unknown one, as CloudFormation does; the emulator ignores it.
 
     https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-resource-iam-role.html
     """
@@ -406,14 +406,14 @@ def bound_roles() -> None:
 
 
 def read_metrics_from_logs() -> None:
-    """CloudWatch converts log lines in the embedded metric format to data points; the emulator only stores them."""
+    """Converts log lines in the embedded metric format to data points, as CloudWatch does. The emulator does not."""
     execute = lambda_svc._execute_function_warm
 
     def execute_and_read_metrics(func: Any, event: Any, request_id: str) -> Any:
         result = execute(func, event, request_id)
         for line in (result.get("log") or "").splitlines():
             if '"_aws"' in line:
-                with contextlib.suppress(ValueError, KeyError, TypeError):  # as on AWS, a broken line is just a line
+                with contextlib.suppress(ValueError, KeyError, TypeError):  # as on AWS, only a log line if malformed
                     _store_metrics(json.loads(line))
         return result
 
@@ -469,7 +469,7 @@ def write_whole_histories() -> None:
     https://docs.aws.amazon.com/step-functions/latest/apireference/API_HistoryEvent.html
     """
     add_event, run_sub_machine = stepfunctions._add_event, stepfunctions._run_sub_machine
-    lock = threading.Lock()  # iterations run at the same time, and an event's id is its place
+    lock = threading.Lock()  # iterations run concurrently, and an event's id is its position
     previous: ContextVar[int] = ContextVar("previous", default=0)
     running: ContextVar[Any] = ContextVar("running")
 
@@ -481,7 +481,7 @@ def write_whole_histories() -> None:
 
     def run_iteration(states: Any, start_at: str, item: Any, execution: Any, context: Any) -> Any:
         running.set(execution)
-        if "Map" not in context or "mapRunArn" in execution:  # a child of a Distributed Map has a history of its own
+        if "Map" not in context or "mapRunArn" in execution:  # a child of a Distributed Map has its own history
             return run_sub_machine(states, start_at, item, execution, context)
         details = {"index": context["Map"]["Item"]["Index"]}
         add_linked_event(execution, "MapIterationStarted", {"mapIterationStartedEventDetails": details})
@@ -522,7 +522,7 @@ def call_services_as_the_state_machine() -> None:
     role_arn: ContextVar[str] = ContextVar("role_arn")
 
     def execute_task_in_role(state: Any, raw_input: Any, execution: Any, context: Any) -> Any:
-        # A child of a Distributed Map has a name of its own below its state machine's
+        # A child of a Distributed Map has its own name below that of its state machine
         state_machine_arn = execution["stateMachineArn"].partition("/")[0]
         role_arn.set(stepfunctions._state_machines[state_machine_arn]["roleArn"])
         return execute_task(state, raw_input, execution, context)
@@ -562,7 +562,7 @@ _GUARDED = {
 }
 
 
-# Calls whose resource the emulator's IAM does not know: the permissions are checked, and the account itself calls
+# Calls whose resource the emulator's IAM does not support: permissions are checked here, and the account calls
 _FOR_ROLE = {
     "aws-sdk:cloudformation:describeStacks": "CloudFormation.CloudFormationException",
     "aws-sdk:cloudformation:updateStack": "CloudFormation.CloudFormationException",
@@ -595,12 +595,12 @@ def check_request(integration: str, arguments: Any) -> None:
         strict.check(operation, request)
     except strict.RefusedError as error:
         raise stepfunctions._ExecutionError(_REFUSALS[service], str(error)) from error
-    except ParamValidationError as error:  # Step Functions itself knows members and types
+    except ParamValidationError as error:  # Step Functions itself validates members and types
         raise stepfunctions._ExecutionError("States.Runtime", str(error)) from error
 
 
 def _call_for_role(role_arn: str, integration: str, arguments: Any) -> Any:
-    """One call for whose permissions the role is asked."""
+    """One call, whose permissions the role must have."""
     operation, request = strict.task_request(integration, arguments)
     service = operation.service_model.service_name
     call = Call(
@@ -630,20 +630,20 @@ def _call_for_role(role_arn: str, integration: str, arguments: Any) -> Any:
 
 
 def _ssm_parameters(stack_name: str) -> tuple[str, ...]:
-    """Names of the SSM parameters that a stack's template takes values from."""
+    """Names of the SSM parameters that a stack's template reads."""
     declared = _stacks[stack_name]["_template"].get("Parameters", {}).values()
     return tuple(p["Default"] for p in declared if p["Type"].startswith("AWS::SSM::Parameter::Value"))
 
 
 def _capitalized(answer: Any) -> Any:
-    """The members with the capitalization of Step Functions, also for its own API."""
+    """The members with Step Functions' capitalization, also for its own API."""
     if isinstance(answer, dict):
         return {f"{name[0].upper()}{name[1:]}": _capitalized(value) for name, value in answer.items()}
     return [_capitalized(item) for item in answer] if isinstance(answer, list) else answer
 
 
 def _call_sdk(role_arn: str, service: str, action: str, arguments: Any) -> Any:
-    """Make one call with a session of the role; its errors have the names that Retry and Catch match."""
+    """Make one call with a session of the role. Errors get the names that Retry and Catch match."""
     client: Any = client_of_role(role_arn, service)
     operation, request = strict.task_request(f"{service}:{action}", arguments)
     try:
@@ -668,7 +668,7 @@ def _as_json(value: Any) -> str:
 
 
 def _run_sagemaker_job(role_arn: str, kind: str, arguments: Any) -> Any:
-    """Create the job, wait for its end, return its description; a failed job fails the task."""
+    """Create the job, wait until it ends, and return its description. A failed job fails the task."""
     region, account = os.environ["AWS_REGION"], role_arn.split(":")[4]
     call = Call(operation=f"create{kind}.sync", request=arguments, region=region, account=account)
     _check_permissions(role_arn, needed(call), "SageMaker.AccessDeniedException")
@@ -694,8 +694,8 @@ def _check_permissions(role_arn: str, permissions: Sequence[Permission], error: 
 
 
 def client_of_role(role_arn: str, service: str) -> Any:
-    """A client with a session of an execution role, as the emulator gives one to each function."""
-    credentials = authorization.credentials_of(role_arn)  # each time, for the emulator must know of the session
+    """A client with a session of an execution role, such as the emulator gives to each function."""
+    credentials = authorization.credentials_of(role_arn)  # each time, because the emulator has to register the session
     with _clients_lock:
         return _client(service, **{name.lower(): value for name, value in credentials.items()})
 

@@ -17,7 +17,7 @@ from typing import Any
 from ministack.services import cloudwatch
 
 Alarm = dict[str, Any]
-Value = float | None  # of one period; None is missing
+Value = float | None  # of one period; None if missing
 
 DELAY_SECONDS = 0.25
 

@@ -1,7 +1,7 @@
 """Authorization in the emulator: which clients it accepts, and IAM decisions for the stand-in and for state machines.
 
-The stand-in for SageMaker is another process, and knows only the access key that signed a request. The emulator knows
-whose key it is and what its owner may do, so the stand-in asks it at PATH (local/sagemaker/authorization.py).
+The stand-in for SageMaker is another process, and has only the access key that signed a request. The emulator has the
+key's owner and policies, so the stand-in queries it at PATH (local/sagemaker/authorization.py).
 """
 
 import json
@@ -28,7 +28,7 @@ Send = Callable[[dict[str, Any]], Awaitable[None]]
 
 
 def register() -> None:
-    """Refuse unknown clients before the emulator's own application sees their requests, and serve PATH."""
+    """Refuse unknown clients before their requests reach the emulator's application, and serve PATH."""
     give_functions_keys_of_this_start()
     log_refusals()
     emulator = ministack.app.app
@@ -50,7 +50,7 @@ def register() -> None:
 
 
 def _stranger(scope: Any, *, port: int) -> str:
-    """Why the client is refused, whatever it requests; "" if it is not."""
+    """Why every request of this client is refused; "" if the client is accepted."""
     headers = [(name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in scope["headers"]]
     if why := request_guard.refusal(headers, port=port):
         return why
@@ -59,7 +59,7 @@ def _stranger(scope: Any, *, port: int) -> str:
 
 
 def is_known(access_key: str) -> bool:
-    """Whether the key is the one of this start, or one that the emulator has issued since.
+    """Whether the key belongs to this start, or the emulator has issued it since.
 
     The emulator itself would accept `test`, any account number or no key at all as the account's own, and does not
     check signatures. That is why the id of this key is as long and random as a secret.
@@ -72,7 +72,7 @@ def is_known(access_key: str) -> bool:
 
 
 def give_functions_keys_of_this_start() -> None:
-    """The emulator gives functions the account's number for a key; with IAM enforced, one made of the role's name."""
+    """Gives functions an accepted key; the emulator's is the account number or, with IAM enforced, the role's name."""
     credentials_by_name = lambda_runtime.execution_credentials
     salt = secrets.token_hex(16)
 
@@ -102,7 +102,7 @@ def log_refusals() -> None:
 
 
 def _without_cors(send: Send) -> Send:
-    """Removes the headers with which the emulator allows every origin."""
+    """Removes the emulator's headers that allow every origin."""
 
     async def send_without_cors(message: dict[str, Any]) -> None:
         if "headers" in message:
@@ -155,7 +155,7 @@ def refusal(permissions: Sequence[Permission], *, access_key: str, execution_rol
 
 
 def _denial(access_key: str, permission: Permission) -> str:
-    """Why the owner of this access key may not; "" if they may."""
+    """Why the owner of this access key is refused; "" if allowed."""
     action, resource = permission.action, permission.resource
     denied = iam_evaluator.enforce(
         access_key,
@@ -176,7 +176,7 @@ def _denial(access_key: str, permission: Permission) -> str:
 
 
 def credentials_of(role_arn: str) -> dict[str, str]:
-    """A session of an execution role, as the emulator gives one to each function."""
+    """A session of an execution role, such as the emulator gives to each function."""
     _, _, _, _, account, role = role_arn.split(":", 5)
     name = role.removeprefix("role/")
     credentials: dict[str, str] = lambda_runtime.execution_credentials(

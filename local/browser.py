@@ -23,11 +23,11 @@ NAMES = (
     *("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome", "microsoft-edge"),
     "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome",
 )
-PACKAGED = PROJECT_ROOT / "node_modules/.browser"  # what `make browser` installs where none of them is found
+PACKAGED = PROJECT_ROOT / "node_modules/.browser"  # installed by `make browser` if none of these is found
 CONSOLE = {"Runtime.consoleAPICalled", "Runtime.exceptionThrown", "Log.entryAdded"}
-# An option: addresses of this machine are let through, and no others
+# Only this machine's addresses resolve
 LOOPBACK_ONLY = "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"
-# Gives up on a browser that hangs; nothing else depends on it
+# Only for a browser that hangs; nothing else depends on it
 TIMEOUT = 600
 
 
@@ -36,7 +36,7 @@ class NoBrowserError(LocalCloudError):
 
 
 class BrowserError(UnexpectedError):
-    """When the browser or its page does not do what it was told."""
+    """When a command to the browser or its page fails."""
 
 
 def installed() -> str | None:
@@ -45,7 +45,7 @@ def installed() -> str | None:
 
 
 class Browser:
-    """A headless Chromium with one page at a time, which opens no address but those that its options let through."""
+    """A headless Chromium with one page at a time, which opens only the addresses that its options allow."""
 
     def __init__(self, profile: Path, options: tuple[str, ...]) -> None:
         own = installed()
@@ -61,7 +61,7 @@ class Browser:
                 "--remote-debugging-pipe",
                 "--disable-gpu",
                 "--no-first-run",
-                *(["--no-sandbox"] if os.geteuid() == 0 else []),  # Chromium refuses a sandbox to root
+                *(["--no-sandbox"] if os.geteuid() == 0 else []),  # Chromium cannot run its sandbox as root
                 f"--user-data-dir={profile}",
                 "--host-resolver-rules=MAP * ~NOTFOUND",
                 "--allow-file-access-from-files",
@@ -82,7 +82,7 @@ class Browser:
         self.start_over()
 
     def start_over(self) -> None:
-        """Leave the page for an empty one, which has nothing of it: no cookie, no storage, no line in the console."""
+        """Replace the page by an empty one without its cookies, storage and console messages."""
         self._session = {}
         for context in self.call("Target.getBrowserContexts")["browserContextIds"]:
             self.call("Target.disposeBrowserContext", browserContextId=context)
@@ -106,7 +106,7 @@ class Browser:
         return answer["result"]
 
     def wait_for(self, method: str) -> None:
-        """Read on until the event `method`."""
+        """Read messages until the event `method`."""
         self._next(method=method)
 
     def open(self, url: str) -> None:
@@ -116,14 +116,14 @@ class Browser:
         self.wait_for("Page.loadEventFired")
 
     def evaluate(self, expression: str) -> Any:
-        """The value of an expression in the page, or of the promise that it is."""
+        """The value of an expression in the page; if it is a promise, of the promise."""
         answer = self.call("Runtime.evaluate", expression=expression, awaitPromise=True, returnByValue=True)
         if "exceptionDetails" in answer:
             raise BrowserError(f"{expression}: {answer['exceptionDetails']}")
         return answer["result"].get("value")
 
     def wait_until(self, expression: str) -> None:
-        """Wait until an expression in the page is true, or is an element; the page may load another meanwhile."""
+        """Wait until an expression in the page is true or an element. The page may navigate meanwhile."""
         deadline = time.monotonic() + TIMEOUT
         while not self.evaluate(f"!!({expression})"):
             if time.monotonic() > deadline:
@@ -131,11 +131,11 @@ class Browser:
             time.sleep(0.05)
 
     def text(self) -> str:
-        """What the page says, as it is shown."""
+        """The visible text of the page."""
         return str(self.evaluate("document.body.innerText"))
 
     def press(self, key: str) -> None:
-        """Press and release a key: a character, or the name of another, such as Tab."""
+        """Press and release a key: a character, or the name of a key such as Tab."""
         names: dict[str, dict[str, Any]] = {
             "Enter": {"text": "\r", "windowsVirtualKeyCode": 13},
             "Tab": {"windowsVirtualKeyCode": 9},
@@ -145,13 +145,13 @@ class Browser:
         self.call("Input.dispatchKeyEvent", type="keyUp", key=key)
 
     def choose_files(self, selector: str, *paths: Path) -> None:
-        """Choose files in a file input, as its dialog would."""
+        """Select files in a file input."""
         document = self.call("DOM.getDocument")["root"]["nodeId"]
         node = self.call("DOM.querySelector", nodeId=document, selector=selector)["nodeId"]
         self.call("DOM.setFileInputFiles", nodeId=node, files=[str(path.resolve()) for path in paths])
 
     def look(self, *, width: int = 1280, height: int = 900, scheme: str = "light", media: str = "screen") -> None:
-        """Show the page on a screen, or on paper (`print`), of this size, to a user who prefers these colours."""
+        """Emulate a screen or paper (`print`) of this size, and the user's preferred colour scheme."""
         features = [{"name": "prefers-color-scheme", "value": scheme}]
         self.call("Emulation.setEmulatedMedia", media=media, features=features)
         self.call(
@@ -159,7 +159,7 @@ class Browser:
         )
 
     def screenshot(self, path: Path) -> None:
-        """Write what the screen shows into a PNG."""
+        """Write a screenshot as PNG."""
         path.write_bytes(base64.b64decode(self.call("Page.captureScreenshot", format="png")["data"]))
 
     def close(self) -> None:
@@ -168,7 +168,7 @@ class Browser:
         self._process.communicate()
 
     def _next(self, **members: object) -> dict[str, Any]:
-        """The page's next message with these members."""
+        """The next message of the page with these members."""
         for message in self._messages:
             if message.get("sessionId") != self._session.get("sessionId"):
                 continue

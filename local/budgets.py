@@ -41,7 +41,7 @@ def _update(name: str, old: Properties, properties: Properties, stack_name: str)
 
 
 def _request(properties: Properties) -> Properties:
-    """As the API spells what the template has: an amount is text."""
+    """The template's properties in the API's form, in which an amount is text."""
     budget = dict(properties["Budget"])
     if "BudgetLimit" in budget:
         budget["BudgetLimit"] = {**budget["BudgetLimit"], "Amount": str(budget["BudgetLimit"]["Amount"])}

@@ -1,4 +1,4 @@
-"""Classify test images in the deployed workflow, check and show the outcomes: the command `run`."""
+"""The command `run`: classifies test images in the deployed workflow, and checks and shows the outcomes."""
 
 from datetime import UTC, datetime, timedelta
 from pathlib import PurePosixPath
@@ -45,7 +45,7 @@ def classify(cloud: LocalCloud, config: EnvironmentConfig) -> None:
     listed, uploaded = images[:-1], images[-1]
     data = boto3.client("s3").get_object(Bucket=environment.bucket, Key=uploaded.key)["Body"].read()
     if environment.keys(prefixes.PREDICTIONS):
-        # Maybe another model's, and those of a version of an image stay: new versions have none
+        # Stored predictions may be another model's; new versions of the images have none
         for image in listed:
             body = (data_set / image.key).read_bytes()
             boto3.client("s3").put_object(Bucket=environment.bucket, Key=image.key, Body=body)
@@ -141,6 +141,6 @@ def _report(
     outcomes: list[dict[str, Any]],
     truth: dict[str, str],
 ) -> None:
-    """Label the images, as people would do later, and write the report of captures and true classes."""
+    """Upload labels, as people would later, and write the report of captures and true classes."""
     environment.label(outcomes, truth)
     write_report(cloud, config, f"{config.name}-report", since=datetime.now(UTC) - timedelta(hours=1))

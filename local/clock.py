@@ -1,7 +1,7 @@
-"""Time in the local cloud: what takes a minute on AWS takes a second here, as far as it is a wait and not work.
+"""Time in the local cloud: a wait of a minute on AWS is a second here.
 
-It holds for the Wait states and retries of state machines and for the stand-in's canaries. The periods of alarms stay
-what they are.
+This applies to the Wait states and retries of state machines, and to the stand-in's canaries, but not to the periods of
+alarms.
 """
 
 SECONDS_PER_MINUTE = 1.0

@@ -1,7 +1,7 @@
 """The local cloud's two processes: the AWS emulator and the stand-in for SageMaker.
 
-Both run code for their clients. So they listen only on 127.0.0.1, refuse every client that does not have the access key
-of this start (local/request_guard.py), and write only where other users cannot read.
+Both run code for their clients. Therefore they listen only on 127.0.0.1, refuse clients without the access key of this
+start (local/request_guard.py), and write only where other users cannot read.
 """
 
 import contextlib
@@ -31,26 +31,26 @@ from stacks.config import PROJECT_ROOT, EnvironmentConfig, load_environment
 DIRECTORY = PROJECT_ROOT / "build" / "local"
 ACCOUNT = "000000000000"
 REGION = "us-east-1"
-# Of the variables that AWS SDKs, tools and data_prep read
+# Prefixes of the variables that AWS SDKs, tools and data_prep read
 CLIENT_PREFIXES = ("AWS_", "CDK_", "CIFAR_100_", "NO_PROXY", "no_proxy")
-NO_PROXY_VARIABLES = ("NO_PROXY", "no_proxy")  # tools read one or the other
-# What the children need of this process's own variables; any other may be a secret that no function should see
+NO_PROXY_VARIABLES = ("NO_PROXY", "no_proxy")  # tools differ in the spelling
+# The variables that child processes inherit; any other may be a secret that no function should see
 INHERITED = {"HOME", "PATH", "TERM", "TZ", "USER", "VIRTUAL_ENV", "LANG", "LANGUAGE", "NO_COLOR", "COLUMNS"}
 INHERITED |= {"NODE_COMPILE_CACHE", "NODE_EXTRA_CA_CERTS", "NODE_OPTIONS", "NODE_PATH"}
-# `data_prep fetch` reaches the archive as this process would
+# so that `data_prep fetch` uses this process's proxy
 INHERITED |= {"SSL_CERT_DIR", "SSL_CERT_FILE", "HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"}
 INHERITED |= {"RECORD_EXPRESSIONS"}  # names a file: local/expressions.py
 INHERITED_PREFIXES = ("LC_", "PYTHON", "JSII_")
-START_TIMEOUT_SECONDS = 300  # of a busy machine; a process that has ended is not waited for
+START_TIMEOUT_SECONDS = 300  # for a busy machine; if a process ends, the wait ends too
 STOP_TIMEOUT_SECONDS = 10
 CONSOLE = "-m ops console"  # a part of its command line
 _PROCESSES = "processes"
-_ARCHIVE = "archive"  # holds the path of the archive that was given last
-_open = urllib.request.build_opener(urllib.request.ProxyHandler({})).open  # a proxy has no business with 127.0.0.1
+_ARCHIVE = "archive"  # has the path of the archive used last
+_open = urllib.request.build_opener(urllib.request.ProxyHandler({})).open  # 127.0.0.1 must not go through a proxy
 
 
 class LocalCloudError(Exception):
-    """When the local cloud cannot do what was requested; the message says why and where to look."""
+    """When the local cloud cannot do what was requested; the message has the reason and the log."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class Process:
         return urllib.request.Request(f"{self.url}{path}", data=data, headers=headers)  # noqa: S310 - our own address
 
     def is_ours(self) -> bool:
-        """Whether the process still runs and is what was started, not a later one with the same number."""
+        """Whether the process still runs, and is not a later one with the same id."""
         listing = subprocess.run(
             ["ps", "-ww", "-o", "stat=,command=", "-p", str(self.pid)], capture_output=True, text=True, check=False
         ).stdout
@@ -95,7 +95,7 @@ class Process:
 
 @dataclass(frozen=True)
 class LocalCloud:
-    """A running local cloud. Its directory keeps logs, and state that outlives this process."""
+    """A running local cloud. Its directory has logs, and state that survives this process."""
 
     emulator: Process
     sagemaker: Process
@@ -129,12 +129,12 @@ class LocalCloud:
                         stdin=subprocess.DEVNULL,
                         stdout=log,
                         stderr=subprocess.STDOUT,
-                        start_new_session=True,  # Ctrl-C is ours to handle; the group is ours to end
+                        start_new_session=True,  # Ctrl-C reaches only this process, which ends the group
                     )
                 started.append(Process(module, popen.pid, port, access_key))
                 _record(directory, started[-1])
                 _wait_until_healthy(popen, started[-1].request(health), directory / f"{module}.log")
-                popen.returncode = 0  # ended by its number, maybe by another process: Popen must not warn
+                popen.returncode = 0  # another process may end it, by its id: Popen must not warn
         except BaseException:
             for process in started:
                 process.stop()
@@ -158,7 +158,7 @@ class LocalCloud:
 
     @classmethod
     def stop_running(cls, directory: Path = DIRECTORY) -> list[Process]:
-        """End the processes that `directory` knows of, the last one first; returns those that ran."""
+        """End the processes recorded in `directory`, newest first; returns those that were running."""
         stopped = [process for process in reversed(_recorded(directory)) if process.is_ours()]
         for process in stopped:
             process.stop()
@@ -168,7 +168,7 @@ class LocalCloud:
 
     @staticmethod
     def remember_archive(archive: Path, directory: Path = DIRECTORY) -> None:
-        """Use this archive from now on, also after a restart, wherever a command names none."""
+        """Use this archive, also after a restart, for every command that names none."""
         if not archive.is_file():
             raise LocalCloudError(f"{archive}: no such file; give the path of an archive in CIFAR-100's format")
         _make(directory)
@@ -176,7 +176,7 @@ class LocalCloud:
 
     @staticmethod
     def remembered_archive(directory: Path = DIRECTORY) -> Path | None:
-        """The archive that was given last."""
+        """The archive used last."""
         try:
             return Path((directory / _ARCHIVE).read_text(encoding="utf-8"))
         except FileNotFoundError:
@@ -184,7 +184,7 @@ class LocalCloud:
 
     @staticmethod
     def stop_commands(directory: Path = DIRECTORY) -> None:
-        """End what `run` has started, in whatever thread."""
+        """End all commands started by `run`, in any thread."""
         for process in _recorded(directory):
             if not process.port and process.program != CONSOLE:
                 process.stop()
@@ -198,7 +198,7 @@ class LocalCloud:
         directory: Path = PROJECT_ROOT,
         **environment: str,
     ) -> int:
-        """Run a command against this cloud; its exit status. What outlives a killed run is ended by the next start."""
+        """Run a command against this cloud; returns its exit status. The next start ends what survives a killed run."""
         with subprocess.Popen(
             command,
             cwd=directory,
@@ -206,7 +206,7 @@ class LocalCloud:
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT if log else None,
-            start_new_session=True,  # as those of the cloud: npm's commands start others, and all must end
+            start_new_session=True,  # npm's commands start others, and all must end
         ) as popen:
             process = Process(program, popen.pid)
             record = _record(self.directory, process)
@@ -219,15 +219,15 @@ class LocalCloud:
                 record.unlink(missing_ok=True)
 
     def enforce_iam(self) -> None:
-        """From now on the emulator checks every call against the caller's policies."""
+        """Make the emulator check every call against the caller's policies."""
         os.kill(self.emulator.pid, signal.SIGUSR1)
 
     def order_faults(self, endpoint_name: str, *faults: Fault) -> None:
-        """Inject faults: each of the next requests to the endpoint gets one of them instead of the model's response."""
+        """Inject faults: each of the next requests to the endpoint gets one instead of the model's response."""
         self._tell_sagemaker(f"/endpoints/{endpoint_name}/faults", [asdict(fault) for fault in faults])
 
     def withhold_instances(self, reasons: Mapping[str, Literal["quota", "capacity"]]) -> None:
-        """Refuse instances of these types to training jobs from now on, as without a quota or without capacity."""
+        """Refuse training jobs on instances of these types, as AWS does without a quota or without capacity."""
         self._tell_sagemaker("/withheld", reasons)
 
     def _tell_sagemaker(self, path: str, what: object) -> None:
@@ -245,7 +245,7 @@ class LocalCloud:
         return _environment(self.directory, self.emulator.port, self.sagemaker.port, self.emulator.access_key)
 
     def open_console(self, env: str) -> str:
-        """Start `python -m ops console`, which ends with this cloud; the address that it prints."""
+        """Start `python -m ops console`, which ends with this cloud; returns the printed address."""
         log = self.directory / "console.log"
         with log.open("wb") as output:
             popen = subprocess.Popen(
@@ -267,7 +267,7 @@ class LocalCloud:
         raise LocalCloudError(f"the console has not started:\n{tail(log)}")
 
     def use(self) -> None:
-        """Point the AWS SDK of this very process at this cloud."""
+        """Point the AWS SDK of this process at this cloud."""
         environment = self.environment
         os.environ.clear()
         os.environ.update(environment)
@@ -275,11 +275,11 @@ class LocalCloud:
 
 def _make(directory: Path) -> None:
     directory.mkdir(parents=True, exist_ok=True)
-    directory.chmod(0o700)  # also one that was there before
+    directory.chmod(0o700)  # also if it existed before
 
 
 def _environment(directory: Path, emulator_port: int, sagemaker_port: int, access_key: str) -> dict[str, str]:
-    """The variables of a child process: of this process's own those that it needs."""
+    """The variables of a child process: the inherited ones, and those that point at this cloud."""
     emulator, sagemaker = (f"http://{request_guard.ADDRESS}:{port}" for port in (emulator_port, sagemaker_port))
     archive = LocalCloud.remembered_archive(directory)
     return {
@@ -299,9 +299,9 @@ def _environment(directory: Path, emulator_port: int, sagemaker_port: int, acces
         "AWS_CONFIG_FILE": os.devnull,
         "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
         "AWS_EC2_METADATA_DISABLED": "true",
-        # A proxy would be asked for 127.0.0.1 too
+        # Otherwise requests for 127.0.0.1 would go to the proxy, too
         **dict.fromkeys(NO_PROXY_VARIABLES, _no_proxy()),
-        # Read by cdk, which would report to AWS, and ask npm for a newer version
+        # Read by cdk, which would send telemetry to AWS, and check npm for a newer version
         "CDK_DISABLE_CLI_TELEMETRY": "true",
         "CDK_DISABLE_VERSION_CHECK": "true",
         # Read by data_prep, which would download the official archive or generate synthetic images (data_prep/fetch.py)
@@ -320,19 +320,19 @@ def _environment(directory: Path, emulator_port: int, sagemaker_port: int, acces
         # AWS's default quota; set it to 10 to try what a new account can deploy
         "LAMBDA_ACCOUNT_CONCURRENCY": os.environ.get("LAMBDA_ACCOUNT_CONCURRENCY", "1000"),
         "SFN_WAIT_SCALE": str(SCALE),
-        # Read by numpy: requests come several at a time, and threads within each would only be in each other's way
+        # Read by numpy: requests are concurrent, and threads within each would only compete
         "OPENBLAS_NUM_THREADS": "1",
     }
 
 
 def _no_proxy() -> str:
-    """The hosts that this process reaches without a proxy, and this machine."""
+    """The hosts without a proxy: this process's own, and this machine."""
     hosts = [host for name in NO_PROXY_VARIABLES for host in os.environ.get(name, "").split(",") if host]
     return ",".join(dict.fromkeys([*hosts, "127.0.0.1", "localhost"]))
 
 
 def _free_ports(count: int) -> list[int]:
-    """Of 127.0.0.1. Systems give those above to outgoing connections, which could take one before it is listened on."""
+    """A free port of 127.0.0.1, below the range of outgoing connections, which could take it before it is used."""
     ports: set[int] = set()
     while len(ports) < count:
         port = random.randrange(20_000, 32_768)  # noqa: S311 - no secret
@@ -353,19 +353,19 @@ def _wait_until_healthy(popen: "subprocess.Popen[bytes]", health: urllib.request
 
 
 def running_cloud(env: str) -> tuple[LocalCloud, EnvironmentConfig]:
-    """The local cloud that runs, which this process uses from now on, and the environment; raises LocalCloudError."""
+    """The running local cloud, which this process then uses, and the environment; raises LocalCloudError."""
     config, cloud = load_environment(env), LocalCloud.running()
     cloud.use()
     return cloud, config
 
 
 def tail(log: Path, *, lines: int = 20, after: int = 0) -> str:
-    """The end of a log file, or of what follows its first bytes, for an error message."""
+    """The end of a log file, ignoring its first bytes if given, for an error message."""
     return "\n".join(log.read_bytes()[after:].decode(errors="replace").splitlines()[-lines:])
 
 
 def _record(directory: Path, process: Process) -> Path:
-    """A file for each process, so that several can be started at a time."""
+    """Record a process in a file of its own, so that several can start concurrently."""
     record = directory / _PROCESSES / f"{time.monotonic_ns():020}.json"
     record.parent.mkdir(parents=True, exist_ok=True)
     record.write_text(json.dumps(asdict(process)))
@@ -373,7 +373,7 @@ def _record(directory: Path, process: Process) -> Path:
 
 
 def _recorded(directory: Path) -> list[Process]:
-    """In the order in which they were started; a record that was never finished is left out."""
+    """The recorded processes in the order of their start; skips incomplete records."""
     processes = []
     for record in sorted((directory / _PROCESSES).glob("*.json")):
         with contextlib.suppress(OSError, ValueError, TypeError):

@@ -74,7 +74,7 @@ class Environment:
 
     @classmethod
     def deployed(cls, config: EnvironmentConfig) -> "Environment":
-        """Raises LocalCloudError if it is not there as a whole."""
+        """Find an environment; raises LocalCloudError unless all its stacks are deployed."""
         cloudformation = boto3.client("cloudformation")
         try:
             outputs = {
@@ -95,14 +95,14 @@ class Environment:
         return cls(config, *(outputs[name] for name in names))
 
     def classify(self, keys: list[str]) -> Execution:
-        """One execution over a list of images in the bucket."""
+        """Run an execution with a list of images in the bucket."""
         items = [{"image_data": "", "s3_bucket": self.bucket, "s3_key": key} for key in keys]
         return self.execute({"images": items})
 
     def execute(
         self, execution_input: Any, *, state_machine_arn: str = "", timeout_seconds: float = TIMEOUT_SECONDS
     ) -> Execution:
-        """One execution with any input, followed to its end; of the inline workflow by default."""
+        """Run an execution with this input until it ends, by default of the inline workflow."""
         arn = boto3.client("stepfunctions").start_execution(
             stateMachineArn=state_machine_arn or self.state_machine_arn, input=json.dumps(execution_input)
         )["executionArn"]
@@ -147,7 +147,7 @@ class Environment:
         )
 
     def outcomes(self, execution: Execution) -> list[dict[str, Any]]:
-        """The outcome of every image, also of a bulk run, whose manifest names the files that hold them."""
+        """The outcome of every image. The manifest of a bulk run names the files with the outcomes."""
         outcomes = execution.manifest["outcomes"]
         if isinstance(outcomes, list):
             return outcomes
@@ -173,8 +173,8 @@ class Environment:
     def data_set(self, folders: Sequence[Path]) -> Path:
         """The folder with the data set that the model behind the endpoint was trained on and the bucket holds.
 
-        Data that was changed in the bucket is in no folder: its classes are all that must agree then. Raises
-        LocalCloudError if there is no such folder, as the model's predictions for another data set would say nothing.
+        Data that was changed in the bucket is in no folder; then only the classes must agree. Raises LocalCloudError if
+        there is no such folder, because the model's predictions for another data set are meaningless.
         """
         job = PurePosixPath(self.served_artifact()).parts[-3]  # s3://BUCKET/models/JOB/output/model.tar.gz
         trained_on = self._manifest(document_key(job, "manifest"))
@@ -201,7 +201,7 @@ class Environment:
         )
 
     def _manifest(self, key: str) -> dict[str, Any]:
-        """Of a data set, as data_prep or retraining wrote it; empty if there is none."""
+        """The manifest of a data set, written by data_prep or retraining; empty if there is none."""
         s3 = boto3.client("s3")
         if not s3.list_objects_v2(Bucket=self.bucket, Prefix=key).get("KeyCount"):
             return {}
@@ -209,7 +209,7 @@ class Environment:
         return manifest
 
     def label(self, outcomes: list[dict[str, Any]], truth: dict[str, str]) -> None:
-        """Put the true class of each image, by key, where ground truth is expected."""
+        """Upload the true class of each image, by key, below `ground-truth/`."""
         lines = [
             label_line(ImageRef(o["s3_bucket"], o["s3_key"], o["s3_version_id"]), truth[o["s3_key"]]) for o in outcomes
         ]
@@ -218,7 +218,7 @@ class Environment:
         boto3.client("s3").put_object(Bucket=self.bucket, Key=key, Body=body.encode())
 
     def recorded_inference_ids(self) -> list[str]:
-        """The InferenceId of every recorded prediction for which one was given, as the workflow does."""
+        """The InferenceIds of all recorded predictions that have one, as the workflow's have."""
         until = datetime.now(UTC) + timedelta(days=1)
         captures = CaptureSource(self.config, Window(until=until))
         return [capture.inference_id for capture in captures if capture.inference_id]
@@ -228,7 +228,7 @@ class Environment:
 
 
 class Inbox:
-    """Receives what the alert topic publishes, as an operator's mailbox would."""
+    """Receives the alert topic's messages, like an operator's mailbox."""
 
     def __init__(self, topic_arn: str) -> None:
         self._alarms: list[dict[str, Any]] = []
@@ -249,7 +249,7 @@ class Inbox:
         boto3.client("sns").subscribe(TopicArn=topic_arn, Protocol="sqs", Endpoint=arn)
 
     def messages(self) -> list[dict[str, str]]:
-        """Take out the digests that have arrived: `Subject` and `Message` of each. Alarms stay."""
+        """Remove and return the digests that have arrived: `Subject` and `Message` of each. Alarms stay."""
         messages: list[dict[str, str]] = []
         while received := self._sqs.receive_message(QueueUrl=self._url, MaxNumberOfMessages=10).get("Messages"):
             for message in received:
@@ -259,19 +259,19 @@ class Inbox:
         return [message for message in messages if not message["Subject"].startswith("ALARM:")]
 
     def alarms(self) -> list[dict[str, Any]]:
-        """Take out the alarms that have arrived, as CloudWatch describes them. Digests on the way are dropped."""
+        """Remove and return the alarms that have arrived, as CloudWatch describes them. Digests are dropped."""
         self.messages()
         alarms, self._alarms = self._alarms, []
         return alarms
 
 
 def _digest(manifest: Mapping[str, Any]) -> str:
-    digest = manifest.get("data_digest")  # that of an adopted model is not known
+    digest = manifest.get("data_digest")  # unknown for an adopted model
     return f"data {digest[:8]}" if digest else "no data set of an archive"
 
 
 def labelled_images(dataset: Path, classes: tuple[str, ...], *, at_most: int) -> list[LabelledImage]:
-    """Test images of a data set folder that data_prep built and uploaded, the classes taking turns."""
+    """Test images of a data set folder that data_prep built and uploaded, alternating between the classes."""
     by_class: dict[int, list[LabelledImage]] = {}
     for line in (dataset / prefixes.TEST_LST / "test.lst").read_text(encoding="utf-8").splitlines():
         _, label, path = line.split("\t")
@@ -307,7 +307,7 @@ def wait_for(
     timeout_seconds: float = TIMEOUT_SECONDS,
     poll_seconds: float = _POLL_SECONDS,
 ) -> T:
-    """The condition's first result that is not None; raises UnexpectedError when there is none in time."""
+    """The condition's first result that is not None; raises UnexpectedError after the timeout."""
     deadline = time.monotonic() + timeout_seconds
     while time.monotonic() < deadline:
         result = condition()

@@ -33,7 +33,7 @@ def deploy_ready_stacks(cloud: LocalCloud, config: EnvironmentConfig, assembly: 
     pattern = f"{config.name}/*" if parameters else f"{config.name}/Data"
     with stage(f'cdk deploy "{pattern}"'):
         deploy(cloud, assembly, pattern)
-        # CloudFormation knows nothing of code that `dev` has sent, and leaves it in place where a template is as before
+        # `dev` updates code outside CloudFormation, which leaves that code in place if the template is unchanged
         functions = function_code.deployed_functions(config.stage_name, access_key=cloud.emulator.access_key)
         function_code.send(function_code.changed(functions, function_code.read(PROJECT_ROOT, function_code.FOLDER)))
     if not parameters:
@@ -48,15 +48,15 @@ def synthesize(cloud: LocalCloud, environment: str) -> Path:
 
 
 def bootstrap(cloud: LocalCloud, config: EnvironmentConfig | None = None) -> None:
-    """Make the bucket and the roles that `cdk deploy` publishes through, unless they are there.
+    """Create the bucket and the roles that `cdk deploy` uses, unless they exist.
 
-    config: of an environment that may have some of its own, as CONTRIBUTING.md makes them.
+    config: of an environment that may have its own ones, as CONTRIBUTING.md describes.
     """
-    folder = cloud.directory / "tmp"  # it goes when the cloud is stopped
+    folder = cloud.directory / "tmp"  # it is gone when the cloud stops
     done = folder / f"bootstrapped-{config.qualifier if config else CDK_QUALIFIER}"
     if not done.exists():
         own = bootstrap_options(config, bound(config)) if config and config.bootstrap_qualifier else []
-        # Outside the project cdk finds no app, which it would synthesize first, into a directory that all clouds share
+        # Outside the project, so that cdk finds no app: it would synthesize it into a directory shared by all clouds
         _cdk(cloud, "bootstrap", f"aws://{ACCOUNT}/{REGION}", *own, directory=folder)
         done.touch()
 
@@ -77,7 +77,7 @@ def bound(config: EnvironmentConfig) -> str:
 
 
 def bootstrap_options(config: EnvironmentConfig, boundary_arn: str) -> list[str]:
-    """Of a `cdk bootstrap` for this environment alone."""
+    """The options of a `cdk bootstrap` for this environment only."""
     return [
         *("--qualifier", config.qualifier),
         *("--toolkit-stack-name", f"CDKToolkit-{config.name}"),
@@ -96,7 +96,7 @@ def deploy_source(cloud: LocalCloud, source: Path, environment: str) -> None:
     """`cdk deploy` of all stacks of an environment, as the project in `source` describes them."""
     # Nobody reviews these changes, and creating a change set takes the emulator as long as making the changes
     options = ("--method=direct", "--require-approval=never", "--concurrency=4", f"--context=only={environment}")
-    # Not cdk.json's own app: a copy of the project has no .venv
+    # Not cdk.json's own app, which needs .venv: a copy of the project has none
     application = shlex.join([sys.executable, "app.py"])
     output = str(cloud.directory / "cdk.out")
     _cdk(cloud, "deploy", f"{environment}/*", "--app", application, "--output", output, *options, directory=source)

@@ -1,4 +1,4 @@
-"""Adds to the emulator's Distributed Map what it lacks: JSONata, ItemBatcher, ResultWriter, S3 Inventory, IAM.
+"""Extends the emulator's Distributed Map with JSONata, ItemBatcher, ResultWriter, S3 Inventory and IAM.
 
 The emulator's own implementation still runs the children and counts failures. This module reads, selects and batches
 the items, and writes the results, according to
@@ -16,12 +16,12 @@ from botocore.exceptions import ClientError
 from ministack.services import stepfunctions
 
 State = dict[str, Any]
-# What is done here, and must not be done again
+# Handled here, and removed for the emulator
 _DONE_HERE = ("ItemReader", "ItemSelector", "ItemBatcher", "ResultWriter", "Output", "Assign")
 
 
 def register(client_of_role: Callable[[str, str], Any]) -> None:
-    """Replace the emulator's own; S3 is read and written with a session of the state machine's role."""
+    """Replace the emulator's Distributed Map. Reads and writes S3 with a session of the state machine's role."""
     run_children = stepfunctions._run_distributed_map
 
     def run(state: State, raw_input: Any, _effective: Any, processor: Any, execution: Any, context: Any) -> Any:

@@ -1,7 +1,7 @@
 """The drift scenario: normal traffic raises no alarm, drifted traffic raises one, which reaches the operators.
 
-Every step is that of production: the workflow classifies images from the bucket, the endpoint captures its requests,
-the drift monitor evaluates the captures and publishes its metric, and the alarm notifies the topic.
+Every step is the same as in production: the workflow classifies images from the bucket, the endpoint captures its
+requests, the drift monitor evaluates the captures and publishes its metric, and the alarm notifies the topic.
 """
 
 import io
@@ -37,7 +37,7 @@ Change = Callable[[Picture, np.random.Generator], Picture]
 
 @dataclass(frozen=True)
 class Phase:
-    """The results of one kind of traffic: the drift monitor's report, the alarm, and what reached the operators."""
+    """The results of one kind of traffic: the drift monitor's report, the alarm, and the operators' messages."""
 
     images: int
     rejected: int
@@ -117,7 +117,7 @@ def alarm_name(environment: Environment) -> str:
 
 
 def minimum_requests(environment: Environment) -> int:
-    """How many requests the drift monitor needs to judge a window against the stored baseline."""
+    """The number of requests that the drift monitor needs in a window, for the stored baseline."""
     key = boto3.client("ssm").get_parameter(Name=environment.config.baseline_parameter)["Parameter"]["Value"]
     stored = boto3.client("s3").get_object(Bucket=environment.bucket, Key=key)["Body"].read()
     baseline, bound = Baseline.from_json(stored), environment.config.monitoring.drift_bound
@@ -125,19 +125,19 @@ def minimum_requests(environment: Environment) -> int:
 
 
 def as_usual(picture: Picture, chance: np.random.Generator) -> Picture:
-    """Another picture of the same kind."""
+    """A variation of the picture with the same lighting."""
     return ImageEnhance.Brightness(ImageOps.mirror(picture)).enhance(chance.uniform(0.95, 1.05))
 
 
 def at_night(picture: Picture, chance: np.random.Generator) -> Picture:
-    """A quarter of the light, and the noise of a camera that makes up for it."""
+    """A quarter of the light, with the noise of a camera that amplifies it."""
     dark = np.asarray(picture, dtype=np.float64) * 0.25
     noisy = dark + chance.normal(0, 8, dark.shape)
     return Image.fromarray(noisy.clip(0, 255).astype(np.uint8))
 
 
 def _pictures(files: list[Path], copies: int, change: Change) -> dict[str, bytes]:
-    """Changed copies of the files as PNG, by name; the same in each run."""
+    """Changed copies of the files as PNG, by name. They are the same in each run."""
     chance = np.random.default_rng(1)
     pictures = {}
     for copy in range(copies):
@@ -150,7 +150,7 @@ def _pictures(files: list[Path], copies: int, change: Change) -> dict[str, bytes
 
 
 def _phase(environment: Environment, inbox: Inbox, pictures: dict[str, bytes], *, name: str) -> Phase:
-    """Classify the pictures, then let the drift monitor look at what was captured of them."""
+    """Classify the pictures, then run the drift monitor on their captures."""
     prefix = f"{prefixes.SCHEDULED}{name}/"
     s3 = boto3.client("s3")
     for path, body in pictures.items():
@@ -182,7 +182,7 @@ def _alarm_state(environment: Environment) -> str:
 
 
 def check_for_drift(environment: Environment, *, start: datetime, end: datetime) -> dict[str, Any]:
-    """What the schedule does every hour, for a window of our own: the drift monitor's report."""
+    """Run the drift monitor for this window, as the schedule does every hour, and return its report."""
     (stack,) = boto3.client("cloudformation").describe_stacks(StackName=f"{environment.config.stage_name}-Monitoring")[
         "Stacks"
     ]
@@ -197,7 +197,7 @@ def check_for_drift(environment: Environment, *, start: datetime, end: datetime)
 
 
 def _next_second() -> datetime:
-    """Wait for the next whole second, as captures hold time in whole seconds."""
+    """Wait for the next whole second, because captures have times in whole seconds."""
     now = datetime.now(UTC)
     following = now.replace(microsecond=0) + timedelta(seconds=1)
     time.sleep((following - now).total_seconds())

@@ -28,7 +28,7 @@ def record(path: Path) -> None:
         states = {
             "input": raw_input,
             "context": _documented(ctx or {}),
-            # Where they are not there the emulator has None
+            # The emulator has None for missing members
             **({} if result is None else {"result": result}),
             **({} if error_output is None else {"errorOutput": error_output}),
         }
@@ -45,12 +45,12 @@ def record(path: Path) -> None:
 
 
 def _documented(context: Mapping[str, Any]) -> dict[str, Any]:
-    """The context object's members; the emulator keeps others beside them."""
+    """The members of the context object, without the emulator's own."""
     return {name: value for name, value in context.items() if name[0].isupper() and isinstance(value, dict)}
 
 
 class _Recorder:
-    """Writes what it has not seen the like of."""
+    """Writes evaluations that differ from all earlier ones."""
 
     def __init__(self, file: TextIO) -> None:
         self._file = file
@@ -69,7 +69,7 @@ class _Recorder:
                 "expression": expression,
                 "states": states,
                 "variables": variables,
-                "millis": jsonata.Jsonata.CURRENT.jsonata.timestamp,  # what $millis() has given
+                "millis": jsonata.Jsonata.CURRENT.jsonata.timestamp,  # the value of $millis()
                 **outcome,
             }
             self._file.write(f"{json.dumps(line, default=str)}\n")
@@ -77,7 +77,7 @@ class _Recorder:
 
 
 def shape(value: Any) -> Hashable:
-    """Equal for values that an expression hardly distinguishes: the same members with the same kinds of values."""
+    """Equal for values of the same shape: the same members with the same types of values."""
     match value:
         case dict():
             return tuple(sorted((name, shape(member)) for name, member in value.items()))

@@ -1,6 +1,6 @@
-"""The process that functions' processes are forked from: `python -m local.fork_server SOCKET`.
+"""The process from which functions' processes are forked: `python -m local.fork_server SOCKET`.
 
-It has imported and parsed what every function would: the SDK, its models, what local/strict.py needs.
+It has imported and parsed what every function needs: the SDK, its models, and those of local/strict.py.
 """
 
 import functools
@@ -18,7 +18,7 @@ import botocore.session
 
 import local.strict  # noqa: F401 - for what the emulator has each of them import
 
-# Of those that lambda_src/shared/aws.py has clients of; the others are parsed when they are needed
+# The services with clients in lambda_src/shared/aws.py; other models are parsed when needed
 _SERVICES = ("s3", "sagemaker-runtime", "sagemaker")
 
 
@@ -31,8 +31,8 @@ def _parse_models() -> None:
 
 
 def _serve(control: socket.socket) -> None:
-    """Fork for each four pipes that come, and return in the fork; end when the other end of the socket is closed."""
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody asks for exit codes
+    """Fork for each set of four pipes received, and return in the fork; end when the peer closes the socket."""
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # exit codes are not needed
     while True:
         received, pipes, *_ = socket.recv_fds(control, 1, 4)
         if not received:
@@ -56,7 +56,7 @@ def _become_function() -> None:
     os.environ.clear()
     os.environ.update(start["env"])
     sys.argv = [start["script"]]
-    sys.path[0] = str(Path(start["script"]).parent)  # as Python does; here it was the project
+    sys.path[0] = str(Path(start["script"]).parent)  # as Python does; in this process it was the project
     runpy.run_path(start["script"], run_name="__main__")
 
 

@@ -1,7 +1,7 @@
 """Processes of functions, forked from one that has imported what every function imports: local/fork_server.py.
 
 Starting Python, importing the SDK and parsing its models takes half a second of a core, forking a twentieth of that. A
-function sees what it would in a process of its own: its code, environment, folder and pipes, nothing of the project.
+function has the same view as in a new process: its code, environment, folder and pipes, and nothing of the project.
 """
 
 import json
@@ -18,18 +18,18 @@ from typing import IO
 
 
 class FunctionProcess:
-    """As much of subprocess.Popen as the emulator uses."""
+    """The part of subprocess.Popen that the emulator uses."""
 
     def __init__(self, pid: int, *, stdin: IO[str], stdout: IO[str], stderr: IO[str], alive: int) -> None:
         self.pid = pid
         self.stdin, self.stdout, self.stderr = stdin, stdout, stderr
-        self._alive = alive  # the end of a pipe whose other end closes with the process
+        self._alive = alive  # a pipe that closes when the process ends
 
     def __del__(self) -> None:
         os.close(self._alive)
 
     def poll(self) -> int | None:
-        """None while it runs; how it ended is not known."""
+        """None while the process runs; then 0, as its exit code is unknown."""
         return self._ended(0)
 
     def wait(self, timeout: float | None = None) -> int:
@@ -66,7 +66,7 @@ class ForkServer:
             self._process = subprocess.Popen(command, cwd=project, stdin=subprocess.DEVNULL, pass_fds=[theirs.fileno()])
 
     def close(self) -> None:
-        """End it. What it has started goes on."""
+        """End the process, but not its children."""
         self._control.close()
         self._process.wait()
 

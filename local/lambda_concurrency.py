@@ -1,4 +1,4 @@
-"""Enforces Lambda's rule for reserved concurrency: a part of the account's quota always stays unreserved.
+"""Enforces Lambda's rule for reserved concurrency: part of the account's quota always stays unreserved.
 
 The emulator accepts any reservation, and its CloudFormation ignores them.
 https://docs.aws.amazon.com/lambda/latest/dg/configuration-concurrency.html
@@ -11,12 +11,12 @@ from ministack.core.responses import error_response_json
 from ministack.services import lambda_svc
 from ministack.services.cloudformation import provisioners
 
-# Of an account whose quota is smaller, all stays unreserved: new accounts are refused "below its minimum value of [10]"
+# In an account with a smaller quota, everything stays unreserved: new accounts get "below its minimum value of [10]"
 MINIMUM_UNRESERVED = 100
 
 
 def register() -> None:
-    """Make the emulator's Lambda and its CloudFormation follow the rule."""
+    """Make the emulator's Lambda and CloudFormation enforce the rule."""
     reserve = lambda_svc._put_function_concurrency
 
     def reserve_within_quota(function_name: str, request: dict[str, Any]) -> Any:
@@ -38,7 +38,7 @@ def register() -> None:
 
 
 def refusal(function_name: str | None, reserved: int) -> str:
-    """Why Lambda would not reserve this much for the function, None being a new one; empty if it would."""
+    """Why Lambda refuses this reservation; empty if it accepts it. function_name: None for a new one."""
     quota = lambda_svc._ACCOUNT_CONCURRENCY_CAP
     minimum = min(MINIMUM_UNRESERVED, quota)
     others = sum(

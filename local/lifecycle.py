@@ -62,7 +62,7 @@ def all_(env: EnvironmentName = "dev", archive: Archive = None, keep: Keep = Tru
 
 @contextlib.contextmanager
 def deployed(config: EnvironmentConfig, archive: Path | None, *, keep: bool) -> Iterator[LocalCloud]:
-    """The local cloud that runs, which is left as it is, or else a new one with the environment in it."""
+    """The running local cloud, unchanged, or a new one with the environment deployed."""
     if LocalCloud.is_running():
         if archive:
             raise LocalCloudError(
@@ -77,7 +77,7 @@ def deployed(config: EnvironmentConfig, archive: Path | None, *, keep: bool) -> 
 
 @contextlib.contextmanager
 def kept_running(*, keep: bool) -> Iterator[None]:
-    """Stop the local cloud at the end unless it is to be kept; an interruption stops it in any case."""
+    """Stop the local cloud at the end, unless it is kept; an interruption stops it in any case."""
     try:
         yield
     except KeyboardInterrupt:

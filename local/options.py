@@ -1,4 +1,4 @@
-"""The options that several commands of the local cloud take."""
+"""Options that several commands of the local cloud share."""
 
 from pathlib import Path
 from typing import Annotated

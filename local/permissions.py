@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 CALLER = "caller"
-EXECUTION_ROLE = "execution role"  # that SageMaker or the Scheduler assumes for what was asked
+EXECUTION_ROLE = "execution role"  # that SageMaker or the Scheduler assumes for the request
 
 _GUIDE = "https://docs.aws.amazon.com/sagemaker/latest/dg"
 _API_PERMISSIONS = f"{_GUIDE}/api-permissions-reference.html"
@@ -19,25 +19,25 @@ _ACTIONS = "https://docs.aws.amazon.com/service-authorization/latest/reference/l
 
 @dataclass(frozen=True)
 class Permission:
-    """An action on a resource that IAM must allow to the principal, or to one of several."""
+    """An action on a resource that IAM must allow to the principal, or to one of several principals."""
 
     action: str
     resource: str
     context: tuple[tuple[str, str], ...] = ()  # condition keys of the request, with their values
-    # The caller, its execution role, or a service, which only the resource's own policy can let in
+    # The caller, its execution role, or a service, which only the resource's policy can allow
     principals: tuple[str, ...] = (CALLER,)
 
 
 @dataclass(frozen=True)
 class Call:
-    """A request, with what the service looks up for it."""
+    """A request, with the resources that the service looks up for it."""
 
     operation: str  # of an API, or of Step Functions, such as `createTrainingJob.sync`
     request: Mapping[str, Any]
     region: str
     account: str
-    endpoint_config: Mapping[str, Any] = field(default_factory=dict)  # what an endpoint is to serve
-    ssm_parameters: tuple[str, ...] = ()  # that a stack's template takes its values from
+    endpoint_config: Mapping[str, Any] = field(default_factory=dict)  # the new configuration of an endpoint
+    ssm_parameters: tuple[str, ...] = ()  # that a stack's template reads
 
     def arn(self, service: str, resource: str) -> str:
         return f"arn:aws:{service}:{self.region}:{self.account}:{resource}"
@@ -45,7 +45,7 @@ class Call:
 
 @dataclass(frozen=True)
 class Row:
-    """What these operations need, and where AWS documents it."""
+    """The permissions that these operations need, with AWS's documentation."""
 
     operations: tuple[str, ...]
     source: str
@@ -53,10 +53,10 @@ class Row:
 
 
 def own_action(call: Call) -> Permission:
-    """The action of a call of SageMaker's API, on the resource that the call is about."""
+    """The action of a call to SageMaker's API, on the resource of the call."""
     noun = re.sub(r"^(Create|Delete|Describe|Invoke|Stop|Update)", "", call.operation)
     noun = noun.removesuffix("WeightsAndCapacities")
-    if call.operation == "CreateModelPackage":  # a version of its group, whose number SageMaker gives
+    if call.operation == "CreateModelPackage":  # a version in its group, which SageMaker numbers
         package = f"{call.request['ModelPackageGroupName']}/1"
         return Permission(f"sagemaker:{call.operation}", call.arn("sagemaker", f"model-package/{package}"))
     named = [call.request[key] for key in (f"{noun}Name", f"{noun}Arn", "ResourceArn") if key in call.request]
@@ -70,7 +70,7 @@ def own_action(call: Call) -> Permission:
 
 
 def needed(call: Call) -> list[Permission]:
-    """What the table says of a call."""
+    """The permissions in the table for a call."""
     return [permission for row in TABLE if call.operation in row.operations for permission in row.permissions(call)]
 
 
@@ -172,7 +172,7 @@ def _of_state_machine(call: Call) -> Iterator[Permission]:
     yield Permission(f"states:{call.operation}", call.request["stateMachineArn"])
 
 
-# The operations that the project uses of those which have the condition key sagemaker:NetworkIsolation (see _ACTIONS)
+# Of the operations with the condition key sagemaker:NetworkIsolation, those that the project uses (see _ACTIONS)
 _ISOLATED = ("CreateModel", "CreateTrainingJob")
 _FOR_AWS = (("kms:GrantIsForAWSResource", "true"),)
 _CREATIONS = (
@@ -188,16 +188,16 @@ TABLE = (
     Row(("CreateModel", "CreateTrainingJob"), _API_PERMISSIONS, _pass_role),
     Row(_CREATIONS, f"{_GUIDE}/grant-tagging-permissions.html", _tag),
     Row(("CreateEndpoint", "UpdateEndpoint"), _ACTIONS, _serve_endpoint_config),
-    # It speaks of "your IAM execution role": the model's, or the one that updates. So both
+    # The source says "your IAM execution role": the model's or the updating one, so both are checked
     Row(("CreateEndpoint", "UpdateEndpoint"), f"{_GUIDE}/deployment-guardrails-configuration.html", _describe_alarms),
-    # It has a row for CreateEndpoint only; an update starts instances with volumes just the same
+    # The source has a row for CreateEndpoint only; an update also starts instances with volumes
     Row(("CreateEndpoint", "UpdateEndpoint"), _API_PERMISSIONS, _encrypt_volumes_of_endpoint),
     Row(("CreateTrainingJob", "CreateTransformJob"), _API_PERMISSIONS, _encrypt_volumes_of_job),
     Row(("CreateTrainingJob",), f"{_GUIDE}/sagemaker-roles.html", _encrypt_artifact),
     Row(("CreateTrainingJob",), f"{_GUIDE}/model-checkpoints.html", _keep_checkpoints),
     Row(
         ("createTrainingJob.sync", "createTransformJob.sync"),
-        # AddTags: it tags what it starts, https://github.com/aws/aws-cdk/pull/27264
+        # AddTags: Step Functions tags the job that it starts, https://github.com/aws/aws-cdk/pull/27264
         "https://docs.aws.amazon.com/step-functions/latest/dg/connect-sagemaker.html",
         _follow_job,
     ),
@@ -206,7 +206,7 @@ TABLE = (
         "https://docs.aws.amazon.com/service-authorization/latest/reference/list_awscloudformation.html",
         _describe_or_update_stack,
     ),
-    # The caller's, says a comment in CDK's bootstrap template of the role that deploys
+    # The caller's permission, according to a comment in CDK's bootstrap template
     Row(
         ("UpdateStack",),
         "https://github.com/aws/aws-cdk-cli/blob/main/packages/aws-cdk/lib/api/bootstrap/bootstrap-template.yaml",

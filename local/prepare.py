@@ -36,7 +36,7 @@ def build_dataset(cloud: LocalCloud, config: EnvironmentConfig, *, is_new: bool)
 
 
 def upload_and_train(cloud: LocalCloud, config: EnvironmentConfig, *, is_new: bool = False) -> None:
-    replace = ["--delete-extra"] if is_new else []  # data that was named replaces all other
+    replace = ["--delete-extra"] if is_new else []  # a requested data set replaces any other
     for command, options in (("upload", replace), ("train", [])):
         with stage(f"data_prep {command}", is_silent=False):
             _data_prep(cloud, command, "--env", config.name, "--dataset", str(DATASET), *options)
@@ -52,5 +52,5 @@ def _data_prep(cloud: LocalCloud, *arguments: str) -> None:
 
 
 def data_set_of(environment: Environment) -> Path:
-    """The folder that the model in service was trained on, `train`'s or that of `make deploy LOCAL=1`."""
+    """The data set folder of the model in service: that of `train` or of `make deploy LOCAL=1`."""
     return environment.data_set([DATASET, default_folder(environment.config.name)])

@@ -1,7 +1,7 @@
 """The retraining scenario, and its parts: runs of the workflow, traffic on the endpoint, changes of the data set.
 
-Drift starts a run, carelessly labelled data makes a candidate that is rejected, carefully labelled data makes one that
-first fails its canary and is then released; and no request fails meanwhile.
+Drift starts a run. Wrong labels lead to a candidate that is rejected; correct labels lead to one that first fails its
+canary and is then released. No request fails meanwhile.
 """
 
 import io
@@ -32,11 +32,11 @@ from local.terminal import console, say
 from stacks.config import load_environment
 from stacks.shared import prefixes
 
-RUN_TIMEOUT_SECONDS = 600  # a training takes minutes on a busy machine
+RUN_TIMEOUT_SECONDS = 600  # training takes minutes on a busy machine
 TRAIN_LIST = f"{prefixes.TRAIN_LST}train.lst"
 TEST_LIST = f"{prefixes.TEST_LST}test.lst"
-STORM = 3  # alarms while a run is under way
-CLIENTS = 12  # that send requests while a model is released
+STORM = 3  # alarms during a run
+CLIENTS = 12  # that send requests during a release
 SLOW = Fault(delay_seconds=1.2, model_answers=True, on_canary=True)
 
 
@@ -66,7 +66,7 @@ def run_scenario(
     report: Callable[[str], None],
     show: Callable[[str], None],
 ) -> None:
-    """Run it in an environment that was never retrained; raises UnexpectedError if a step goes wrong.
+    """Run the scenario in an environment that was never retrained; raises UnexpectedError if a step fails.
 
     report: called with each line about what happened. show: called with what is in progress.
     """
@@ -153,16 +153,16 @@ def _storm(environment: Environment) -> None:
 
 
 def calm_down(environment: Environment) -> None:
-    """Wait until the alarms that ended an update are over: SageMaker starts none while they last."""
+    """Wait until the alarms that ended an update are over: SageMaker starts no update while one is in ALARM."""
     names, cloudwatch = environment.config.update_alarm_names, boto3.client("cloudwatch")
 
     def is_calm() -> bool | None:
-        # As the endpoint does when it is asked for something: CloudWatch looks at its alarms again
+        # CloudWatch evaluates its alarms again, as after any request to the endpoint
         cloudwatch.put_metric_data(Namespace="Local", MetricData=[{"MetricName": "Tick", "Value": 1}])
         alarms = cloudwatch.describe_alarms(AlarmNames=names)["MetricAlarms"]
         return all(alarm["StateValue"] != "ALARM" for alarm in alarms) or None
 
-    # They last up to a minute, and each look evaluates all alarms
+    # They last up to a minute, and each request evaluates all alarms
     wait_for(is_calm, f"the end of the alarms {', '.join(names)}", poll_seconds=1)
 
 
@@ -173,7 +173,7 @@ def _expect(condition: bool, what: str) -> None:
 
 @dataclass(frozen=True)
 class Run:
-    """One finished execution: its input with what each step added, and the states that it went through."""
+    """One finished execution: its final state data, and the states that it entered."""
 
     arn: str
     status: str
@@ -214,7 +214,7 @@ class Retraining:
         return self.follow(self.start(**execution_input))
 
     def follow(self, arn: str, show: Callable[[str], None] | None = None) -> Run:
-        """Wait for the end of a run. show: called with the state that it is in, each time that it is looked at."""
+        """Wait for the end of a run. show: called with the current state at each poll."""
         client = boto3.client("stepfunctions")
 
         def ended() -> Run | None:
@@ -267,8 +267,8 @@ class Retraining:
 class Traffic:
     """Requests to the endpoint, one after another from several threads, until stopped.
 
-    Often enough that each client meets a canary, which lasts seconds here, and seldom enough that these requests are
-    over 1 % of those in the minute that the latency alarm looks at, whatever else the workflow asked in it.
+    The rate is high enough that each client reaches a canary, which lasts seconds here. These requests are more than 1
+    % of all requests in the minute that the latency alarm evaluates.
     """
 
     def __init__(
@@ -322,12 +322,12 @@ class DataSet:
     folder: Path
 
     def restore(self) -> None:
-        """As data_prep uploaded it."""
+        """Restore the list that data_prep uploaded."""
         for key in (TRAIN_LIST, TEST_LIST, "manifest.json"):
             self._put(key, (self.folder / key).read_bytes())
 
     def relabel(self, share: float) -> None:
-        """Give a share of the training images another class's label, as a careless person would."""
+        """Give a share of the training images the label of another class."""
         lines = self._lines(TRAIN_LIST)
         wrong = round(share * len(lines))
         labels = len({line.label for line in lines})
@@ -337,7 +337,7 @@ class DataSet:
         )
 
     def keep(self, share: float) -> None:
-        """Leave a share of the training images in the list, of each class alike."""
+        """Keep a share of the training images in the list, the same share of each class."""
         by_label: dict[int, list[ListLine]] = {}
         for line in self._lines(TRAIN_LIST):
             by_label.setdefault(line.label, []).append(line)
@@ -346,7 +346,7 @@ class DataSet:
         )
 
     def add_night(self) -> None:
-        """Every second training image is one of the night instead, and each validation image is there at night, too."""
+        """Replace every second training image by a version at night, and add one of each validation image."""
         train, test = self._lines(TRAIN_LIST), self._lines(TEST_LIST)
         self._write(
             TRAIN_LIST, [self._at_night(prefixes.TRAIN, line) if n % 2 else line for n, line in enumerate(train)]
@@ -356,7 +356,7 @@ class DataSet:
         self._write(TEST_LIST, [*test, *night])
 
     def announce(self) -> None:
-        """Say that the data set is whole, which starts retraining."""
+        """Write the marker for a complete data set, which starts retraining."""
         self._put(prefixes.READY_MARKER, b"")
 
     def _at_night(self, prefix: str, line: ListLine) -> ListLine:
@@ -373,7 +373,7 @@ class DataSet:
 
     def _write(self, key: str, lines: list[ListLine]) -> None:
         self._put(key, "".join(f"{line}\n" for line in lines).encode())
-        # data_prep's manifest is that of other data now
+        # data_prep's manifest no longer matches the data
         boto3.client("s3").delete_object(Bucket=self.bucket, Key="manifest.json")
 
     def _put(self, key: str, body: bytes) -> None:

@@ -69,7 +69,7 @@ def review(env: EnvironmentName = "dev", archive: Archive = None, keep: Keep = T
     config = load_environment(env)
     with (
         tempfile.TemporaryDirectory() as profile,
-        started(Path(profile), LOOPBACK_ONLY) as browser,  # before anything else: there may be none
+        started(Path(profile), LOOPBACK_ONLY) as browser,  # first, because there may be none
         deployed(config, archive, keep=keep) as cloud,
     ):
         environment = Environment.deployed(config)
@@ -93,7 +93,7 @@ def run_scenario(  # noqa: PLR0917 - as the other scenarios, and the browser
     *,
     pictures: int = PICTURES,
 ) -> None:
-    """Run it in an environment that was never retrained; raises UnexpectedError if a step goes wrong.
+    """Run the scenario in an environment that was never retrained; raises UnexpectedError if a step fails.
 
     report: called with each line about what happened. show: called with what is in progress.
     """
@@ -135,13 +135,13 @@ def run_scenario(  # noqa: PLR0917 - as the other scenarios, and the browser
 
 
 def at_night(pixels: Any) -> Image.Image:
-    """A tenth of the light, and out of focus, as by hand and without a flash."""
+    """A tenth of the light and out of focus, like a hand-held photo without a flash."""
     blurred = np.asarray(Image.fromarray(pixels).filter(ImageFilter.GaussianBlur(1.5)), dtype=np.float64)
     return Image.fromarray((blurred * 0.1).astype(np.uint8))
 
 
 def upload_night(environment: Environment, count: int, *, name: str, seed: int) -> dict[str, str]:
-    """New pictures, of no data set, below `scheduled/`: their classes by key. The same in each run."""
+    """Upload new pictures, which are in no data set, below `scheduled/`; returns their classes by key."""
     s3, random, classes = boto3.client("s3"), np.random.default_rng(seed), environment.config.classes
     truth = {}
     for number in range(count):
@@ -155,7 +155,7 @@ def upload_night(environment: Environment, count: int, *, name: str, seed: int) 
 
 
 def label_all(browser: Browser, truth: Mapping[str, str], classes: tuple[str, ...]) -> int:
-    """Label every picture of the queue whose class is known, and skip the others, by keys alone; how many were."""
+    """Label every picture in the queue whose class is known, skip the others, and return the number of labels."""
     browser.evaluate("document.querySelector('a[href=\"/review\"]').click()")
     labelled, image = 0, "none yet"
     while True:
@@ -170,7 +170,7 @@ def label_all(browser: Browser, truth: Mapping[str, str], classes: tuple[str, ..
 
 
 def publish(browser: Browser) -> list[str]:
-    """Press the button; what the page says of it."""
+    """Click the button, and return the page's message."""
     browser.evaluate("document.querySelector('form[action=\"/review/publish\"] button').click()")
     lines = "ul[role=status] li, .missing-part:not(:empty)"
     said = f"[...document.querySelectorAll('{lines}')].map((line) => line.innerText)"
@@ -179,7 +179,7 @@ def publish(browser: Browser) -> list[str]:
 
 
 def accuracy_by_source(environment: Environment, run: Run, role: str) -> dict[str, float]:
-    """Of a model that the run has evaluated, on the validation images of each source."""
+    """Accuracy of a model that the run evaluated, on the validation images of each source."""
     job = run.output["models"][role]["job"]
     body = boto3.client("s3").get_object(Bucket=environment.bucket, Key=document_key(job, "predictions"))["Body"].read()
     correct: dict[str, list[bool]] = {"original": [], "reviewed": []}
@@ -192,7 +192,7 @@ def accuracy_by_source(environment: Environment, run: Run, role: str) -> dict[st
 
 
 def clients_of(endpoint: EndpointConfig) -> int:
-    """So many that a serverless endpoint throttles none of them, nor the run's smoke test."""
+    """Concurrent requests that a serverless endpoint does not throttle, with room for the smoke test."""
     most = endpoint.serverless_max_concurrency - 1 if endpoint.kind == "serverless" else CLIENTS
     return max(1, min(CLIENTS, most))
 

@@ -1,4 +1,4 @@
-"""Lets the emulator's Scheduler follow the time zones of schedules, which it drops from templates and takes for UTC."""
+"""Makes the emulator's Scheduler respect the time zones of schedules, which it ignores."""
 
 from collections.abc import Callable
 from datetime import datetime
@@ -12,14 +12,14 @@ _TICK_SECONDS = 1
 
 
 class _InZone(str):
-    """A schedule's expression, with the zone in which it is meant."""
+    """A schedule's expression with its time zone."""
 
     __slots__ = ("zone",)
     zone: ZoneInfo
 
 
 class _Fields(tuple[Any, ...]):
-    """Those of such an expression."""
+    """The parsed fields of an expression, with its time zone."""
 
     zone: ZoneInfo
 

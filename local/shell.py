@@ -14,7 +14,7 @@ def env() -> None:
     try:
         cloud = LocalCloud.running()
     except LocalCloudError:
-        typer.echo("false")  # evaluating nothing would succeed, and what follows would reach the real account
+        typer.echo("false")  # evaluating empty output would succeed, and later commands would reach the real account
         raise
     environment = cloud.environment
     # Credentials and endpoints that the shell already has would take precedence
@@ -28,7 +28,7 @@ def env() -> None:
 
 def exec_(command: Annotated[list[str], typer.Argument(help="A program and its arguments.")]) -> None:
     """Run a command against the running local cloud. Nothing runs if there is none."""
-    # It is the user's own command, as in a shell that evaluated `env`: it keeps what does not lead to AWS
+    # As in a shell that evaluated `env`, the command keeps the user's variables that do not lead to AWS
     own = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
     environment = {**own, **LocalCloud.running().environment}
     try:

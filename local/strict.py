@@ -22,13 +22,13 @@ Request = Mapping[str, Any]
 
 
 class RefusedError(ParamValidationError):
-    """When a request has the correct members and types, but AWS would refuse it with the message `report`."""
+    """When AWS would refuse a request with correct members and types; `report` is its message."""
 
     fmt = "AWS would refuse {service} {operation}: {report}"
 
 
 def install() -> None:
-    """Check every request of every boto3 session that this process makes from now on."""
+    """Check every request of all boto3 sessions that this process creates afterwards."""
     hook = ("before-parameter-build", _check_parameters)
     if hook not in BUILTIN_HANDLERS:
         BUILTIN_HANDLERS.append(hook)
@@ -57,14 +57,14 @@ def check(operation: OperationModel, request: Request) -> None:
 def task_request(integration: str, arguments: Request) -> tuple[OperationModel, dict[str, Any]]:
     """The operation that a Task state calls, and its request, given its `Resource` and its evaluated `Arguments`.
 
-    Step Functions writes JSON where the service takes bytes. JSON can hold half a character, which UTF-8 cannot.
+    Step Functions writes JSON where the service expects bytes. JSON can contain a lone surrogate, which UTF-8 cannot.
     """
     service, _, action = _INTEGRATION.sub("", integration).partition(":")
     operation = _service_model(_SERVICES.get(service, service)).operation_model(f"{action[0].upper()}{action[1:]}")
     shapes = operation.input_shape.members if operation.input_shape else {}
     request = dict(arguments)
     if operation.service_model.service_name == "stepfunctions":
-        # Step Functions spells its own members as all others, and takes JSON for text
+        # Step Functions capitalizes its own API's members, too, and accepts JSON where its API has text
         request = {f"{name[0].lower()}{name[1:]}": value for name, value in request.items()}
         if isinstance(request.get("input"), dict):
             request["input"] = json.dumps(request["input"], ensure_ascii=False)
@@ -74,9 +74,9 @@ def task_request(integration: str, arguments: Request) -> tuple[OperationModel, 
     return operation, request
 
 
-# What integrations and botocore call differently
+# Services with different names in integrations and botocore
 _SERVICES = {"sfn": "stepfunctions", "states": "stepfunctions"}
-# What is around `service:action`
+# Prefix and suffix of `service:action`
 _INTEGRATION = regex.compile(r"^(arn:[^:]+:states:::)?(aws-sdk:)?|\.(sync(:2)?|waitForTaskToken)$")
 
 
@@ -131,7 +131,7 @@ def _broken_constraints(value: Any, shape: Shape) -> Iterator[str]:
 
 
 def _measure(value: Any, shape: Shape) -> tuple[str, int | float | None]:
-    """What a shape's `min` and `max` limit: a number's value, or the length of everything that has one."""
+    """The quantity that a shape's `min` and `max` limit: a number's value, or a length."""
     if shape.type_name in {"integer", "long", "float", "double"}:
         return "value", value
     if shape.type_name == "blob" and isinstance(value, str):
@@ -145,20 +145,20 @@ def _pattern(pattern: str) -> "regex.Pattern[str]":
     return regex.compile(pattern.replace(r"\uD800\uDC00-\uDBFF\uDFFF", r"\U00010000-\U0010FFFF"))
 
 
-# What only the documentation of an operation says
+# Constraints that only the documentation states
 
 
 @dataclass(frozen=True)
 class _Documented:
     service: str
-    member: str  # `Operation.Member`, or only the member where every operation that has it is meant
+    member: str  # `Operation.Member`, or only the member if it applies to every operation
     constraint: str
     is_kept: Callable[[Any, Request], bool]  # given the member's value, and the request
     source: str
 
 
 def _bytes(value: str | bytes) -> int:
-    """In UTF-8; botocore refuses half a character itself."""
+    """The length in UTF-8; botocore itself refuses lone surrogates."""
     return len(value.encode(errors="surrogatepass") if isinstance(value, str) else value)
 
 

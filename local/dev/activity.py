@@ -1,4 +1,4 @@
-"""Reads what happens in the local cloud, without changing it: the logs of functions and the ends of executions.
+"""Reads the logs of functions and the ends of executions in the local cloud.
 
 It polls, because the emulator's live tail omits the logs of functions, and drops lines under load.
 """
@@ -18,25 +18,25 @@ from lambda_src.shared.prediction_record import INFERENCE_ID, PROBABILITIES
 from local.demonstration import Environment
 from stacks.shared import prefixes
 
-# A line is logged when its invocation ends, and can be seen a moment later than one with a later time
+# A line is logged when its invocation ends, so it can appear after lines with a later time
 _OVERLAP_MS = 10_000
 
-# Of the emulator: each function's code is unpacked into a folder of its own
+# The emulator unpacks each function's code into its own folder
 _UNPACKED = re.compile(r'"[^"]*/code/(?=lambda_src/)')
 
 
 @dataclass(frozen=True)
 class LogLine:
-    """What a function logged, without what Lambda and the metric format put around it."""
+    """A function's log event, without Lambda's and the metric format's envelope."""
 
     function: str
     at: datetime
     text: str
-    is_routine: bool  # a metric or a duration, nothing that the function says itself
+    is_routine: bool  # a metric or a duration, not the function's own output
 
 
 class Logs:
-    """The log groups of functions, from now on."""
+    """Follows the log groups of functions."""
 
     def __init__(self) -> None:
         self._client = boto3.client("logs")
@@ -44,7 +44,7 @@ class Logs:
         self._seen: dict[str, Counter[tuple[Any, ...]]] = {}
 
     def new_lines(self, groups: Mapping[str, str]) -> list[LogLine]:
-        """What has been logged since the last call, in the order of time; the groups by the name to show."""
+        """The events since the last call, in order of time. groups: log groups by displayed name."""
         asked_ms = round(time.time() * 1000)
         found = []
         for function, group in groups.items():
@@ -66,7 +66,7 @@ class Logs:
 def unseen(
     seen: Counter[tuple[Any, ...]], events: Sequence[Mapping[str, Any]]
 ) -> tuple[list[Mapping[str, Any]], Counter[tuple[Any, ...]]]:
-    """The events that are not among those seen, and all as those seen for the next time. Equal lines count each."""
+    """The events that were not seen before, and the new set of seen events. Equal lines count separately."""
     left, fresh = seen.copy(), []
     keys = [(event["logStreamName"], event["timestamp"], event["message"]) for event in events]
     for key, event in zip(keys, events, strict=True):
@@ -78,7 +78,7 @@ def unseen(
 
 
 def log_line(function: str, event: Mapping[str, Any]) -> LogLine | None:
-    """An event of CloudWatch Logs for people; None if it holds nothing of interest.
+    """An event of CloudWatch Logs in readable form; None if it has nothing of interest.
 
     Formats: https://docs.aws.amazon.com/lambda/latest/dg/python-logging.html and, of metrics,
     https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html
@@ -95,7 +95,7 @@ def log_line(function: str, event: Mapping[str, Any]) -> LogLine | None:
 
 
 def _metrics(message: str) -> str:
-    """Names and values of a line in the embedded metric format; empty if it is none."""
+    """Names and values of a line in the embedded metric format; empty for any other line."""
     try:
         line = json.loads(message)
         members = line.items() if "_aws" in line else []
@@ -118,11 +118,11 @@ class Outcome:
     at: datetime
     seconds: float
     reason: str  # error and cause; empty if there are none
-    images: Sequence[Mapping[str, Any]]  # as the manifest has them
+    images: Sequence[Mapping[str, Any]]  # from the manifest
 
 
 class Executions:
-    """The executions of an environment's state machines that end from now on."""
+    """Follows the ends of the executions of an environment's state machines."""
 
     def __init__(self, environment: Environment) -> None:
         self._bucket, self._prefix = environment.bucket, f"{environment.config.stage_name}-"
@@ -132,7 +132,7 @@ class Executions:
         self._newly_ended()
 
     def new_outcomes(self) -> list[Outcome]:
-        """How those ended that have ended since the last call, in the order of their ends."""
+        """The executions that ended since the last call, in the order of their ends."""
         return [self._outcome(arn) for arn in self._newly_ended()]
 
     def _newly_ended(self) -> list[str]:
@@ -145,7 +145,7 @@ class Executions:
             listed[arn] = self._client.describe_execution(executionArn=arn)
         self._running = {arn for arn, execution in listed.items() if execution["status"] == "RUNNING"}
         ended = [arn for arn in listed if arn not in self._running | self._ended]
-        self._ended = (self._ended | set(ended)) - self._running  # what is redriven ends again
+        self._ended = (self._ended | set(ended)) - self._running  # a redriven execution ends again
         return sorted(ended, key=lambda arn: listed[arn]["stopDate"])
 
     def _state_machines(self) -> list[str]:
@@ -154,7 +154,7 @@ class Executions:
         return [machine["stateMachineArn"] for machine in machines if machine["name"].startswith(self._prefix)]
 
     def _latest(self, state_machine_arn: str) -> Iterator[Any]:
-        """The executions that started last, back to a page where none is news."""
+        """The latest executions, back to a page without new ones."""
         pages = self._client.get_paginator("list_executions").paginate(
             stateMachineArn=state_machine_arn, PaginationConfig={"PageSize": 100}
         )
@@ -181,9 +181,9 @@ class Executions:
         except self._s3.exceptions.NoSuchKey:
             return []
         outcomes = manifest["outcomes"]
-        return outcomes if isinstance(outcomes, list) else []  # a bulk run's manifest names the files that hold them
+        return outcomes if isinstance(outcomes, list) else []  # a bulk run's manifest names the files with the outcomes
 
 
 def short_name(name: str) -> str:
-    """What the code calls a resource that CloudFormation has named `STACK-CONSTRUCT<hash>-<random>`."""
+    """The construct's name of a resource that CloudFormation named `STACK-CONSTRUCT<hash>-<random>`."""
     return re.sub(r"^\w+-(?=.*-)|[0-9A-F]{8}-\w+$", "", name)

@@ -1,6 +1,6 @@
-"""The code of the deployed functions: which of them hold a file, and how a saved file gets into them without a synth.
+"""Updates the code of the deployed functions with saved files, without a synth.
 
-Lambda takes new code outside CloudFormation. So a template that is deployed again unchanged leaves that code in place.
+Lambda accepts new code outside CloudFormation, so deploying an unchanged template leaves that code in place.
 """
 
 import contextlib
@@ -19,12 +19,12 @@ from local import request_guard
 
 FOLDER = "lambda_src"
 
-Package = Mapping[str, bytes]  # content by path, as in the .zip file that Lambda takes
+Package = Mapping[str, bytes]  # content by path in the function's .zip file
 
 
 @dataclass(frozen=True)
 class Function:
-    """A function as it is deployed."""
+    """A deployed function."""
 
     name: str
     module: str  # of its handler, without the folders
@@ -52,36 +52,36 @@ def deployed_functions(stage_name: str, *, access_key: str) -> list[Function]:
 
 
 def changed(functions: Iterable[Function], source: Package) -> list[Function]:
-    """The functions that would hold something else of `source` than they run, with the package that they would hold."""
+    """The functions whose package differs from `source`, with their new package."""
     wanted = ((function, package_of(function, source)) for function in functions)
     return [replace(function, package=package) for function, package in wanted if package != function.package]
 
 
 def send(functions: Iterable[Function]) -> None:
-    """Let each function run its package from now on."""
+    """Update each function's code with its package."""
     client = boto3.client("lambda")
     for function in functions:
         client.update_function_code(FunctionName=function.name, ZipFile=_zip(function.package))
 
 
 def package_of(function: Function, source: Package) -> Package:
-    """What the function would hold of `source`: the files in the folders that its deployed package has."""
+    """The function's package from `source`: the files in the folders of its deployed package."""
     folders = {PurePosixPath(path).parent for path in function.package}
     return {path: content for path, content in source.items() if PurePosixPath(path).parent in folders}
 
 
 def read(root: Path, *folders: str) -> Package:
-    """The files in folders of `root`, without those that editors and Python leave there."""
+    """The files in folders of `root`, without temporary files of editors and Python."""
     is_source, found = DefaultFilter(), {}
     for path in (path for folder in folders for path in sorted((root / folder).rglob("*"))):
         if path.is_file() and is_source(Change.modified, str(path)):
-            with contextlib.suppress(FileNotFoundError):  # an editor replaces it; that is the next change
+            with contextlib.suppress(FileNotFoundError):  # an editor is replacing it, which is another change
                 found[path.relative_to(root).as_posix()] = path.read_bytes()
     return found
 
 
 def syntax_errors(source: Package) -> dict[str, str]:
-    """Of the Python files that this Python cannot read: file, line and reason, by path."""
+    """The Python files with a syntax error: file, line and reason, by path."""
     errors = {}
     for path, content in source.items():
         if path.endswith(".py"):
@@ -96,12 +96,12 @@ def syntax_errors(source: Package) -> dict[str, str]:
 
 
 def _zip(package: Package) -> bytes:
-    """The same bytes for the same package."""
+    """A .zip file with the same bytes for the same package."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         for path, content in sorted(package.items()):
             entry = zipfile.ZipInfo(path)
-            entry.external_attr = 0o644 << 16  # else the unpacked file could not be read
+            entry.external_attr = 0o644 << 16  # otherwise the unpacked file is unreadable
             archive.writestr(entry, content, zipfile.ZIP_DEFLATED)
     return buffer.getvalue()
 

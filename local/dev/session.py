@@ -1,7 +1,7 @@
 """`python -m local dev`: runs saved changes in the local cloud within seconds, and shows all activity in one stream.
 
 The code of functions is updated directly, without a synth. Any other change is deployed: the emulator's CloudFormation
-takes no time, and then matches its resources. `cdk deploy --hotswap` would bypass CloudFormation, and would change
+is fast, and then matches its resources. `cdk deploy --hotswap` would bypass CloudFormation, and would change
 state machines through Cloud Control, which the emulator does not support for them.
 """
 
@@ -38,12 +38,12 @@ STACKS = "stacks"
 CONFIGURATION = ("app.py", "cdk.json")
 _POLL_SECONDS = 0.5
 _NAMED_FUNCTIONS = 5
-_START_SECONDS = 30  # within which an upload has been classified, or it never will be
+_START_SECONDS = 30  # after which an upload without an outcome is given up
 
 
 @dataclass(frozen=True)
 class Meaning:
-    """What changed files ask for."""
+    """The actions for a set of changed files."""
 
     code: bool  # new code for functions
     deployment: bool
@@ -51,7 +51,7 @@ class Meaning:
 
 
 def meaning(changed: Iterable[Path], *, source: Path, pictures: Path) -> Meaning:
-    """What to do about changed files; all paths are absolute."""
+    """The actions for changed files; all paths are absolute."""
     paths = sorted(changed)
     parts = [path.relative_to(source).parts for path in paths if path.is_relative_to(source)]
     return Meaning(
@@ -76,7 +76,7 @@ def dev(
 
 @contextmanager
 def saved_files(source: Path, pictures: Path) -> Iterator["queue.Queue[set[Path]]"]:
-    """Sets of files that were saved or removed, as they come."""
+    """Yields sets of files that were saved or removed."""
     saved: queue.Queue[set[Path]] = queue.Queue()
     stop = threading.Event()
 
@@ -84,7 +84,7 @@ def saved_files(source: Path, pictures: Path) -> Iterator["queue.Queue[set[Path]
         for changes in watch(*folders, recursive=recursive, stop_event=stop, raise_interrupt=False):
             saved.put({Path(path) for _, path in changes})
 
-    # Folders only: a file that an editor replaces is no longer watched. And of the project's own not the .venv in it
+    # Only folders: a file that an editor replaces is no longer watched. And without the project's .venv
     folders = (source / function_code.FOLDER, source / STACKS, pictures)
     watchers = [
         threading.Thread(target=follow, args=folders, kwargs={"recursive": True}),
@@ -126,15 +126,15 @@ class Session:
         self._uploads: dict[str, float] = {}  # by their keys when, until an execution with them has ended
         self._deployer = ThreadPoolExecutor(max_workers=1)
         self._deployment: Future[tuple[list[str], float]] | None = None
-        self._is_stale = True  # edits before the start are unknown
-        self._is_held = False  # a deployment waits until syntax errors are fixed
+        self._is_stale = True  # there may be earlier edits
+        self._is_held = False  # a deployment waits until all syntax errors are fixed
 
     @property
     def is_deploying(self) -> bool:
         return self._deployment is not None
 
     def run(self) -> None:
-        """Follow files and cloud until something is raised, as by Ctrl-C."""
+        """Follow files and cloud until an exception, such as that of Ctrl-C."""
         with self._deployer, saved_files(self._source, self._pictures) as saved:
             self._stream.say(f"{len(self._functions)} functions of {self._environment.config.name} run what you save")
             self._stream.say(f"pictures that you drop into {os.path.relpath(self._pictures)} are classified")
@@ -157,7 +157,7 @@ class Session:
         return function_code.deployed_functions(self._environment.config.stage_name, access_key=access_key)
 
     def _update_functions(self) -> None:
-        """Let the functions run what is saved; those that hold a file with a syntax error keep what they have."""
+        """Update the functions with the saved files. Functions that contain a syntax error keep their code."""
         started = time.monotonic()
         source = function_code.read(self._source, function_code.FOLDER)
         errors = function_code.syntax_errors(source)
@@ -178,7 +178,7 @@ class Session:
             self._deployment = None
         if self._is_stale and not self._deployment:
             self._is_stale = False
-            # A deployment publishes the functions' code as well
+            # A deployment also publishes the functions' code
             errors = function_code.syntax_errors(function_code.read(self._source, STACKS, function_code.FOLDER))
             for error in errors.values():
                 self._stream.fail(f"{error}; nothing is deployed until it is fixed")
@@ -195,7 +195,7 @@ class Session:
         return [name for name in after if after[name] != before.get(name)], started
 
     def _updates(self) -> dict[str, object]:
-        """When each stack of the environment changed last."""
+        """The time of each stack's last change."""
         prefix = f"{self._environment.config.stage_name}-"
         pages = self._cloudformation.get_paginator("describe_stacks").paginate()
         return {
@@ -212,7 +212,7 @@ class Session:
             self._stream.fail("\n".join(line.rstrip() for line in str(error).splitlines() if line.strip()))
             return
         self._stream.succeed(f"deployed: {', '.join(stacks) or 'nothing had changed'}", started=started)
-        if stacks:  # their functions have the code of when it began
+        if stacks:  # their functions have the code from the start of the deployment
             self._functions = self._deployed_functions()
             self._update_functions()
 

@@ -1,4 +1,4 @@
-"""One coloured line for each thing that happens: when, where, what."""
+"""Prints one coloured line for each event: time, source, text."""
 
 import time
 import zlib
@@ -14,12 +14,12 @@ from local.dev.activity import LogLine, Outcome
 
 _LISTED_IMAGES = 8
 _NAME_WIDTH = 22
-_COLOURS = ("cyan", "magenta", "blue", "bright_cyan", "bright_magenta", "bright_blue")  # the rest have a meaning
+_COLOURS = ("cyan", "magenta", "blue", "bright_cyan", "bright_magenta", "bright_blue")  # other colours have a meaning
 _STYLES = {"SUCCEEDED": "green", "ACCEPTED": "green", "REJECTED": "yellow"}
 
 
 class Stream:
-    """Writes to a console; each function and state machine has a colour of its own."""
+    """Writes to a console, with a colour for each function and state machine."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -57,7 +57,7 @@ class Stream:
 
 
 def describe_image(image: Mapping[str, Any]) -> str:
-    """An outcome of the manifest in a line."""
+    """An outcome of the manifest as a line."""
     if image["outcome"] == "FAILED":
         return f"{image['s3_key']}: FAILED, {image['error']}: {image['cause']}"
     return f"{image['s3_key']}: {image['label']}, confidence {image['confidence']:.3f}, {image['outcome']}"

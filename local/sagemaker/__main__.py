@@ -43,7 +43,7 @@ def _put_event(detail_type: str, detail: dict[str, Any]) -> None:
     }
     try:
         boto3.client("events").put_events(Entries=[entry])
-    except (BotoCoreError, ClientError):  # as on AWS, an event that cannot be sent stops nothing
+    except (BotoCoreError, ClientError):  # as on AWS, an undelivered event has no effect
         logging.exception("event lost: %s", detail_type)
 
 

@@ -1,4 +1,4 @@
-"""Asks the emulator, which has the policies, whether the stand-in's caller and its execution role have permission."""
+"""Authorizes the stand-in's callers and their execution roles with the emulator, which has the policies."""
 
 import json
 import os
@@ -17,7 +17,7 @@ _CREDENTIAL = re.compile(r"Credential=([^/]+)/")
 
 
 class Authorize(Protocol):
-    """Why IAM refuses a call that needs these permissions; empty if it does not."""
+    """Why IAM refuses a call that needs these permissions; empty if it allows the call."""
 
     def __call__(self, permissions: Sequence[Permission], *, access_key: str, execution_role: str) -> str: ...
 
@@ -38,7 +38,7 @@ def ask_emulator(permissions: Sequence[Permission], *, access_key: str, executio
 
 
 def is_known(access_key: str) -> bool:
-    """Whether the key is the one of this start, or one that the emulator issued since."""
+    """Whether the key belongs to this start, or the emulator has issued it since."""
     own = os.environ["AWS_ACCESS_KEY_ID"]
     return access_key == own or not ask_emulator([], access_key=access_key, execution_role="")
 
@@ -49,6 +49,6 @@ def allow_all(permissions: Sequence[Permission], *, access_key: str, execution_r
 
 
 def access_key_of(authorization: str) -> str:
-    """The access key that signed a request, from its Authorization header; empty if nobody did."""
+    """The access key that signed a request, from its Authorization header; empty if unsigned."""
     match = _CREDENTIAL.search(authorization)
     return match[1] if match else ""

@@ -28,13 +28,13 @@ _OTHER_FILES = {
 
 
 def check_channels(names: set[str]) -> None:
-    """Raise JobFailedError unless there is all that the algorithm needs."""
+    """Raise JobFailedError unless all channels that the algorithm needs exist."""
     if missing := _CHANNELS - names:
         raise JobFailedError(f"ClientError: missing channel {', '.join(sorted(missing))}")
 
 
 def own_hyperparameters(values: Mapping[str, str]) -> dict[str, str]:
-    """Those that our model has as well; raises JobFailedError for others that the algorithm would refuse."""
+    """The hyperparameters that our model shares; raises JobFailedError for those that the algorithm would refuse."""
     own = {name: values[name] for name in ("num_classes", "num_training_samples") if name in values}
     try:
         batch = int(values.get("mini_batch_size", _DEFAULT_MINI_BATCH_SIZE))
@@ -47,7 +47,7 @@ def own_hyperparameters(values: Mapping[str, str]) -> dict[str, str]:
 
 
 def disguise(artifact: Path) -> None:
-    """Give the files of our model the names of the algorithm's."""
+    """Rename the files of our model to the algorithm's names."""
     (artifact / "model.npz").rename(artifact / _PARAMETERS)
     shutil.rmtree(artifact / "code")
     for name, content in _OTHER_FILES.items():
@@ -55,7 +55,7 @@ def disguise(artifact: Path) -> None:
 
 
 def reveal(artifact: Path) -> None:
-    """The reverse; raises FileNotFoundError for an artifact of another epoch, and so of the algorithm itself."""
+    """The reverse of `disguise`; raises FileNotFoundError for an artifact of the algorithm itself."""
     (artifact / _PARAMETERS).rename(artifact / "model.npz")
     copy_code(artifact / "code")
 

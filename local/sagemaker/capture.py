@@ -45,7 +45,7 @@ class CaptureWriter:
     def record(
         self, *, request: bytes, request_type: str, response: bytes, response_type: str, inference_id: str | None
     ) -> None:
-        """Capture one request and its response, if the sampling takes it."""
+        """Capture one request and its response, if it is in the sample."""
         if random.random() >= self._share:  # noqa: S311 - a sample, not a secret
             return
         now = datetime.now(UTC)
@@ -62,7 +62,7 @@ class CaptureWriter:
             self._pending.append((now, line))
 
     def close(self) -> None:
-        """Write what is left."""
+        """Write the pending captures and stop."""
         self._closed.set()
         self._thread.join()
 
@@ -86,5 +86,5 @@ class CaptureWriter:
             name = f"{pending[0][0].strftime('%M-%S-%f')[:-3]}-{uuid.uuid4()}.jsonl"
             try:
                 storage.write(self._s3, f"{self._destination}/{hour}/{name}", "".join(f"{x}\n" for x in lines).encode())
-            except JobFailedError:  # as on AWS, a capture that cannot be written fails no request
+            except JobFailedError:  # as on AWS, a failed capture does not fail the request
                 logging.exception("capture lost: %d records", len(lines))

@@ -43,7 +43,7 @@ def register() -> None:
                 "create": _create_model_package_group,
                 "delete": lambda name, _: _delete(_sagemaker().delete_model_package_group, ModelPackageGroupName=name),
             },
-            # One instance is all there is: what AWS would refuse is refused, but nothing scales
+            # Requests are validated as on AWS, but nothing scales: there is only one instance
             "AWS::ApplicationAutoScaling::ScalableTarget": {
                 "create": _create_scalable_target,
                 "delete": lambda _name, _properties: None,
@@ -64,7 +64,7 @@ def _sagemaker() -> "SageMakerClient":
 
 
 def _name(properties: Properties, member: str, stack_name: str, logical_id: str) -> str:
-    """The template's name, or one of its own for each content, as every change of these types is a replacement."""
+    """The template's name, or one derived from the content, because every change of these types is a replacement."""
     generated = provisioners._physical_name(stack_name, logical_id, max_len=50)
     return str(properties.get(member) or f"{generated}-{os.urandom(4).hex()}")
 
@@ -110,7 +110,7 @@ def _create_model_package_group(logical_id: str, properties: Properties, stack_n
 
 
 def _without_tags(properties: Properties) -> Properties:
-    """Without the tags, which an update does not take."""
+    """The request without tags, which an update does not accept."""
     return {key: value for key, value in properties.items() if key != "Tags"}
 
 

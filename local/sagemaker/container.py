@@ -1,6 +1,6 @@
 """Runs SageMaker's containers as processes on this machine: the same entry points in the same tree of files.
 
-A process gets the variables of the request and few others, and a folder of its own in place of `/opt/ml`. It is not
+A process gets the variables of the request and few others, and its own folder in place of `/opt/ml`. It is not
 isolated like a container: it can read other files, and use the network.
 """
 
@@ -32,7 +32,7 @@ _LOG_CHARACTERS = 600
 
 
 def is_scikit_learn(image: str) -> bool:
-    """Whether it is SageMaker's prebuilt scikit-learn container; all others are taken for the built-in algorithm's."""
+    """Whether this is SageMaker's scikit-learn container; any other is treated as the built-in algorithm's."""
     return f"/{SCIKIT_LEARN.repository}:" in image
 
 
@@ -44,14 +44,14 @@ def process_environment(variables: Mapping[str, str], root: Path) -> dict[str, s
         "LANG": "C.UTF-8",
         "PYTHONDONTWRITEBYTECODE": "1",
         "PYTHONUNBUFFERED": "1",
-        # Not as there: this machine's processors are everybody's
+        # Unlike there: this machine's processors are shared
         "OPENBLAS_NUM_THREADS": "1",
         **{name: value.replace(ROOT, str(root)) for name, value in variables.items()},
     }
 
 
 class Container:
-    """One container that serves a model artifact, with the contract of /ping and /invocations.
+    """One container that serves a model artifact through /ping and /invocations.
 
     Its process ends with `close`, or with the last reference to the object, so that requests under way are answered.
     """
@@ -61,7 +61,7 @@ class Container:
 
         definition: the model's ContainerDefinition. variables: more than its own, as a transform job has them.
         """
-        # Not below TMPDIR, which may be long: a socket's path has at most 104 characters
+        # Not below TMPDIR, whose path may be long: a socket's path has at most 104 characters
         folder = Path(tempfile.mkdtemp(prefix="scones-", dir="/tmp"))
         processes: list[subprocess.Popen[bytes]] = []
         self.close = weakref.finalize(self, _end, processes, folder)
@@ -82,11 +82,11 @@ class Container:
             )
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(
-                # -P: nothing beside the server's own file is imported
+                # -P: no module is imported from the server's folder
                 [sys.executable, "-P", wsgi_server.__file__, environment["SAGEMAKER_SERVING_MODULE"], self._socket],
                 cwd=folder,
                 env=process_environment(environment, folder),
-                stdin=subprocess.PIPE,  # it ends when this is closed
+                stdin=subprocess.PIPE,  # the process ends when this is closed
                 stdout=log,
                 stderr=subprocess.STDOUT,
             )
@@ -94,7 +94,7 @@ class Container:
         self._wait_until_healthy(definition["ModelDataUrl"])
 
     def invocations(self, body: bytes, *, content_type: str, accept: str = "") -> bytes:
-        """Answer one request; raises ContainerError."""
+        """The container's response to one request; raises ContainerError."""
         headers = {"Content-Type": content_type, **({"Accept": accept} if accept else {})}
         try:
             status, answer = self._request("POST", "/invocations", body, headers)

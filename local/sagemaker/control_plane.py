@@ -25,7 +25,7 @@ from local.sagemaker.errors import ApiError, validation_error
 
 
 class ControlPlane(Endpoints, TransformJobs, TrainingJobs, ModelRegistry):
-    """Runs the operations, for callers that may."""
+    """Authorizes and runs the operations."""
 
     def __init__(
         self, *, cache: Path, emit: Callable[[str, Record], None] = lambda *_: None, authorize: Authorize = allow_all
@@ -51,7 +51,7 @@ class ControlPlane(Endpoints, TransformJobs, TrainingJobs, ModelRegistry):
             return handler(request)
 
     def check_permissions(self, operation: str, request: Record, *, access_key: str) -> None:
-        """Raise ApiError unless IAM allows the caller, and the execution role, what the operation needs."""
+        """Raise ApiError unless the caller and the execution role have the permissions that the operation needs."""
         endpoint_config = self._endpoint_configs.get(request.get("EndpointConfigName", ""), {})
         served = endpoint_config.get("ProductionVariants", [{}])[0]
         model = self._models.get(request.get("ModelName") or served.get("ModelName"), {})

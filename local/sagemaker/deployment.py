@@ -13,7 +13,7 @@ from local.sagemaker.endpoint import Endpoint, Variant
 from local.sagemaker.errors import JobFailedError, validation_error
 
 _POLL_SECONDS = 0.2
-# What UpdateEndpoint does without a DeploymentConfig
+# UpdateEndpoint's behaviour without a DeploymentConfig
 AT_ONCE: dict[str, Any] = {
     "BlueGreenUpdatePolicy": {
         "TrafficRoutingConfiguration": {"Type": "ALL_AT_ONCE", "WaitIntervalInSeconds": 0},
@@ -26,7 +26,7 @@ class Deployment:
     """The steps of one update."""
 
     def __init__(self, config: dict[str, Any], *, instances: int) -> None:
-        """Check a DeploymentConfig beyond what botocore does; raises ApiError."""
+        """Check a DeploymentConfig for errors that botocore accepts; raises ApiError."""
         if "RollingUpdatePolicy" in config:
             raise validation_error("the local stand-in has blue/green updates only")
         policy = config["BlueGreenUpdatePolicy"]
@@ -51,7 +51,7 @@ class Deployment:
             raise validation_error(f"Could not find alarms {sorted(missing)}")
 
     def run(self, endpoint: Endpoint, variant: Variant) -> None:
-        """Move the endpoint to a loaded variant; raises JobFailedError after it has gone back."""
+        """Move the endpoint to a loaded variant; raises JobFailedError after a rollback."""
         try:
             if self._share < 1:
                 endpoint.shift(variant, share=self._share)
@@ -64,7 +64,7 @@ class Deployment:
         endpoint.settle()
 
     def _bake(self, seconds: float) -> None:
-        """Watch the alarms for a while; raises JobFailedError when one goes off."""
+        """Watch the alarms during the baking time; raises JobFailedError when one goes off."""
         deadline = time.monotonic() + seconds * clock.SCALE
         while True:
             triggered = sorted(name for name, state in self._states().items() if state == "ALARM")
@@ -82,7 +82,7 @@ class Deployment:
 
 
 def _canary_instances(size: dict[str, Any], instances: int) -> int:
-    """How many instances of the new fleet are the canary; raises ApiError."""
+    """The number of instances in the canary; raises ApiError."""
     percent = size["Type"] == "CAPACITY_PERCENT"
     canary, fraction = divmod(size["Value"] * instances, 100) if percent else (size["Value"], 0)
     if fraction:

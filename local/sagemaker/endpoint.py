@@ -15,12 +15,12 @@ from local.sagemaker.fault import Fault
 from local.sagemaker.metrics import EndpointMetrics
 from local.sagemaker.serverless import Containers
 
-# What the algorithm returns; SageMaker hands the container's header on
+# The algorithm's content type; SageMaker passes the container's header on
 RESPONSE_TYPE = "application/json"
 
 
 class Variant:
-    """One production variant: a container that is ready to serve."""
+    """One production variant: a container that is ready for requests."""
 
     def __init__(self, *, endpoint_name: str, model: dict[str, Any], endpoint_config: dict[str, Any]) -> None:
         """Start the container; raises JobFailedError."""
@@ -37,7 +37,7 @@ class Variant:
             self._capture = CaptureWriter(s3, capture, endpoint_name=endpoint_name, variant_name=self.name)
 
     def invoke(self, body: bytes, *, content_type: str, inference_id: str | None, fault: Fault | None) -> bytes:
-        """The container's response; raises ContainerError, or ApiError where no container takes the request."""
+        """The container's response; raises ContainerError, or ApiError if no container is available."""
         with self._containers.container(body) if self._containers else nullcontext():
             return self._answer(body, content_type=content_type, inference_id=inference_id, fault=fault)
 
@@ -66,7 +66,7 @@ class Variant:
         return response
 
     def close(self) -> None:
-        """Write what was captured and measured. The container ends with the last request that it serves."""
+        """Write captures and metrics. The container ends with its last request."""
         if self._capture:
             self._capture.close()
         self._metrics.close()
@@ -79,23 +79,23 @@ def _faulty(fault: Fault) -> bytes:
 
 
 class Endpoint:
-    """The name that clients call. It moves from one variant to the next without refusing a request.
+    """An endpoint, which moves from one variant to the next without refusing a request.
 
-    While it moves there are two of them, as in a blue/green deployment: a share of the requests goes to the new one,
-    and the old one is kept until the new one has proved itself.
+    During an update it has two variants, as in a blue/green deployment: a share of the requests goes to the new one,
+    and the old one is kept until the new one has baked.
     """
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.faults: deque[Fault] = deque()
-        self.requests: Counter[str] = Counter()  # by InferenceId, those that met a fault included
+        self.requests: Counter[str] = Counter()  # by InferenceId, including those with a fault
         self._blue: Variant | None = None
         self._green: Variant | None = None
         self._green_share = 0.0
         self._lock = threading.Lock()
 
     def serve(self, variant: Variant) -> None:
-        """Send all new requests to `variant`; those under way end where they began."""
+        """Send all new requests to `variant`. Requests in progress finish with the old one."""
         self.shift(variant, share=1.0)
         self.settle()
 
@@ -105,7 +105,7 @@ class Endpoint:
             self._green, self._green_share = variant, share
 
     def settle(self) -> None:
-        """The new variant has proved itself: the old one ends."""
+        """Complete the update: the old variant ends."""
         with self._lock:
             previous, self._blue, self._green = self._blue, self._green, None
             self._forget_canary()
@@ -113,7 +113,7 @@ class Endpoint:
             previous.close()
 
     def go_back(self) -> None:
-        """The old variant takes all requests again."""
+        """Roll back: the old variant gets all requests again."""
         with self._lock:
             failed, self._green = self._green, None
             self._forget_canary()
@@ -125,7 +125,7 @@ class Endpoint:
         self.faults = deque(fault for fault in self.faults if not fault.on_canary)
 
     def next_request(self, inference_id: str | None) -> tuple[Variant | None, Fault | None]:
-        """Count a request, and choose the variant that takes it and the fault that was ordered for it."""
+        """Count a request, and choose its variant and its injected fault."""
         with self._lock:
             self.requests[inference_id or ""] += 1
             is_canary = self._green is not None and random.random() < self._green_share  # noqa: S311 - a share

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 NAMESPACE = "AWS/SageMaker"
 FLUSH_SECONDS = 1.0
-_MAX_VALUES = 150  # that one datum takes
+_MAX_VALUES = 150  # of one datum
 
 
 class EndpointMetrics:
@@ -63,7 +63,7 @@ class EndpointMetrics:
             {"MetricName": name, "Dimensions": self._dimensions, "Value": value, "Unit": "Count"}
             for name, value in counts.items()
         ]
-        # Each value, not a statistic set: CloudWatch has no percentiles of those
+        # Single values, because CloudWatch computes no percentiles from statistic sets
         measured = sorted(latencies.items())
         data += [
             {
@@ -77,5 +77,5 @@ class EndpointMetrics:
         ]
         try:
             self._cloudwatch.put_metric_data(Namespace=NAMESPACE, MetricData=data)
-        except (BotoCoreError, ClientError):  # as on AWS, a metric that cannot be written fails no request
+        except (BotoCoreError, ClientError):  # as on AWS, a failed metric does not fail the request
             logging.exception("metrics lost")

@@ -2,9 +2,9 @@
 
 `POST /` is SageMaker's API in AWS's JSON 1.1 protocol; `POST /endpoints/<name>/invocations` is SageMaker Runtime's
 InvokeEndpoint (https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_runtime_InvokeEndpoint.html); `GET /ping`
-says that the process is ready. This project's own are `POST /endpoints/<name>/faults`, which orders faults,
+responds when the process is ready. This project's own paths are `POST /endpoints/<name>/faults`, which injects faults,
 `GET /endpoints/<name>/requests`, the number of requests by InferenceId, and `POST /withheld`, the instance types that
-no training job gets.
+training jobs cannot get.
 """
 
 import contextlib
@@ -39,11 +39,13 @@ class Server(ThreadingHTTPServer):
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True  # otherwise each response waits 40 ms for the client's acknowledgement
+    disable_nagle_algorithm = (
+        True  # otherwise each response waits 40 ms for the client's acknowledgement (Nagle's algorithm)
+    )
     server: Server
 
     def parse_request(self) -> bool:
-        """Refuse strangers, whatever they ask for."""
+        """Refuse every request of an unknown client."""
         if not super().parse_request():
             return False
         why = request_guard.refusal(self.headers.items(), port=self.server.server_port)
@@ -83,7 +85,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._refuse(error)
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the name is http.server's
-        """Stay silent: the log is for what goes wrong."""
+        """Log no requests, only errors."""
 
     def _call_api(self, body: bytes) -> None:
         operation = self.headers.get("X-Amz-Target", "").removeprefix("SageMaker.")
@@ -95,7 +97,7 @@ class _Handler(BaseHTTPRequestHandler):
         return access_key_of(self.headers.get("Authorization", ""))
 
     def _endpoint(self) -> tuple[Endpoint, str]:
-        """The endpoint that the path names, and what the path wants of it."""
+        """The endpoint and the action in the path."""
         match = _ENDPOINT_PATH.fullmatch(self.path)
         endpoint = self.server.control_plane.endpoints.get(match[1]) if match else None
         if match is None or endpoint is None:
@@ -171,7 +173,7 @@ class _Handler(BaseHTTPRequestHandler):
         if not drip_seconds:
             self.wfile.write(body)
             return
-        with contextlib.suppress(OSError):  # nobody waits for this long
+        with contextlib.suppress(OSError):  # the client gives up first
             for position in range(len(body)):
                 self.wfile.write(body[position : position + 1])
                 time.sleep(drip_seconds)

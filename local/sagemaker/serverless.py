@@ -1,7 +1,7 @@
-"""The containers of a serverless endpoint: each takes one request at a time, starts for it, and ends when idle.
+"""The containers of a serverless endpoint: each starts for a request, serves one at a time, and ends when idle.
 
-https://docs.aws.amazon.com/sagemaker/latest/dg/serverless-endpoints.html. How long a start takes there depends on image
-and artifact, and how long a container stays is not documented: both are short here, so that they are met.
+https://docs.aws.amazon.com/sagemaker/latest/dg/serverless-endpoints.html. On AWS the start depends on image and
+artifact, and the idle time is not documented. Both are short here, so that tests reach them.
 """
 
 import threading
@@ -19,7 +19,7 @@ MAX_PAYLOAD_BYTES = 4 * 1024 * 1024
 
 
 class Containers:
-    """As many at a time as the config's MaxConcurrency; requests beyond it are refused, as nothing queues them."""
+    """At most MaxConcurrency containers. Requests beyond that are refused, because there is no queue."""
 
     def __init__(self, config: Mapping[str, Any]) -> None:
         self._most = int(config["MaxConcurrency"])
@@ -29,7 +29,7 @@ class Containers:
 
     @contextmanager
     def container(self, request: bytes) -> Iterator[None]:
-        """One for the request, which waits while it starts; raises ApiError."""
+        """A container for the request, which waits while it starts; raises ApiError."""
         if len(request) > MAX_PAYLOAD_BYTES:
             raise validation_error(f"{len(request)} bytes; a serverless endpoint takes at most {MAX_PAYLOAD_BYTES}")
         with self._lock:

@@ -11,7 +11,7 @@ from local.sagemaker.errors import JobFailedError
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-# The emulator lets this session in if the role trusts SageMaker (local/adapters.py)
+# The emulator accepts this session if the role trusts SageMaker (local/adapters.py)
 SESSION_NAME = "SageMaker"
 
 

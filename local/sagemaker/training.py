@@ -25,14 +25,14 @@ from local.sagemaker.errors import JobFailedError
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-CODE = "code"  # the channel, of which the cache knows the content
+CODE = "code"  # the channel whose content the cache depends on
 _DOWNLOADS = 8
 _REASON_CHARACTERS = 1024  # of the file `failure`, as FailureReason
 
 
 @dataclass(frozen=True)
 class TrainingResult:
-    """What a finished job leaves behind."""
+    """The results of a finished job."""
 
     artifact_uri: str
     metrics: dict[str, float]
@@ -56,7 +56,7 @@ class Channel:
 def run(job: dict[str, Any], s3: "S3Client", *, cache: Path) -> TrainingResult:
     """Run the job of a CreateTrainingJob request; raises JobFailedError.
 
-    What was trained before, by the same code on the same data, is taken from `cache`, or is waited for.
+    A model that the same code trained on the same data is taken from `cache`, after waiting for a concurrent job.
     """
     specification, values = job["AlgorithmSpecification"], job.get("HyperParameters", {})
     channels = {
@@ -85,7 +85,7 @@ def run(job: dict[str, Any], s3: "S3Client", *, cache: Path) -> TrainingResult:
             fcntl.flock(lock, fcntl.LOCK_EX)
             if done.exists():
                 for channel in channels.values():
-                    storage.read(s3, channel.objects[0][1])  # the role needs it also where this stand-in does not
+                    storage.read(s3, channel.objects[0][1])  # the role needs the permission in any case
             else:
                 _download(s3, channels.values(), root)
                 log = _run_entrypoint(entrypoint, job.get("Environment", {}), root, is_script=is_script)
@@ -100,13 +100,13 @@ def run(job: dict[str, Any], s3: "S3Client", *, cache: Path) -> TrainingResult:
 
 
 def read_metrics(log: str, definitions: Iterable[Mapping[str, str]]) -> dict[str, float]:
-    """The last value of each metric that the log has."""
+    """The last value of each metric in the log."""
     found = {definition["Name"]: re.findall(definition["Regex"], log) for definition in definitions}
     return {name: float(values[-1]) for name, values in found.items() if values}
 
 
 def _key(channels: Iterable[Channel], code: Path, values: Mapping[str, str], entrypoint: Sequence[str]) -> str:
-    """Of all that a training depends on; not of the URIs, as each run of the local cloud has a bucket of its own."""
+    """Digest of everything that training depends on, without URIs: each local cloud has its own bucket."""
     files = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in code.rglob("*.py")}
     data = sorted((path, etag) for channel in channels for path, _, etag in channel.objects)
     known = json.dumps([data, files, values, list(entrypoint)], sort_keys=True)
@@ -128,7 +128,7 @@ def _download(s3: "S3Client", channels: Iterable[Channel], root: Path) -> None:
 
 
 def _run_entrypoint(entrypoint: Sequence[str], variables: Mapping[str, str], root: Path, *, is_script: bool) -> str:
-    """The process's output; raises JobFailedError with what it gives as its reason."""
+    """The process's output; raises JobFailedError with its failure reason."""
     program, *arguments = (part.replace(container.ROOT, str(root)) for part in entrypoint)
     ended = subprocess.run(
         [sys.executable if program == "python3" else program, *arguments],
@@ -150,7 +150,7 @@ def _run_entrypoint(entrypoint: Sequence[str], variables: Mapping[str, str], roo
 
 
 def _keep(root: Path, log: str, done: Path) -> None:
-    """Put the model and the log into the cache, in one step."""
+    """Move the model and the log into the cache atomically."""
     unfinished = done.with_suffix(".unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)
     unfinished.mkdir()
@@ -160,7 +160,7 @@ def _keep(root: Path, log: str, done: Path) -> None:
 
 
 def packed(folder: Path) -> bytes:
-    """As the model.tar.gz that a job uploads."""
+    """The folder as the model.tar.gz of a job."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w:gz") as archive:
         for path in sorted(folder.rglob("*")):

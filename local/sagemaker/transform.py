@@ -21,14 +21,14 @@ from local.sagemaker.errors import ContainerError, JobFailedError
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-_TRANSFERS = 8  # each object is one small read and one small write
+_TRANSFERS = 8  # concurrent objects, each with a small read and a small write
 _DEFAULT_MAX_PAYLOAD_MB = 6
 
 
 def run(job: dict[str, Any], model: dict[str, Any], s3: "S3Client", *, stopped: threading.Event) -> None:
     """Run the job of a CreateTransformJob request with a model's record; raises JobFailedError.
 
-    Ends early, with what is done so far, when `stopped` is set.
+    Ends early, with the output so far, when `stopped` is set.
     """
     source = job["TransformInput"]
     for setting, default in (("SplitType", "None"), ("CompressionType", "None")):
@@ -39,13 +39,13 @@ def run(job: dict[str, Any], model: dict[str, Any], s3: "S3Client", *, stopped: 
     definition = model["PrimaryContainer"]
     accept = job["TransformOutput"].get("Accept", "")
     if not accept and not is_scikit_learn(definition["Image"]):
-        accept = "application/jsonlines"  # of the built-in algorithm: its only documented response to a transform job
+        accept = "application/jsonlines"  # the built-in algorithm's only documented response format for transform jobs
     limit = job.get("MaxPayloadInMB", _DEFAULT_MAX_PAYLOAD_MB) * 2**20 or None
     content_type = source.get("ContentType", "")
-    computing = threading.Lock()  # the job must not take the endpoint's processors, which on AWS are others
+    computing = threading.Lock()  # the job must not compete with the endpoint, which on AWS has other processors
 
     def transform(uri: str, relative: str) -> str | None:
-        """What went wrong with one object."""
+        """The error of one object."""
         if stopped.is_set():
             return None
         try:

@@ -1,4 +1,4 @@
-"""Endpoints: what they serve, their updates, and the events of their changes."""
+"""Endpoints: their variants, updates and state-change events."""
 
 import re
 from collections.abc import Callable
@@ -12,7 +12,7 @@ from local.sagemaker.errors import JobFailedError, validation_error
 
 
 class Endpoints(Models):
-    """CreateEndpoint, UpdateEndpoint and what goes with them."""
+    """CreateEndpoint, UpdateEndpoint and related operations."""
 
     def __init__(self, *, cache: Path, emit: Callable[[str, Record], None] = lambda *_: None) -> None:
         super().__init__(cache=cache, emit=emit)
@@ -20,7 +20,7 @@ class Endpoints(Models):
         self.endpoints: dict[str, Endpoint] = {}
 
     def shut_down(self) -> None:
-        """Write what the endpoints have captured."""
+        """Write the endpoints' pending captures and metrics, and end them."""
         for endpoint in self.endpoints.values():
             endpoint.close()
 
@@ -35,7 +35,7 @@ class Endpoints(Models):
         arn = self._add(self._endpoint_records, "endpoint", name, record)
         self.endpoints[name] = Endpoint(name)
         self._tell_of(name)
-        # A deployment config is for updates: there is nothing yet to go back to
+        # A deployment config applies to updates: a new endpoint has nothing to roll back to
         self._in_background(self._move, name, source, Deployment(AT_ONCE, instances=1))
         return {"EndpointArn": arn}
 
@@ -70,7 +70,7 @@ class Endpoints(Models):
         return {"EndpointArn": record["EndpointArn"]}
 
     def update_endpoint_weights_and_capacities(self, request: Record) -> Record:
-        """What autoscaling calls."""
+        """The operation that autoscaling calls."""
         record = self._find(self._endpoint_records, "endpoint", request["EndpointName"])
         if record["EndpointStatus"] != "InService":
             raise validation_error(f"Cannot update in-progress endpoint {record['EndpointArn']!r}.")
@@ -95,7 +95,7 @@ class Endpoints(Models):
         return {"model": model, "endpoint_config": config}
 
     def _move(self, name: str, source: dict[str, Record], deployment: Deployment, config: Record | None = None) -> None:
-        """Load the variant and move to it; what was served before goes on if it cannot be loaded, or is no good."""
+        """Load the variant and move traffic to it. If it cannot be loaded or fails its canary, the old one stays."""
         record = self._endpoint_records[name]
         is_update = record["EndpointStatus"] == "Updating"
         try:
@@ -117,7 +117,7 @@ class Endpoints(Models):
         self._tell_of(name)
 
     def _tell_of(self, name: str) -> None:
-        """SageMaker's event of every change of an endpoint."""
+        """Emit SageMaker's event for a change of an endpoint."""
         record = self._endpoint_records[name]
         status = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", record["EndpointStatus"]).upper()
         detail = {
@@ -132,7 +132,7 @@ class Endpoints(Models):
 
 
 def _check_retained(request: Record) -> None:
-    """Raise ApiError for what the documentation of UpdateEndpoint and VariantProperty rules out."""
+    """Raise ApiError for requests that the documentation of UpdateEndpoint and VariantProperty excludes."""
     excluded = {entry["VariantPropertyType"] for entry in request.get("ExcludeRetainedVariantProperties", [])}
     if excluded and not request.get("RetainAllVariantProperties"):
         raise validation_error("ExcludeRetainedVariantProperties is for updates with RetainAllVariantProperties only.")
@@ -141,7 +141,7 @@ def _check_retained(request: Record) -> None:
 
 
 def _check_kind(request: Record, endpoint_config: Record, present: list[Record]) -> None:
-    """Raise ApiError for what a serverless endpoint, or an endpoint on the way to be one, does not take.
+    """Raise ApiError for requests that serverless endpoints, or updates to one, do not support.
 
     https://docs.aws.amazon.com/sagemaker/latest/dg/serverless-endpoints-update.html and deployment-guardrails.html
     """
@@ -157,7 +157,7 @@ def _check_kind(request: Record, endpoint_config: Record, present: list[Record])
 
 
 def _variants(endpoint_config: Record, *, retained: list[Record] | None) -> list[Record]:
-    """The variants as DescribeEndpoint shows them; `retained` are those whose instance counts are kept."""
+    """The variants as DescribeEndpoint shows them. retained: variants whose instance counts are kept."""
     counts = {variant["VariantName"]: variant.get("DesiredInstanceCount") for variant in retained or []}
     return [_summary(variant, counts.get(variant["VariantName"])) for variant in endpoint_config["ProductionVariants"]]
 

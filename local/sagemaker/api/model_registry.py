@@ -8,7 +8,7 @@ from local.sagemaker.errors import ApiError, validation_error
 
 
 class ModelRegistry(Resources):
-    """CreateModelPackage and what goes with it."""
+    """CreateModelPackage and related operations."""
 
     def __init__(self, *, cache: Path, emit: Callable[[str, Record], None] = lambda *_: None) -> None:
         super().__init__(cache=cache, emit=emit)

@@ -6,12 +6,12 @@ from pathlib import Path
 from local.sagemaker.api.resources import Record, Resources
 from local.sagemaker.errors import validation_error
 
-# An endpoint config takes these only where its variants name no model: a model has its own
+# An endpoint config accepts these only if its variants name no model
 OF_INFERENCE_COMPONENTS = ("EnableNetworkIsolation", "ExecutionRoleArn", "VpcConfig")
 
 
 class Models(Resources):
-    """CreateModel, CreateEndpointConfig and what goes with them."""
+    """CreateModel, CreateEndpointConfig and related operations."""
 
     def __init__(self, *, cache: Path, emit: Callable[[str, Record], None] = lambda *_: None) -> None:
         super().__init__(cache=cache, emit=emit)
@@ -61,7 +61,7 @@ class Models(Resources):
 
 
 def _check_serverless(request: Record, model: Record) -> None:
-    """Raise ApiError for what the feature exclusions name.
+    """Raise ApiError for features that serverless endpoints exclude.
 
     https://docs.aws.amazon.com/sagemaker/latest/dg/serverless-endpoints.html
     """

@@ -1,4 +1,4 @@
-"""What all resources of SageMaker's API share: names, ARNs, times, and how they are found and listed."""
+"""Common parts of all resources: names, ARNs, times, look-up and lists."""
 
 import threading
 from collections.abc import Callable
@@ -13,17 +13,17 @@ Record = dict[str, Any]
 
 
 class Resources:
-    """Holds resources in memory; a resource is the request that made it, and what came of it."""
+    """Keeps resources in memory: the request that created each, and its results."""
 
     def __init__(self, *, cache: Path, emit: Callable[[str, Record], None] = lambda *_: None) -> None:
-        """`cache` keeps trained models; `emit` is given the type and the detail of each event for EventBridge."""
+        """cache: folder of trained models. emit: called with the type and the detail of each event for EventBridge."""
         self._cache = cache
         self._emit = emit
         self._lock = threading.RLock()
 
     @staticmethod
     def _summaries(records: dict[str, Record], request: Record, *fields: str) -> list[Record]:
-        """A list operation's summaries of the records whose name, the first field, contains what is asked for."""
+        """A list operation's summaries of the records whose name, the first field, contains `NameContains`."""
         return [
             {field: record[field] for field in (*fields, "CreationTime")}
             for name, record in records.items()
@@ -43,7 +43,7 @@ class Resources:
         return arn
 
     def _refuse_known_job(self, jobs: dict[str, Record], kind: str, name: str) -> None:
-        """A job keeps its name for as long as the account exists, however it ended; no other resource does."""
+        """Job names stay in use for as long as the account exists; the names of other resources can be reused."""
         if name in jobs:
             raise ApiError(
                 "ResourceInUse",
@@ -65,5 +65,5 @@ class Resources:
 
 
 def now() -> float:
-    """Seconds since the epoch, as the JSON protocol carries times."""
+    """Seconds since the epoch, the JSON protocol's format for times."""
     return datetime.now(UTC).timestamp()

@@ -10,12 +10,12 @@ from stacks.shared.local_storage import has_local_storage
 
 
 class TrainingJobs(Resources):
-    """CreateTrainingJob and what goes with it."""
+    """CreateTrainingJob and related operations."""
 
     def __init__(self, *, cache: Path, emit: Callable[[str, Record], None] = lambda *_: None) -> None:
         super().__init__(cache=cache, emit=emit)
         self._training_jobs: dict[str, Record] = {}
-        # Instance types that no training job gets, and why: no "quota" of the account, or no "capacity" of AWS
+        # Instance types that training jobs cannot get, and why: no "quota" in the account, or no "capacity" at AWS
         self.withheld: dict[str, str] = {}
 
     def create_training_job(self, request: Record) -> Record:

@@ -11,7 +11,7 @@ from local.sagemaker.errors import JobFailedError, validation_error
 
 
 class TransformJobs(Models):
-    """CreateTransformJob and what goes with it."""
+    """CreateTransformJob and related operations."""
 
     def __init__(self, *, cache: Path, emit: Callable[[str, Record], None] = lambda *_: None) -> None:
         super().__init__(cache=cache, emit=emit)
