@@ -21,6 +21,8 @@ from lambda_src.shared.text import shortened
 EXAMPLES = 20
 # The share of a state's 262,144 bytes, and of a message's, that examples may take: keys in a list may have any length
 MAX_EXAMPLE_BYTES = 100_000
+# botocore splits a line again with each chunk that it spans: with its own 1,024 bytes, a line of 300 kB 300 times
+_CHUNK_BYTES = 16_384
 OUTCOMES = ("ACCEPTED", "REJECTED", "WAITING", "FAILED")
 
 
@@ -137,7 +139,7 @@ def lines(key: str) -> Iterator[dict[str, Any]]:
     """The JSON objects of one result file, one at a time."""
     bucket = settings.bucket_name()
     try:
-        for line in aws.s3().get_object(Bucket=bucket, Key=key)["Body"].iter_lines():
+        for line in aws.s3().get_object(Bucket=bucket, Key=key)["Body"].iter_lines(_CHUNK_BYTES):
             if line:
                 yield parse_json(line)
     except (BotoCoreError, ClientError) as error:

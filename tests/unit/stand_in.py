@@ -12,7 +12,7 @@ from local.sagemaker.errors import ApiError
 
 
 def client_of(plane: ControlPlane) -> Any:
-    """SageMaker's client, whose requests this control plane answers; the same one each time, as making it is slow."""
+    """SageMaker's client, whose requests this control plane answers."""
 
     def answer(model: Any, params: Any, **_: Any) -> Any:
         try:
@@ -23,12 +23,13 @@ def client_of(plane: ControlPlane) -> Any:
                 "ResponseMetadata": {"HTTPStatusCode": error.status},
             }
 
-    client = _client()
+    client = client_for("sagemaker", answered_by="stand-in")
     client.meta.events.unregister("before-call.sagemaker", unique_id="stand-in")
     client.meta.events.register("before-call.sagemaker", answer, unique_id="stand-in")
     return client
 
 
 @cache
-def _client() -> Any:
-    return boto3.Session("unit", "test", region_name="us-east-1").client("sagemaker")
+def client_for(service: Any, *, answered_by: str = "moto or a stub") -> Any:
+    """A client with keys that sign what never leaves the process; the same one each time, as making it is slow."""
+    return boto3.Session("unit", "test", region_name="us-east-1").client(service)

@@ -3,12 +3,12 @@
 import json
 from collections.abc import Iterator
 
-import boto3
 import pytest
 from botocore.stub import Stubber
 
 from lambda_src.shared import aws, settings
 from tests.unit.lambda_src.retraining.data_set import SETTINGS
+from tests.unit.stand_in import client_for
 
 
 @pytest.fixture(autouse=True)
@@ -35,13 +35,9 @@ def _forget_settings() -> None:
             setting.cache_clear()
 
 
-# Lets clients sign their requests, which never leave the stub
-_SESSION = boto3.Session("unit", "test", region_name="us-east-1")
-
-
 @pytest.fixture
 def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[Stubber]:
-    client = _SESSION.client("s3")
+    client = client_for("s3")
     monkeypatch.setattr(aws, "s3", lambda: client)
     with Stubber(client) as stubber:
         yield stubber
@@ -50,7 +46,7 @@ def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[Stubber]:
 
 @pytest.fixture
 def runtime(monkeypatch: pytest.MonkeyPatch) -> Iterator[Stubber]:
-    client = _SESSION.client("sagemaker-runtime")
+    client = client_for("sagemaker-runtime")
     monkeypatch.setattr(aws, "sagemaker_runtime", lambda: client)
     with Stubber(client) as stubber:
         yield stubber

@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from datetime import date
 from typing import Any
 
-import boto3
 import pytest
 from botocore.stub import Stubber
 
@@ -13,6 +12,7 @@ from ops.cost import command
 from ops.cost.actual import actual_cost
 from ops.errors import OpsError
 from tests.unit.ops.conftest import run
+from tests.unit.stand_in import client_for
 
 TODAY = date(2026, 11, 26)
 REQUEST: dict[str, Any] = {
@@ -26,7 +26,7 @@ REQUEST: dict[str, Any] = {
 
 @pytest.fixture
 def explorer() -> Iterator[tuple[Any, Stubber]]:
-    client = boto3.Session("unit", "test", region_name="us-east-1").client("ce")
+    client = client_for("ce")
     with Stubber(client) as stubber:
         yield client, stubber
         stubber.assert_no_pending_responses()

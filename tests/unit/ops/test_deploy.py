@@ -3,7 +3,6 @@
 from datetime import UTC, datetime
 from typing import Any
 
-import boto3
 import pytest
 from botocore.stub import Stubber
 
@@ -13,6 +12,7 @@ from ops.check import Check
 from ops.errors import OpsError
 from stacks.config import load_environment, parse_environment
 from stacks.shared.algorithm import WITHOUT_GPU
+from tests.unit.stand_in import client_for
 
 
 @pytest.fixture(autouse=True)
@@ -24,7 +24,7 @@ def _target(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_template_is_told_whether_it_updates_an_endpoint_that_scales(
     monkeypatch: pytest.MonkeyPatch, exists: bool
 ) -> None:
-    client = boto3.Session("unit", "test", region_name="us-east-1").client("sagemaker")
+    client = client_for("sagemaker")
     monkeypatch.setattr(aws, "sagemaker", lambda: client)
     config = parse_environment("prod", {"endpoint": {"instance_count": 2, "max_instance_count": 4}})
     with Stubber(client) as stubber:

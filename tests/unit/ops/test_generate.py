@@ -13,7 +13,7 @@ from moto import mock_aws
 from ops import aws, generate
 from ops.aws import Deployment
 from ops.errors import OpsError
-from ops.traffic import carry_out
+from ops.traffic import carry_out, follower
 from ops.traffic.plan import Plan, Run, choose, true_classes
 from tests.unit.ops.conftest import run
 
@@ -139,8 +139,9 @@ def test_choosing_from_few() -> None:
 
 
 @pytest.fixture
-def ending_at_once(bucket: str) -> Iterator[dict[str, Any]]:
+def ending_at_once(bucket: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Any]]:
     """A state machine whose executions end as soon as they start, and leave `outcomes` as their manifest."""
+    monkeypatch.setattr(follower, "POLL_SECONDS", 0.01)
     client, manifest = aws.stepfunctions(), {"outcomes": [{"outcome": "REJECTED"}, {"outcome": "ACCEPTED"}]}
     arn = client.create_state_machine(
         name="workflow",

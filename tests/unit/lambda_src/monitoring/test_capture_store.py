@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-import boto3
 import pytest
 from botocore.exceptions import ResponseStreamingError
 from moto import mock_aws
@@ -13,6 +12,7 @@ from lambda_src.monitoring import capture_store
 from lambda_src.monitoring.capture_store import capture_files, read_bucket, read_chunks
 from lambda_src.monitoring.captures import ParseErrors
 from tests.unit.lambda_src.monitoring.test_captures import CLASSES, line
+from tests.unit.stand_in import client_for
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -25,7 +25,7 @@ SINCE, UNTIL = datetime(2026, 11, 24, 23, 30, tzinfo=UTC), datetime(2026, 11, 25
 @pytest.fixture
 def bucket() -> Iterator["S3Client"]:
     with mock_aws():
-        client = boto3.Session("unit", "test", region_name="us-east-1").client("s3")
+        client = client_for("s3")
         client.create_bucket(Bucket=BUCKET)
         yield client
 

@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import boto3
 import pytest
 from moto import mock_aws
 
@@ -13,6 +12,7 @@ from lambda_src.shared import aws
 from lambda_src.shared.baseline import Baseline, BaselineError
 from tests.unit.lambda_src.monitoring.capture_records import put, record
 from tests.unit.lambda_src.monitoring.test_drift import answers
+from tests.unit.stand_in import client_for
 
 END = datetime(2026, 1, 2, 9, tzinfo=UTC)
 EVENT = {"time": "2026-01-02T09:00:00Z"}
@@ -23,7 +23,7 @@ BASELINE_KEY = "models/job-1/baseline.json"
 def cloud(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """An account with the bucket; its S3 client."""
     with mock_aws():
-        s3, ssm = boto3.client("s3", region_name="us-east-1"), boto3.client("ssm", region_name="us-east-1")
+        s3, ssm = client_for("s3"), client_for("ssm")
         monkeypatch.setattr(aws, "s3", lambda: s3)
         monkeypatch.setattr(aws, "ssm", lambda: ssm)
         s3.create_bucket(Bucket="the-bucket")

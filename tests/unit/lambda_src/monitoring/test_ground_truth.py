@@ -3,7 +3,6 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-import boto3
 import pytest
 from moto import mock_aws
 
@@ -18,6 +17,7 @@ from lambda_src.monitoring.ground_truth import (
 )
 from lambda_src.shared.errors import InvalidInputError
 from lambda_src.shared.item import ImageRef
+from tests.unit.stand_in import client_for
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -124,7 +124,7 @@ def test_a_malformed_line_is_counted(line: bytes) -> None:
 @pytest.fixture
 def s3() -> Iterator["S3Client"]:
     with mock_aws():
-        client = boto3.Session("unit", "test", region_name="us-east-1").client("s3")
+        client = client_for("s3")
         client.create_bucket(Bucket="labels")
         yield client
 

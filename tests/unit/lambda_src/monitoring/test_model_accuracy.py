@@ -3,13 +3,13 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import boto3
 import pytest
 from moto import mock_aws
 
 from lambda_src.monitoring.model_accuracy import handler
 from lambda_src.shared import aws
 from tests.unit.lambda_src.monitoring.capture_records import put, record
+from tests.unit.stand_in import client_for
 
 # A day after the window's end, in which labels had their time to arrive
 EVENT = {"time": "2026-01-03T09:00:00Z"}
@@ -20,7 +20,7 @@ BICYCLE, MOTORCYCLE = "[0.9, 0.1]", "[0.2, 0.8]"
 @pytest.fixture
 def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     with mock_aws():
-        client = boto3.client("s3", region_name="us-east-1")
+        client = client_for("s3")
         monkeypatch.setattr(aws, "s3", lambda: client)
         client.create_bucket(Bucket="the-bucket")
         yield client

@@ -7,7 +7,6 @@ from contextlib import redirect_stdout, suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import boto3
 import pytest
 from botocore.stub import ANY, Stubber
 from moto import mock_aws
@@ -21,6 +20,7 @@ from lambda_src.monitoring.prediction_log import read_log
 from lambda_src.shared import aws
 from lambda_src.shared.errors import LowConfidenceError
 from lambda_src.shared.item import ImageRef
+from tests.unit.stand_in import client_for
 
 GROUP, STREAM = "filter-confidence", "stream"
 CLASSES = ("bicycle", "motorcycle")
@@ -35,7 +35,7 @@ def log(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     monkeypatch.setenv("ENDPOINT_KIND", "serverless")
     monkeypatch.setenv("RECORD_LOCATION", f"log-group:{GROUP}")
     with mock_aws():
-        logs, s3 = boto3.client("logs", region_name="us-east-1"), boto3.client("s3", region_name="us-east-1")
+        logs, s3 = client_for("logs"), client_for("s3")
         monkeypatch.setattr(aws, "logs", lambda: logs)
         monkeypatch.setattr(aws, "s3", lambda: s3)
         s3.create_bucket(Bucket="the-bucket")
@@ -95,7 +95,7 @@ def test_a_malformed_line_is_counted_and_stops_nothing(log: Any, line: str) -> N
 
 
 def test_the_service_is_asked_for_records_of_the_window_only_page_by_page() -> None:
-    logs = boto3.Session("unit", "test", region_name="us-east-1").client("logs")
+    logs = client_for("logs")
     request = {
         "logGroupName": GROUP,
         "filterPattern": '{ $.InferenceId = "*" }',

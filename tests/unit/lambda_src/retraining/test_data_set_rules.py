@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import boto3
 import numpy as np
 import pytest
 from moto import mock_aws
@@ -21,6 +20,7 @@ from lambda_src.retraining.validate_data_set import handler
 from lambda_src.shared import aws
 from lambda_src.shared.image_format import check_image
 from tests.unit.lambda_src.retraining.data_set import BUCKET, SETTINGS, DataSet, png
+from tests.unit.stand_in import client_for
 
 PIXELS = np.random.default_rng(5).integers(0, 256, (32, 32, 3), np.uint8)
 
@@ -28,7 +28,7 @@ PIXELS = np.random.default_rng(5).integers(0, 256, (32, 32, 3), np.uint8)
 @pytest.fixture
 def bucket(monkeypatch: pytest.MonkeyPatch, retraining_settings: None) -> Iterator[Any]:
     with mock_aws():
-        s3 = boto3.Session("unit", "test", region_name="us-east-1").client("s3")
+        s3 = client_for("s3")
         s3.create_bucket(Bucket=BUCKET)
         monkeypatch.setattr(aws, "s3", lambda: s3)
         yield s3

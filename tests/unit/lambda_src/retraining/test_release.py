@@ -4,12 +4,12 @@ Requests pass botocore's checks twice: in the client, and in the stand-in.
 """
 
 import json
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-import boto3
 import botocore.session
 import pytest
 from botocore.exceptions import ClientError
@@ -45,7 +45,7 @@ from local.sagemaker.api.models import OF_INFERENCE_COMPONENTS
 from local.sagemaker.control_plane import ControlPlane
 from local.sagemaker.errors import JobFailedError
 from tests.unit.lambda_src.retraining.data_set import BUCKET, SETTINGS, STAGE, DataSet
-from tests.unit.stand_in import client_of
+from tests.unit.stand_in import client_for, client_of
 
 ROLE = "arn:aws:iam::000000000000:role/SageMakerRole"
 DIGEST = "d" * 64
@@ -129,8 +129,7 @@ class _Writer:
 @pytest.fixture
 def world(monkeypatch: pytest.MonkeyPatch, tmp_path: Any, retraining_settings: None) -> Iterator[World]:
     with mock_aws():
-        session = boto3.Session("unit", "test", region_name="us-east-1")
-        s3, ssm = session.client("s3"), session.client("ssm")
+        s3, ssm = client_for("s3"), client_for("ssm")
         s3.create_bucket(Bucket=BUCKET)
         events: list[dict[str, Any]] = []
         plane = ControlPlane(cache=tmp_path, emit=lambda kind, detail: events.append({"kind": kind, "detail": detail}))
@@ -145,7 +144,7 @@ def world(monkeypatch: pytest.MonkeyPatch, tmp_path: Any, retraining_settings: N
             "_states",
             lambda self: {name: world.alarms[name] for name in self._alarms if name in world.alarms},
         )
-        monkeypatch.setattr(clock, "SCALE", 0.005)
+        monkeypatch.setattr(clock, "SCALE", 0)
         client = client_of(plane)
         for name, fake in {"sagemaker": client, "s3": s3, "ssm": ssm}.items():
             monkeypatch.setattr(aws, name, lambda fake=fake: fake)
@@ -381,11 +380,13 @@ def test_restoring_goes_back_to_the_config_before_and_can_be_done_again(world: W
 
 
 def test_an_endpoint_on_the_move_is_waited_for(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(clock, "SCALE", 0.05)
+    over = threading.Event()
+    monkeypatch.setattr(deployment.Deployment, "_bake", lambda *_: over.wait(60))
     prepared = prepare_evaluation.handler({"job": NEW}, None)
     release_model.handler({"run": "r", "model": prepared["candidate"]["model"], "rollback": False}, None)
     with pytest.raises(EndpointBusyError, match=f"{STAGE} is Updating"):
         prepare_evaluation.handler({"job": NEW}, None)
+    over.set()
     world.settle()
 
 

@@ -3,7 +3,6 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import boto3
 import pytest
 from moto import mock_aws
 
@@ -21,6 +20,7 @@ from lambda_src.retraining.retraining_guard import (
 from lambda_src.shared import aws
 from lambda_src.shared import pause as endpoint_pause
 from tests.unit.lambda_src.retraining.data_set import BUCKET
+from tests.unit.stand_in import client_for
 
 NOW = datetime(2030, 5, 1, 12, tzinfo=UTC)
 COOL_DOWN = timedelta(hours=6)
@@ -81,8 +81,7 @@ def test_a_lock_of_an_earlier_version_holds_no_cool_down() -> None:
 def states(monkeypatch: pytest.MonkeyPatch, retraining_settings: None) -> Any:
     """S3 with its conditional writes, and executions that run until they are taken out of the set."""
     with mock_aws():
-        session = boto3.Session("unit", "test", region_name="us-east-1")
-        s3, stepfunctions = session.client("s3"), session.client("stepfunctions")
+        s3, stepfunctions = client_for("s3"), client_for("stepfunctions")
         s3.create_bucket(Bucket=BUCKET)
         monkeypatch.setattr(aws, "s3", lambda: s3)
         monkeypatch.setattr(aws, "stepfunctions", lambda: stepfunctions)
@@ -147,7 +146,7 @@ def test_an_execution_that_is_not_known_yet_runs(
     minutes: float, counts_as_running: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with mock_aws():
-        client = boto3.Session("unit", "test", region_name="us-east-1").client("stepfunctions")
+        client = client_for("stepfunctions")
         monkeypatch.setattr(aws, "stepfunctions", lambda: client)
         held = RunLock(request().execution_arn, NOW.isoformat())
         assert retraining_guard.is_running(held, NOW + timedelta(minutes=minutes)) == counts_as_running

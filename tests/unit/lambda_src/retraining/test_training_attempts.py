@@ -4,14 +4,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import boto3
 import pytest
 from moto import mock_aws
 
 from lambda_src.retraining.training_attempts import Attempt, base_name, find_attempt
 from local.sagemaker.control_plane import ControlPlane
 from tests.unit.lambda_src.retraining.data_set import BUCKET
-from tests.unit.stand_in import client_of
+from tests.unit.stand_in import client_for, client_of
 
 BASE = base_name("scones-dev", "d" * 64, "abcdef01")
 
@@ -45,7 +44,7 @@ class Account:
 def services() -> tuple[ControlPlane, Any, Any]:
     plane = ControlPlane(cache=Path())
     with mock_aws():
-        return plane, client_of(plane), boto3.Session("unit", "test", region_name="us-east-1").client("s3")
+        return plane, client_of(plane), client_for("s3")
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import boto3
 import pytest
 from moto import mock_aws
 
@@ -11,12 +10,13 @@ from lambda_src.retraining.errors import InvalidDataSetError
 from lambda_src.retraining.validate_data_set import handler
 from lambda_src.shared import aws
 from tests.unit.lambda_src.retraining.data_set import BUCKET, DataSet, png
+from tests.unit.stand_in import client_for
 
 
 @pytest.fixture
 def bucket(monkeypatch: pytest.MonkeyPatch, retraining_settings: None) -> Iterator[Any]:
     with mock_aws():
-        s3 = boto3.Session("unit", "test", region_name="us-east-1").client("s3")
+        s3 = client_for("s3")
         s3.create_bucket(Bucket=BUCKET)
         monkeypatch.setattr(aws, "s3", lambda: s3)
         yield s3

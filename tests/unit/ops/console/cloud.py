@@ -8,10 +8,10 @@ from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
 
-import boto3
 import pytest
 
 from data_prep import aws
+from tests.unit.stand_in import client_for
 
 NOW = datetime(2026, 11, 26, 12, tzinfo=UTC)
 BUCKET = "scones-dev-data-bucket"
@@ -21,8 +21,6 @@ BATCH_TRANSFORM = STATE_MACHINE.replace("classification", "BatchTransform")
 RETRAINING = "arn:aws:states:us-east-1:123456789012:stateMachine:scones-dev-retraining"
 PACKAGES = "arn:aws:sagemaker:us-east-1:123456789012:model-package/scones-dev"
 ARTIFACT = f"s3://{BUCKET}/models/scones-dev-1/output/model.tar.gz"
-
-CREDENTIALS: dict[str, Any] = {"aws_access_key_id": "key", "aws_secret_access_key": "secret"}
 
 Request = dict[str, Any]
 Answer = dict[str, Any]
@@ -131,10 +129,11 @@ class Cloud:
 
     def client(self, service: Any) -> Any:
         """A client of boto3 whose requests are checked as always, and answered here."""
-        client = boto3.client(service, "us-east-1", **CREDENTIALS)
-        events = client.meta.events
-        events.register("before-parameter-build", self._note_request)
-        events.register("before-call", self._answer)
+        client = client_for(service, answered_by="cloud")
+        handlers: dict[str, Any] = {"before-parameter-build": self._note_request, "before-call": self._answer}
+        for event, handler in handlers.items():
+            client.meta.events.unregister(event, unique_id=event)
+            client.meta.events.register(event, handler, unique_id=event)
         return client
 
     @staticmethod
