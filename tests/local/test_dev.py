@@ -75,12 +75,17 @@ class Running:
 
 @pytest.fixture(scope="module")
 def dev(cloud: LocalCloud, assembly: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    """The command, started; in the end the cloud that all tests share is again as it was deployed."""
+    """The command, started with a stack that cannot be read, so that it does not deploy before a test repairs it.
+
+    In the end the cloud that all tests share is again as it was deployed.
+    """
     source, pictures = tmp_path_factory.mktemp("project"), tmp_path_factory.mktemp("pictures")
     for folder in (FUNCTIONS, STACKS):
         shutil.copytree(PROJECT_ROOT / folder, source / folder, ignore=shutil.ignore_patterns("__pycache__"))
     for file in CONFIGURATION:
         shutil.copy(PROJECT_ROOT / file, source)
+    stack = stack_with_grants(source)
+    stack.write_text(f"{stack.read_text()}def broken(:\n")
     with pytest.MonkeyPatch.context() as monkeypatch:
         use(cloud, monkeypatch)
         functions = function_code.deployed_functions("scones-dev", access_key=cloud.emulator.access_key)
@@ -95,13 +100,23 @@ def dev(cloud: LocalCloud, assembly: Path, tmp_path_factory: pytest.TempPathFact
             )
         running = Running(process, source, pictures, output)
         try:
-            running.wait_for("cdk deploy")  # while the first deployment goes on, functions can be edited
+            running.wait_for(rf"✗ .*/{stack.name}:\d+: invalid syntax; nothing is deployed until it is fixed")
             yield running
         finally:
             process.send_signal(signal.SIGINT)
             process.wait(timeout=60)
             deployment.deploy(cloud, assembly, "dev/*")
             function_code.send(functions)
+
+
+def stack_with_grants(source: Path) -> Path:
+    """Of the functions that classify."""
+    (found,) = (
+        path
+        for path in (source / STACKS / "classification").glob("*.py")
+        if '"s3:GetObjectVersion"' in path.read_text()
+    )
+    return found
 
 
 def printing(text: str) -> Callable[[str], str]:
@@ -171,24 +186,18 @@ def test_configuration_definitions_and_grants_are_deployed_and_errors_on_the_way
 
         return change
 
-    configuration = dev.source / "cdk.json"
-    dev.edit(configuration, configure(confidence_threshold=7), until="confidence_threshold = 7: should be less")
-    (stack,) = (
-        path
-        for path in (dev.source / STACKS / "classification").glob("*.py")
-        if '"s3:GetObjectVersion"' in path.read_text()
-    )
+    configuration, stack = dev.source / "cdk.json", stack_with_grants(dev.source)
     lines = stack.read_text().count("\n")
-    broken = rf"✗ .*/{stack.name}:{lines + 1}: invalid syntax"
-    dev.edit(stack, lambda code: f"{code}def broken(:\n", until=broken)
-    dev.edit(configuration, configure(confidence_threshold=0.25, map_concurrency=3), until=broken)
+    broken = rf"✗ .*/{stack.name}:{lines}: invalid syntax; nothing is deployed"
+    dev.edit(configuration, configure(confidence_threshold=7, map_concurrency=3), until=broken)
     dev.edit(
         stack,
         lambda code: code.replace("def broken(:\n", "").replace(
             '"s3:GetObjectVersion"', '"s3:GetObjectVersion", "s3:GetObjectTagging"', 1
         ),
-        until=r"✓ deployed: .*Workflow",
+        until="confidence_threshold = 7: should be less",
     )
+    dev.edit(configuration, configure(confidence_threshold=0.25), until=r"✓ deployed: .*Workflow")
     machine = boto3.client("stepfunctions").describe_state_machine(stateMachineArn=environment.state_machine_arn)
     assert '"MaxConcurrency":3' in machine["definition"].replace(" ", "")
     function = function_named("FilterConfidence")
