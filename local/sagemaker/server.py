@@ -39,9 +39,7 @@ class Server(ThreadingHTTPServer):
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = (
-        True  # otherwise each response waits 40 ms for the client's acknowledgement (Nagle's algorithm)
-    )
+    disable_nagle_algorithm = True  # otherwise each response waits 40 ms for the client's acknowledgement
     server: Server
 
     def parse_request(self) -> bool:
