@@ -20,7 +20,7 @@ def test_stack_names_carry_the_environment(assembly: Path, environment: str) -> 
     }
 
 
-def test_every_resource_that_takes_tags_says_what_it_belongs_to(assembly: Path, environment: str) -> None:
+def test_every_resource_with_tags_has_that_of_its_environment(assembly: Path, environment: str) -> None:
     for path in (assembly / f"assembly-{environment}").glob("*.template.json"):
         for logical_id, resource in json.loads(path.read_text())["Resources"].items():
             tags = resource.get("Properties", {}).get("Tags")

@@ -207,7 +207,7 @@ def test_the_page_has_both_charts_with_their_tables_and_needs_no_network(of_the_
         (10**7, "scheduled/x", "Distributed Map", "takes a prefix that ends with a slash, not 'scheduled/x'"),
     ],
 )
-def test_bulk_takes_the_cheapest_method_that_can_and_says_why(
+def test_bulk_selects_the_cheapest_possible_method_and_gives_the_reason(
     choices: dict[str, Method], images: int, prefix: str, method: str, reason: str
 ) -> None:
     choice = bulk.choose(list(choices.values()), images, PRICES, prefix=prefix)
@@ -237,7 +237,7 @@ def test_without_an_endpoint_batch_transform_is_what_is_left(choices: dict[str, 
         (["bulk", "bulk/a.csv", "--method", "inline"], "a list of images that only --method distributed-map takes"),
     ],
 )
-def test_what_bulk_cannot_do_it_says(arguments: list[str], message: str) -> None:
+def test_bulk_reports_what_it_cannot_do(arguments: list[str], message: str) -> None:
     result = CliRunner().invoke(application(), arguments)
     assert isinstance(result.exception, OpsError)
     assert message in str(result.exception)
@@ -246,6 +246,6 @@ def test_what_bulk_cannot_do_it_says(arguments: list[str], message: str) -> None
 @pytest.mark.parametrize(
     ("key", "method"), [("bulk/images.csv", "Distributed Map"), ("bulk/images.manifest", "Batch Transform")]
 )
-def test_a_list_goes_to_the_method_that_takes_its_form(key: str, method: str) -> None:
+def test_a_list_goes_to_the_method_that_accepts_its_form(key: str, method: str) -> None:
     result = CliRunner().invoke(application(), ["bulk", key, "--dry-run"], catch_exceptions=False)
     assert result.stdout == f"{method}: the only method that takes such a list of images, {key}\n"

@@ -86,7 +86,7 @@ def rules(environment: Environment) -> Iterator[Call]:
         yield Call("PutTargets", {"Rule": logical_id, **properties}, region=REGION, account=ACCOUNT)
 
 
-def test_what_a_rule_cannot_deliver_reaches_its_queue(nightly: Environment) -> None:
+def test_events_that_a_rule_cannot_deliver_reach_its_queue(nightly: Environment) -> None:
     permissions = [permission for call in rules(nightly) for permission in needed(call)]
     assert len(permissions) >= 3  # uploads, and what starts retraining
     for permission in permissions:
@@ -95,7 +95,7 @@ def test_what_a_rule_cannot_deliver_reaches_its_queue(nightly: Environment) -> N
         assert not lets_in(nightly, replace(permission, context=stranger))
 
 
-def test_what_a_schedule_cannot_start_reaches_its_queue(nightly: Environment, variants: Path) -> None:
+def test_events_that_a_schedule_cannot_deliver_reach_its_queue(nightly: Environment, variants: Path) -> None:
     roles = Roles(variants, LONGEST_NAME)
     kept = 0
     for _, properties in nightly.resources("AWS::Scheduler::Schedule", "Target"):

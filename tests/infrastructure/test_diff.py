@@ -83,7 +83,7 @@ def test_the_same_application_has_no_difference(synthesized: Assembly) -> None:
     assert diff_report(synthesized, copy.deepcopy(synthesized)).changes == ()
 
 
-def test_a_renamed_bucket_says_what_is_replaced(synthesized: Assembly, environment: str) -> None:
+def test_the_report_on_a_renamed_bucket_lists_what_is_replaced(synthesized: Assembly, environment: str) -> None:
     found = sentences(
         synthesized, f"{environment}/Data", "AWS::S3::Bucket", lambda bucket: bucket.update(BucketName="another")
     )

@@ -81,7 +81,7 @@ def request(config: EnvironmentConfig, key_arn: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(("instance_type", "volume"), [("ml.p3.2xlarge", "key"), ("ml.g4dn.xlarge", None)])
-def test_a_training_job_encrypts_its_output_and_its_volume_if_that_takes_a_key(
+def test_a_training_job_encrypts_its_output_and_its_volume_if_that_supports_a_key(
     instance_type: str, volume: str | None
 ) -> None:
     config = parse_environment("prod", {"training": {"instance_types": [instance_type]}})

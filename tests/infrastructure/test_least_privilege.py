@@ -141,7 +141,7 @@ def test_these_are_all_roles_but_those_of_schedules(roles: Roles) -> None:
     assert sorted(started) == sorted(functions[name] for name in ("DriftMonitor", "ModelAccuracy"))
 
 
-def test_no_role_may_do_what_nobody_needs(roles: Roles) -> None:
+def test_no_role_has_a_permission_that_nobody_needs(roles: Roles) -> None:
     for role, statements in roles.statements.items():
         for request in roles.requests(NEVER, role):
             assert not allows(statements, request), (role, request)

@@ -194,7 +194,7 @@ def check_batches_end_in_time(definitions: list[dict[str, Any]]) -> int:
     return len(batches)
 
 
-def test_an_image_that_has_no_time_left_ends_as_failed_and_says_so(definitions: list[dict[str, Any]]) -> None:
+def test_an_image_without_time_left_ends_as_failed_with_that_reason(definitions: list[dict[str, Any]]) -> None:
     outcomes = [state["Output"] for d in definitions for name, state, _ in states_of(d) if name.startswith("OutOfTime")]
     assert len(outcomes) == 6
     for outcome in outcomes:
@@ -223,7 +223,7 @@ def test_an_event_is_delivered_for_a_bounded_time_and_then_kept(workflow: Templa
     assert "Arn" in target["DeadLetterConfig"]
 
 
-def test_what_images_go_through_runs_in_a_bounded_number_of_copies_and_nothing_else_reserves_any(
+def test_the_functions_of_an_image_have_bounded_concurrency_and_no_others_reserve_any(
     assembly: Path, environment: str
 ) -> None:
     config = load_environment(environment)

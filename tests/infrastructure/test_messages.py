@@ -46,7 +46,9 @@ def published(arguments: dict[str, str], text: str) -> tuple[str, str]:
 
 
 @pytest.mark.parametrize("text", [HOSTILE, NOT_PRINTABLE], ids=["mail", "every character"])
-def test_what_a_message_quotes_stays_on_its_line_and_hides_nothing(arguments: list[dict[str, str]], text: str) -> None:
+def test_quoted_text_stays_on_its_line_of_a_message_and_hides_nothing(
+    arguments: list[dict[str, str]], text: str
+) -> None:
     assert len(arguments) > 10
     for argument in arguments:
         subject, message = published(argument, text)
@@ -62,7 +64,7 @@ def test_a_message_with_nothing_to_list_has_no_empty_line(arguments: list[dict[s
         assert all(line.strip() for line in message.split("\n")), message
 
 
-def test_what_is_not_printable_is_shown(arguments: list[dict[str, str]]) -> None:
+def test_unprintable_characters_are_shown(arguments: list[dict[str, str]]) -> None:
     quoted = [published(argument, HOSTILE)[1] for argument in arguments if "failure" in argument["Message"]]
     assert quoted
     for message in quoted:

@@ -114,7 +114,7 @@ def problem(member: tuple[str, str, str], name: str) -> str:
 
 
 @pytest.mark.parametrize(("member", "name"), MADE, ids=lambda value: value[2] if isinstance(value, tuple) else None)
-def test_what_functions_and_commands_name_is_accepted(member: tuple[str, str, str], name: str) -> None:
+def test_names_made_by_functions_and_commands_are_accepted(member: tuple[str, str, str], name: str) -> None:
     assert not problem(member, name)
 
 
@@ -133,7 +133,7 @@ def reference(name: str) -> str:
     return {"AWS::Region": REGION}.get(name, "0b7a5b3e-5f1c-4f63-8a44-7a8f7ac6ff5b")
 
 
-def test_what_templates_name_is_accepted(variants: Path) -> None:
+def test_names_in_templates_are_accepted(variants: Path) -> None:
     names = (LONGEST_NAME, LONGEST_BOUNDED_NAME)
     stacks = [template for name in names for template in templates(variants / f"assembly-{name}").values()]
     found = set(itertools.chain.from_iterable(map(own_names, stacks)))

@@ -68,7 +68,7 @@ def exported(variants: Path) -> dict[str, dict[str, set[str]]]:
     }
 
 
-def test_a_setting_takes_away_no_export(exported: dict[str, dict[str, set[str]]]) -> None:
+def test_no_setting_removes_an_export(exported: dict[str, dict[str, set[str]]]) -> None:
     """Else the deployment that follows the change would fail: the stack that imports it is updated later."""
     full, bounded = (
         {stack: {name for name in names if "Key" not in name} for stack, names in exported[environment].items()}

@@ -200,9 +200,7 @@ def test_both_implementations_agree_on_every_expression(evaluated: list[Case]) -
     assert not found, f"{len(found)} of {len(evaluated)}:\n" + "\n".join(found[:10])
 
 
-def test_a_condition_is_true_or_false_whatever_the_input(
-    evaluated: list[Case], definitions: list[dict[str, Any]]
-) -> None:
+def test_a_condition_is_true_or_false_for_any_input(evaluated: list[Case], definitions: list[dict[str, Any]]) -> None:
     """The emulator goes on with anything; https://states-language.net/#choice-state asks for a boolean."""
     conditions = {
         expression

@@ -79,7 +79,7 @@ def test_the_smoke_test_of_a_release_waits_for_the_new_model_s_first_container(v
 
 
 @pytest.mark.parametrize("name", ["DriftMonitor", "ModelAccuracy"])
-def test_what_watches_predictions_reads_the_workflow_s_record_and_no_captures(variants: Path, name: str) -> None:
+def test_the_monitors_of_predictions_read_the_workflows_record_and_no_captures(variants: Path, name: str) -> None:
     monitoring = template_of(variants, "serverless", "Monitoring")
     location = text(monitoring.named("AWS::Lambda::Function", name)["Environment"]["Variables"]["RECORD_LOCATION"])
     assert re.fullmatch("log-group:<.*FilterConfidenceLogs.*>", location)
@@ -96,7 +96,7 @@ def test_the_record_is_found_by_an_output_of_the_workflow(workflow: Template) ->
     assert workflow.content["Outputs"]["PredictionLog"]["Value"] == {"Ref": logs}
 
 
-def test_what_costs_nothing_while_idle_has_no_idle_alarm(variants: Path) -> None:
+def test_an_endpoint_that_costs_nothing_while_idle_has_no_idle_alarm(variants: Path) -> None:
     monitoring = template_of(variants, "serverless", "Monitoring")
     names = {alarm["AlarmName"] for alarm in monitoring.resources("AWS::CloudWatch::Alarm").values()}
     assert "scones-serverless-drift" in names

@@ -25,7 +25,7 @@ def test_no_managed_policy(assembly: Path, environment: str) -> None:
                 assert "ManagedPolicyArns" not in resource["Properties"]
 
 
-def test_what_a_region_lacks_is_what_its_schemas_of_cloudformation_lack() -> None:
+def test_a_region_lacks_exactly_the_types_that_its_cloudformation_schemas_lack() -> None:
     """Of all types of resources that an environment can have, which are the keys of HANDLERS."""
     lacking: dict[str, set[str]] = {}
     for region in IMAGE_CLASSIFICATION:

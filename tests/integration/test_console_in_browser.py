@@ -165,7 +165,7 @@ def test_a_console_that_has_ended_is_not_taken_for_one_where_nothing_happens(chr
     chromium.wait_until("document.querySelector('[role=alert]').innerText.startsWith('Not up to date: the console')")
 
 
-def test_what_goes_wrong_in_a_page_is_told_where_the_console_was_started(
+def test_an_error_in_a_page_is_printed_where_the_console_was_started(
     cloud: Cloud, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def fail() -> None:

@@ -100,7 +100,7 @@ def test_the_builtin_runs_no_code_of_an_artifact() -> None:
 
 @pytest.mark.parametrize("artifact", [b"", b"not a tar"])
 @pytest.mark.parametrize("definition", [BUILTIN, SCIKIT_LEARN])
-def test_what_is_no_artifact_is_refused_by_name(artifact: bytes, definition: dict[str, Any]) -> None:
+def test_an_invalid_artifact_is_refused_with_its_name(artifact: bytes, definition: dict[str, Any]) -> None:
     with pytest.raises(JobFailedError, match="s3://b/k was not trained here"):
         Container(artifact, definition)
 

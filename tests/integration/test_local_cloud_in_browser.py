@@ -128,7 +128,7 @@ def emulator(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Process, list[st
     thread.join()
 
 
-def test_a_page_starts_nothing_though_it_knows_the_key(
+def test_a_page_that_has_the_key_can_start_nothing(
     emulator: tuple[Process, list[str]], sagemaker: Server, sites: tuple[Site, Site], browser: Browser
 ) -> None:
     process, dispatched = emulator

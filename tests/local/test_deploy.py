@@ -236,7 +236,7 @@ def release(environment: str) -> str:
     return name
 
 
-def test_what_is_destroyed_but_for_its_data_is_deployed_again_without_training(
+def test_an_environment_destroyed_except_for_its_data_is_deployed_again_without_training(
     ops: Ops, first_deployment: str, app: str
 ) -> None:
     bucket, known, released = bucket_of("dev"), parameters(), release("dev")
@@ -267,7 +267,7 @@ def test_destroying_dev_leaves_nothing_of_it(ops: Ops, first_deployment: str, ap
     assert parameters() == {}
 
 
-def test_what_is_destroyed_shows_as_new_in_the_diff(ops: Ops, first_deployment: str, app: str) -> None:
+def test_a_destroyed_environment_is_new_in_the_diff(ops: Ops, first_deployment: str, app: str) -> None:
     run = ops("diff", "--env", "dev", "--details", "--exit-code", app)
     assert run.returncode == 2
     assert "+ AWS::SageMaker::Endpoint " in run.stdout

@@ -33,7 +33,7 @@ def phases() -> dict[str, Phase]:
     return {}
 
 
-def test_usual_traffic_is_no_alarm_and_drifted_traffic_is_one(
+def test_normal_traffic_raises_no_alarm_and_drifted_traffic_raises_one(
     baseline: None, environment: Environment, inbox: Inbox, dataset: Path, phases: dict[str, Phase]
 ) -> None:
     run_scenario(environment, dataset, lambda title, phase: phases.update({title: phase}))

@@ -100,7 +100,7 @@ def test_five_classes_and_another_algorithm_need_no_other_code(said: str) -> Non
     assert correct >= 0.7 * len(rows)
 
 
-def test_what_a_serverless_endpoint_does_not_capture_the_workflow_records(said: str) -> None:
+def test_the_workflow_records_the_predictions_that_a_serverless_endpoint_does_not_capture(said: str) -> None:
     """`python -m local run` has found the prediction of every image, and written the report from them."""
     assert "✓ Record of every prediction" in said
     assert "Report: " in said

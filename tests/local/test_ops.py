@@ -70,7 +70,7 @@ def test_traffic_by_executions_counts_every_outcome(cloud: LocalCloud) -> None:
     assert 0 < summary["latency_seconds"]["p50"] <= summary["latency_seconds"]["p99"]
 
 
-def test_bulk_traffic_takes_its_counts_from_the_manifests(cloud: LocalCloud) -> None:
+def test_bulk_traffic_reads_its_counts_from_the_manifests(cloud: LocalCloud) -> None:
     summary = stream(cloud, "--rate", "50", "--duration", "1s", "--seed", "2", "--batch", "20")
     assert summary["sent"] == summary["accepted"] + summary["rejected"] == 50
 
@@ -106,7 +106,7 @@ def test_drifted_traffic_by_uploads_and_the_report_of_it(
     assert json.loads(judged.stdout)["predictions"] >= len(lines)
 
 
-def test_an_interruption_stops_the_sending_and_still_tells(cloud: LocalCloud, environment: Environment) -> None:
+def test_an_interruption_stops_sending_and_still_reports(cloud: LocalCloud, environment: Environment) -> None:
     began = time.time()
     process = subprocess.Popen(
         [sys.executable, "-m", "ops", "generate", "stream", "--rate", "5", "--duration", "10m", "--json"],

@@ -76,7 +76,7 @@ def without_names(states: dict[str, Any], suffix: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("name", MAPS)
-def test_a_batch_takes_each_image_through_the_inline_workflows_own_steps(
+def test_a_batch_runs_the_inline_workflows_own_steps_for_each_image(
     distributed_map: dict[str, Any], definition: dict[str, Any], name: str
 ) -> None:
     children = distributed_map["States"][name]["ItemProcessor"]
@@ -104,7 +104,7 @@ def test_both_workflows_call_the_inline_workflows_functions(bulk: Template) -> N
         assert sum(step in arn for arn in invoked) == 1
 
 
-def test_batch_transform_takes_images_on_instances_of_its_own(
+def test_batch_transform_classifies_images_on_its_own_instances(
     batch_transform: dict[str, Any], environment: str
 ) -> None:
     transform = batch_transform["States"]["TransformImages"]
@@ -128,7 +128,7 @@ def test_batch_transform_takes_images_on_instances_of_its_own(
         ("CollectListed", {"manifest_key": "bulk/a.manifest"}, "ManifestFile", "bulk/a.manifest"),
     ],
 )
-def test_batch_transform_takes_a_prefix_or_a_list(
+def test_batch_transform_accepts_a_prefix_or_a_list(
     batch_transform: dict[str, Any], name: str, execution_input: dict[str, str], data_type: str, uri: str
 ) -> None:
     source = batch_transform["States"]["TransformImages"]["Arguments"]["TransformInput"]["DataSource"]["S3DataSource"]
@@ -142,7 +142,7 @@ def test_batch_transform_takes_a_prefix_or_a_list(
     assert set(images["ItemProcessor"]["States"]) == {f"{step} ({name})" for step in steps}
 
 
-def test_batch_transform_takes_the_model_that_the_endpoint_serves(
+def test_batch_transform_uses_the_model_that_the_endpoint_serves(
     bulk: Template, batch_transform: dict[str, Any], environment: str
 ) -> None:
     states = batch_transform["States"]
@@ -215,7 +215,7 @@ def test_a_redrive_of_an_aborted_run_repeats_a_state_with_the_same_input(bulk: T
     assert all(f":execution:<{name}" in arn for arn in redrives[0])
 
 
-def test_only_the_name_of_a_transform_job_is_new_as_sagemaker_takes_no_name_twice(
+def test_only_the_name_of_a_transform_job_is_new_because_sagemaker_accepts_no_name_twice(
     batch_transform: dict[str, Any],
 ) -> None:
     arguments = batch_transform["States"]["TransformImages"]["Arguments"]

@@ -20,7 +20,7 @@ def allowed(workflow: Template, role: str) -> list[tuple[set[str], set[str]]]:
     return found
 
 
-def test_serialize_image_data_reads_where_the_configuration_says(extended_workflow: Template) -> None:
+def test_serialize_image_data_reads_from_the_configured_locations(extended_workflow: Template) -> None:
     read, list_ = allowed(extended_workflow, "SerializeImageDataRole")
     assert read[0] == {"s3:GetObject", "s3:GetObjectVersion"}
     theirs, pictures = (
@@ -34,7 +34,7 @@ def test_serialize_image_data_reads_where_the_configuration_says(extended_workfl
 
 
 @pytest.mark.parametrize("role", ["SerializeImageDataRole", "ClassificationWorkflowRole"])
-def test_a_missing_image_is_told_from_a_forbidden_one_and_a_prefix_can_be_listed(
+def test_a_missing_image_is_distinguished_from_a_forbidden_one_and_a_prefix_can_be_listed(
     extended_workflow: Template, role: str
 ) -> None:
     ((_, buckets),) = [found for found in allowed(extended_workflow, role) if found[0] == {"s3:ListBucket"}]

@@ -67,7 +67,7 @@ def test_the_forms_of_the_original_are_opened(definition: dict[str, Any], start_
 
 
 @pytest.mark.parametrize("start_input", [CLASSIFIED, envelope(CLASSIFIED), envelope(json.dumps(CLASSIFIED))])
-def test_what_the_originals_steps_have_added_is_read_again(definition: dict[str, Any], start_input: Any) -> None:
+def test_members_that_the_originals_steps_added_are_read_again(definition: dict[str, Any], start_input: Any) -> None:
     (item,) = read(definition, start_input)
     assert {name: item[name] for name in ("s3_bucket", "s3_key")} == {k: ITEM[k] for k in ("s3_bucket", "s3_key")}
 
@@ -106,7 +106,9 @@ def test_a_list_and_a_prefix_stay_what_they_are(definition: dict[str, Any]) -> N
 
 
 @pytest.mark.parametrize("start_input", [None, 7, True, "text", "", {}, {"body": None}, [], [[]], envelope("text")])
-def test_what_is_no_image_is_left_to_the_steps_to_refuse(definition: dict[str, Any], start_input: Any) -> None:
+def test_items_that_are_not_images_are_left_to_the_steps_to_refuse(
+    definition: dict[str, Any], start_input: Any
+) -> None:
     found = read(definition, copy.deepcopy(start_input))
     assert isinstance(found, list)
     assert all(not isinstance(item, dict) or "s3_key" not in item for item in found)
@@ -120,7 +122,7 @@ def test_text_that_begins_as_json_and_is_none_ends_the_execution_by_name(
     assert error.error == "States.QueryEvaluationError"
 
 
-def test_any_input_becomes_items_that_a_step_takes_or_refuses_or_ends_the_execution_by_name(
+def test_any_input_becomes_items_for_the_steps_or_ends_the_execution_with_a_named_error(
     definition: dict[str, Any],
 ) -> None:
     chance = random.Random(17)

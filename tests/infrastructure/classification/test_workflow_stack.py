@@ -164,7 +164,7 @@ def test_images_never_leave_the_map(definition: dict[str, Any], steps: dict[str,
 
 
 @pytest.mark.parametrize("name", STEPS)
-def test_an_outcome_takes_its_prediction_from_the_steps_and_never_from_the_start_input(
+def test_an_outcomes_prediction_comes_from_the_steps_and_never_from_the_start_input(
     steps: dict[str, Any], name: str
 ) -> None:
     """What FilterConfidence gets, Classifier has made."""
@@ -227,7 +227,7 @@ def test_time_outs_add_up(workflow: Template, definition: dict[str, Any], steps:
         assert function["Timeout"] < steps[name]["TimeoutSeconds"] < definition["TimeoutSeconds"]
 
 
-def test_whatever_is_not_accepted_is_published_and_fails(definition: dict[str, Any]) -> None:
+def test_anything_not_accepted_is_published_and_fails_the_execution(definition: dict[str, Any]) -> None:
     states = definition["States"]
     assert states["ClassifyImages"]["Next"] == "WriteManifest"
     assert states["WriteManifest"]["Resource"].endswith(":aws-sdk:s3:putObject")

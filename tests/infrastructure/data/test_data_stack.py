@@ -21,7 +21,7 @@ def test_the_bucket_refuses_plain_http_and_old_tls(data: Template) -> None:
     assert [s["Sid"] for s in statements if s["Effect"] == "Allow"] == ["DeliverInventories"]  # see test_deliveries.py
 
 
-def test_the_bucket_tells_eventbridge_without_a_custom_resource(data: Template) -> None:
+def test_the_bucket_notifies_eventbridge_without_a_custom_resource(data: Template) -> None:
     configuration = data.named("AWS::S3::Bucket", "Bucket")["NotificationConfiguration"]
     assert configuration == {"EventBridgeConfiguration": {"EventBridgeEnabled": True}}
     assert not data.resources("AWS::Lambda::Function")
@@ -52,7 +52,7 @@ def test_the_alert_topic_refuses_plain_http(data: Template) -> None:
     assert refused["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
 
 
-def test_the_alert_topic_lets_in_this_environments_alarms_and_nobody_else(data: Template, environment: str) -> None:
+def test_only_this_environments_alarms_may_publish_to_the_alert_topic(data: Template, environment: str) -> None:
     statements = data.only("AWS::SNS::TopicPolicy")["PolicyDocument"]["Statement"]
     (allowed,) = [statement for statement in statements if statement["Effect"] == "Allow"]
     assert (allowed["Action"], allowed["Principal"]) == ("sns:Publish", {"Service": "cloudwatch.amazonaws.com"})

@@ -288,7 +288,7 @@ def test_every_role_may_do_within_it_what_it_needs(variants: Path) -> None:
     assert not outside
 
 
-def test_the_deploy_role_may_do_within_it_what_its_policy_says(variants: Path) -> None:
+def test_the_boundary_allows_the_deploy_role_what_its_policy_allows(variants: Path) -> None:
     (policy,) = [p for p in Environment(variants, "dev").role_policies() if p.owner == "DeployRole"]
     for statement in policy.statements:
         actions, found = (

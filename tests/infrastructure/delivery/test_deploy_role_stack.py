@@ -42,7 +42,7 @@ def test_only_the_repository_s_environment_of_the_same_name_may_take_it_on(deplo
     }
 
 
-def test_the_workflow_knows_the_role_by_its_name(deploy_role: Template) -> None:
+def test_the_workflow_assumes_the_role_by_its_name(deploy_role: Template) -> None:
     name = text(deploy_role.only("AWS::IAM::Role")["RoleName"])
     workflow = yaml.safe_load((PROJECT_ROOT / ".github/workflows/deploy-environment.yml").read_text())
     (role,) = [
@@ -55,7 +55,7 @@ def test_the_workflow_knows_the_role_by_its_name(deploy_role: Template) -> None:
     assert workflow["jobs"]["deploy"]["environment"] == "${{ inputs.environment }}"
 
 
-def test_what_it_may_do_is_bound_to_this_environment(deploy_role: Template) -> None:
+def test_its_permissions_are_limited_to_this_environment(deploy_role: Template) -> None:
     for statement in deploy_role.statements("DeployRole"):
         if statement["Sid"] in {"LookAround", "ReadBootstrapVersion", "UseTheRolesOfCdk", "FollowTheTraining"}:
             continue
@@ -65,7 +65,7 @@ def test_what_it_may_do_is_bound_to_this_environment(deploy_role: Template) -> N
             assert of_this_environment, (statement["Sid"], resource)
 
 
-def test_only_what_knows_no_resources_is_allowed_on_all(deploy_role: Template) -> None:
+def test_only_actions_without_resource_level_permissions_are_allowed_on_all_resources(deploy_role: Template) -> None:
     unbound = [s for s in deploy_role.statements("DeployRole") if s["Resource"] == "*"]
     assert [sorted(statement["Action"]) for statement in unbound] == [
         [
@@ -127,7 +127,7 @@ def test_it_may_make_every_call_that_a_deployment_makes(deploy_role: Template) -
     assert allowed - made == {"sts:AssumeRole", "iam:PassRole", "sagemaker:AddTags"}
 
 
-def test_it_may_do_what_sagemaker_asks_of_whoever_starts_a_training_job_and_a_baseline(variants: Path) -> None:
+def test_it_has_the_permissions_that_sagemaker_requires_to_start_a_training_job_and_a_baseline(variants: Path) -> None:
     environment = Environment(variants, LONGEST_BOUNDED_NAME)
     roles = environment.arns("AWS::IAM::Role")
     (key,) = environment.arns("AWS::KMS::Key").values()

@@ -138,7 +138,7 @@ def world(assembly: Path, monkeypatch: pytest.MonkeyPatch) -> World:
 
 
 @pytest.mark.parametrize("stopped", ["pause", "resume"])
-def test_what_is_stopped_in_any_state_and_repeated_ends_as_if_it_had_not_been(world: World, stopped: str) -> None:
+def test_an_execution_stopped_in_any_state_and_repeated_ends_as_if_uninterrupted(world: World, stopped: str) -> None:
     uploaded: list[str] = []
 
     def upload() -> None:
@@ -174,7 +174,7 @@ def test_what_is_stopped_in_any_state_and_repeated_ends_as_if_it_had_not_been(wo
 
 @pytest.mark.parametrize("actions", [("pause", "pause"), ("resume", "resume"), ("pause", "resume")], ids="-".join)
 @pytest.mark.parametrize("is_paused", [False, True], ids=["in service", "paused"])
-def test_whatever_runs_beside_each_other_leaves_no_endpoint_that_is_missing_without_a_pause(
+def test_no_concurrent_executions_leave_an_endpoint_missing_without_a_pause(
     world: World, actions: tuple[str, str], is_paused: bool
 ) -> None:
     """In any order of their states, so that uploads wait whenever the endpoint is not there."""

@@ -105,7 +105,7 @@ def test_a_serverless_endpoint_has_no_instances_and_captures_nothing(serverless:
     assert "DataCaptureConfig" not in config
 
 
-def test_a_serverless_endpoint_takes_no_model_without_network_and_retraining_makes_none(
+def test_a_serverless_endpoint_accepts_no_isolated_model_and_retraining_creates_none(
     serverless: dict[str, dict[str, Any]],
 ) -> None:
     (model,) = of_type(serverless["Model"], "AWS::SageMaker::Model")
@@ -165,7 +165,7 @@ def test_an_update_bakes_while_alarms_watch_and_has_a_canary_where_there_can_be_
     assert watched == {f"scones-{environment}-update-errors", f"scones-{environment}-update-latency"}
 
 
-def test_sagemaker_takes_the_canary_of_a_fleet_of_any_size(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_sagemaker_accepts_the_canary_of_a_fleet_of_any_size(monkeypatch: pytest.MonkeyPatch) -> None:
     """The stand-in refuses what SageMaker refuses: fractions of instances, and more than half of them."""
     monkeypatch.setattr(Deployment, "_states", lambda self: dict.fromkeys(self._alarms, "OK"))
     for count in range(1, 101):
@@ -300,7 +300,7 @@ def test_a_pause_leaves_out_a_serverless_endpoint_too_so_that_the_kind_can_be_ch
     assert template.only("AWS::StepFunctions::StateMachine")["StateMachineName"] == "scones-serverless-pause"
 
 
-def test_what_has_waited_is_classified_by_the_distributed_map(
+def test_waiting_images_are_classified_by_the_distributed_map(
     bulk: Template, model: Template, environment: str
 ) -> None:
     machines = bulk.resources("AWS::StepFunctions::StateMachine").values()

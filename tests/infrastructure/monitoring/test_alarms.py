@@ -148,7 +148,7 @@ def test_these_are_all_alarms(monitoring: Template, environment: str) -> None:
     assert sorted(names) == sorted(f"scones-{environment}-{name}" for name in DEPLOYED)
 
 
-def test_the_idle_alarm_says_what_a_day_costs(monitoring: Template, environment: str) -> None:
+def test_the_idle_alarm_gives_the_cost_of_a_day(monitoring: Template, environment: str) -> None:
     found = alarm(monitoring, environment, "idle-endpoint")
     count = load_environment(environment).endpoint.instance_count
     assert f"its {count} x ml.m5.large cost {count * 2.76:.2f} USD a day (us-east-1, " in found["AlarmDescription"]
@@ -166,7 +166,7 @@ def test_the_runbook_has_a_section_for_each_alarm() -> None:
 
 
 @pytest.mark.parametrize("name", DEPLOYED)
-def test_an_alarm_tells_the_operators_and_leads_to_its_section_of_the_runbook(
+def test_an_alarm_notifies_the_operators_and_links_to_its_section_of_the_runbook(
     monitoring: Template, environment: str, name: str
 ) -> None:
     found = alarm(monitoring, environment, name)
@@ -221,9 +221,7 @@ def counted(monitoring: Template, event: dict[str, Any]) -> set[str]:
     return found
 
 
-def test_executions_are_told_apart_by_the_state_that_they_end_in(
-    monitoring: Template, definition: dict[str, Any]
-) -> None:
+def test_executions_are_distinguished_by_their_terminal_state(monitoring: Template, definition: dict[str, Any]) -> None:
     states = {**definition["States"], **definition["States"]["ClassifyImages"]["ItemProcessor"]["States"]}
     ends = [name for name, state in states.items() if state["Type"] == "Fail"]
     assert {"InferencesRejected", "InferencesFailed", "WorkflowBroken"} < set(ends)
@@ -252,7 +250,7 @@ def test_executions_that_end_without_a_fail_state_count_as_failed(
     assert counted(monitoring, event) == expected
 
 
-def test_the_log_that_is_read_tells_every_state(monitoring: Template, workflow: Template) -> None:
+def test_the_log_contains_every_state(monitoring: Template, workflow: Template) -> None:
     logging = workflow.only("AWS::StepFunctions::StateMachine")["LoggingConfiguration"]
     assert logging["Level"] == "ALL"
     for properties in monitoring.resources("AWS::Logs::MetricFilter").values():

@@ -43,7 +43,7 @@ def all_states(states: dict[str, Any]) -> dict[str, Any]:
 # The definition
 
 
-def test_every_failure_is_caught_and_told(states: dict[str, Any]) -> None:
+def test_every_failure_is_caught_and_reported(states: dict[str, Any]) -> None:
     for name, state in states.items():
         if state["Type"] not in {"Task", "Parallel"}:
             continue
@@ -168,7 +168,7 @@ def test_an_instance_that_cannot_be_had_is_followed_by_the_next(
         assert [line.partition(":")[0] for line in output.get("refused", [])] == types[:count]
 
 
-def test_what_no_instance_type_would_change_fails_at_once(states: dict[str, Any]) -> None:
+def test_a_failure_that_no_instance_type_would_change_fails_immediately(states: dict[str, Any]) -> None:
     for failure in (BROKEN, NAME_TAKEN):
         tried, output = train(states, failure)
         assert len(tried) == 1
@@ -292,7 +292,7 @@ def test_the_guard_writes_its_ledger_only(retraining: Template, environment: str
     assert allowed["states:DescribeExecution"] == {"*"}  # the last part; the machine's name comes before it
 
 
-def test_what_is_created_carries_the_environments_name(retraining: Template, environment: str) -> None:
+def test_created_resources_carry_the_environments_name(retraining: Template, environment: str) -> None:
     allowed = grants(retraining, "PrepareEvaluation")
     assert allowed["sagemaker:CreateModel"] == {f"model/scones-{environment}-*"}
     assert grants(retraining, "ReleaseModel")["sagemaker:CreateEndpointConfig"] == {

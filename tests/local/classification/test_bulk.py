@@ -85,7 +85,7 @@ def test_a_prefix_is_classified_in_batches_as_the_inline_workflow_does_it(
     ]
 
 
-def test_more_images_than_a_batch_takes_are_several_children_with_the_counts_of_the_cost_model(
+def test_more_images_than_a_batch_holds_are_several_children_with_the_counts_of_the_cost_model(
     environment: Environment, images: list[str]
 ) -> None:
     s3, prefix, size = boto3.client("s3"), f"scheduled/{uuid.uuid4()}/", 2 * environment.config.bulk_batch_size + 1
@@ -155,7 +155,7 @@ def test_bad_images_and_bad_rows_end_as_outcomes_and_cancel_nothing(
     assert "CorruptImageError" in digest(inbox)["Message"]
 
 
-def test_a_second_run_asks_the_endpoint_only_for_what_is_left(
+def test_a_second_run_invokes_the_endpoint_only_for_the_remaining_images(
     cloud: LocalCloud, environment: Environment, images: list[str]
 ) -> None:
     unsure = images[0]
@@ -212,7 +212,7 @@ def test_a_listing_that_breaks_is_the_workflows_failure(
         {"s3_prefix": "test/", "s3_bucket": "another"},
     ],
 )
-def test_what_is_no_input_is_refused(environment: Environment, execution_input: dict[str, str]) -> None:
+def test_an_invalid_input_is_refused(environment: Environment, execution_input: dict[str, str]) -> None:
     execution = distributed_map(environment, **execution_input)
     assert (execution.status, execution.error) == ("FAILED", "InvalidInputError")
 
@@ -248,7 +248,7 @@ def test_a_failed_transform_job_loses_only_the_images_that_it_refused(
     assert "1 of 8 objects were not transformed" in failed["cause"]
 
 
-def test_batch_transform_takes_a_list_of_images(environment: Environment, images: list[str]) -> None:
+def test_batch_transform_accepts_a_list_of_images(environment: Environment, images: list[str]) -> None:
     key = f"bulk/{uuid.uuid4()}.manifest"
     listed, missing = images[:3], f"{prefix_of(images)}missing.png"
     put(environment, key, json.dumps([{"prefix": f"s3://{environment.bucket}/"}, *listed]).encode())
@@ -283,7 +283,7 @@ def released(environment: Environment) -> Iterator[str]:
     serve(deployed)
 
 
-def test_batch_transform_takes_the_model_that_the_endpoint_serves_now(
+def test_batch_transform_uses_the_model_that_the_endpoint_serves_now(
     environment: Environment, images: list[str], released: str
 ) -> None:
     execution = batch_transform(environment, s3_prefix=prefix_of(images))
@@ -306,14 +306,16 @@ def test_a_served_model_that_cannot_be_read_is_the_workflows_failure(
     "execution_input",
     [{"s3_prefix": "scheduled/no-slash"}, {"s3_prefix": "models/"}, {"manifest_key": "bulk/images.csv"}],
 )
-def test_batch_transform_takes_a_folder_or_a_list_in_sagemakers_form(
+def test_batch_transform_accepts_a_folder_or_a_list_in_sagemakers_form(
     environment: Environment, execution_input: dict[str, str]
 ) -> None:
     execution = batch_transform(environment, **execution_input)
     assert (execution.status, execution.error) == ("FAILED", "InvalidInputError")
 
 
-def test_ops_bulk_says_what_each_way_costs_and_starts_the_cheapest(environment: Environment, images: list[str]) -> None:
+def test_ops_bulk_prints_the_price_of_each_method_and_starts_the_cheapest(
+    environment: Environment, images: list[str]
+) -> None:
     result = CliRunner().invoke(application(), ["bulk", prefix_of(images), "--env", "dev"], catch_exceptions=False)
     *reasons, arn = result.stdout.splitlines()
     counted = f"{len(images)} images below s3://{environment.bucket}/{prefix_of(images)}"

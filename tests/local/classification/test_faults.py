@@ -207,7 +207,7 @@ def test_the_same_event_delivered_again_and_at_once_changes_nothing(environment:
 
 
 @pytest.mark.parametrize("execution_input", ["text", 7, None, True, [], {}, [[]], {"images": None}, {"images": {}}])
-def test_input_that_is_no_list_of_images_fails_loudly(environment: Environment, execution_input: Any) -> None:
+def test_input_without_a_list_of_images_fails_loudly(environment: Environment, execution_input: Any) -> None:
     execution = environment.execute(execution_input)
     if execution_input == []:  # a list of no images, as {"images": []}
         assert execution.status == "SUCCEEDED"
@@ -224,7 +224,7 @@ def test_half_a_character_in_a_key_fails_that_image_only(environment: Environmen
     assert execution.manifest["outcomes"][1]["error"] == "InvalidInputError"
 
 
-def test_a_listing_that_is_refused_is_told_and_red(environment: Environment, mailbox: Mailbox) -> None:
+def test_a_refused_listing_is_reported_and_fails_the_execution(environment: Environment, mailbox: Mailbox) -> None:
     execution = environment.execute({"s3_bucket": "another-bucket", "s3_prefix": "scheduled/"})
     assert execution.status == "FAILED"
     (message,) = mailbox.digests(execution)
@@ -290,7 +290,7 @@ def test_a_topic_that_refuses_hides_neither_manifest_nor_verdict(
     assert len(contents(environment)) == len(before) + 2
 
 
-def test_a_manifest_that_cannot_be_written_is_told_and_red(
+def test_a_manifest_that_cannot_be_written_is_reported_and_fails_the_execution(
     environment: Environment, mailbox: Mailbox, confident_images: list[str]
 ) -> None:
     with denied("ClassificationWorkflowRole", "s3:PutObject"):

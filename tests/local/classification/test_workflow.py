@@ -38,7 +38,7 @@ def test_a_list_of_confident_images_succeeds(
     assert inbox.messages() == []
 
 
-def test_the_model_tells_the_classes_apart(environment: Environment, dataset: Path) -> None:
+def test_the_model_distinguishes_the_classes(environment: Environment, dataset: Path) -> None:
     images = labelled_images(dataset, environment.config.classes, at_most=40)
     execution = environment.classify([image.key for image in images])
     check_execution(environment, execution, [image.key for image in images])
@@ -46,7 +46,7 @@ def test_the_model_tells_the_classes_apart(environment: Environment, dataset: Pa
     assert right >= 0.8 * len(images)
 
 
-def test_a_prediction_object_says_what_was_seen_and_what_was_thought(
+def test_a_prediction_object_names_the_image_and_the_prediction(
     environment: Environment, confident_images: list[str]
 ) -> None:
     execution = environment.classify(confident_images[:1])
@@ -184,7 +184,7 @@ def test_an_upload_starts_the_workflow_by_itself(
         ({"images": [{"s3_bucket": "b", "s3_key": str(index)} for index in range(501)]}, "TooManyImagesError"),
     ],
 )
-def test_what_is_no_list_of_at_most_500_is_refused(
+def test_input_other_than_a_list_of_at_most_500_images_is_refused(
     environment: Environment, execution_input: dict[str, Any], error: str
 ) -> None:
     execution = environment.execute(execution_input)

@@ -103,7 +103,7 @@ def test_spoilt_data_is_refused_before_anything_is_trained(
     assert retraining.served_artifact() == before
 
 
-def test_a_worse_candidate_is_rejected_and_both_results_are_told(
+def test_a_worse_candidate_is_rejected_and_both_results_are_reported(
     retraining: Retraining, data: DataSet, inbox: Inbox
 ) -> None:
     before = retraining.served_artifact()

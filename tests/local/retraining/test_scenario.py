@@ -36,7 +36,7 @@ def test_drift_leads_to_a_release_and_no_request_fails(
 
 
 @pytest.mark.usefixtures("calm")
-def test_what_is_released_can_be_traced_judged_and_watched(
+def test_a_released_model_can_be_traced_evaluated_and_monitored(
     cloud: LocalCloud,
     environment: Environment,
     retraining: Retraining,

@@ -74,7 +74,7 @@ def test_an_artifact_is_checked_copied_evaluated_and_handed_over(
     assert len(transforms) == 1
 
 
-def test_a_model_that_takes_one_class_for_the_other_is_not_handed_over(
+def test_a_model_that_swaps_the_classes_is_not_published(
     theirs: str, config: EnvironmentConfig, transforms: list[Any]
 ) -> None:
     list_validation_images(theirs, labels=(1, 0))
@@ -96,7 +96,7 @@ def test_a_model_that_takes_one_class_for_the_other_is_not_handed_over(
         ("s3://nobodys-bucket/model.tar.gz", "does not exist, or may not be read"),
     ],
 )
-def test_what_cannot_be_read_is_named(theirs: str, config: EnvironmentConfig, uri: str, reason: str) -> None:
+def test_an_unreadable_artifact_is_named(theirs: str, config: EnvironmentConfig, uri: str, reason: str) -> None:
     with pytest.raises(AdoptionError, match=reason):
         adopt_model(config, uri)
 
@@ -114,7 +114,7 @@ def test_what_cannot_be_read_is_named(theirs: str, config: EnvironmentConfig, ur
         (packed({**FILES, "image-classification-symbol.json": b"{"}), "image-classification-symbol.json is not JSON"),
     ],
 )
-def test_what_is_no_model_of_the_algorithm_is_refused(tmp_path: Path, content: bytes, reason: str) -> None:
+def test_an_artifact_that_is_not_the_algorithms_is_refused(tmp_path: Path, content: bytes, reason: str) -> None:
     file = tmp_path / "model.tar.gz"
     file.write_bytes(content)
     with pytest.raises(AdoptionError, match=reason):
@@ -128,7 +128,7 @@ def test_an_artifact_that_would_bring_its_own_code_is_not_adopted(tmp_path: Path
         check_artifact(file, name="s3://b/model.tar.gz")
 
 
-def test_what_is_adopted_is_served_by_the_built_in_container_whatever_is_configured(
+def test_an_adopted_model_is_served_by_the_built_in_container_in_every_configuration(
     theirs: str, transforms: list[Any]
 ) -> None:
     config = parse_environment("dev", {"training": {"algorithm": "scikit-learn"}})
@@ -148,9 +148,7 @@ def test_an_adopted_model_is_not_replaced_unnoticed(
         _check_not_changed(current_artifact(config))
 
 
-def test_the_manifest_beside_it_says_where_it_came_from(
-    theirs: str, config: EnvironmentConfig, transforms: list[Any]
-) -> None:
+def test_its_manifest_names_its_origin(theirs: str, config: EnvironmentConfig, transforms: list[Any]) -> None:
     job = adopt_model(config, URI).job
     manifest = aws.s3().get_object(Bucket=theirs, Key=document_key(job, "manifest"))["Body"].read()
     assert json.loads(manifest) == {"adopted_from": URI, "classes": ["bicycle", "motorcycle"]}

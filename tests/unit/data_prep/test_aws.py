@@ -43,7 +43,9 @@ def test_bucket_and_role_are_the_data_stacks_outputs(cloudformation: Stubber) ->
     assert aws.data_stack(CONFIG) == aws.DataStack("b", "r", "eu-west-1")
 
 
-def test_an_environment_that_is_not_deployed_says_where_it_looked_and_what_to_run(cloudformation: Stubber) -> None:
+def test_the_error_for_an_environment_that_is_not_deployed_has_the_place_and_the_command_to_run(
+    cloudformation: Stubber,
+) -> None:
     cloudformation.add_client_error("describe_stacks", "ValidationError", "Stack with id x does not exist")
     with pytest.raises(DataPrepError) as caught:
         aws.data_stack(CONFIG)
@@ -51,7 +53,7 @@ def test_an_environment_that_is_not_deployed_says_where_it_looked_and_what_to_ru
     assert "`make deploy ENV=dev`" in str(caught.value)
 
 
-def test_a_stack_that_failed_says_so(cloudformation: Stubber) -> None:
+def test_a_failed_stack_is_reported(cloudformation: Stubber) -> None:
     cloudformation.add_response("describe_stacks", _stack({"BucketName": "b"}), NAME)
     with pytest.raises(DataPrepError, match="is ROLLBACK_COMPLETE and has no output SageMakerRoleArn"):
         aws.data_stack(CONFIG)

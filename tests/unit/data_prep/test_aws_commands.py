@@ -33,7 +33,7 @@ def _jobs() -> list[str]:
 pytestmark = pytest.mark.usefixtures("plane")
 
 
-def test_upload_tells_what_it_did(folder: Path, cloud: str) -> None:
+def test_upload_reports_what_it_did(folder: Path, cloud: str) -> None:
     first = _run("upload", "--dataset", folder)
     assert first.exit_code == 0
     assert first.stdout.startswith(f"s3://{cloud}: 43 of 43 files uploaded (")
@@ -48,7 +48,7 @@ def test_upload_deletes_what_is_too_much_on_request(folder: Path, cloud: str) ->
     assert json.loads(_run("upload", "--dataset", folder, "--delete-extra", "--json").stdout)["deleted"] == 1
 
 
-def test_train_follows_the_job_and_hands_the_model_over(uploaded: Path, cloud: str) -> None:
+def test_train_follows_the_job_and_publishes_the_model(uploaded: Path, cloud: str) -> None:
     result = _run("train", "--dataset", uploaded)
     assert result.exit_code == 0
     (job,) = _jobs()
@@ -76,7 +76,7 @@ def test_train_goes_on_to_an_instance_type_that_can_be_had(uploaded: Path, cloud
     assert no_capacity.endswith("): trying ml.g5.xlarge")
 
 
-def test_train_without_waiting_says_how_to_go_on(uploaded: Path, cloud: str) -> None:
+def test_train_without_waiting_prints_how_to_follow_the_job(uploaded: Path, cloud: str) -> None:
     result = _run("train", "--dataset", uploaded, "--no-wait")
     (job,) = _jobs()
     assert result.stdout == f"{job}\nFollow it with `python -m data_prep train --env dev --resume {job}`\n"
@@ -85,7 +85,7 @@ def test_train_without_waiting_says_how_to_go_on(uploaded: Path, cloud: str) -> 
     assert len(aws.ssm().describe_parameters()["Parameters"]) == 3
 
 
-def test_an_interruption_leaves_the_job_and_says_how_to_go_on(
+def test_an_interruption_leaves_the_job_running_and_prints_how_to_follow_it(
     uploaded: Path, cloud: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def interrupt(*_: object) -> None:
@@ -216,7 +216,7 @@ def test_run_trains_again_if_the_configuration_requires_another_model(
     assert "Reusing " in said
 
 
-def test_a_model_serves_without_a_baseline_whatever_is_in_its_way(
+def test_a_model_serves_even_if_its_baseline_fails(
     archives: list[Path], cloud: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _, said = _prepared("--archive", archives[0])

@@ -113,7 +113,7 @@ def test_a_configuration_that_goes_in_circles(profile: Callable[..., None]) -> N
         (exceptions.ParamValidationError(report="Unknown parameter"), "ParamValidationError: ", ""),
     ],
 )
-def test_what_boto3_raises_by_itself(error: BotoCoreError, problem: str, fix: str) -> None:
+def test_errors_that_boto3_itself_raises(error: BotoCoreError, problem: str, fix: str) -> None:
     assert explain(error).problem.startswith(problem) or problem in explain(error).problem
     assert fix in explain(error).fix
 

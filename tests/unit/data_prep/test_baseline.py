@@ -61,7 +61,7 @@ def test_the_trained_model_is_asked_for_every_validation_image(
     assert parameter(config) == KEY
 
 
-def test_what_is_kept_of_the_model_is_what_retraining_keeps(
+def test_the_models_documents_are_those_of_retraining(
     config: EnvironmentConfig, model: str, transforms: list[Transform]
 ) -> None:
     store_baseline(config)
@@ -134,7 +134,7 @@ def test_without_a_model_there_is_no_baseline(config: EnvironmentConfig, cloud: 
         store_baseline(config)
 
 
-def test_too_few_images_are_told_before_a_job_is_paid_for(
+def test_too_few_images_are_reported_before_a_job_costs_money(
     config: EnvironmentConfig, model: str, transforms: list[Transform]
 ) -> None:
     list_validation_images(model, 39)
@@ -156,7 +156,7 @@ def test_missing_predictions_are_reported(config: EnvironmentConfig, model: str,
         ({"TransformJobStatus": "Failed"}, "failed: no reason given"),
     ],
 )
-def test_a_failed_job_tells_why_and_leaves_no_model(
+def test_a_failed_job_is_reported_with_its_reason_and_leaves_no_model(
     config: EnvironmentConfig,
     model: str,
     transforms: list[Transform],
@@ -178,7 +178,7 @@ def test_a_failed_job_tells_why_and_leaves_no_model(
     assert aws.sagemaker().list_models()["Models"] == []
 
 
-def test_a_missing_quota_is_told_with_the_way_out(
+def test_a_missing_quota_is_reported_with_a_fix(
     config: EnvironmentConfig, model: str, make_refusal: Callable[[str], None]
 ) -> None:
     make_refusal("ResourceLimitExceeded")

@@ -170,7 +170,7 @@ def test_a_build_that_was_killed_between_its_last_steps_is_recovered(archive: Pa
     assert contents(folder) == before
 
 
-def test_a_folder_that_is_no_data_set_is_not_replaced(archive: Path, tmp_path: Path) -> None:
+def test_a_folder_without_a_data_set_is_not_replaced(archive: Path, tmp_path: Path) -> None:
     folder = tmp_path / "documents"
     folder.mkdir()
     (folder / "thesis.txt").write_text("years of work")

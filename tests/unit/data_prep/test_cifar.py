@@ -58,7 +58,7 @@ def test_an_archive_is_read_as_it_was_written(archive: Path, tmp_path: Path) -> 
     assert read.sha256 == file_sha256(archive)
 
 
-def test_equal_content_gives_an_equal_archive(tmp_path: Path) -> None:
+def test_equal_content_makes_an_equal_archive(tmp_path: Path) -> None:
     first, second = (archive_of(tmp_path / name) for name in ("first", "second"))
     assert first.read_bytes() == second.read_bytes()
 

@@ -93,7 +93,7 @@ def test_validate_counts_equal_problems(tmp_path: Path, capsys: pytest.CaptureFi
     ]
 
 
-def test_validate_knows_what_to_do_with_the_folder_of_the_original(
+def test_validate_suggests_import_for_the_folder_of_the_original(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run("build")
@@ -128,7 +128,7 @@ def test_another_archive_is_taken_with_a_warning_that_names_its_digest(
         (["validate", "absent"], "absent: no such folder"),
     ],
 )
-def test_what_cannot_be_done_is_one_line_and_exit_code_1(
+def test_a_failure_is_one_line_and_exit_code_1(
     arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(*arguments) == 1

@@ -105,6 +105,6 @@ def test_a_manifest_of_another_kind_is_refused(archive: Path, tmp_path: Path, ol
     assert "\n" not in str(caught.value)
 
 
-def test_a_missing_manifest_says_what_writes_it(tmp_path: Path) -> None:
+def test_the_error_for_a_missing_manifest_names_the_command_that_writes_it(tmp_path: Path) -> None:
     with pytest.raises(DataSetError, match="python -m data_prep build"):
         Manifest.load(tmp_path)

@@ -79,7 +79,7 @@ def test_a_line_that_cannot_be_read_is_named(original: Path, tmp_path: Path) -> 
         import_dataset(original, tmp_path / "data", classes=CLASSES)
 
 
-def test_another_folder_is_told_what_is_expected(tmp_path: Path) -> None:
+def test_the_error_for_another_folder_describes_what_is_expected(tmp_path: Path) -> None:
     with pytest.raises(
         DataSetError, match=r"has neither train_lst/train\.lst nor train\.lst; a data set has images in"
     ):

@@ -30,7 +30,7 @@ batches = st.dictionaries(st.binary(max_size=9), plain | st.lists(plain), max_si
 
 
 @given(batches)
-def test_what_is_written_is_read_back_by_us_and_by_pickle(value: object) -> None:
+def test_a_written_batch_is_read_back_by_this_project_and_by_pickle(value: object) -> None:
     data = pickles.dumps(value)
     assert load(data) == value
     assert pickle.loads(data, encoding="bytes") == value  # noqa: S301 - made two lines above
@@ -143,7 +143,7 @@ def test_a_pickle_that_would_take_time_or_memory_is_refused(body: bytes) -> None
 
 
 @pytest.mark.parametrize("limit", ["container", "reference", "call", "plain"])
-def test_what_is_refused_is_more_than_a_batch_needs(monkeypatch: pytest.MonkeyPatch, limit: str) -> None:
+def test_refused_pickles_exceed_what_a_batch_needs(monkeypatch: pytest.MonkeyPatch, limit: str) -> None:
     """The largest batch of CIFAR-100 passes with room to spare; a quarter of that room would do."""
     rows = 50_000
     batch = {

@@ -64,7 +64,7 @@ def test_settings_that_agree_name_the_region(monkeypatch: pytest.MonkeyPatch, se
         ),
     ],
 )
-def test_settings_that_disagree_stop_with_who_says_what(
+def test_conflicting_settings_stop_with_the_value_of_each(
     monkeypatch: pytest.MonkeyPatch, settings: dict[str, str], message: str
 ) -> None:
     for name, value in settings.items():
@@ -102,7 +102,7 @@ def test_a_child_process_goes_where_its_parent_goes(monkeypatch: pytest.MonkeyPa
     assert environment["CDK_DEFAULT_ACCOUNT"] == "123456789012"
 
 
-def test_boto3_still_needs_to_be_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_boto3_still_ignores_aws_region(monkeypatch: pytest.MonkeyPatch) -> None:
     """Once this fails, boto3 reads AWS_REGION, and half of data_prep/target.py has no reason any more."""
     monkeypatch.setenv("AWS_REGION", "eu-west-1")
     assert boto3.Session().region_name is None

@@ -139,7 +139,7 @@ def test_the_attempt_after_one_that_failed_goes_on_from_its_checkpoints(uploaded
     assert checkpoints == [{"S3Uri": f"s3://scones-dev-data/models/{first[:-2]}/checkpoints/"}] * 2
 
 
-def test_a_job_whose_bucket_was_destroyed_is_no_model(uploaded: Path, cloud: str, config: EnvironmentConfig) -> None:
+def test_a_job_whose_bucket_was_destroyed_has_no_model(uploaded: Path, cloud: str, config: EnvironmentConfig) -> None:
     """SageMaker keeps its name, and still says Completed."""
     first, _ = start(config, uploaded)
     aws.s3().delete_object(Bucket=cloud, Key=f"models/{first}/output/model.tar.gz")
@@ -170,7 +170,7 @@ def test_a_job_that_another_run_has_just_started_is_taken(
         (("ValidationException", "1 validation error detected"), r"refused CreateTrainingJob.*1 validation error"),
     ],
 )
-def test_a_refused_job_says_why_and_what_to_do(
+def test_a_refused_job_is_reported_with_reason_and_fix(
     uploaded: Path,
     plane: ControlPlane,
     config: EnvironmentConfig,
@@ -238,7 +238,7 @@ def test_each_type_that_cannot_be_had_is_named_with_its_reason(
     assert _jobs() == []
 
 
-def test_only_a_volume_that_takes_the_key_is_encrypted_with_it(
+def test_only_a_volume_that_supports_the_key_is_encrypted_with_it(
     uploaded: Path, plane: ControlPlane, config: EnvironmentConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A G4dn has disks of its own, for which SageMaker refuses a key."""
@@ -368,7 +368,7 @@ def test_a_wait_shows_every_state_and_ends_with_the_job(sagemaker: Stubber, conf
         ("Stopped", "", "ended as Stopped: no reason given"),
     ],
 )
-def test_a_job_that_ends_without_a_model_says_why_and_what_to_do(
+def test_a_job_without_a_model_is_reported_with_reason_and_fix(
     sagemaker: Stubber, config: EnvironmentConfig, status: str, reason: str, expected: str
 ) -> None:
     job = _description("Failed" if status == "Failed" else "Stopped", status, FailureReason=reason)
@@ -377,7 +377,7 @@ def test_a_job_that_ends_without_a_model_says_why_and_what_to_do(
         wait_for_job(config, JOB, lambda _: None)
 
 
-def test_a_job_that_got_no_instance_says_of_which_type(sagemaker: Stubber, config: EnvironmentConfig) -> None:
+def test_a_job_without_an_instance_names_its_type(sagemaker: Stubber, config: EnvironmentConfig) -> None:
     reason = "CapacityError: Unable to provision requested ML compute capacity. Please retry using a different one."
     sagemaker.add_response("describe_training_job", _description("Failed", "Failed", FailureReason=reason))
     with pytest.raises(InstanceRefusedError) as caught:

@@ -55,7 +55,7 @@ def item(key: str, **members: Any) -> dict[str, Any]:
 # FindPredictions
 
 
-def test_what_filter_confidence_stored_is_found_and_the_rest_is_pending(bucket: "S3Client") -> None:
+def test_stored_predictions_are_found_and_the_rest_is_pending(bucket: "S3Client") -> None:
     version = put(bucket, "test/done.png")
     put(bucket, "test/new.png")
     answered = {"label": "bicycle", "confidence": 0.97, "inferences": [0.97, 0.03], "s3_version_id": version}
@@ -106,7 +106,7 @@ OF_RUN = {"transform_output": "transforms/run/", "input_prefix": "test/", "start
 IMAGE = png(1)
 
 
-def test_an_output_becomes_what_classifier_hands_on(bucket: "S3Client") -> None:
+def test_an_output_becomes_the_output_of_classifier(bucket: "S3Client") -> None:
     version = put(bucket, "test/a.png", IMAGE)
     put(bucket, "transforms/run/a.png.out", '{"prediction": [0.03, 0.97]}\n')
     answer = read_transform_output.handler(item("test/a.png", **OF_RUN), None)
@@ -140,7 +140,7 @@ def test_an_output_is_also_found_where_it_keeps_the_inputs_prefix(bucket: "S3Cli
         ({"s3_key": "test/none"}, ImageNotFoundError, "does not exist"),
     ],
 )
-def test_what_is_no_prediction_is_named(
+def test_a_missing_image_or_prediction_is_named(
     bucket: "S3Client", members: dict[str, Any], error: type[Exception], message: str
 ) -> None:
     put(bucket, "test/a.png", IMAGE)
@@ -157,7 +157,7 @@ def test_what_is_no_prediction_is_named(
         (IMAGE + bytes(6 << 20), ImageTooLargeError),
     ],
 )
-def test_what_the_inline_workflow_would_refuse_gets_no_prediction(
+def test_images_that_the_inline_workflow_refuses_get_no_prediction(
     bucket: "S3Client", image: bytes, error: type[Exception]
 ) -> None:
     """Batch Transform checks nothing, and a decoder may have made something of it."""
@@ -201,7 +201,7 @@ def summary() -> dict[str, Any]:
     return bulk_summary.handler(EVENT, None)
 
 
-def test_outcomes_are_counted_and_the_manifest_says_where_they_lie(bucket: "S3Client") -> None:
+def test_outcomes_are_counted_and_the_manifest_names_their_files(bucket: "S3Client") -> None:
     lines = [outcome("ACCEPTED", 1, label="bicycle"), outcome("ACCEPTED", 2, label="motorcycle")]
     lines += [
         outcome("ACCEPTED", 3, label="bicycle"),
@@ -263,7 +263,7 @@ def test_the_results_of_another_run_of_this_name_are_not_counted(bucket: "S3Clie
 
 
 @pytest.mark.parametrize("key", ["k" * 1_000, "ü" * 500, "\n" * 1_000, "x" * 100_000, "x" * 300_000])
-def test_a_summary_fits_into_a_state_whatever_the_keys(bucket: "S3Client", key: str) -> None:
+def test_a_summary_fits_into_a_state_with_any_keys(bucket: "S3Client", key: str) -> None:
     lines = [outcome("FAILED", 1, error="InvalidInputError", cause="c" * 500) | {"s3_key": key} for _ in range(30)]
     broken = {"Status": "FAILED", "Input": json.dumps({"Items": [item(key, label=key, more=key)] * 2}), "Cause": key}
     results(bucket, SUCCEEDED=[*lines, outcome("FAILED", 2, error="CorruptImageError")], FAILED=[broken])

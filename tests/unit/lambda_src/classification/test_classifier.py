@@ -164,14 +164,14 @@ def test_an_item_without_image_is_invalid(image_data: object) -> None:
         handler({**EVENT, "image_data": image_data}, None)
 
 
-def test_a_response_that_is_no_distribution_is_refused(runtime: Stubber) -> None:
+def test_a_response_that_is_not_a_distribution_is_refused(runtime: Stubber) -> None:
     runtime.add_response("invoke_endpoint", answer(b"[0.5, 0.6]"))
     with pytest.raises(errors.InvalidPredictionError, match=r"sum to 1\.1000"):
         handler(EVENT, None)
 
 
 @pytest.mark.parametrize(("kind", "read_timeout", "attempts"), [("realtime", 5, 2), ("serverless", 30, 1)])
-def test_it_waits_for_a_container_that_starts_and_asks_for_no_second_one(
+def test_it_waits_for_a_starting_container_and_requests_no_second_one(
     monkeypatch: pytest.MonkeyPatch, kind: str, read_timeout: int, attempts: int
 ) -> None:
     monkeypatch.setenv("ENDPOINT_KIND", kind)

@@ -74,7 +74,7 @@ def test_a_second_delivery_changes_nothing(s3: Stubber) -> None:
     ("content", "reason"),
     [(b'{"label": "motorcycle"}', "is motorcycle"), (b"{}", "is None"), (b"[" * 100_000, "nested too deeply")],
 )
-def test_a_stored_prediction_that_says_something_else_is_no_success(s3: Stubber, content: bytes, reason: str) -> None:
+def test_a_different_stored_prediction_is_an_error(s3: Stubber, content: bytes, reason: str) -> None:
     stored(s3, content)
     with pytest.raises(errors.PredictionDiffersError, match=rf"{reason}.*is not overwritten: s3://b/test/bike é\.png"):
         handler(EVENT, None)

@@ -38,7 +38,7 @@ def test_reads_the_version_that_the_event_names(s3: Stubber) -> None:
 
 
 @pytest.mark.parametrize("version", [None, "null"])
-def test_takes_the_etag_where_there_are_no_versions(s3: Stubber, version: str | None) -> None:
+def test_uses_the_etag_if_there_are_no_versions(s3: Stubber, version: str | None) -> None:
     """Every object has the version `null` that was written while versioning was off or suspended."""
     response = answer(encoded("PNG"))
     del response["VersionId"]
@@ -48,7 +48,7 @@ def test_takes_the_etag_where_there_are_no_versions(s3: Stubber, version: str | 
 
 @pytest.mark.parametrize("step", [serialize_image_data, classifier, filter_confidence])
 @pytest.mark.parametrize("body", [EVENT, json.dumps(EVENT), {"statusCode": 200, "body": EVENT}])
-def test_a_step_that_is_given_the_envelope_of_the_original_says_so(step: Any, body: Any) -> None:
+def test_a_step_reports_that_it_got_the_originals_envelope(step: Any, body: Any) -> None:
     with pytest.raises(errors.InvalidInputError, match="send the content of `body` instead"):
         step.handler({"statusCode": 200, "body": body}, None)
 

@@ -106,7 +106,7 @@ def test_a_caller_may_stop_early(bucket: "S3Client") -> None:
     found.close()  # type: ignore[attr-defined]  # a generator
 
 
-def test_nothing_captured_is_no_error(bucket: "S3Client") -> None:
+def test_no_captures_are_no_error(bucket: "S3Client") -> None:
     assert read(bucket) == []
 
 

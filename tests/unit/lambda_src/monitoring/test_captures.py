@@ -76,7 +76,7 @@ def test_a_caller_without_inference_id_and_a_capture_without_input() -> None:
     assert capture.image() is None
 
 
-def test_an_input_that_cannot_be_decoded_is_no_image() -> None:
+def test_an_input_that_cannot_be_decoded_has_no_image() -> None:
     record = json.loads(line())
     record["captureData"]["endpointInput"]["data"] = "not base64!"
     (capture,), parse_errors = read(json.dumps(record).encode())
@@ -124,7 +124,7 @@ def test_only_the_first_malformed_lines_are_kept() -> None:
     assert len(parse_errors.examples) == 5
 
 
-def test_the_window_takes_its_beginning_and_not_its_end() -> None:
+def test_the_window_includes_its_start_and_excludes_its_end() -> None:
     lines = [line(time=f"2026-11-25T0{hour}:00:00Z") for hour in range(5)]
     found, _ = read(*lines, since=datetime(2026, 11, 25, 1, tzinfo=UTC), until=datetime(2026, 11, 25, 3, tzinfo=UTC))
     assert [capture.time.hour for capture in found] == [1, 2]

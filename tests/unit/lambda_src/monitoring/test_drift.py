@@ -99,7 +99,7 @@ def test_a_baseline_that_is_too_small_for_its_classes_is_refused() -> None:
         drift.minimum_sample(100, bins=100, bound=BOUND)
 
 
-def test_a_lower_bound_takes_more_requests_and_is_reached_earlier() -> None:
+def test_a_lower_bound_needs_more_requests_and_is_reached_earlier() -> None:
     base = baseline(5000)
     window = tally(base, answers(random.Random(2), 20_000, share=0.67))
     strict, usual = (drift.compare(base, window, bound=bound) for bound in (0.11, BOUND))
@@ -178,6 +178,6 @@ def test_a_damaged_baseline_is_refused(change: dict[str, object]) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", "null"])
-def test_what_is_no_baseline_is_refused(text: str) -> None:
+def test_an_invalid_baseline_is_refused(text: str) -> None:
     with pytest.raises(BaselineError, match="not a baseline"):
         Baseline.from_json(text)

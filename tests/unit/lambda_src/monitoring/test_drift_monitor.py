@@ -92,7 +92,7 @@ def test_too_few_requests_have_no_score(s3: Any, capsys: pytest.CaptureFixture[s
     assert values["CapturedRequests"] == 20
 
 
-def test_silence_is_told_as_zero(s3: Any, capsys: pytest.CaptureFixture[str]) -> None:
+def test_silence_is_published_as_zero(s3: Any, capsys: pytest.CaptureFixture[str]) -> None:
     report = handler(EVENT, None)
     assert (report["requests"], report["under_threshold_percent"]) == (0, None)
     assert published(capsys) == {"CapturedRequests": 0}

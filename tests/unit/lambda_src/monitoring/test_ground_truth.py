@@ -71,7 +71,7 @@ def test_without_labels_nothing_is_known() -> None:
     assert truth().label_of(capture()) is None
 
 
-def test_an_image_lies_in_the_bucket_unless_it_says_otherwise() -> None:
+def test_an_image_is_in_the_bucket_unless_it_names_another() -> None:
     here, elsewhere = b'{"s3_key": "k", "label": "bicycle"}', b'{"s3_bucket": "c", "s3_key": "k", "label": 1}'
     assert parse_label(here, CLASSES, "b") == Label(0, None, ImageRef("b", "k", None))
     assert parse_label(elsewhere, CLASSES, "b") == Label(1, None, ImageRef("c", "k", None))

@@ -65,7 +65,7 @@ def read(logs: Any, parse_errors: ParseErrors | None = None) -> Any:
     )
 
 
-def test_what_was_written_is_read_with_its_time_accepted_or_rejected(log: Any) -> None:
+def test_a_written_prediction_is_read_with_its_time_whether_accepted_or_rejected(log: Any) -> None:
     write(log, line_of(IMAGES[0], [0.97, 0.03]), "REPORT RequestId: 1 Duration: 3 ms", line_of(IMAGES[1], [0.4, 0.6]))
     found = read(log)
     assert [(each.label, each.confidence, each.probabilities) for each in found] == [

@@ -107,7 +107,7 @@ def verdicts(bucket: Any, folder: Path, image: bytes) -> tuple[str, str]:
 
 
 @pytest.mark.parametrize("image", FIT.values(), ids=FIT)
-def test_what_the_workflow_classifies_can_be_trained_on(bucket: Any, tmp_path: Path, image: bytes) -> None:
+def test_images_that_the_workflow_classifies_can_be_trained_on(bucket: Any, tmp_path: Path, image: bytes) -> None:
     check_image(image, name="what SerializeImageData checks")
     assert verdicts(bucket, tmp_path, image) == ("", "")
 

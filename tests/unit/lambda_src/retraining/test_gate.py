@@ -77,7 +77,7 @@ def test_a_candidate_that_is_better_on_average_is_rejected_for_the_slice_that_it
         (pairs(both=50, gained=50), "a gain"),
     ],
 )
-def test_a_slice_of_few_images_or_with_a_small_fall_is_no_reason(images: list[tuple[bool, bool]], why: str) -> None:
+def test_a_slice_of_few_images_or_with_a_small_loss_does_not_reject(images: list[tuple[bool, bool]], why: str) -> None:
     assert list(slice_reasons({"source reviewed": images}, BOUNDS)) == [], why
 
 

@@ -270,7 +270,7 @@ def test_a_model_from_before_the_settings_changed_is_not_served_again(world: Wor
         ("CreateEndpointConfig", release.CONFIG_SETTINGS, {"ProductionVariants", *OF_INFERENCE_COMPONENTS}),
     ],
 )
-def test_a_release_copies_whatever_the_request_takes(
+def test_a_release_copies_every_member_that_the_request_accepts(
     operation: str, copied: tuple[str, ...], not_copied: set[str]
 ) -> None:
     """A new member of the API is decided on here, and nothing is copied that only a description has."""
@@ -351,7 +351,7 @@ def test_either_all_parameters_change_or_none(world: World, monkeypatch: pytest.
     assert served_by(world) == "image-classification"
 
 
-def test_an_alarm_takes_the_endpoint_back(world: World) -> None:
+def test_an_alarm_rolls_the_endpoint_back(world: World) -> None:
     world.alarms["scones-dev-update-errors"] = "ALARM"
     moved = move(world, NEW)
     assert moved["endpoint"]["EndpointStatus"] == "InService"
@@ -390,7 +390,7 @@ def test_an_endpoint_on_the_move_is_waited_for(world: World, monkeypatch: pytest
     world.settle()
 
 
-def test_what_is_missing_is_named(world: World) -> None:
+def test_a_missing_job_or_endpoint_is_named(world: World) -> None:
     with pytest.raises(TrainingJobMissingError, match="there is no training job absent"):
         prepare_evaluation.handler({"job": "absent"}, None)
     world.add_job("going", status="InProgress")
@@ -404,7 +404,7 @@ def test_what_is_missing_is_named(world: World) -> None:
 # Training jobs
 
 
-def test_what_a_job_is_trained_on_is_kept_beside_its_model(world: World) -> None:
+def test_the_manifest_of_the_training_data_is_stored_with_the_model(world: World) -> None:
     event = {"data_digest": DIGEST}
     base = f"{STAGE}-dddddddd-abcdef01"
     assert prepare_training.handler(event, None) == {"job": f"{base}-1", "status": "New"}
@@ -540,7 +540,7 @@ def test_a_rollback_goes_to_the_model_before_the_first_release_of_the_served_one
         assert prepare_rollback.earlier_job(records, served_job=served) == earlier
 
 
-def test_an_update_that_went_back_is_no_release() -> None:
+def test_a_rolled_back_update_is_not_a_release() -> None:
     history = [record("00:00:00", "A"), record("00:00:01", "B", "UPDATING"), record("00:00:02", "A")]
     with pytest.raises(NoEarlierReleaseError):
         prepare_rollback.earlier_job(history, served_job="A")

@@ -82,7 +82,7 @@ def _list(text: str) -> Callable[[DataSet], None]:
         (_replaced("train/train_3.png", png(12345)), "manifest.json: the data digest differs: images or .lst files"),
     ],
 )  # fmt: skip
-def test_what_is_wrong_is_named(bucket: Any, spoil: Callable[[DataSet], None], problem: str) -> None:
+def test_a_problem_of_the_data_set_is_named(bucket: Any, spoil: Callable[[DataSet], None], problem: str) -> None:
     data = DataSet.of()
     spoil(data)
     data.store(bucket)

@@ -133,7 +133,7 @@ def second(data: bytes, marker: bytes) -> bytes:
         (encoded("PNG")[:33] + encoded("PNG")[8:], "without one header"),
     ],
 )
-def test_what_decoders_read_differently_is_corrupt(data: bytes, reason: str) -> None:
+def test_images_that_decoders_read_differently_are_corrupt(data: bytes, reason: str) -> None:
     with pytest.raises(CorruptImageError, match=reason):
         check_image(data, name="image")
 

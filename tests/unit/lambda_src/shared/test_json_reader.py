@@ -31,7 +31,7 @@ NESTED = b"[" * 100_000
         (b"[1] [2]", "Extra data"),
     ],
 )
-def test_whatever_is_wrong_is_a_value_error(text: bytes, reason: str) -> None:
+def test_any_problem_is_a_value_error(text: bytes, reason: str) -> None:
     with pytest.raises(ValueError, match=reason):
         parse_json(text)
 
@@ -55,7 +55,7 @@ def test_a_document_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
         read_json(io.BytesIO(bytes(2 << 20)), name="a.json")
 
 
-def test_what_is_nested_in_what_others_wrote_stops_nobody() -> None:
+def test_nested_json_from_others_breaks_no_reader() -> None:
     """One such line in a capture ended the drift monitor, the accuracy and every command that reads captures."""
     capture = b'{"captureData": {"endpointOutput": {"encoding": "JSON", "data": "%b"}}, "eventMetadata": ' % NESTED
     capture += b'{"eventId": "e", "inferenceTime": "2026-11-25T01:54:00Z"}}'

@@ -34,7 +34,7 @@ def test_a_pause_goes_on_until_it_was_resumed(s3: Stubber) -> None:
 
 
 @pytest.mark.parametrize(("code", "status"), [("NoSuchKey", 404), ("AccessDenied", 403)])
-def test_no_such_object_is_no_pause(s3: Stubber, code: str, status: int) -> None:
+def test_a_missing_object_is_no_pause(s3: Stubber, code: str, status: int) -> None:
     s3.add_client_error("get_object", code, http_status_code=status, expected_params=REQUEST)
     assert last_pause() is None
 

@@ -31,7 +31,7 @@ CLASSES = ("bicycle", "motorcycle")
         (b"[0.0, 0.0]", "sum to 0"),
     ],
 )
-def test_what_is_no_distribution_is_refused(body: bytes, reason: str) -> None:
+def test_an_invalid_distribution_is_refused(body: bytes, reason: str) -> None:
     with pytest.raises(errors.InvalidPredictionError, match=reason):
         parse_probabilities(body, CLASSES)
 

@@ -32,7 +32,7 @@ def test_a_prediction_is_read_alone_or_by_its_name_on_one_line_or_several(body: 
         (b"[[1, 0]]", "must return 2 probabilities"),
     ],
 )
-def test_anything_else_is_no_prediction(body: bytes, message: str) -> None:
+def test_anything_else_is_not_a_prediction(body: bytes, message: str) -> None:
     with pytest.raises(InvalidPredictionError, match=message):
         parse_output(body, CLASSES)
 
