@@ -35,7 +35,7 @@ def choices(deployment: Deployment, environment: str) -> dict[str, Method]:
     return {method.name: method for method in made}
 
 
-def test_the_templates_say_what_rests(deployment: Deployment, environment: str) -> None:
+def test_the_templates_determine_the_idle_cost(deployment: Deployment, environment: str) -> None:
     config = load_environment(environment).endpoint
     assert deployment.endpoint == (config.instance_type, config.instance_count)
     assert deployment.functions["Classifier"] == (0.25, "arm64")

@@ -217,7 +217,7 @@ def test_an_execution_classifies_a_bounded_number_at_a_time(definition: dict[str
     assert definition["States"]["ClassifyImages"]["MaxConcurrency"] == load_environment(environment).map_concurrency
 
 
-def test_an_event_is_delivered_for_a_bounded_time_and_then_kept(workflow: Template) -> None:
+def test_an_event_is_retried_for_a_bounded_time_and_then_kept(workflow: Template) -> None:
     (target,) = workflow.named("AWS::Events::Rule", "ImageUploaded")["Targets"]
     assert target["RetryPolicy"] == {"MaximumEventAgeInSeconds": 7200, "MaximumRetryAttempts": 8}
     assert "Arn" in target["DeadLetterConfig"]

@@ -43,7 +43,7 @@ def exports(template: dict[str, Any]) -> set[str]:
     return {output["Export"]["Name"].partition(":")[2] for output in outputs if "Export" in output}
 
 
-def test_no_value_of_another_stack_is_looked_up_occurrence_by_occurrence(assembly: Path, environment: str) -> None:
+def test_no_value_of_another_stack_is_resolved_once_per_occurrence(assembly: Path, environment: str) -> None:
     for stack, template in templates(assembly / f"assembly-{environment}").items():
         assert not Counter(references(template, WEAK)), stack
 

@@ -36,7 +36,7 @@ def test_cdk_nag_finds_in_dev_what_its_configuration_switches_off(nag: list[Find
     }
 
 
-def test_prod_has_all_that_the_scanners_ask_a_configuration_for() -> None:
+def test_prod_has_every_setting_that_the_scanners_require() -> None:
     config = load_environment("prod")
     assert config.customer_managed_key
     assert config.access_logging

@@ -201,7 +201,7 @@ def test_no_key_and_no_name_of_a_file_becomes_markup(
     assert browser.console == []
 
 
-def test_another_port_of_this_machine_gets_nothing_though_the_cookie_goes_along(
+def test_another_port_of_this_machine_gets_nothing_even_with_the_cookie(
     browser: Browser, session: Session, cloud: Cloud
 ) -> None:
     cloud.requests.clear()

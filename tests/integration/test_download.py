@@ -112,14 +112,14 @@ def test_a_broken_cached_file_is_replaced(server: Server, cache: Path) -> None:
     assert download(server.remote(), cache).read_bytes() == CONTENT
 
 
-def test_a_download_that_breaks_off_goes_on_where_it_stopped(server: Server, cache: Path) -> None:
+def test_an_interrupted_download_resumes_where_it_stopped(server: Server, cache: Path) -> None:
     server.faults = ["break off", "break off"]
     assert download(server.remote(), cache).read_bytes() == CONTENT
     half = len(CONTENT) // 2
     assert server.ranges == [None, f"bytes={half}-", f"bytes={half + half // 2}-"]
 
 
-def test_an_interrupted_command_goes_on_where_it_stopped(server: Server, cache: Path) -> None:
+def test_an_interrupted_command_continues_where_it_stopped(server: Server, cache: Path) -> None:
     server.faults = ["break off"] * fetch.ATTEMPTS
     with pytest.raises(DownloadError, match=r"interrupted at [\d,]+ of 3,072,000 bytes.*run the command again"):
         download(server.remote(), cache)
@@ -192,7 +192,7 @@ def test_downloads_at_the_same_time_share_one(server: Server, cache: Path) -> No
 
 
 @pytest.mark.parametrize("url", ["https://localhost:1/archive.tar.gz", "https://host.invalid/archive.tar.gz"])
-def test_a_host_that_cannot_be_reached_stops_a_command_unless_it_goes_to_the_local_cloud(
+def test_an_unreachable_host_stops_a_command_except_in_the_local_cloud(
     server: Server, cache: Path, monkeypatch: pytest.MonkeyPatch, url: str
 ) -> None:
     monkeypatch.setattr(fetch, "synthetic_archive", lambda *_: cache / "synthetic")

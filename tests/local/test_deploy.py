@@ -142,7 +142,7 @@ def test_the_doctor_finds_the_environment_fit(ops: Ops, first_deployment: str) -
     assert checks["alert subscription"]["found"] == "the alert topic has no confirmed subscription"
 
 
-def test_nothing_differs_from_what_was_just_deployed(ops: Ops, first_app: str) -> None:
+def test_the_templates_equal_those_just_deployed(ops: Ops, first_app: str) -> None:
     succeeded(ops("diff", "--env", "dev", "--exit-code", first_app))
 
 
@@ -273,6 +273,6 @@ def test_a_destroyed_environment_is_new_in_the_diff(ops: Ops, first_deployment: 
     assert "+ AWS::SageMaker::Endpoint " in run.stdout
 
 
-def test_nothing_left_this_machine(listener: Listener) -> None:
+def test_no_request_left_this_machine(listener: Listener) -> None:
     """Of all the commands above, and of what they started."""
     assert not listener.connections

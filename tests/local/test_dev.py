@@ -149,7 +149,7 @@ def test_executions_under_way_are_not_disturbed(
     assert environment.follow(started["executionArn"]).counts["ACCEPTED"] == len(images)
 
 
-def test_a_syntax_error_is_shown_with_its_line_and_the_old_code_goes_on(
+def test_a_syntax_error_is_shown_with_its_line_and_the_old_code_keeps_running(
     dev: Running, environment: Environment, confident_images: list[str]
 ) -> None:
     file = dev.file(FUNCTIONS, "filter_confidence.py")

@@ -24,7 +24,7 @@ def repeated_keys(node: yaml.Node) -> list[str]:
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
-def test_no_state_or_member_stands_twice_in_a_file(path: Path) -> None:
+def test_no_state_or_member_is_defined_twice_in_a_file(path: Path) -> None:
     assert repeated_keys(yaml.compose(path.read_text())) == []
     assert repeated_keys(yaml.compose("a: {b: 1, c: 2, b: 3}")) == ["b"]
 
@@ -73,7 +73,7 @@ def test_a_message_quotes_each_of_its_lines(path: Path) -> None:
     assert message["Message"].startswith("{% $join($map([$states.input.a, 'b'], function($line) {")
 
 
-def test_an_expression_stands_on_one_line_and_other_text_as_it_is() -> None:
+def test_an_expression_is_joined_to_one_line_and_other_text_is_unchanged() -> None:
     value = {"A": ["{% $a\n  & ' b' %}", "a\n  b", 1], "B": "{% '\\n' %}"}
     assert on_one_line(value) == {"A": ["{% $a & ' b' %}", "a\n  b", 1], "B": "{% '\\n' %}"}
 

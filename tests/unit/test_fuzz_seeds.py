@@ -6,5 +6,5 @@ SEEDS = [(name, number) for name, target in TARGETS.items() for number in range(
 
 
 @pytest.mark.parametrize(("name", "number"), SEEDS)
-def test_what_holds_for_any_bytes_holds_for_those_that_were_found(name: str, number: int) -> None:
+def test_the_properties_hold_for_the_seeds(name: str, number: int) -> None:
     TARGETS[name].check(TARGETS[name].seeds[number])

@@ -28,7 +28,7 @@ def test_a_shell_with_the_local_clouds_variables_can_run_the_tests() -> None:
     assert run.returncode == 0, run.stdout
 
 
-def test_what_tests_start_can_be_interrupted_from_a_shell_in_the_background() -> None:
+def test_processes_of_tests_can_be_interrupted_from_a_shell_in_the_background() -> None:
     """It ignores SIGINT, as the processes do that it starts."""
     program = (
         "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN); import tests.conftest; "

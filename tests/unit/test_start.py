@@ -35,7 +35,7 @@ finally:
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_outside_the_virtual_environment_one_line_says_what_to_do(command: str) -> None:
+def test_outside_the_virtual_environment_the_error_is_one_line_with_the_fix(command: str) -> None:
     without_packages = [sys.executable, "-S", "-m", command, "--help"]
     run = subprocess.run(without_packages, cwd=PROJECT_ROOT, capture_output=True, text=True, check=False, timeout=60)
     assert run.returncode == 1

@@ -36,7 +36,7 @@ def sources() -> list[Path]:
 
 
 @pytest.mark.parametrize("words", INSTEAD)
-def test_no_word_of_the_project_s_own_stands_for_one_of_the_field(words: str) -> None:
+def test_no_word_of_the_projects_own_replaces_one_of_the_field(words: str) -> None:
     found = [
         f"{path}:{number}: {line.strip()}"
         for path in sources()

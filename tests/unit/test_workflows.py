@@ -167,7 +167,7 @@ def run(command: str, checkout: Path, **environment: str) -> "subprocess.Complet
 
 
 @pytest.mark.parametrize("status", [0, 1, 2, 3])
-def test_a_difference_is_no_failure_but_a_failed_comparison_is(checkout: Path, status: int) -> None:
+def test_a_difference_is_not_a_failure_but_a_failed_comparison_is(checkout: Path, status: int) -> None:
     # Writes where the step's own --markdown says
     script = f'while [ "$1" != --markdown ]; do shift; done; echo "# report" > "$2"; exit {status}'
     program(checkout / ".venv" / "bin", "python", script)

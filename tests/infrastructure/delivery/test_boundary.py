@@ -332,7 +332,7 @@ def refused() -> list[Permission]:
 
 
 @pytest.mark.parametrize("request_", refused(), ids=lambda request: f"{request.action} {request.resource}")
-def test_nothing_else_can_be_done_within_it(request_: Permission) -> None:
+def test_the_boundary_allows_nothing_else(request_: Permission) -> None:
     assert not allows(boundary(), request_)
 
 

@@ -130,7 +130,7 @@ def test_a_serverless_endpoint_has_no_traffic_to_shift_in_a_deployment_or_in_a_r
     assert {text(each["DEPLOYMENT_CONFIG"]) for each in variables if "DEPLOYMENT_CONFIG" in each} == {"null"}
 
 
-def test_nothing_waits_for_captures_that_a_serverless_endpoint_does_not_make(
+def test_no_alarm_waits_for_captures_of_a_serverless_endpoint(
     serverless: dict[str, dict[str, Any]],
 ) -> None:
     alarms = [alarm["AlarmName"] for alarm in of_type(serverless["Monitoring"], "AWS::CloudWatch::Alarm")]
@@ -202,7 +202,7 @@ def test_latency_is_compared_in_microseconds(model: Template, environment: str) 
     assert alarm["ExtendedStatistic"] == "p99"
 
 
-def test_every_change_of_the_endpoint_is_kept(model: Template, environment: str) -> None:
+def test_every_change_of_the_endpoint_is_recorded(model: Template, environment: str) -> None:
     pattern = model.only("AWS::Events::Rule")["EventPattern"]
     assert pattern["source"] == ["aws.sagemaker"]
     assert pattern["detail-type"] == ["SageMaker Endpoint State Change"]

@@ -137,7 +137,7 @@ def state(alarm: dict[str, Any], metrics: dict[str, list[float | None]]) -> str:
         ("drift-monitor-failing", {"Errors": [1, 1]}, "ALARM"),
     ],
 )
-def test_an_alarm_goes_off_for_what_it_is_there_for(
+def test_an_alarm_goes_off_for_its_condition(
     monitoring: Template, environment: str, name: str, metrics: dict[str, list[float | None]], expected: str
 ) -> None:
     assert state(alarm(monitoring, environment, name), metrics) == expected

@@ -57,7 +57,7 @@ def test_every_failure_is_caught_and_reported(states: dict[str, Any]) -> None:
             assert catch["Next"] == expected, name
 
 
-def test_nothing_ends_without_a_message_but_an_alarm_that_finds_a_run_under_way(states: dict[str, Any]) -> None:
+def test_every_end_sends_a_message_except_for_an_alarm_during_a_run(states: dict[str, Any]) -> None:
     ends = {name for name, state in states.items() if state["Type"] in {"Fail", "Succeed"}}
     told = {name for name in ends if f"Notify{name}" in states}
     assert ends - told == {"AlarmIgnored"}
@@ -192,7 +192,7 @@ def test_both_models_classify_the_same_list_of_images(states: dict[str, Any]) ->
     assert len({job["Arguments"]["TransformJobName"] for job in jobs}) == 2
 
 
-def test_expressions_are_whole_values(states: dict[str, Any]) -> None:
+def test_expressions_are_complete_values(states: dict[str, Any]) -> None:
     """JSONata is not evaluated inside a string, and silently stays text there."""
 
     def strings(value: Any) -> list[str]:

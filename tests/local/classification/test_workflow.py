@@ -168,7 +168,7 @@ def test_an_image_that_has_a_prediction_of_another_label_fails_by_name_and_keeps
 
 
 @pytest.mark.parametrize("name", ["bike.png", "my bike é+100% 🚲.png"])
-def test_an_upload_starts_the_workflow_by_itself(
+def test_an_upload_starts_the_workflow_automatically(
     environment: Environment, confident_images: list[str], name: str
 ) -> None:
     data = boto3.client("s3").get_object(Bucket=environment.bucket, Key=confident_images[0])["Body"].read()

@@ -68,7 +68,7 @@ def released(retraining: Retraining, data: DataSet) -> Run:
 
 # First, because no release may begin for a minute afterwards, and the next tests make none
 @pytest.mark.usefixtures("long_bake")
-def test_a_failing_update_goes_back_by_itself(
+def test_a_failing_update_rolls_back_automatically(
     retraining: Retraining, data: DataSet, inbox: Inbox, cloud: LocalCloud, environment: Environment, traffic: Traffic
 ) -> None:
     before = retraining.served_artifact()
@@ -199,7 +199,7 @@ def test_a_model_that_fails_its_smoke_test_is_rolled_back(
     assert f"serves {job_of(before)} again" in message(inbox)["Message"]
 
 
-def test_rollback_goes_back_and_the_next_deployment_keeps_it(
+def test_a_rollback_restores_the_model_and_the_next_deployment_keeps_it(
     retraining: Retraining, data: DataSet, cloud: LocalCloud, assembly: Path, environment: Environment
 ) -> None:
     released(retraining, data)

@@ -63,7 +63,7 @@ def test_train_follows_the_job_and_publishes_the_model(uploaded: Path, cloud: st
     assert _jobs() == [job]
 
 
-def test_train_goes_on_to_an_instance_type_that_can_be_had(uploaded: Path, cloud: str, plane: ControlPlane) -> None:
+def test_train_continues_with_an_available_instance_type(uploaded: Path, cloud: str, plane: ControlPlane) -> None:
     plane.withheld = {"ml.p3.2xlarge": "quota", "ml.g4dn.xlarge": "capacity"}
     result = _run("train", "--dataset", uploaded, "--json")
     failed, completed = _jobs()
@@ -182,7 +182,7 @@ def test_run_trains_on_another_archive_although_there_is_a_model(
     assert ", 42 deleted" in said, "the bucket holds the archive that was named, and nothing else"
 
 
-def test_run_goes_on_where_it_was_interrupted(
+def test_run_continues_where_it_was_interrupted(
     archives: list[Path], cloud: str, monkeypatch: pytest.MonkeyPatch, baselines: list[EnvironmentConfig]
 ) -> None:
     """With the data there, but no model; then with a model, but no baseline."""
@@ -263,7 +263,7 @@ def test_synthetic_data_of_the_local_cloud_are_not_trained_on_in_an_account(
     assert "Reusing" in _run("run").stderr
 
 
-def test_the_archive_that_the_environment_names_is_trained_on_instead_of_whatever_else_there_is(
+def test_the_archive_named_by_the_environment_replaces_any_other(
     archives: list[Path], cloud: str, monkeypatch: pytest.MonkeyPatch, baselines: list[EnvironmentConfig]
 ) -> None:
     """It is the local cloud's, which was given it before; a model that fits is kept even so."""

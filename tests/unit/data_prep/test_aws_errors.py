@@ -87,7 +87,7 @@ def test_a_command_that_should_print_credentials_and_does_not(profile: Callable[
     assert complaint().startswith("the AWS credentials cannot be retrieved: ")
 
 
-def test_a_configuration_that_goes_in_circles(profile: Callable[..., None]) -> None:
+def test_a_profile_with_a_missing_source_profile(profile: Callable[..., None]) -> None:
     profile(role_arn="arn:aws:iam::123456789012:role/x", source_profile="missing")
     assert complaint().startswith("the AWS configuration is wrong: ")
 

@@ -37,7 +37,7 @@ def test_png_files_have_the_pixels_of_the_archive(archive: Path, tmp_path: Path)
     assert all(np.array_equal(built[name], image) for name, image in wanted.items())
 
 
-def test_lists_and_manifest_say_what_is_there(archive: Path, tmp_path: Path) -> None:
+def test_lists_and_manifest_match_the_files(archive: Path, tmp_path: Path) -> None:
     folder = tmp_path / "data"
     manifest = build_dataset(archive, folder, classes=("motorcycle", "bicycle"))
     assert (folder / "test_lst/test.lst").read_text() == (
@@ -52,9 +52,7 @@ def test_lists_and_manifest_say_what_is_there(archive: Path, tmp_path: Path) -> 
     assert validate_dataset(folder, classes=CLASSES).is_valid
 
 
-def test_building_twice_gives_identical_bytes_and_removes_what_is_no_longer_there(
-    archive: Path, tmp_path: Path
-) -> None:
+def test_building_twice_gives_identical_bytes_and_removes_old_files(archive: Path, tmp_path: Path) -> None:
     folder = tmp_path / "data"
     build_dataset(archive, folder, classes=CLASSES)
     first = contents(folder)

@@ -41,7 +41,7 @@ def test_images_of_a_class_vary_and_differ_from_another_class(name: str, other: 
     assert abs(images.mean(axis=0) - others.mean(axis=0)).max() > 10
 
 
-def test_an_unknown_class_cannot_be_drawn(tmp_path: Path) -> None:
+def test_no_synthetic_image_exists_of_an_unknown_class(tmp_path: Path) -> None:
     with pytest.raises(DataSetError, match="class 'scone' is not one of CIFAR-100"):
         generate_archive(tmp_path / "a", classes=("scone", "bicycle"))
 

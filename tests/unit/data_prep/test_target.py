@@ -93,7 +93,7 @@ def test_the_account_is_the_credentials_and_the_endpoint_the_regions(monkeypatch
     )
 
 
-def test_a_child_process_goes_where_its_parent_goes(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_child_process_uses_its_parents_target(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AMAZON_ACCESS_KEY_ID", "which only cdk reads")
     environment = Target(account="123456789012", region="eu-west-1", endpoint="https://example.com").environment
     assert "AMAZON_ACCESS_KEY_ID" not in environment

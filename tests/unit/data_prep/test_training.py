@@ -129,7 +129,7 @@ def test_another_parameter_is_another_job_but_another_instance_is_not(uploaded: 
     assert names[0] == names[2] == names[3]
 
 
-def test_the_attempt_after_one_that_failed_goes_on_from_its_checkpoints(uploaded: Path, plane: ControlPlane) -> None:
+def test_the_attempt_after_a_failed_one_continues_from_its_checkpoints(uploaded: Path, plane: ControlPlane) -> None:
     config = parse_environment("dev", {"training": {"spot": True}})
     first, _ = start(config, uploaded)
     plane._training_jobs[first]["TrainingJobStatus"] = "Stopped"
@@ -433,9 +433,7 @@ def _publish(config: EnvironmentConfig, manifest: Path) -> TrainedModel:
     return publish_model(config, job_state(JOB))
 
 
-def test_a_model_is_handed_over_with_where_it_comes_from(
-    folder: Path, sagemaker: Stubber, config: EnvironmentConfig
-) -> None:
+def test_a_model_is_published_with_its_origin(folder: Path, sagemaker: Stubber, config: EnvironmentConfig) -> None:
     _write_log([f"Epoch[{epoch}] Validation-accuracy={value}" for epoch, value in enumerate((0.5, 0.9, 0.8))])
     metrics = [{"MetricName": "validation:accuracy", "Value": 0.8}, {"MetricName": "train:accuracy", "Value": 1.0}]
     for _ in range(4):

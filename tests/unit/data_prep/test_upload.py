@@ -145,7 +145,7 @@ def test_a_broken_folder_is_named(folder: Path, cloud: str, spoil: Callable[[Pat
 
 
 @pytest.mark.parametrize(("checksum", "uploaded"), [("same", 0), ("other", 1), ("none", 1)])
-def test_under_kms_the_checksum_decides_where_the_etag_is_no_md5(
+def test_with_kms_the_checksum_decides_because_the_etag_is_not_an_md5(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, checksum: str, uploaded: int
 ) -> None:
     folder = write_dataset(tmp_path / "one", 1, 0, _numbered)

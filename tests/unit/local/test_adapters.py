@@ -130,7 +130,7 @@ def test_a_budget_is_made_changed_and_deleted_by_a_template(monkeypatch: pytest.
         handlers["create"]("Budget", {"Budget": {"BudgetName": "scones-dev", "Colour": "red"}}, "stack")
 
 
-def test_the_emulators_scheduler_still_knows_no_time_zones() -> None:
+def test_the_emulators_scheduler_still_ignores_time_zones() -> None:
     assert "Timezone" not in inspect.getsource(provisioners._scheduler_schedule_create)
     assert "Timezone" not in inspect.getsource(scheduler._tick_schedules)
 
@@ -292,12 +292,12 @@ def test_the_emulators_wildcards_still_stop_at_a_newline() -> None:
     assert not iam_evaluator._fnmatch_compile("arn:aws:s3:::b/*", False).match("arn:aws:s3:::b/a\nb")
 
 
-def test_the_emulator_still_does_not_say_that_a_write_is_conditional() -> None:
+def test_the_emulator_still_lacks_the_condition_keys_of_conditional_writes() -> None:
     headers = {"if-none-match": "*"}
     assert iam_actions.s3_service_context("s3:PutObject", {}, "/bucket/key", headers) == {}
 
 
-def test_the_emulator_still_asks_about_all_alarms_whichever_a_request_names() -> None:
+def test_the_emulator_still_checks_all_alarms_for_any_request() -> None:
     body = json.dumps({"AlarmNames": ["scones-dev-drift"]}).encode()
     request: Any = ("POST", "/", {}, body, {}, "us-east-1", "000000000000")
     assert iam_actions.extract_resource_arn("monitoring", *request) == "*"
@@ -316,7 +316,7 @@ def test_the_emulator_still_counts_its_own_calls_as_plain_http() -> None:
     assert iam_evaluator._request_origin.get()[1] is False
 
 
-def test_the_emulator_still_does_not_say_for_which_account_sagemaker_assumes_a_role() -> None:
+def test_the_emulator_still_omits_the_account_for_which_sagemaker_assumes_a_role() -> None:
     principal = {"Service": "sagemaker.amazonaws.com"}
     trust = {
         "Statement": [
@@ -377,7 +377,7 @@ def test_the_emulator_still_takes_no_events_of_sagemaker_and_sends_none_of_alarm
     assert "eventbridge" not in inspect.getsource(cloudwatch)
 
 
-def test_the_emulators_functions_still_reserve_whatever_they_are_asked_for() -> None:
+def test_the_emulator_still_accepts_any_reserved_concurrency() -> None:
     assert "UnreservedConcurrent" not in inspect.getsource(lambda_svc._put_function_concurrency)
     assert "ReservedConcurrentExecutions" not in inspect.getsource(provisioners)
 
@@ -524,7 +524,7 @@ def test_a_state_machines_request_is_checked(integration: str, arguments: Any, e
 @pytest.mark.parametrize(
     ("code", "name"), [("NoSuchBucket", "S3.NoSuchBucketException"), ("PreconditionFailed", "S3.S3Exception")]
 )
-def test_an_error_that_s3s_model_does_not_have_goes_by_the_sdks_name(code: str, name: str) -> None:
+def test_an_error_missing_from_s3s_model_has_the_sdks_name(code: str, name: str) -> None:
     operation = botocore.session.get_session().get_service_model("s3").operation_model("PutObject")
     error = ClientError({"Error": {"Code": code, "Message": "m"}}, "PutObject")
     assert adapters.error_name("s3", operation, error) == name
@@ -555,5 +555,5 @@ def test_no_member_of_a_result_makes_it_an_error(monkeypatch: pytest.MonkeyPatch
     assert (failed["error"], failed["body"]["errorType"]) == (True, "KeyError")
 
 
-def test_what_is_no_service_of_the_project_is_left_to_the_emulator() -> None:
+def test_requests_for_other_services_are_left_to_the_emulator() -> None:
     adapters.check_request("glue:startJobRun", {"Anything": 1})

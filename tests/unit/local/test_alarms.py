@@ -44,7 +44,7 @@ def test_metric_math_that_is_not_understood_is_refused(expression: str) -> None:
         ("missing", [2.0, 2.0], "ALARM"),
     ],
 )
-def test_missing_data_is_treated_as_the_alarm_says(
+def test_missing_data_is_treated_as_the_alarm_specifies(
     treat_missing: str, values: list[float | None], expected: str
 ) -> None:
     alarm = {
@@ -70,7 +70,7 @@ def test_m_of_n_datapoints() -> None:
     assert alarms.state_of(alarm, [2.0, 0.0, None]) == "OK"
 
 
-def test_many_data_points_are_looked_at_once_and_a_later_one_again(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_many_data_points_are_evaluated_once_and_a_later_one_again(monkeypatch: pytest.MonkeyPatch) -> None:
     timers: list[Callable[[], object]] = []
 
     class Timer:
@@ -91,7 +91,7 @@ def test_many_data_points_are_looked_at_once_and_a_later_one_again(monkeypatch: 
         assert len(looked) == times
 
 
-def test_who_reads_the_alarms_need_not_wait() -> None:
+def test_reading_the_alarms_does_not_wait() -> None:
     looked: list[str] = []
     evaluation = alarms.Evaluation(lambda: looked.append("once"))
     evaluation.if_due()

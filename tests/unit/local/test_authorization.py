@@ -51,7 +51,7 @@ def test_each_permission_is_asked_of_the_principal_that_needs_it(allowed: set[tu
     assert refusal(*permissions) == ""
 
 
-def test_of_two_principals_one_must_have_it(allowed: set[tuple[str, str]]) -> None:
+def test_one_of_two_principals_must_have_the_permission(allowed: set[tuple[str, str]]) -> None:
     either = Permission("a:A", "*", principals=(EXECUTION_ROLE, CALLER))
     assert refusal(either)
     allowed.add(("caller's", "a:A"))
@@ -65,7 +65,7 @@ def test_nothing_is_refused_before_iam_is_enforced(
     assert refusal(Permission("a:A", "*")) == ""
 
 
-def test_what_iam_refuses_is_in_the_log(
+def test_refusals_by_iam_are_in_the_log(
     allowed: set[tuple[str, str]], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(iam_evaluator, "enforce", iam_evaluator.enforce)  # undone at the end
@@ -78,14 +78,14 @@ def test_what_iam_refuses_is_in_the_log(
 
 
 @pytest.mark.parametrize("enforced", [True, False])
-def test_a_key_that_nobody_issued_is_refused_always(
+def test_a_key_that_was_never_issued_is_always_refused(
     allowed: set[tuple[str, str]], monkeypatch: pytest.MonkeyPatch, enforced: bool
 ) -> None:
     monkeypatch.setattr(ministack.app, "AUTH", enforced)
     assert authorization.refusal([], access_key="nobody's") == UNKNOWN_KEY
 
 
-def test_who_calls_is_read_from_the_signature() -> None:
+def test_the_caller_is_read_from_the_signature() -> None:
     header = "AWS4-HMAC-SHA256 Credential=ASIAX/20261125/us-east-1/sagemaker/aws4_request, SignedHeaders=h, Signature=s"
     assert access_key_of(header) == "ASIAX"
     assert access_key_of("") == ""

@@ -23,7 +23,7 @@ from tests.unit.data_prep.conftest import picture, write_dataset
 CLOUD = LocalCloud(Process("local.emulator", 1, 4566), Process("local.sagemaker", 2, 4567), DIRECTORY)
 
 
-def test_the_variables_take_precedence_over_whatever_credentials_the_shell_has(
+def test_the_variables_take_precedence_over_the_shells_credentials(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(LocalCloud, "running", lambda: CLOUD)
@@ -95,7 +95,7 @@ class Cloud:
         return stopped
 
 
-def test_all_of_it_leaves_the_cloud_running_and_says_what_to_try_and_how_to_stop_it(
+def test_all_leaves_the_cloud_running_and_prints_what_to_try_and_how_to_stop_it(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     cloud = Cloud(monkeypatch, runs=False)
@@ -117,7 +117,7 @@ def test_a_script_can_have_it_stopped_at_the_end(
 
 
 @pytest.mark.parametrize(("error", "runs"), [(LocalCloudError, True), (KeyboardInterrupt, False)])
-def test_what_failed_can_be_looked_at_and_what_was_interrupted_is_stopped(
+def test_a_failed_run_keeps_the_cloud_and_an_interrupted_one_stops_it(
     monkeypatch: pytest.MonkeyPatch, error: type[BaseException], runs: bool
 ) -> None:
     cloud = Cloud(monkeypatch, runs=False)
@@ -143,7 +143,7 @@ def test_a_cloud_that_runs_is_used_and_left_as_it_is(monkeypatch: pytest.MonkeyP
         drift(env="dev", archive=tmp_path)
 
 
-def test_down_says_what_it_stopped(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_down_prints_what_it_stopped(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     Cloud(monkeypatch, runs=True)
     down()
     down()

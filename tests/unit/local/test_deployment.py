@@ -96,7 +96,7 @@ def test_the_old_variant_ends_only_when_the_new_one_has_proved_itself(
     assert blue.is_closed
 
 
-def test_a_fault_for_the_canary_meets_nobody_else_and_ends_with_it(endpoint: Endpoint) -> None:
+def test_a_fault_for_the_canary_affects_only_the_canary_and_ends_with_it(endpoint: Endpoint) -> None:
     endpoint.faults.extend([Fault(on_canary=True)] * 3)
     assert endpoint.next_request(None)[1] is None
     endpoint.shift(_Variant(), share=1.0)  # type: ignore[arg-type]
@@ -128,7 +128,7 @@ def test_a_fault_for_the_canary_meets_nobody_else_and_ends_with_it(endpoint: End
         ({"TerminationWaitInSeconds": 600}, 4, "above the sum of the waits"),
     ],
 )
-def test_what_sagemaker_refuses_is_refused(
+def test_requests_that_sagemaker_refuses_are_refused(
     alarms: dict[str, str], changes: dict[str, Any], instances: int, message: str
 ) -> None:
     with pytest.raises(ApiError, match=message):

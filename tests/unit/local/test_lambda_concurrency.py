@@ -43,7 +43,7 @@ def test_a_hundred_of_the_quota_stay_unreserved(functions: dict[str, Any]) -> No
     assert put("c", 100) == {"ReservedConcurrentExecutions": 100}
 
 
-def test_what_a_function_has_reserved_itself_counts_once(functions: dict[str, Any]) -> None:
+def test_a_functions_own_reservation_counts_once(functions: dict[str, Any]) -> None:
     assert put("a", 600) == {"ReservedConcurrentExecutions": 600}
 
 

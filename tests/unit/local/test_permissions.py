@@ -64,7 +64,7 @@ def test_an_update_that_alarms_watch_is_a_matter_of_the_caller_and_of_the_models
 
 
 @pytest.mark.parametrize("operation", ["CreateEndpoint", "UpdateEndpoint"])
-def test_whoever_starts_instances_with_encrypted_volumes_grants_the_key(operation: str) -> None:
+def test_roles_that_start_instances_with_encrypted_volumes_may_grant_the_key(operation: str) -> None:
     permissions = needed(call(operation, {"KmsKeyId": KEY}, EndpointName="e", EndpointConfigName="c"))
     (grant,) = (permission for permission in permissions if permission.action == "kms:CreateGrant")
     assert (grant.resource, grant.principals) == (KEY, (CALLER,))
@@ -93,7 +93,7 @@ def test_a_training_job_is_given_its_role_encrypts_its_artifact_and_keeps_its_ch
     }
 
 
-def test_what_is_created_with_tags_is_tagged() -> None:
+def test_resources_created_with_tags_are_tagged() -> None:
     assert asked("CreateEndpointConfig", EndpointConfigName="c") == set()
     tagged = asked("CreateEndpointConfig", EndpointConfigName="c", Tags=[{"Key": "k", "Value": "v"}])
     assert tagged == {("sagemaker:AddTags", "endpoint-config/c", (CALLER,))}

@@ -43,7 +43,7 @@ def test_a_tools_request_passes(headers: list[tuple[str, str]]) -> None:
         *[("Sec-Fetch-Site", site) for site in ("cross-site", "same-site", "same-origin", "", "None")],
     ],
 )
-def test_what_a_page_sends_is_refused(header: tuple[str, str]) -> None:
+def test_requests_of_a_page_are_refused(header: tuple[str, str]) -> None:
     assert "web pages" in refusal([HOST, header], port=4566)
 
 

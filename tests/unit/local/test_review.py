@@ -12,7 +12,7 @@ from local.review import clients_of
 from stacks.config import EndpointConfig
 
 
-def test_a_machine_without_a_browser_is_told_so_before_anything_is_started(
+def test_without_a_browser_the_scenario_fails_before_anything_is_started(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def unexpected(*_: Any, **__: Any) -> Any:

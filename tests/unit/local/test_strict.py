@@ -58,7 +58,7 @@ def check(service: str, operation: str, request: dict[str, Any]) -> None:
         ("stepfunctions", "StartExecution", {"stateMachineArn": "arn", "name": "x_-.é" * 16, "input": "x" * 262144}),
     ],
 )
-def test_what_aws_accepts_is_accepted(service: str, operation: str, request_: dict[str, Any]) -> None:
+def test_requests_that_aws_accepts_are_accepted(service: str, operation: str, request_: dict[str, Any]) -> None:
     check(service, operation, request_)
 
 
@@ -151,12 +151,14 @@ def test_what_aws_accepts_is_accepted(service: str, operation: str, request_: di
         ("sns", "Publish", {"TopicArn": "arn"}, 'Missing required parameter in input: "Message"'),
     ],
 )
-def test_what_aws_refuses_is_refused(service: str, operation: str, request_: dict[str, Any], message: str) -> None:
+def test_requests_that_aws_refuses_are_refused(
+    service: str, operation: str, request_: dict[str, Any], message: str
+) -> None:
     with pytest.raises(ParamValidationError, match=message):
         check(service, operation, request_)
 
 
-def test_an_error_says_what_is_wrong_with_which_request_and_shortens_values() -> None:
+def test_an_error_names_the_request_and_its_problem_and_shortens_values() -> None:
     with pytest.raises(strict.RefusedError) as caught:
         check(
             "sagemaker", "CreateModelPackage", {**PACKAGE, "ClientToken": "x" * 5000, "ModelPackageDescription": "\0"}
@@ -190,7 +192,7 @@ def test_pairs_of_surrogates_in_a_pattern_are_the_characters_beyond_the_basic_pl
     assert not pattern.fullmatch("\0")
 
 
-def test_a_document_is_taken_whole() -> None:
+def test_a_document_is_read_as_a_whole() -> None:
     check("bedrock-runtime", "Converse", {"modelId": "m", "additionalModelRequestFields": {"any": [{"thing": None}]}})
 
 

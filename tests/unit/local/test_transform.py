@@ -124,7 +124,7 @@ def test_a_stopped_job_transforms_nothing_more(s3: "S3Client") -> None:
         (job("s3://images/images/a.png", "ManifestFile"), "is no manifest of a prefix and paths"),
     ],
 )
-def test_a_job_that_cannot_run_says_why(s3: "S3Client", request_: dict[str, Any], message: str) -> None:
+def test_a_job_that_cannot_run_has_a_failure_reason(s3: "S3Client", request_: dict[str, Any], message: str) -> None:
     with pytest.raises(JobFailedError, match=message):
         run(s3, request_)
 
@@ -136,6 +136,6 @@ def test_an_image_above_the_payload_limit_is_refused(s3: "S3Client") -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"{}", b'["a"]', b'[{"prefix": "s3://images/"}, 7]', b'[{"prefix": null}]'])
-def test_what_is_no_manifest_is_refused(content: bytes) -> None:
+def test_an_invalid_manifest_is_refused(content: bytes) -> None:
     with pytest.raises(JobFailedError, match=r"s3://images/m\.json"):
         transform.parse_manifest(content, "s3://images/m.json")

@@ -26,7 +26,7 @@ def test_an_image_of_another_mode_becomes_rgb(mode: str) -> None:
     assert image.shape == (32, 32, 3)
 
 
-def test_what_is_no_image_or_none_of_the_two_formats_is_refused() -> None:
+def test_anything_but_a_valid_image_of_the_two_formats_is_refused() -> None:
     whole = encoded(Image.effect_noise((32, 32), 50))
     for data in (b"", b"no image", whole[:60], whole[: len(whole) // 2], encoded(Image.new("RGB", (2, 2)), "GIF")):
         with pytest.raises(ValueError, match="not a readable image"):

@@ -100,7 +100,7 @@ def test_there_is_nothing_else(method: str, path: str) -> None:
     assert request(method, path)[0] == 404
 
 
-def test_batch_transform_is_told_how_much_to_send() -> None:
+def test_the_container_returns_the_parameters_of_batch_transform() -> None:
     limits = json.loads(request("GET", "/execution-parameters")[2])
     assert limits["MaxConcurrentTransforms"] >= 1
     assert (limits["BatchStrategy"], limits["MaxPayloadInMB"]) == ("SINGLE_RECORD", 6)

@@ -56,7 +56,7 @@ def file(path: str, content: bytes) -> Callable[[Path], object]:
         (file("validation_lst/validation.lst", b""), "channel validation_lst has no .lst file that names an image"),
     ],
 )
-def test_a_job_that_cannot_train_says_why_in_one_line(
+def test_a_job_that_cannot_train_has_a_failure_reason_of_one_line(
     spoil: Callable[[Path], object], reason: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     root = write_job(tmp_path)

@@ -32,7 +32,7 @@ def report(endpoint: str, results: list[Result]) -> str:
     return report_of(load_environment("dev"), Target("111122223333", "eu-west-1", endpoint), results, costs=costs)
 
 
-def test_a_report_of_an_account_confirms_what_passed_and_says_what_it_cost() -> None:
+def test_a_report_from_an_account_confirms_what_passed_and_has_the_cost() -> None:
     text = report("https://cloudformation.eu-west-1.amazonaws.com", [Result("retrain", True, 61.4, "a | b\nc")])
     assert "Against AWS (account 111122223333, region eu-west-1" in text
     assert "| retrain | passed | 61 | a \\| b c |" in text

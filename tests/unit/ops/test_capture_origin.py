@@ -110,7 +110,7 @@ def test_the_gallery_has_the_object_and_the_model_and_marks_what_is_wrong_or_rej
     assert "Models: " in html
 
 
-def test_what_is_not_known_any_more_is_empty(images: list[ImageRef], capsys: Output) -> None:
+def test_unknown_details_are_empty(images: list[ImageRef], capsys: Output) -> None:
     aws.s3().delete_object(Bucket=BUCKET, Key=images[2].key, VersionId=images[2].version_id or "")
     for found in aws.s3().list_objects_v2(Bucket=BUCKET, Prefix="releases/")["Contents"]:
         aws.s3().delete_object(Bucket=BUCKET, Key=found["Key"])
@@ -150,7 +150,7 @@ def test_a_threshold_is_that_of_one_model(images: list[ImageRef], capsys: Output
     assert judged["threshold"] is None  # its one answer is wrong
 
 
-def test_where_the_endpoint_captures_nothing_the_workflow_s_record_is_read_and_images_come_from_the_bucket(
+def test_without_data_capture_the_workflows_record_is_read_and_images_come_from_the_bucket(
     images: list[ImageRef], monkeypatch: pytest.MonkeyPatch, capsys: Output
 ) -> None:
     config = parse_environment("dev", {"endpoint": {"kind": "serverless"}})

@@ -89,7 +89,7 @@ def test_every_plot_has_a_heading_a_description_and_a_table(html: str) -> None:
     assert elements.all("html") == [{"lang": "en"}]
 
 
-def test_it_says_which_environment_and_when(html: str) -> None:
+def test_it_names_the_environment_and_the_time(html: str) -> None:
     assert "<title>Scones Unlimited dev: predictions of the endpoint, 2026-11-25 08:00 to 2026-11-25 12:00 UTC" in html
 
 
@@ -131,7 +131,7 @@ def test_times_carry_the_year_where_there_is_more_than_one() -> None:
     assert any("2026-01-01 00:00:00" in caption for caption in captions)
 
 
-def test_the_median_of_a_second_lies_over_its_points_and_all_plots_span_the_same_time() -> None:
+def test_the_median_of_a_second_is_plotted_over_its_points_and_all_plots_span_the_same_time() -> None:
     plots = plots_of(report(*[capture_line(n, 0.95, time=START + timedelta(seconds=n % 5)) for n in range(20)]))
     bicycles, _, medians = plots["confidence-over-time"]["data"]
     assert medians["x"] == sorted(set(bicycles["x"]))
@@ -174,7 +174,7 @@ def test_the_least_confident_images_are_shown_with_what_was_said_of_them(html: s
     assert all(str(image["alt"]).startswith("Captured image: ") for image in images)
 
 
-def test_what_others_wrote_is_text_and_stays_text() -> None:
+def test_untrusted_text_stays_text() -> None:
     line = json.loads(capture_line(0, 0.6))
     line["eventMetadata"]["eventId"] = "</script><script>alert(1)</script>"
     shown = report(json.dumps(line).encode(), b"<img src=x onerror=alert(1)>")
@@ -183,7 +183,7 @@ def test_what_others_wrote_is_text_and_stays_text() -> None:
     assert "&lt;/script&gt;" in shown
 
 
-def test_without_baseline_and_truth_it_says_what_is_missing() -> None:
+def test_without_baseline_and_truth_it_reports_what_is_missing() -> None:
     shown = report(*[capture_line(n, 0.95) for n in range(20)])
     assert "There is no baseline to compare with" in shown
     assert "No true classes are known" in shown
@@ -210,7 +210,7 @@ def test_many_classes_are_shown_as_the_most_frequent_and_the_others() -> None:
 
 
 @pytest.mark.parametrize("data", [None, b"", b"pixels", png()[:60], b"<svg onload='alert(1)'/>", png()[:-20]])
-def test_what_is_no_image_is_not_shown(data: bytes | None) -> None:
+def test_an_object_that_is_not_an_image_is_not_shown(data: bytes | None) -> None:
     assert thumbnail(data) is None
 
 

@@ -68,7 +68,7 @@ def test_only_the_window_is_shown(write_captures: Writer, capsys: Output) -> Non
     assert records == ["event-3", "event-4"]
 
 
-def test_a_folder_is_read_whole_unless_a_window_is_given(write_captures: Writer, capsys: Output) -> None:
+def test_all_of_a_folder_is_read_unless_a_window_is_given(write_captures: Writer, capsys: Output) -> None:
     last_year = datetime(2025, 3, 1, tzinfo=UTC)
     folder = write_captures(*[capture_line(n, 0.95, time=last_year + timedelta(days=n)) for n in range(3)])
     assert run("captures", "--folder", folder) == 0
@@ -77,7 +77,7 @@ def test_a_folder_is_read_whole_unless_a_window_is_given(write_captures: Writer,
     assert output.err == ""
 
 
-def test_what_lies_outside_the_window_is_counted_and_named(write_captures: Writer, capsys: Output) -> None:
+def test_captures_outside_the_window_are_counted_and_reported(write_captures: Writer, capsys: Output) -> None:
     last_year = datetime(2025, 3, 1, tzinfo=UTC)
     folder = write_captures(*[capture_line(n, 0.95, time=last_year + timedelta(days=n)) for n in range(3)])
     assert run("captures", "--folder", folder, "--since", "24h") == 0
@@ -90,9 +90,7 @@ def test_what_lies_outside_the_window_is_counted_and_named(write_captures: Write
     assert "Outside the window: 2 captures" in output.err
 
 
-def test_the_last_captures_are_those_of_the_last_times_whatever_their_files_are_called(
-    write_captures: Writer, capsys: Output
-) -> None:
+def test_the_latest_captures_are_chosen_by_time_not_by_file_name(write_captures: Writer, capsys: Output) -> None:
     # SageMaker's names begin with minutes and seconds, which say nothing of the hour
     write_captures(*[capture_line(number, 0.95) for number in range(30, 60)], name="00-a")
     folder = write_captures(*[capture_line(number, 0.95) for number in range(30)], name="59-b")
@@ -129,7 +127,7 @@ def test_a_confidence_is_never_rounded_up_to_certainty(write_captures: Writer, c
     assert "1.000" not in shown
 
 
-def test_nothing_captured_is_said(write_captures: Writer, capsys: Output) -> None:
+def test_a_window_without_captures_is_reported(write_captures: Writer, capsys: Output) -> None:
     folder = write_captures()
     assert run("captures", "--folder", folder) == 0
     assert capsys.readouterr().out == f"{folder}: no captures\n"
@@ -140,7 +138,7 @@ def test_a_folder_that_is_not_there(capsys: Output) -> None:
     assert capsys.readouterr().err.startswith("Error: nowhere: no such file or folder")
 
 
-def test_a_folder_without_captures_says_what_it_wants(tmp_path: Path, capsys: Output) -> None:
+def test_the_error_for_a_folder_without_captures_says_what_is_expected(tmp_path: Path, capsys: Output) -> None:
     (tmp_path / "a.json").write_text("{}")
     assert run("captures", "--folder", tmp_path) == 1
     assert (

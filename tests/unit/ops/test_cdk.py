@@ -30,7 +30,7 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     return seen
 
 
-def test_it_goes_to_the_account_and_region_that_boto3_goes_to(environment: dict[str, str]) -> None:
+def test_it_uses_the_account_and_region_of_boto3(environment: dict[str, str]) -> None:
     run_cdk("deploy", target=Target("111122223333", "eu-west-1", "https://cloudformation.eu-west-1.amazonaws.com"))
     found = {name: value for name, value in environment.items() if name.startswith(("AWS_", "CDK_DEFAULT_"))}
     assert found.pop("CDK_DEFAULT_ACCOUNT") == "111122223333"
@@ -48,7 +48,7 @@ def test_without_a_target_it_finds_no_account(environment: dict[str, str]) -> No
     assert environment["PATH"].split(os.pathsep)[0] == str(Path(sys.executable).parent)  # where Node is
 
 
-def test_it_reports_to_nobody(environment: dict[str, str]) -> None:
+def test_it_sends_no_telemetry(environment: dict[str, str]) -> None:
     run_cdk("synth")
     assert environment["CDK_DISABLE_CLI_TELEMETRY"] == environment["CDK_DISABLE_VERSION_CHECK"] == "true"
 
@@ -98,7 +98,7 @@ def test_in_the_local_cloud_each_stack_that_is_done_is_one_line(
 
 
 @pytest.mark.parametrize(("target", "verbose"), [(LOCAL, True), (ACCOUNT, False)])
-def test_of_an_account_and_on_request_all_is_shown(
+def test_all_output_is_shown_for_an_account_and_on_request(
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
     capfd: pytest.CaptureFixture[str],
@@ -110,7 +110,7 @@ def test_of_an_account_and_on_request_all_is_shown(
     assert capfd.readouterr().out == EVENTS
 
 
-def test_of_a_failed_command_the_end_of_the_log_is_shown(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_end_of_a_failed_commands_log_is_shown(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     log = printing(monkeypatch, tmp_path, 3)
     with pytest.raises(OpsError, match=rf"(?s)status 3; the end of {log}:.*scones-dev-Workflow failed creation"):
         change_stacks("deploy", "dev/*", target=LOCAL)

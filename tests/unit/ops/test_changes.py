@@ -60,11 +60,11 @@ def impacts(before: Resources, after: Resources) -> dict[str, str]:
     ],
     ids=["policy", "tags", "text", "dependencies", "metadata"],
 )
-def test_what_means_the_same_is_no_difference(before: dict[str, Any], after: dict[str, Any]) -> None:
+def test_equivalent_values_are_no_difference(before: dict[str, Any], after: dict[str, Any]) -> None:
     assert changes({"X": before}, {"X": after}) == {}
 
 
-def test_what_cdk_adds_for_its_bootstrap_and_for_other_stacks_is_no_difference() -> None:
+def test_cdks_additions_for_bootstrap_and_other_stacks_are_no_difference() -> None:
     outputs = {"ExportsOutputRefBucket83908E770FF9A107": {"Value": {"Ref": "B"}}}
     parameters = {"BootstrapVersion": {"Type": "String"}}
     after = assembly({"B": bucket()}, Outputs=outputs, Parameters=parameters, Metadata={"x": 1})
@@ -103,7 +103,7 @@ def test_references_are_construct_paths_across_stacks_and_inside_texts() -> None
     }
 
 
-def test_a_definition_differs_in_the_value_not_in_the_whole_text() -> None:
+def test_a_definition_differs_in_one_value_not_as_a_whole() -> None:
     before, after = machine("M", A={"Retry": [{"MaxAttempts": 3}]}), machine("M", A={"Retry": [{"MaxAttempts": 4}]})
     change = changes({"M": before, "B": bucket()}, {"M": after, "B": bucket()})["Data/M"]
     path = ("Properties", "DefinitionString", "States", "A", "Retry", "0", "MaxAttempts")
@@ -158,13 +158,13 @@ def test_cloudformations_specification_decides_what_is_replaced(kind: str, prop:
     assert impacts(before, after) == {"Data/X": impact}
 
 
-def test_without_the_specification_it_says_what_to_do(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_without_the_specification_it_prints_the_fix(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(specification, "DATABASE", tmp_path / "db.json.gz")
     with pytest.raises(OpsError, match="make setup"):
         resource_types.__wrapped__()  # past its cache
 
 
-def test_what_refers_to_a_replaced_resource_in_a_fixed_property_is_replaced_too() -> None:
+def test_a_reference_to_a_replaced_resource_in_an_immutable_property_replaces_its_resource_too() -> None:
     def named(name: str) -> Resources:
         return {
             "B": bucket(BucketName=name),
@@ -200,7 +200,7 @@ def test_a_renamed_construct_is_one_replacement_and_references_to_it_are_no_diff
 
 
 @pytest.mark.parametrize(("identity", "reached"), [("C", True), ("B", False)], ids=["renamed", "in place"])
-def test_another_stack_meets_a_replacement_if_its_reference_changes(*, identity: str, reached: bool) -> None:
+def test_another_stack_is_affected_by_a_replacement_if_its_reference_changes(*, identity: str, reached: bool) -> None:
     """As in `cdk diff`: a bucket with another BucketName leaves the other stack's template as it is."""
 
     def app(identity: str, name: str) -> Assembly:
@@ -215,7 +215,7 @@ def test_another_stack_meets_a_replacement_if_its_reference_changes(*, identity:
     assert [change.importers for change in found if change.resource.type == "AWS::S3::Bucket"] == [1]
 
 
-def test_of_moved_constructs_that_are_alike_each_is_paired_with_its_own() -> None:
+def test_equal_constructs_that_moved_are_paired_by_name() -> None:
     def app(folder: str, **identities: str) -> Resources:
         logs = {identity: resource("Logs::LogGroup", f"{folder}{name}") for name, identity in identities.items()}
         return {**logs, **{f"F{name}": function(name, LOGS={"Ref": i}) for name, i in identities.items()}}
@@ -227,7 +227,7 @@ def test_of_moved_constructs_that_are_alike_each_is_paired_with_its_own() -> Non
     }
 
 
-def test_constructs_that_cannot_be_told_apart_are_not_paired() -> None:
+def test_indistinguishable_constructs_are_not_paired() -> None:
     before = {name: resource("Logs::LogGroup", name) for name in "AB"}
     after = {name: resource("Logs::LogGroup", name) for name in "CD"}
     assert sorted(impacts(before, after).values()) == ["create", "create", "delete", "delete"]
@@ -252,7 +252,7 @@ def test_a_resource_that_keeps_its_logical_id_under_another_path_is_the_same() -
 
 
 @pytest.mark.parametrize(("retained", "impact"), [(False, "delete"), (True, "orphan")])
-def test_a_removed_resource_is_deleted_or_orphaned_as_its_policy_says(*, retained: bool, impact: str) -> None:
+def test_a_removed_resource_is_deleted_or_orphaned_according_to_its_policy(*, retained: bool, impact: str) -> None:
     assert impacts({"B": bucket(retained=retained)}, {}) == {"Data/Bucket": impact}
 
 

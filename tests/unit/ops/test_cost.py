@@ -61,7 +61,7 @@ def test_the_environment_s_tag_is_asked_for_page_by_page_and_services_are_summed
         ("LimitExceededException", "Cost Explorer refuses: .*LimitExceededException"),
     ],
 )
-def test_what_the_account_does_not_let_it_says(explorer: tuple[Any, Stubber], code: str, message: str) -> None:
+def test_a_missing_permission_is_reported(explorer: tuple[Any, Stubber], code: str, message: str) -> None:
     client, stubber = explorer
     stubber.add_client_error("get_cost_and_usage", code)
     with pytest.raises(OpsError, match=message):
@@ -73,7 +73,7 @@ def asked(monkeypatch: pytest.MonkeyPatch, client: Any, endpoint: str) -> None:
     monkeypatch.setattr("data_prep.aws.cost_explorer", lambda: client)
 
 
-def test_nothing_billed_may_mean_that_the_tag_is_not_active(
+def test_without_costs_it_suggests_that_the_tag_is_not_active(
     explorer: tuple[Any, Stubber], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     client, stubber = explorer

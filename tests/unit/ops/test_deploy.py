@@ -21,7 +21,7 @@ def _target(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("exists", [False, True])
-def test_the_template_is_told_whether_it_updates_an_endpoint_that_scales(
+def test_a_parameter_states_whether_the_template_updates_an_endpoint_that_scales(
     monkeypatch: pytest.MonkeyPatch, exists: bool
 ) -> None:
     client = client_for("sagemaker")
@@ -70,7 +70,7 @@ def test_an_endpoint_that_is_paused_is_not_tried_out(
     assert ("scones-dev is paused since 2026-11-26 18:00 UTC" in capsys.readouterr().out) == bool(since)
 
 
-def test_what_has_to_be_fixed_stops_it_before_anything_is_made_in_one_line_that_names_the_fix(
+def test_a_problem_stops_it_before_anything_is_created_in_one_line_with_the_fix(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     ran: list[tuple[str, ...]] = []

@@ -56,7 +56,7 @@ def test_an_environment_that_is_not_deployed_cannot_be_destroyed(
     assert capsys.readouterr().err == f"Error: environment 'dev' has no stack in {TARGET}: nothing to destroy\n"
 
 
-def test_it_asks_first_and_takes_only_the_name_for_an_answer(
+def test_it_asks_first_and_accepts_only_the_name_as_the_answer(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     # Knows how to list stacks only: anything more would fail
@@ -159,14 +159,14 @@ def cloud(monkeypatch: pytest.MonkeyPatch, **statuses: str) -> Stacks:
     "status", ["CREATE_FAILED", "DELETE_FAILED", "ROLLBACK_COMPLETE", "ROLLBACK_FAILED", "REVIEW_IN_PROGRESS"]
 )
 @pytest.mark.parametrize("data", ["--data", "--keep-data"])
-def test_whatever_state_a_run_left_a_stack_in_it_goes(monkeypatch: pytest.MonkeyPatch, status: str, data: str) -> None:
+def test_a_stack_in_any_state_is_deleted(monkeypatch: pytest.MonkeyPatch, status: str, data: str) -> None:
     stacks = cloud(monkeypatch, Data=status, Retraining=status, Monitoring="CREATE_COMPLETE")
     assert run("destroy", "--env", "dev", "--yes", data) == 0
     assert set(stacks.statuses) == (set() if data == "--data" else {"Data"})
 
 
 @pytest.mark.parametrize(("policy", "left"), [("retain", {"Data"}), ("destroy", set())])
-def test_where_nobody_says_what_becomes_of_the_data_the_configuration_does(
+def test_without_an_explicit_choice_the_configuration_decides_on_the_data(
     monkeypatch: pytest.MonkeyPatch, policy: str, left: set[str]
 ) -> None:
     config = parse_environment("dev", {"removal_policy": policy})
@@ -204,7 +204,7 @@ def test_a_stack_that_cannot_be_deleted_does_not_keep_the_endpoint_which_costs_m
     assert not stacks.statuses
 
 
-def test_a_stack_that_is_no_longer_configured_goes_first_as_it_imports_from_the_others(
+def test_a_stack_that_is_no_longer_configured_is_deleted_first_because_it_imports_from_the_others(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     stacks = cloud(monkeypatch, Data="CREATE_COMPLETE", Model="CREATE_COMPLETE", DeployRole="CREATE_COMPLETE")
@@ -219,7 +219,7 @@ def test_a_stack_that_is_no_longer_configured_goes_first_as_it_imports_from_the_
     assert not stacks.statuses
 
 
-def test_it_waits_for_what_an_interrupted_deployment_left_under_way(
+def test_it_waits_for_operations_that_an_interrupted_deployment_left_in_progress(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     stacks = cloud(monkeypatch, Data="CREATE_COMPLETE", Model="CREATE_IN_PROGRESS")
@@ -233,7 +233,7 @@ def test_it_waits_for_what_an_interrupted_deployment_left_under_way(
     assert "Waiting for scones-dev-Model (CREATE_IN_PROGRESS)\n" in capsys.readouterr().out
 
 
-def test_what_is_left_when_all_stacks_are_gone_goes_too(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_rest_is_deleted_after_all_stacks(monkeypatch: pytest.MonkeyPatch) -> None:
     cloud(monkeypatch)
     aws.ssm().put_parameter(Name="/scones/dev/model/metadata", Value="{}", Type="String")
     assert run("destroy", "--env", "dev", "--yes", "--keep-data") == 1  # parameters are data

@@ -46,7 +46,7 @@ def test_the_exit_status_is_0_unless_asked_for_and_the_last_line_explains_it(
     assert diff.STATUS in help_text
 
 
-def test_what_is_lost_is_in_the_first_ten_lines_of_a_hundred_columns(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_lost_state_is_in_the_first_ten_lines_of_a_hundred_columns(monkeypatch: pytest.MonkeyPatch) -> None:
     many = [
         {name: resource("Events::Rule", name, {f"P{name}": value * 200}) for name in map(str, range(50))}
         for value in "ab"

@@ -195,7 +195,7 @@ def test_permissions_of_others_on_a_resource_are_sentences(changed: dict[str, An
     assert expected in permissions({"X": before}, {"X": changed})
 
 
-def test_a_statement_that_moves_to_another_policy_is_no_permission() -> None:
+def test_a_statement_that_moves_to_another_policy_is_not_a_new_permission() -> None:
     both_here = {"R": role(), "P": policy(allow("a:X", "*"), allow("a:Y", "*")), "Q": policy(name="Role/Other")}
     apart = {"R": role(), "P": policy(allow("a:X", "*")), "Q": policy(allow("a:Y", "*"), name="Role/Other")}
     assert permissions(both_here, apart, details=True) == []
@@ -254,5 +254,5 @@ def test_the_price_of_an_idle_month_is_said_if_it_changes() -> None:
         ("a" * 30, ABSENT, "aaaaaaaaaa… → unset"),
     ],
 )
-def test_of_long_values_the_difference_is_shown(before: Any, after: Any, expected: str) -> None:
+def test_long_values_are_shown_around_the_difference(before: Any, after: Any, expected: str) -> None:
     assert excerpt(Difference((), before, after), width=10) == expected

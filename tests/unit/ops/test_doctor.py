@@ -68,7 +68,7 @@ def hand_over(config: EnvironmentConfig, **metadata: Any) -> None:
         ({"VariantName": "AllTraffic", "CurrentServerlessConfig": {"MaxConcurrency": 1, "MemorySizeInMB": 1024}}, []),
     ],
 )
-def test_an_endpoint_on_instances_cannot_become_serverless_and_doctor_says_what_to_do(
+def test_doctor_reports_with_a_fix_that_an_endpoint_on_instances_cannot_become_serverless(
     monkeypatch: pytest.MonkeyPatch, found: dict[str, Any] | None, status: list[str]
 ) -> None:
     def describe_endpoint(**_: str) -> dict[str, Any]:
@@ -144,7 +144,7 @@ def test_without_credentials_nothing_else_is_asked(monkeypatch: pytest.MonkeyPat
     assert "aws sso login" in checks[-1].fix
 
 
-def test_without_a_region_it_says_how_to_set_one(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_region_it_prints_how_to_set_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("AWS_DEFAULT_REGION")
     monkeypatch.setenv("AWS_CONFIG_FILE", "/dev/null")
     check = only(doctor.account())
@@ -334,7 +334,7 @@ def test_a_topic_without_readers_is_a_warning(monkeypatch: pytest.MonkeyPatch) -
     assert (check.status, check.found) == ("warning", "the alert topic has no confirmed subscription")
 
 
-def test_another_environment_of_a_similar_name_is_not_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_environment_of_a_similar_name_is_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
     deploy_data_stack(monkeypatch, "scones-dev-2-Data")
     assert only(doctor.subscription(CONFIG)).found == "dev/Data is not deployed yet"
 
@@ -358,7 +358,7 @@ def test_a_subscription_must_be_confirmed(
     assert (check.status, check.fix) == (status, fix)
 
 
-def test_what_may_not_be_read_is_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_check_without_permission_is_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
     def refused(_config: EnvironmentConfig) -> Iterator[Check]:
         raise ClientError({"Error": {"Code": "AccessDenied", "Message": "no"}}, "ListServiceQuotas")
 
@@ -370,7 +370,7 @@ def test_what_may_not_be_read_is_a_warning(monkeypatch: pytest.MonkeyPatch) -> N
     assert "AccessDenied" in check.found
 
 
-def test_the_exit_status_says_whether_to_deploy(
+def test_the_exit_status_shows_whether_the_environment_can_be_deployed(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     found: list[Check] = [Check("one", "warning", "[so] so", "do something")]

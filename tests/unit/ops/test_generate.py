@@ -59,11 +59,11 @@ def test_a_batch_repeats_no_image_before_all_were_taken(bucket: str, capsys: Out
     assert len(set(keys[:12])) == len(set(keys[12:24])) == 12
 
 
-def test_a_batch_is_no_larger_than_an_execution_takes(bucket: str, capsys: Output) -> None:
+def test_a_batch_is_no_larger_than_an_execution_accepts(bucket: str, capsys: Output) -> None:
     assert run("generate", "batch", "-n", generate.MAX_BATCH + 1) == 2
 
 
-def test_a_bucket_without_test_images_says_what_to_run(bucket: str, capsys: Output) -> None:
+def test_the_error_for_a_bucket_without_test_images_names_the_command_to_run(bucket: str, capsys: Output) -> None:
     for number in range(12):
         aws.s3().delete_object(Bucket=BUCKET, Key=f"test/{number:02}.png")
     assert run("generate", "case") == 1
@@ -77,7 +77,7 @@ def test_true_classes_come_from_the_list(bucket: str) -> None:
         true_classes(BUCKET, ("bicycle", "motorcycle"))
 
 
-def test_what_cannot_be_sent_is_counted_and_fails_the_command(bucket: str, capsys: Output) -> None:
+def test_images_that_cannot_be_sent_are_counted_and_fail_the_command(bucket: str, capsys: Output) -> None:
     ended = run("generate", "stream", "--rate", 50, "--duration", "0.2s", "--settle", "1s", "--seed", 1, "--json")
     assert ended == 1
     summary = json.loads(capsys.readouterr().out)

@@ -17,7 +17,7 @@ def test_percentiles_are_right_within_a_bin() -> None:
     assert latencies.percentile(100) == pytest.approx(max(seconds), rel=0.011)
 
 
-def test_of_nothing_there_are_none() -> None:
+def test_no_durations_have_no_percentiles() -> None:
     assert Latencies().percentile(50) is None
 
 

@@ -37,7 +37,7 @@ def test_an_update_that_is_still_under_way_has_no_other_model_yet() -> None:
     assert [found.artifact_uri for found in serving_at(HISTORY[:3], when)] == ["s3://b/a"]
 
 
-def test_an_adopted_model_says_where_it_came_from(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_adopted_model_has_its_origin(monkeypatch: pytest.MonkeyPatch) -> None:
     documents = {
         "models/scones-dev-adopted-1/manifest.json": {"adopted_from": "s3://theirs/model.tar.gz"},
         "models/scones-dev-adopted-1/evaluation.json": {"accuracy": 0.9, "calibration_error": 0.05},
@@ -49,7 +49,7 @@ def test_an_adopted_model_says_where_it_came_from(monkeypatch: pytest.MonkeyPatc
     assert lineage._of_no_job("b", served, "another").training_job == ""
 
 
-def test_what_is_not_known_is_said_so() -> None:
+def test_unknown_details_are_reported_as_unknown() -> None:
     model = Model(artifact_uri="s3://b/a", served_since="2030")
     shown = dict(rows(Lineage("predictions/x.json", "s3://b/x", "bicycle", 0.95, "2031", (model,))))
     assert shown["training job"] == shown["data digest"] == shown["accuracy"] == "unknown"

@@ -54,7 +54,7 @@ def test_the_seed_decides(image: bytes, drift: str) -> None:
     check_image(draw(1), name="drifted")
 
 
-def test_what_is_broken_is_no_picture_to_the_workflow(image: bytes) -> None:
+def test_the_workflow_refuses_broken_pictures(image: bytes) -> None:
     kinds = {broken(image, random.Random(seed)) for seed in range(40)}
     assert len(kinds) > 4
     for data in kinds:

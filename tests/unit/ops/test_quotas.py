@@ -71,7 +71,7 @@ def test_no_instance_for_transform_jobs_is_a_warning_as_everything_else_works(mo
     assert check.found == "0 of the 1 that is needed for a baseline, Batch Transform and retraining"
 
 
-def test_a_quota_that_nobody_applied_for_has_the_value_that_every_account_has(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_quota_without_a_requested_increase_has_the_default_value(monkeypatch: pytest.MonkeyPatch) -> None:
     applied = {"ml.m5.large for endpoint usage": 8.0}
     defaults = {**ENOUGH, "ml.m5.large for endpoint usage": 0}
     found = checks(monkeypatch, applied, defaults)
@@ -79,7 +79,7 @@ def test_a_quota_that_nobody_applied_for_has_the_value_that_every_account_has(mo
     assert {check.status for check in found.values()} == {"ok"}
 
 
-def test_training_says_which_type_a_job_would_run_on(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_doctor_reports_the_instance_type_of_a_training_job(monkeypatch: pytest.MonkeyPatch) -> None:
     applied = {"ml.p3.2xlarge for training job usage": 0, "ml.g5.xlarge for training job usage": 2}
     check = checks(monkeypatch, applied)["training instances"]
     assert check.status == "ok"
@@ -211,7 +211,7 @@ def test_lambda_must_keep_its_share_of_the_accounts_concurrency(
     assert concurrency(monkeypatch, **account).status == status
 
 
-def test_too_much_reserved_concurrency_says_how_much_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_much_reserved_concurrency_is_reported_with_the_rest(monkeypatch: pytest.MonkeyPatch) -> None:
     check = concurrency(monkeypatch, quota=1000, unreserved=500, reserves=100)
     assert check.found == (
         "0 of the account's 1000 stay unreserved when this environment reserves 500; Lambda keeps 100"

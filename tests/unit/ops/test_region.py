@@ -18,7 +18,7 @@ from stacks.config import parse_environment
         ("me-central-1", {}, ["AWS::SageMaker::Endpoint"]),
     ],
 )
-def test_what_the_configuration_asks_for_and_the_region_lacks_stops_a_deployment(
+def test_a_resource_type_that_the_region_lacks_stops_a_deployment(
     monkeypatch: pytest.MonkeyPatch, region: str, monitoring: dict[str, Any], found: list[str]
 ) -> None:
     monkeypatch.setenv("AWS_DEFAULT_REGION", region)

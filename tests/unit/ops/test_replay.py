@@ -93,7 +93,7 @@ def test_an_event_that_was_started_before_is_not_started_again(environment: Envi
 @pytest.mark.parametrize(
     "body", ['{"s3_prefix": "scheduled/"}', '{"id": "i", "detail": {}}', "no JSON", "[]", '"text"', "null"]
 )
-def test_what_is_no_upload_is_kept_and_named(
+def test_a_message_that_is_not_an_upload_is_kept_and_named(
     environment: Environment, capsys: pytest.CaptureFixture[str], body: str
 ) -> None:
     environment.put(body)

@@ -65,7 +65,7 @@ def test_both_accuracies_and_why_it_was_rejected(monkeypatch: pytest.MonkeyPatch
     assert output.err == f"Error: Rejected: {'; '.join(reasons)}\n"
 
 
-def test_nothing_new_is_said_to_be_nothing_new(monkeypatch: pytest.MonkeyPatch, capsys: Output) -> None:
+def test_the_message_says_if_nothing_is_new(monkeypatch: pytest.MonkeyPatch, capsys: Output) -> None:
     assert retrain(monkeypatch, Execution("NothingNew", {"models": EVALUATED["models"]})) == 0
     shown = capsys.readouterr().out
     assert "NothingNew: the data and parameters are those of the model in service" in shown

@@ -61,7 +61,7 @@ def test_a_quantile_is_a_confidence_that_was_given(confidence: float) -> None:
     assert total.quantile(0.5) == pytest.approx(total.mean_confidence, abs=(1 - confidence) / 100)
 
 
-def test_a_quantile_tells_confidences_apart_at_the_top() -> None:
+def test_quantiles_distinguish_confidences_close_to_1() -> None:
     total = summary_of([capture(number, 1 - 10 ** -(1 + number / 20)) for number in range(100)]).total
     assert total.quantile(0.5) == pytest.approx(1 - 10**-3.5, abs=1e-4)
     assert total.quantile(0.9) == pytest.approx(1 - 10**-5.5, abs=1e-6)
@@ -96,7 +96,7 @@ def test_points_are_all_predictions_or_a_uniform_sample() -> None:
     assert early == pytest.approx(module.MAX_POINTS / 2, rel=0.1)
 
 
-def test_the_least_confident_predictions_are_kept_with_their_images() -> None:
+def test_the_predictions_with_the_lowest_confidence_are_kept_with_their_images() -> None:
     captures = [capture(n, 0.5 + n / 10_000) for n in range(1000)]
     random.Random(0).shuffle(captures)
     unsure = summary_of(captures).least_confident
@@ -122,7 +122,7 @@ def test_drift_is_scored_in_windows_that_are_large_enough() -> None:
         assert earlier.end <= later.start
 
 
-def test_without_baseline_there_is_no_drift_and_with_a_small_one_it_says_so() -> None:
+def test_without_a_baseline_there_is_no_drift_and_a_small_one_is_reported() -> None:
     captures = [capture(n, 0.95) for n in range(10)]
     assert summary_of(captures).drift_windows() == []
     small = Baseline("s3://b/m", CLASSES, tuple(n / 10 for n in range(1, 10)), (5,) * 10, (25, 25))

@@ -22,7 +22,7 @@ def without_wraps(text: str) -> str:
     return "".join(line.strip() for line in text.splitlines())
 
 
-def test_nothing_that_moves_hides_or_turns_text_is_left() -> None:
+def test_no_character_that_moves_hides_or_reverses_text_is_left() -> None:
     assert visible(HOSTILE) == SHOWN
     assert visible("Fahrrad-ä 自転車.png") == "Fahrrad-ä 自転車.png"
 

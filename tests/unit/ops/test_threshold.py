@@ -53,7 +53,7 @@ def test_the_threshold_for_an_accuracy_and_what_it_rejects(validated: None, caps
     assert [point["threshold"] for point in judged["points"]] == [0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.93, 0.95, 0.97, 0.99]
 
 
-def test_the_table_says_it_in_words(validated: None, capsys: Output) -> None:
+def test_the_table_is_followed_by_a_sentence_on_the_threshold(validated: None, capsys: Output) -> None:
     assert run("threshold", "--accuracy", 0.9) == 0
     shown = capsys.readouterr().out
     assert "The model's predictions for the validation images: 200 predictions" in shown
@@ -76,7 +76,7 @@ def test_the_page_has_both_plots(validated: None, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", ["{", "[]", '{"images": [{"key": "test/a.png"}]}'])
-def test_what_are_no_predictions_is_said_with_the_way_out(validated: None, capsys: Output, content: str) -> None:
+def test_invalid_predictions_are_reported_with_a_fix(validated: None, capsys: Output, content: str) -> None:
     put_predictions(content)
     assert run("threshold") == 1
     error = capsys.readouterr().err

@@ -111,7 +111,7 @@ def test_a_look_lists_what_is_new_however_many_executions_there_were(listing: Li
     assert listing.described == []
 
 
-def test_what_the_listing_shows_late_is_counted_all_the_same(listing: Listing) -> None:
+def test_executions_that_are_listed_late_are_counted(listing: Listing) -> None:
     run, tally = begin(3000)
     rng = random.Random(1)
     for number in range(3000):
@@ -137,7 +137,7 @@ def test_one_that_the_looks_have_missed_is_found_at_the_end(listing: Listing) ->
     assert (tally.accepted, tally.unfinished_requests) == (500, {})
 
 
-def test_what_has_no_outcome_is_named(listing: Listing) -> None:
+def test_images_without_an_outcome_are_named(listing: Listing) -> None:
     run, tally = begin(3)
     listing.start(run.request_name(0), after=0, seconds=1)
     listing.start(run.request_name(1), after=0, seconds=1000)

@@ -60,7 +60,7 @@ def test_a_repository_has_ids_or_not(name: str) -> None:
     assert parse_environment("dev", settings).github_repository == name
 
 
-def test_what_github_deploys_has_a_bootstrap_of_its_own() -> None:
+def test_an_environment_that_github_deploys_has_its_own_bootstrap() -> None:
     with pytest.raises(ConfigError, match="bootstrap_qualifier = None: is required with github_repository"):
         parse_environment("dev", {"github_repository": "owner/name"})
     with pytest.raises(ConfigError, match="bootstrap_qualifier = 'q': requires an environment's name of at most 16"):

@@ -146,7 +146,7 @@ def test_a_bad_threshold_stops_the_function(monkeypatch: pytest.MonkeyPatch, thr
 
 @pytest.mark.parametrize("confidence", [0.95, 0.5])
 @pytest.mark.parametrize("kind", ["realtime", "serverless"])
-def test_where_the_endpoint_captures_nothing_its_prediction_is_in_the_line_of_metrics_whatever_the_outcome(
+def test_without_data_capture_the_line_of_metrics_has_the_prediction_for_every_outcome(
     s3: Stubber, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], kind: str, confidence: float
 ) -> None:
     monkeypatch.setenv("ENDPOINT_KIND", kind)

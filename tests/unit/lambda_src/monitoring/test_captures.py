@@ -146,7 +146,7 @@ def test_lines_are_split_wherever_the_chunks_end(lines: list[bytes], cuts: list[
     assert list(split_lines(chunks)) == (expected if expected[-1] else expected[:-1])
 
 
-def test_of_a_file_without_line_ends_only_the_beginning_is_held(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_the_beginning_of_a_file_without_line_ends_is_kept_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(captures, "MAX_LINE_BYTES", 5000)
     chunks = (b"x" * 1000 for _ in range(100_000))
     (held,) = split_lines(chunks)

@@ -121,7 +121,7 @@ def test_the_drift_monitor_counts_them_as_it_counts_captures(log: Any) -> None:
     assert window.tally.class_counts == [1, 1]
 
 
-def test_labels_meet_them_as_they_meet_captures(log: Any) -> None:
+def test_labels_are_joined_with_them_as_with_captures(log: Any) -> None:
     write(log, line_of(IMAGES[0], [0.97, 0.03]), line_of(IMAGES[1], [0.4, 0.6]), line_of(IMAGES[2], [0.9, 0.1]))
     labels = "\n".join(label_line(image, "bicycle") for image in IMAGES[:2])
     aws.s3().put_object(Bucket="the-bucket", Key="ground-truth/labels.jsonl", Body=labels.encode())

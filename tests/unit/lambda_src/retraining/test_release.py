@@ -372,7 +372,7 @@ def test_a_rollback_is_not_held_up_by_the_alarms_of_the_model_that_it_replaces(w
     assert move(world, NEW, rollback=True)["endpoint"]["EndpointConfigName"] == f"{NEW}-run00001"
 
 
-def test_restoring_goes_back_to_the_config_before_and_can_be_done_again(world: World) -> None:
+def test_restoring_returns_to_the_previous_config_and_can_be_repeated(world: World) -> None:
     previous = move(world, NEW)["release"]["previous"]
     for _ in range(2):
         assert restore_endpoint.handler({"previous": previous}, None) == {"endpoint_config": "cfn-config"}
@@ -529,7 +529,7 @@ def record(time_: str, job: str, status: str = "IN_SERVICE") -> Record:
         ("A", "Z", "A"),  # served, but the log does not know it
     ],
 )
-def test_a_rollback_goes_to_the_model_before_the_first_release_of_the_served_one(
+def test_a_rollback_restores_the_model_before_the_first_release_of_the_current_one(
     history: str, served: str, earlier: str | None
 ) -> None:
     records = [record(f"00:00:{second:02}", job) for second, job in enumerate(history)]
@@ -547,7 +547,7 @@ def test_a_rolled_back_update_is_not_a_release() -> None:
 
 
 @pytest.mark.parametrize("job", ["B", "C", "never-released", "", {"job": "A"}, "x" * 10_000])
-def test_a_rollback_goes_only_to_what_the_endpoint_has_served(job: object) -> None:
+def test_a_rollback_accepts_only_models_that_the_endpoint_has_served(job: object) -> None:
     """B was on its way and came back; C is a job that the gate may have rejected."""
     history = [record("00:00:00", "A"), record("00:00:01", "B", "UPDATING"), record("00:00:02", "A")]
     prepare_rollback.check_released("A", history)

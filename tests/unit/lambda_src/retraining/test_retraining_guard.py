@@ -90,7 +90,7 @@ def states(monkeypatch: pytest.MonkeyPatch, retraining_settings: None) -> Any:
         yield running
 
 
-def test_of_a_storm_of_alarms_exactly_one_run_starts(states: set[str]) -> None:
+def test_many_alarms_at_once_start_exactly_one_run(states: set[str]) -> None:
     requests = [request(name=str(number), trigger="drift") for number in range(16)]
     states.update(r.execution_arn for r in requests)
     with ThreadPoolExecutor(16) as pool:
@@ -120,7 +120,7 @@ def test_a_run_that_loses_every_race_raises_an_error(states: set[str], monkeypat
         acquire(request(), COOL_DOWN)
 
 
-def test_no_run_goes_on_while_the_endpoint_is_paused(states: set[str]) -> None:
+def test_no_run_continues_while_the_endpoint_is_paused(states: set[str]) -> None:
     event = {"execution_arn": "arn:x", "started_at": "2030-05-01T12:00:00.123Z", "input": {"rollback": True}}
 
     def pause(**resumed: str) -> None:

@@ -36,7 +36,7 @@ def test_any_problem_is_a_value_error(text: bytes, reason: str) -> None:
         parse_json(text)
 
 
-def test_a_whole_surrogate_pair_is_read() -> None:
+def test_a_complete_surrogate_pair_is_read() -> None:
     assert parse_json(rb'"\ud83d\ude00"') == "\U0001f600"
 
 

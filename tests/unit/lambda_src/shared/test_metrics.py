@@ -57,7 +57,7 @@ def test_a_handlers_errors_are_counted_by_class_and_still_raised(capsys: pytest.
     ]
 
 
-def test_a_rejection_is_no_error(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_rejection_is_not_an_error(capsys: pytest.CaptureFixture[str]) -> None:
     @metrics.counting_errors
     def handler(_event: dict[str, Any], _context: object) -> dict[str, Any]:
         raise LowConfidenceError("unsure")

@@ -21,7 +21,7 @@ def answer(s3: Stubber, content: Any) -> None:
     s3.add_response("get_object", {"Body": StreamingBody(io.BytesIO(body), len(body))}, REQUEST)
 
 
-def test_a_pause_goes_on_until_it_was_resumed(s3: Stubber) -> None:
+def test_a_pause_lasts_until_it_is_resumed(s3: Stubber) -> None:
     answer(s3, {"paused_at": "2026-11-26T18:00:00.123Z"})
     pause = last_pause()
     assert pause is not None

@@ -45,7 +45,7 @@ def test_anything_else_is_not_a_prediction(body: bytes, message: str) -> None:
         ("incoming/a/b.png", "", ["incoming/a/b.png"]),
     ],
 )
-def test_an_output_lies_below_the_jobs_output_with_or_without_the_inputs_prefix(
+def test_an_output_is_below_the_jobs_output_with_or_without_the_inputs_prefix(
     image_key: str, input_prefix: str, paths: list[str]
 ) -> None:
     found = output_keys("transforms/run/", image_key=image_key, input_prefix=input_prefix)

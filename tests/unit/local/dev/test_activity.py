@@ -25,7 +25,7 @@ def test_each_line_is_shown_once_also_where_lines_are_equal() -> None:
     assert [e["logStreamName"] for e in more] == ["a", "b"]
 
 
-def test_what_has_left_the_window_is_forgotten() -> None:
+def test_events_outside_the_window_are_forgotten() -> None:
     _, seen = unseen(Counter(), [event("old"), event("new", at=2_000)])
     fresh, seen = unseen(seen, [event("new", at=2_000)])
     assert fresh == []
@@ -73,7 +73,7 @@ def test_the_frame_of_an_invocation_is_not_shown(message: str) -> None:
         ("retraining", "retraining"),
     ],
 )
-def test_a_state_machine_goes_by_the_name_that_the_code_gives_it(name: str, short: str) -> None:
+def test_a_state_machine_is_shown_under_its_name_in_the_code(name: str, short: str) -> None:
     assert short_name(name) == short
 
 
@@ -96,7 +96,7 @@ def image(outcome: str, **members: object) -> dict[str, Any]:
     return {"outcome": outcome, "s3_key": "incoming/cat.png", **members}
 
 
-def test_an_outcome_says_what_became_of_each_image() -> None:
+def test_an_ended_execution_is_shown_with_the_outcome_of_each_image() -> None:
     images = [
         image("ACCEPTED", label="bicycle", confidence=0.97123),
         image("FAILED", error="CorruptImageError", cause="neither PNG nor JPEG"),
@@ -116,7 +116,7 @@ def test_many_images_are_counted() -> None:
     assert "and 52 more images" in lines[-1]
 
 
-def test_what_a_function_logs_moves_no_cursor_and_is_no_markup() -> None:
+def test_log_lines_of_functions_move_no_cursor_and_contain_no_markup() -> None:
     assert shown(LogLine("classifier", AT, "\x1b[2J[red]gone[/red]", is_routine=False)) == [
         "12:30:05 classifier \\u001b[2J[red]gone[/red]"
     ]

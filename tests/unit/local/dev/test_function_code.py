@@ -52,12 +52,12 @@ def test_a_removed_file_leaves_the_functions_that_hold_it() -> None:
     assert "lambda_src/classification/filter.py" not in updated.package
 
 
-def test_what_is_saved_as_it_was_changes_nothing() -> None:
+def test_saving_an_unchanged_file_changes_nothing() -> None:
     assert changed(FUNCTIONS, SOURCE) == []
     assert package_of(FUNCTIONS[0], SOURCE) == CLASSIFIER
 
 
-def test_what_editors_and_python_leave_is_no_source(tmp_path: Path) -> None:
+def test_temporary_files_of_editors_and_python_are_not_sources(tmp_path: Path) -> None:
     for name in ("a.py", "sub/b.json", "__pycache__/a.cpython-311.pyc", ".a.py.swp", "a.py~", "sub/.#b.json"):
         path = tmp_path / "lambda_src" / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -75,7 +75,7 @@ def test_what_editors_and_python_leave_is_no_source(tmp_path: Path) -> None:
         (b"a\0", "null bytes"),
     ],
 )
-def test_what_python_cannot_read_is_told_with_file_and_line(content: bytes, where: str) -> None:
+def test_a_syntax_error_is_reported_with_file_and_line(content: bytes, where: str) -> None:
     errors = syntax_errors({"a.py": content, "b.py": b"import no_such_module\n'\\w'\n", "c.json": b"{"})
     assert list(errors) == ["a.py"]
     assert where in errors["a.py"]

@@ -59,7 +59,7 @@ def replace(path: Path) -> None:
 
 @pytest.mark.parametrize("save", [write, replace, os.remove])
 @pytest.mark.parametrize("file", ["lambda_src/shared/aws.py", "stacks/config.py", "cdk.json"])
-def test_what_an_editor_does_is_seen_each_time(source: Path, save: Callable[[Path], None], file: str) -> None:
+def test_every_save_by_an_editor_is_noticed(source: Path, save: Callable[[Path], None], file: str) -> None:
     with saved_files(source, source / "build/pictures") as saved:
         for _ in range(2):
             if not (source / file).exists():

@@ -38,9 +38,7 @@ def caption(html: str) -> str:
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG"])
-def test_a_dropped_picture_goes_to_incoming_as_it_is_under_a_name_of_its_own(
-    browser: Browser, cloud: Cloud, kind: str
-) -> None:
+def test_a_dropped_picture_is_uploaded_unchanged_under_a_unique_name(browser: Browser, cloud: Cloud, kind: str) -> None:
     data = encoded(kind)
     for _ in range(2):
         assert "waiting for the workflow" in caption(drop(browser, "my bike.png", data).text)
@@ -112,7 +110,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize(("data", "reason"), REFUSED.values(), ids=REFUSED)
-def test_what_the_workflow_would_not_take_is_refused_with_its_reason_and_not_stored(
+def test_pictures_that_the_workflow_would_refuse_are_refused_with_the_reason_and_not_stored(
     browser: Browser, cloud: Cloud, data: bytes, reason: str
 ) -> None:
     text = caption(drop(browser, "bike.png", data).text)
@@ -164,7 +162,7 @@ def test_a_large_picture_is_shown_smaller(browser: Browser, cloud: Cloud) -> Non
 
 
 @pytest.mark.parametrize(("data", "_reason"), REFUSED.values(), ids=REFUSED)
-def test_what_is_no_picture_of_the_workflow_is_not_shown(
+def test_a_picture_that_the_workflow_would_refuse_is_not_shown(
     browser: Browser, cloud: Cloud, data: bytes, _reason: str
 ) -> None:
     cloud.objects["incoming/a.png"] = data
@@ -181,7 +179,7 @@ def test_only_pictures_are_read_from_the_bucket(browser: Browser, cloud: Cloud, 
     assert not cloud.requests
 
 
-def test_a_picture_that_is_missing_or_denied_says_so(browser: Browser, cloud: Cloud) -> None:
+def test_a_missing_or_denied_picture_is_reported(browser: Browser, cloud: Cloud) -> None:
     assert browser.get("/picture", params={"key": "incoming/none.png"}).status_code == 404
     cloud.refuse("s3:GetObject")
     response = browser.get("/picture", params={"key": "incoming/none.png"})

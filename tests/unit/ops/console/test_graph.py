@@ -16,7 +16,7 @@ def bezier(points: list[int], t: float) -> float:
     return a * (1 - t) ** 3 + 3 * b * t * (1 - t) ** 2 + 3 * c * t**2 * (1 - t) + d * t**3
 
 
-def test_an_edge_goes_past_the_state_between() -> None:
+def test_an_edge_passes_around_the_states_in_between() -> None:
     (graph,) = drawn(
         {
             "IsPrefix?": {"Type": "Choice", "Choices": [{"Next": "ListImages"}], "Default": "WithinLimits?"},
@@ -36,7 +36,7 @@ def test_an_edge_goes_past_the_state_between() -> None:
     assert min(beside) > between.x + between.width
 
 
-def test_of_a_distributed_map_no_state_is_drawn_that_its_child_executions_enter() -> None:
+def test_states_of_a_distributed_maps_child_executions_are_not_drawn() -> None:
     processor = {"StartAt": "Classifier", "States": {"Classifier": {"Type": "Task", "End": True}}}
     inline = drawn({"Classify": {"Type": "Map", "ItemProcessor": processor, "End": True}})
     distributed = processor | {"ProcessorConfig": {"Mode": "DISTRIBUTED", "ExecutionType": "EXPRESS"}}

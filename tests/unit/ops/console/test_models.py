@@ -54,15 +54,13 @@ def test_releases_are_the_models_that_were_in_service_newest_first(browser: Brow
     assert "immediately : scones-dev-2" not in text, "it is served"
 
 
-def test_who_approved_is_the_registrys_identity_where_nothing_was_written(browser: Browser, cloud: Cloud) -> None:
+def test_the_approver_is_the_registrys_identity_if_none_was_recorded(browser: Browser, cloud: Cloud) -> None:
     by = {"IamIdentity": {"Arn": "arn:aws:iam::123456789012:user/grace"}}
     cloud.register("scones-dev-1", "Approved", LastModifiedBy=by)
     assert "user/grace" in section(browser.get("/models").text, "releases")
 
 
-def test_the_candidate_stands_beside_what_is_served_with_the_pictures_on_which_they_differ(
-    browser: Browser, cloud: Cloud
-) -> None:
+def test_the_candidate_is_compared_with_the_model_in_service_picture_by_picture(browser: Browser, cloud: Cloud) -> None:
     compared(cloud)
     text = section(browser.get("/models").text, "candidate")
     assert "all images 3 66.7% 66.7%" in text
@@ -79,7 +77,7 @@ def test_a_candidate_without_predictions_is_not_compared(browser: Browser, cloud
     assert "there is nothing to compare" in section(browser.get("/models").text, "candidate")
 
 
-def test_a_candidate_that_no_run_waits_for_is_told_apart(browser: Browser, cloud: Cloud) -> None:
+def test_a_candidate_that_no_run_waits_for_is_marked(browser: Browser, cloud: Cloud) -> None:
     compared(cloud)
     late = "No run waits for an answer any more"
     assert late in section(browser.get("/models").text, "candidate")
@@ -90,7 +88,7 @@ def test_a_candidate_that_no_run_waits_for_is_told_apart(browser: Browser, cloud
     assert "in the state WaitForApproval" in section(html, "retraining")
 
 
-def test_the_button_says_that_nothing_is_released_where_no_run_waits(browser: Browser, cloud: Cloud) -> None:
+def test_without_a_waiting_run_the_button_says_that_nothing_is_released(browser: Browser, cloud: Cloud) -> None:
     compared(cloud)
     text = section(browser.get("/models").text, "candidate")
     assert "No run waits for an answer any more" in text
@@ -120,7 +118,7 @@ def test_the_second_of_two_decisions_is_refused(browser: Browser, cloud: Cloud) 
 
 
 @pytest.mark.parametrize("status", ["", "PendingManualApproval"])
-def test_nothing_else_is_a_decision(browser: Browser, cloud: Cloud, status: str) -> None:
+def test_other_decisions_are_refused(browser: Browser, cloud: Cloud, status: str) -> None:
     assert browser.post("/models/decide", {"package": compared(cloud), "status": status}).status_code == 400
 
 
@@ -168,7 +166,7 @@ def test_one_missing_permission_leaves_the_rest_of_the_page(
     assert sum("missing the permission" in section(html, each) for each in ("candidate", "retraining", "releases")) < 3
 
 
-def test_a_decision_without_the_permission_says_which(browser: Browser, cloud: Cloud) -> None:
+def test_a_decision_without_the_permission_names_it(browser: Browser, cloud: Cloud) -> None:
     package = compared(cloud)
     cloud.refuse("sagemaker:UpdateModelPackage")
     response = browser.post("/models/decide", {"package": package, "status": "Approved"})

@@ -120,7 +120,7 @@ def test_the_model_is_in_service_since_the_first_record_of_its_last_release(brow
     assert "Accuracy 91.0%" in text
 
 
-def test_what_the_parameter_says_of_another_model_is_not_shown(browser: Browser, cloud: Cloud) -> None:
+def test_metadata_of_another_model_in_the_parameter_is_not_shown(browser: Browser, cloud: Cloud) -> None:
     cloud.metadata["job"] = "scones-dev-2"  # trained, and not deployed yet
     text = words(browser.get("/").text)
     assert "scones-dev-1 in service" in text
@@ -139,7 +139,7 @@ def test_an_alarm_leads_to_its_section_of_the_runbook(browser: Browser, cloud: C
     assert not re.findall(r'href="(?!/|#|https?://)', runbook)
 
 
-def test_a_paused_endpoint_says_since_when_and_one_that_is_still_there_that_it_is(
+def test_doctor_reports_since_when_an_endpoint_is_paused_and_whether_it_still_exists(
     browser: Browser, cloud: Cloud
 ) -> None:
     pause = {"paused_at": "2026-11-25T18:00:00+00:00"}
@@ -270,7 +270,7 @@ HOSTILE = [
 
 
 @pytest.mark.parametrize("key", HOSTILE)
-def test_a_key_is_text_wherever_it_comes_from(browser: Browser, cloud: Cloud, key: str) -> None:
+def test_keys_from_every_source_are_shown_as_text(browser: Browser, cloud: Cloud, key: str) -> None:
     cloud.execute("run", failed(f"incoming/{key}", cause=key), {"outcome": key, "error": key}, key, status="FAILED")
     cloud.events = EVENTS
     for path in ("/", "/executions/scones-dev-classification/run"):

@@ -66,7 +66,7 @@ def test_a_request_of_another_site_is_refused_though_the_cookie_came_with_it(
 
 
 @pytest.mark.parametrize(("name", "another"), [("Host", "example.com"), ("Origin", "https://example.com")])
-def test_a_header_that_comes_twice_is_not_believed(browser: Browser, name: str, another: str) -> None:
+def test_a_repeated_header_is_refused(browser: Browser, name: str, another: str) -> None:
     own = {"Host": browser.session.host, "Origin": browser.session.origin}[name]
     assert browser.get("/", headers=[(name, own), (name, another)]).status_code in {403, 421}
 
@@ -158,7 +158,7 @@ def test_a_body_is_taken_up_to_the_limit(changing: Browser, changes: list[dict[s
 
 
 @pytest.mark.parametrize("path", PATHS)
-def test_every_response_says_what_its_page_may_do(browser: Browser, stranger: TestClient, path: str) -> None:
+def test_every_response_has_the_security_headers(browser: Browser, stranger: TestClient, path: str) -> None:
     for response in (browser.get(path), stranger.get(path, headers={"Host": "example.com"})):
         assert {name: response.headers[name] for name in HEADERS} == HEADERS
 

@@ -10,7 +10,7 @@ from tests.unit.ops.conftest import run
 from tests.unit.ops.review.conftest import BUCKET, Account, pixels, png
 
 
-def test_the_command_publishes_and_says_what_it_did(
+def test_the_command_publishes_and_reports_the_result(
     account: Account, data_set: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     account.reviewed("a.png", 100, "bicycle")
@@ -29,7 +29,7 @@ def test_the_command_publishes_and_says_what_it_did(
     assert "Retraining" not in said
 
 
-def test_without_a_data_set_the_command_says_how_to_get_one(
+def test_without_a_data_set_the_command_prints_how_to_get_one(
     account: Account, capsys: pytest.CaptureFixture[str]
 ) -> None:
     account.reviewed("a.png", png(pixels(1)), "bicycle")

@@ -112,7 +112,7 @@ def test_a_key_labels_and_shows_the_next_picture(
     assert decisions(account) == {"0.png": "bicycle", "1.png": "motorcycle", "2.png": "neither"}
 
 
-def test_skipping_writes_nothing_and_comes_back(
+def test_a_skipped_picture_returns_and_nothing_is_written(
     account: Account, queue: list[Outcome], window: Callable[..., Window]
 ) -> None:
     ann = window()
@@ -148,7 +148,7 @@ def test_undo_shows_the_picture_again_and_can_be_repeated(
         ("/review?order=anything&accepted=x&after=nonsense&image=nobody", "0.png"),
     ],
 )
-def test_the_address_says_which_picture_comes_first(
+def test_the_address_determines_the_first_picture(
     account: Account, queue: list[Outcome], window: Callable[..., Window], address: str, first: str
 ) -> None:
     assert window().open(address).picture == first
@@ -163,7 +163,7 @@ def test_accepted_pictures_come_on_request(queue: list[Outcome], window: Callabl
     assert window().picture == ""
 
 
-def test_of_two_who_look_at_one_picture_the_second_is_told_and_goes_on(
+def test_the_second_reviewer_of_a_picture_gets_a_message_and_continues(
     account: Account, queue: list[Outcome], window: Callable[..., Window]
 ) -> None:
     ann, bob = window("ann"), window("bob")
@@ -221,7 +221,7 @@ def test_a_button_that_is_pressed_twice_labels_once(
     assert decisions(account) == {"0.png": "bicycle"}
 
 
-def test_a_console_that_was_killed_goes_on_where_it_was(
+def test_a_killed_console_continues_where_it_was(
     account: Account, queue: list[Outcome], window: Callable[..., Window]
 ) -> None:
     ann = window()
@@ -232,7 +232,7 @@ def test_a_console_that_was_killed_goes_on_where_it_was(
     assert again.press("u").picture == "1.png"
 
 
-def test_what_others_wrote_is_never_markup(account: Account, window: Callable[..., Window]) -> None:
+def test_untrusted_text_is_never_markup(account: Account, window: Callable[..., Window]) -> None:
     hostile = '"><script>alert(1)</script>\u202e.png'
     outcome = outcome_of(account.picture(hostile, 1))
     account.manifest_of("e", [item(outcome) | {"label": "<img src=x onerror=alert(1)>"}])
@@ -246,7 +246,7 @@ def test_what_others_wrote_is_never_markup(account: Account, window: Callable[..
         assert "\u202e" not in html
 
 
-def test_what_is_no_class_or_no_picture_is_refused(
+def test_an_unknown_class_or_picture_is_refused(
     account: Account, queue: list[Outcome], window: Callable[..., Window]
 ) -> None:
     ann = window()
@@ -295,7 +295,7 @@ def test_a_missing_permission_is_named(
     assert shown in ann.text
 
 
-def test_publishing_is_a_button_that_says_what_it_did(
+def test_a_button_publishes_and_reports_the_result(
     account: Account, queue: list[Outcome], data_set: Path, window: Callable[..., Window]
 ) -> None:
     for number in range(100, 103):
@@ -313,7 +313,7 @@ def test_publishing_is_a_button_that_says_what_it_did(
     assert "nothing is new" in ann.submit("/review/publish").text
 
 
-def test_a_publication_that_is_refused_says_why(
+def test_a_refused_publication_shows_the_reason(
     account: Account, queue: list[Outcome], window: Callable[..., Window]
 ) -> None:
     ann = window().submit("/review/publish")

@@ -114,7 +114,7 @@ def test_the_share_of_validation_images_is_fixed(config: EnvironmentConfig, acco
     assert sum(picture.split == "test" for picture in pictures) == pytest.approx(400, abs=60)
 
 
-def test_nothing_is_written_where_there_is_nothing_new(
+def test_nothing_is_written_if_nothing_is_new(
     account: Account, config: EnvironmentConfig, data_set: Path, writes: list[str]
 ) -> None:
     found = publish(config)
@@ -126,7 +126,7 @@ def test_nothing_is_written_where_there_is_nothing_new(
     assert (again.is_changed, again.published, again.started, writes) == (False, 3, False, [])
 
 
-def test_a_label_that_changes_or_goes_changes_the_data_set(
+def test_a_changed_or_removed_label_changes_the_data_set(
     account: Account, config: EnvironmentConfig, data_set: Path, validated: Any
 ) -> None:
     first, second = account.reviewed("1.png", 101, "bicycle"), account.reviewed("2.png", 102, "bicycle")
@@ -159,7 +159,7 @@ def test_a_label_that_changes_or_goes_changes_the_data_set(
         (10_002, "bicycle", "the same picture as test/test_0002.png"),
     ],
 )
-def test_what_must_not_be_trained_on_is_left_out_with_its_reason(
+def test_pictures_unfit_for_training_are_omitted_with_a_reason(
     account: Account, config: EnvironmentConfig, data_set: Path, content: bytes | int, label: str, reason: str
 ) -> None:
     body = png(pixels(content)) if isinstance(content, int) else content
@@ -235,9 +235,7 @@ def test_a_near_duplicate_is_never_in_the_other_list(
     assert all(split == splits[name.replace("-again", "")] for name, split in again.items())
 
 
-def test_what_is_like_pictures_of_both_lists_is_left_out(
-    account: Account, config: EnvironmentConfig, data_set: Path
-) -> None:
+def test_a_near_duplicate_of_both_lists_is_omitted(account: Account, config: EnvironmentConfig, data_set: Path) -> None:
     lists = {image: pixels(image) for image in (0, 10_000)}
     both = sum(values.astype(float) for values in lists.values()) / 2
     for share in (0.9, 0.1):  # one nearer to each, so that they are in both lists
@@ -359,7 +357,7 @@ def test_two_who_publish_at_once_lose_nothing(
     assert count >= 7 + 4
 
 
-def test_who_is_overtaken_every_time_is_told(
+def test_a_publication_that_is_overtaken_every_time_reports_it(
     account: Account, config: EnvironmentConfig, data_set: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     several(account, 1)

@@ -42,7 +42,7 @@ def test_the_latest_outcome_of_a_picture_counts(account: Account) -> None:
     assert waiting(outcomes.refresh(LONG_AGO).values(), ()) == []
 
 
-def test_a_bulk_runs_outcomes_lie_in_the_files_that_its_manifest_names(account: Account) -> None:
+def test_a_bulk_runs_outcomes_are_in_the_files_that_its_manifest_names(account: Account) -> None:
     rejected = [outcome("1"), outcome("2")]
     for number, each in enumerate(rejected):
         account.put(f"manifests/run/{number}.jsonl", f"{json.dumps(item(each))}\n\n".encode())
@@ -81,7 +81,7 @@ def test_a_broken_manifest_is_named_and_the_others_are_read(account: Account, bo
     assert list(outcomes.unreadable) == ["manifests/broken.json"]
 
 
-def test_of_very_many_accepted_pictures_the_least_confident_are_kept() -> None:
+def test_the_accepted_pictures_with_the_lowest_confidence_are_kept() -> None:
     many = [outcome(str(n), name="ACCEPTED", confidence=0.9 + n / 100_000) for n in range(MOST_ACCEPTED + 100)]
     rejected = [outcome("r", confidence=0.3)]
     assert worth_a_look([*many[::-1], *rejected]) == [*many[:MOST_ACCEPTED], *rejected]

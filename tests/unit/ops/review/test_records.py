@@ -53,7 +53,7 @@ def test_neither_is_a_review_and_no_ground_truth(account: Account, ann: Records)
     assert truth() == []
 
 
-def test_the_second_of_two_people_is_told_what_the_first_said(account: Account, ann: Records, bob: Records) -> None:
+def test_the_second_of_two_reviewers_sees_the_label_of_the_first(account: Account, ann: Records, bob: Records) -> None:
     outcome = outcome_of(account.picture("a.png"))
     bob.refresh()
     ann.label(outcome, "bicycle", reviewer="ann")
@@ -62,7 +62,7 @@ def test_the_second_of_two_people_is_told_what_the_first_said(account: Account, 
     assert truth() == [Label(0, None, outcome.image)]
 
 
-def test_of_two_writes_at_the_same_moment_one_is_refused(
+def test_one_of_two_concurrent_writes_is_refused(
     account: Account, ann: Records, bob: Records, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     outcome = outcome_of(account.picture("a.png"))
@@ -80,7 +80,7 @@ def test_of_two_writes_at_the_same_moment_one_is_refused(
     assert [review.reviewer for review in ann.refresh().values()] == ["bob"]
 
 
-def test_a_response_that_is_lost_is_no_label_of_somebody_else(
+def test_a_lost_response_is_not_taken_for_another_persons_label(
     account: Account, ann: Records, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """boto3 sends the request again, whose condition does not hold then."""
@@ -95,7 +95,9 @@ def test_a_response_that_is_lost_is_no_label_of_somebody_else(
     assert ann.label(outcome, "bicycle", reviewer="ann").label == "bicycle"
 
 
-def test_what_is_undone_waits_again_and_is_no_ground_truth(account: Account, ann: Records, bob: Records) -> None:
+def test_a_picture_whose_review_was_undone_waits_again_and_has_no_ground_truth(
+    account: Account, ann: Records, bob: Records
+) -> None:
     outcome = outcome_of(account.picture("a.png"))
     ann.label(outcome, "bicycle", reviewer="ann")
     assert ann.undo(outcome.id, reviewer="ann").is_open
@@ -104,7 +106,7 @@ def test_what_is_undone_waits_again_and_is_no_ground_truth(account: Account, ann
     assert truth() == [Label(1, None, outcome.image)]
 
 
-def test_what_others_said_is_not_undone(account: Account, ann: Records, bob: Records) -> None:
+def test_another_persons_review_is_not_undone(account: Account, ann: Records, bob: Records) -> None:
     outcome = outcome_of(account.picture("a.png"))
     ann.label(outcome, "bicycle", reviewer="ann")
     with pytest.raises(AlreadyReviewedError, match=r"^ann labelled it bicycle"):
@@ -113,7 +115,7 @@ def test_what_others_said_is_not_undone(account: Account, ann: Records, bob: Rec
         ann.undo(outcome_of(account.picture("b.png")).id, reviewer="ann")
 
 
-def test_undo_goes_back_one_label_at_a_time_also_in_another_process(account: Account, ann: Records) -> None:
+def test_undo_removes_one_label_at_a_time_also_in_another_process(account: Account, ann: Records) -> None:
     outcomes = [outcome_of(account.picture(f"{number}.png")) for number in range(3)]
     for outcome in outcomes:
         ann.label(outcome, "bicycle", reviewer="ann")

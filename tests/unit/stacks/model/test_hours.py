@@ -88,6 +88,6 @@ def test_an_endpoint_without_hours_is_always_there() -> None:
         ("mon-sun 00:00-00:00 UTC", "is the whole week"),
     ],
 )
-def test_what_are_no_hours_is_refused_with_the_reason(text: str, reason: str) -> None:
+def test_invalid_hours_are_refused_with_the_reason(text: str, reason: str) -> None:
     with pytest.raises(ValueError, match=reason):
         WeeklyHours.parse(text)

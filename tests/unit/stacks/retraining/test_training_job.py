@@ -57,7 +57,7 @@ def test_the_four_channels_are_the_buckets_prefixes() -> None:
     }
 
 
-def test_scikit_learn_runs_its_code_instead_of_the_containers_entry_point_and_tells_its_accuracy() -> None:
+def test_scikit_learn_runs_its_code_instead_of_the_containers_entry_point_and_reports_its_accuracy() -> None:
     request = _request(SCIKIT_LEARN)
     channels = {c["ChannelName"]: c["DataSource"]["S3DataSource"]["S3Uri"] for c in request["InputDataConfig"]}
     assert channels.pop("code") == f"s3://b/code/{code_digest()}/"
@@ -168,6 +168,6 @@ def test_a_hyperparameter_that_cannot_be_set_is_named(name: str, message: str) -
         ({"hyperparameters": {"epochs": 3}}, r"training\.hyperparameters\.epochs: scikit-learn has no such hyperparam"),
     ],
 )
-def test_what_only_the_other_algorithm_knows_is_named(training: dict[str, Any], message: str) -> None:
+def test_hyperparameters_of_the_other_algorithm_are_named(training: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         hyperparameters(parse_environment("dev", {"training": {"algorithm": "scikit-learn", **training}}))

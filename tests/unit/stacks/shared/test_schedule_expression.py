@@ -55,6 +55,8 @@ def test_a_documented_form_is_taken(text: str) -> None:
         ("cron(0 6 * * ? 26)", "'26' for year"),
     ],
 )
-def test_what_the_scheduler_refuses_is_refused_with_its_reason_and_an_example(text: str, reason: str) -> None:
+def test_an_expression_that_the_scheduler_refuses_is_refused_with_a_reason_and_an_example(
+    text: str, reason: str
+) -> None:
     with pytest.raises(ValueError, match=rf"{reason}.*such as \"rate\(7 days\)\""):
         check_schedule(text)

@@ -25,12 +25,12 @@ def test_sagemaker_takes_the_request() -> None:
     strict.check(operation, request(environment("ml.m5.xlarge"), key_arn="key"))
 
 
-def test_it_asks_for_the_documented_format() -> None:
+def test_it_requests_the_documented_format() -> None:
     assert request(environment("ml.m5.large"))["TransformOutput"]["Accept"] == "application/jsonlines"
 
 
 @pytest.mark.parametrize(("instance_type", "volume"), [("ml.m5.large", "key"), ("ml.g4dn.xlarge", None)])
-def test_it_encrypts_its_output_and_its_volume_if_that_takes_a_key(instance_type: str, volume: str | None) -> None:
+def test_it_encrypts_its_output_and_its_volume_if_that_supports_a_key(instance_type: str, volume: str | None) -> None:
     config = environment(instance_type)
     with_key = request(config, key_arn="key")
     assert with_key["TransformOutput"]["KmsKeyId"] == "key"
@@ -38,6 +38,6 @@ def test_it_encrypts_its_output_and_its_volume_if_that_takes_a_key(instance_type
     assert "KmsKeyId" not in str(request(config))
 
 
-def test_it_says_what_it_belongs_to() -> None:
+def test_it_is_tagged_with_its_environment() -> None:
     tags = {tag["Key"]: tag["Value"] for tag in request(environment("ml.m5.large"))["Tags"]}
     assert tags == {"application": "scones-unlimited", "environment": "prod"}
