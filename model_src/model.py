@@ -31,7 +31,7 @@ Doubles = NDArray[np.float64]
 SIDE = 32
 PATCH = 6
 WORDS = 400  # centroids in the dictionary
-DICTIONARY_PATCHES = 30_000
+DICTIONARY_PATCHES = 30_000  # at most
 COARSE, FINE = 8, 4  # pixels of a cell's side
 ORIENTATIONS = 9
 SHADES = 4  # of each of red, green and blue
@@ -131,7 +131,8 @@ def _learn_dictionary(images: NDArray[np.uint8]) -> tuple[Floats, Floats, Floats
 
     windows = _windows(images)
     bounds = np.array(windows.shape[:3])[:, np.newaxis]
-    image, row, column = np.random.default_rng(0).integers(bounds, size=(3, DICTIONARY_PATCHES))
+    count = min(DICTIONARY_PATCHES, bounds.prod())
+    image, row, column = np.random.default_rng(0).integers(bounds, size=(3, count))
     patches = _normalised(windows[image, row, column])
     mean = patches.mean(axis=0)
     values, vectors = np.linalg.eigh(np.cov(patches, rowvar=False))

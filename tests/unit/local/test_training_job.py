@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import boto3
 import pytest
 from moto import mock_aws
+from moto.s3.models import s3_backends
 
 from local.sagemaker import training
 from local.sagemaker.errors import JobFailedError
@@ -27,16 +28,21 @@ SCIKIT_LEARN = {
 CHANNELS = ("train", "validation", "train_lst", "validation_lst", "code")
 
 
+@pytest.fixture(scope="module")
+def channels(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """The objects of a job's channels."""
+    data = write_job(tmp_path_factory.mktemp("job")) / "input" / "data"
+    return {str(path.relative_to(data)): path.read_bytes() for path in data.rglob("*.*")}
+
+
 @pytest.fixture
-def s3(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator["S3Client"]:
+def s3(channels: dict[str, bytes]) -> Iterator["S3Client"]:
     """A bucket with the channels of a job."""
-    monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
-    data = write_job(tmp_path / "job") / "input" / "data"
     with mock_aws():
         client = boto3.Session("test", "test", region_name="us-east-1").client("s3")
         client.create_bucket(Bucket="data")
-        for path in data.rglob("*.*"):
-            client.put_object(Bucket="data", Key=str(path.relative_to(data)), Body=path.read_bytes())
+        for key, content in channels.items():
+            s3_backends["123456789012"]["aws"].put_object("data", key, content)
         yield client
 
 

@@ -14,7 +14,7 @@ from tests.container_tree import striped
 def _small_dictionary() -> Iterator[None]:
     """Learning the dictionary takes nearly all of the time; the job of the fixture `trained` learns a whole one."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("model.DICTIONARY_PATCHES", 3_000)
+        patch.setattr("model.DICTIONARY_PATCHES", 1_000)
         yield
 
 
