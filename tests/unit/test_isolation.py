@@ -11,7 +11,9 @@ import threadpoolctl
 from local.cloud import LocalCloud, Process
 from stacks.config import PROJECT_ROOT
 
-USES_AN_ACCOUNT = "tests/unit/data_prep/test_target.py::test_the_account_is_the_credentials_and_the_endpoint_the_regions"
+USES_AN_ACCOUNT = (
+    "tests/unit/data_prep/test_target.py::test_the_account_is_the_credentials_and_the_endpoint_the_regions"
+)
 
 
 def test_a_shell_with_the_local_clouds_variables_can_run_the_tests() -> None:

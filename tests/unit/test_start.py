@@ -10,10 +10,15 @@ from stacks.config import PROJECT_ROOT
 COMMANDS = ["data_prep", "local", "ops"]
 
 
-@pytest.mark.parametrize("command", COMMANDS)
-def test_a_command_does_not_load_cdk(command: str) -> None:
+def test_no_command_loads_cdk() -> None:
     """Which starts Node, and is for `cdk synth` alone."""
-    program = f"import sys, {command}.__main__ as started; started.application(); sys.exit('jsii' in sys.modules)"
+    program = f"""
+import importlib, sys
+for command in {COMMANDS}:
+    importlib.import_module(f"{{command}}.__main__").application()
+    if "jsii" in sys.modules:
+        sys.exit(f"{{command}} loads it")
+"""
     assert subprocess.run([sys.executable, "-c", program], cwd=PROJECT_ROOT, check=False, timeout=60).returncode == 0
 
 

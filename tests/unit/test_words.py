@@ -29,18 +29,21 @@ INSTEAD = {
 }
 
 
-def sources() -> list[Path]:
+@pytest.fixture(scope="module")
+def lines() -> dict[str, str]:
+    """By file and number."""
     listed = subprocess.run(["git", "ls-files"], cwd=PROJECT_ROOT, capture_output=True, text=True, check=True).stdout
     paths = [Path(name) for name in listed.splitlines()]
-    return [path for path in paths if path.suffix in SUFFIXES and path.parts[0] != "tests" and path.name not in EXCEPT]
+    return {
+        f"{path}:{number}": line
+        for path in paths
+        if path.suffix in SUFFIXES and path.parts[0] != "tests" and path.name not in EXCEPT
+        for number, line in enumerate((PROJECT_ROOT / path).read_text(encoding="utf-8").splitlines(), 1)
+    }
 
 
 @pytest.mark.parametrize("words", INSTEAD)
-def test_no_word_of_the_projects_own_replaces_one_of_the_field(words: str) -> None:
-    found = [
-        f"{path}:{number}: {line.strip()}"
-        for path in sources()
-        for number, line in enumerate((PROJECT_ROOT / path).read_text(encoding="utf-8").splitlines(), 1)
-        if re.search(rf"\b({words})\b", line, re.IGNORECASE)
-    ]
+def test_no_word_of_the_projects_own_replaces_one_of_the_field(lines: dict[str, str], words: str) -> None:
+    one_of_them = re.compile(rf"\b({words})\b", re.IGNORECASE)
+    found = [f"{place}: {line.strip()}" for place, line in lines.items() if one_of_them.search(line)]
     assert not found, f"write {INSTEAD[words]}: {found}"

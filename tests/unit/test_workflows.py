@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 
 from ops.__main__ import application
 from stacks.config import PROJECT_ROOT
+from tests.unit.test_documents import dry_run
 
 GITHUB = PROJECT_ROOT / ".github"
 FILES = sorted([*GITHUB.glob("workflows/*.yml"), *GITHUB.glob("actions/*/action.yml")])
@@ -131,7 +132,7 @@ def test_every_make_target_of_a_step_exists() -> None:
     targets = {match for command in commands for match in re.findall(r"\bmake ([a-z-]+)", command)}
     assert {"setup", "check", "test", "test-slow", "scan", "deploy"} <= targets
     for target in targets:
-        subprocess.run(["make", "--dry-run", target], cwd=PROJECT_ROOT, check=True, capture_output=True)
+        dry_run(target)
 
 
 @pytest.fixture
