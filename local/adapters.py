@@ -72,6 +72,7 @@ def apply() -> None:
     if path := os.environ.get(expressions.VARIABLE):
         expressions.record(Path(path))
     signal.signal(signal.SIGUSR1, lambda *_: enforce_iam())
+    signal.signal(signal.SIGUSR2, lambda *_: alarms.let_a_minute_pass())
 
 
 def enforce_iam() -> None:

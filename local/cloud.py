@@ -222,6 +222,10 @@ class LocalCloud:
         """Make the emulator check every call against the caller's policies."""
         os.kill(self.emulator.pid, signal.SIGUSR1)
 
+    def let_a_minute_pass(self) -> None:
+        """Make the metrics of the alarms a minute older than they are."""
+        os.kill(self.emulator.pid, signal.SIGUSR2)
+
     def order_faults(self, endpoint_name: str, *faults: Fault) -> None:
         """Inject faults: each of the next requests to the endpoint gets one instead of the model's response."""
         self._tell_sagemaker(f"/endpoints/{endpoint_name}/faults", [asdict(fault) for fault in faults])

@@ -110,7 +110,7 @@ def run_scenario(
         _expect(retraining.served_artifact() == first, "a release that is rolled back leaves what was served")
 
         report("\nThe instance is repaired, and the same run is started again")
-        calm_down(environment)
+        calm_down(environment, cloud)
         before = traffic.sent
         released = _check_run(retraining.follow(retraining.start(force=True), show), "Released", report)
         _expect("TrainCandidate" not in released.states, "a job that is paid for is not done again")
@@ -152,8 +152,9 @@ def _storm(environment: Environment) -> None:
             )
 
 
-def calm_down(environment: Environment) -> None:
-    """Wait until the alarms that ended an update are over: SageMaker starts no update while one is in ALARM."""
+def calm_down(environment: Environment, cloud: LocalCloud) -> None:
+    """End the alarms that ended an update: SageMaker starts no update while one is in ALARM."""
+    cloud.let_a_minute_pass()
     names, cloudwatch = environment.config.update_alarm_names, boto3.client("cloudwatch")
 
     def is_calm() -> bool | None:
@@ -162,8 +163,7 @@ def calm_down(environment: Environment) -> None:
         alarms = cloudwatch.describe_alarms(AlarmNames=names)["MetricAlarms"]
         return all(alarm["StateValue"] != "ALARM" for alarm in alarms) or None
 
-    # They last up to a minute, and each request evaluates all alarms
-    wait_for(is_calm, f"the end of the alarms {', '.join(names)}", poll_seconds=1)
+    wait_for(is_calm, f"the end of the alarms {', '.join(names)}")
 
 
 def _expect(condition: bool, what: str) -> None:

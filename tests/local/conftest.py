@@ -52,10 +52,9 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def dataset(tmp_path_factory: pytest.TempPathFactory, archive: Path) -> Path:
-    """The data set of that archive."""
-    folder = tmp_path_factory.mktemp("data") / "dataset"
-    _data_prep("build", "--env", "dev", "--archive", str(archive), "--output", str(folder))
-    return folder
+    """The data set of that archive; nobody changes it."""
+    build = ("build", "--env", "dev", "--archive", str(archive), "--output")
+    return made_once(tmp_path_factory, "dataset", lambda folder: _data_prep(*build, str(folder)))
 
 
 def copied_project(folder: Path) -> Path:

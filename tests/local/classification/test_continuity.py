@@ -34,7 +34,7 @@ def test_no_image_fails_while_the_model_is_replaced(
         while not done.is_set():
             executions.append(environment.classify(confident_images))
 
-    calm_down(environment)
+    calm_down(environment, cloud)
     thread = threading.Thread(target=classify_on_and_on)
     thread.start()
     try:

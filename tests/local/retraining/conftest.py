@@ -81,6 +81,6 @@ def inbox(environment: Environment) -> Inbox:
 
 
 @pytest.fixture
-def calm(environment: Environment) -> None:
+def calm(environment: Environment, cloud: LocalCloud) -> None:
     """An alarm of an earlier test must not end this one's release."""
-    calm_down(environment)
+    calm_down(environment, cloud)

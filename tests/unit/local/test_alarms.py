@@ -1,9 +1,12 @@
 """The emulator's alarms, evaluated as CloudWatch documents it."""
 
+import time
 from collections.abc import Callable
 from functools import partial
 
 import pytest
+from ministack.core.responses import AccountRegionScopedDict
+from ministack.services import cloudwatch
 
 from local import alarms
 
@@ -68,6 +71,18 @@ def test_m_of_n_datapoints() -> None:
     }
     assert alarms.state_of(alarm, [2.0, 0.0, 2.0]) == "ALARM"
     assert alarms.state_of(alarm, [2.0, 0.0, None]) == "OK"
+
+
+def test_an_alarm_is_over_when_a_minute_has_passed(monkeypatch: pytest.MonkeyPatch) -> None:
+    points = [{"Timestamp": time.time() - age, "Value": 1.0, "Unit": "Count", "Dimensions": {}} for age in (1, 0)]
+    metrics = AccountRegionScopedDict()
+    metrics["AWS/SageMaker", "Invocation5XXErrors", ""] = points
+    monkeypatch.setattr(cloudwatch, "_metrics", metrics)
+    metric = {"Namespace": "AWS/SageMaker", "MetricName": "Invocation5XXErrors", "Statistic": "Sum", "Period": 60}
+    alarm = {**metric, "EvaluationPeriods": 1}
+    assert alarms.values_of(alarm, now=time.time()) == [2]
+    alarms.let_a_minute_pass()
+    assert alarms.values_of(alarm, now=time.time()) == [None]
 
 
 def test_many_data_points_are_evaluated_once_and_a_later_one_again(monkeypatch: pytest.MonkeyPatch) -> None:
