@@ -31,7 +31,8 @@ Doubles = NDArray[np.float64]
 SIDE = 32
 PATCH = 6
 WORDS = 400  # centroids in the dictionary
-DICTIONARY_PATCHES = 30_000  # at most
+PATCHES_OF_IMAGE = 30  # that the dictionary learns from
+DICTIONARY_PATCHES = (1_000, 30_000)  # at least and at most
 COARSE, FINE = 8, 4  # pixels of a cell's side
 ORIENTATIONS = 9
 SHADES = 4  # of each of red, green and blue
@@ -131,7 +132,7 @@ def _learn_dictionary(images: NDArray[np.uint8]) -> tuple[Floats, Floats, Floats
 
     windows = _windows(images)
     bounds = np.array(windows.shape[:3])[:, np.newaxis]
-    count = min(DICTIONARY_PATCHES, bounds.prod())
+    count = int(np.clip(PATCHES_OF_IMAGE * len(images), *DICTIONARY_PATCHES))
     image, row, column = np.random.default_rng(0).integers(bounds, size=(3, count))
     patches = _normalised(windows[image, row, column])
     mean = patches.mean(axis=0)
