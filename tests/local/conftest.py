@@ -15,6 +15,8 @@ import pytest
 
 from data_prep import aws
 from data_prep.target import current_target
+from data_prep.train import train
+from data_prep.upload import upload
 from local import deployment, expressions
 from local.cloud import LocalCloud
 from local.demonstration import Environment, Inbox, labelled_images
@@ -93,14 +95,10 @@ def deployed(
     """A local cloud with all stacks of the dev environment, its data set uploaded and its model trained."""
     with started(tmp_path_factory, name) as cloud:
         deployment.deploy(cloud, assembly, "dev/Data")
-        for command in ("upload", "train"):
-            subprocess.run(
-                [sys.executable, "-m", "data_prep", command, "--env", "dev", "--dataset", str(dataset), "--quiet"],
-                cwd=PROJECT_ROOT,
-                env=cloud.environment,
-                check=True,
-                timeout=300,
-            )
+        with pytest.MonkeyPatch.context() as monkeypatch:
+            use(cloud, monkeypatch)
+            upload(dataset=dataset, quiet=True)
+            train(dataset=dataset, quiet=True)
         deployment.deploy(cloud, assembly, "dev/*")
         cloud.enforce_iam()
         yield cloud

@@ -80,7 +80,7 @@ def inbox(environment: Environment) -> Inbox:
     return Inbox(environment.alert_topic_arn)
 
 
-@pytest.fixture
-def calm(environment: Environment, cloud: LocalCloud) -> None:
+@pytest.fixture(autouse=True)
+def _calm(environment: Environment, cloud: LocalCloud) -> None:
     """An alarm of an earlier test must not end this one's release."""
     calm_down(environment, cloud)

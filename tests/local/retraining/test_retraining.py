@@ -18,7 +18,7 @@ from lambda_src.shared.item import ImageRef
 from local import deployment
 from local.cloud import LocalCloud
 from local.demonstration import Environment, Inbox, labelled_images, wait_for
-from local.retraining import SLOW, DataSet, Retraining, Run, Traffic, calm_down
+from local.retraining import SLOW, DataSet, Retraining, Run, Traffic
 from local.sagemaker.fault import Fault
 from stacks.config import PROJECT_ROOT
 
@@ -49,8 +49,7 @@ JOBS: dict[float, str] = {0.95: "", 0.9: ""}
 
 
 def prepare(retraining: Retraining, data: DataSet) -> float:
-    """Put a data set into the bucket whose model is not the served one, when no earlier alarm can end its release."""
-    calm_down(retraining.environment)
+    """Put a data set into the bucket whose model is not the served one."""
     served = job_of(retraining.served_artifact())
     share = next(share for share, job in JOBS.items() if job != served)
     data.keep(share)
@@ -66,7 +65,6 @@ def released(retraining: Retraining, data: DataSet) -> Run:
     return run
 
 
-# First, because no release may begin for a minute afterwards, and the next tests make none
 @pytest.mark.usefixtures("long_bake")
 def test_a_failing_update_rolls_back_automatically(
     retraining: Retraining, data: DataSet, inbox: Inbox, cloud: LocalCloud, environment: Environment, traffic: Traffic

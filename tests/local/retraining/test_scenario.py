@@ -35,7 +35,6 @@ def test_drift_leads_to_a_release_and_no_request_fails(
     assert {"The run is in TrainCandidate", "The run is in ReleaseModel"} <= shown
 
 
-@pytest.mark.usefixtures("calm")
 def test_a_released_model_can_be_traced_evaluated_and_monitored(
     cloud: LocalCloud,
     environment: Environment,

@@ -13,7 +13,7 @@ from local.retraining import DataSet, Retraining
 from tests.local.retraining.conftest import synthesized
 from tests.local.test_pause import endpoint_status, outcomes, predicted, run, upload
 
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("calm")]
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture

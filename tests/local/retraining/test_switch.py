@@ -16,7 +16,7 @@ from local.retraining import DataSet, Retraining, Traffic
 from stacks.config import parse_environment
 from tests.local.retraining.conftest import synthesized
 
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("calm")]
+pytestmark = pytest.mark.slow
 
 SETTING = {"algorithm": "scikit-learn"}
 
