@@ -25,7 +25,6 @@ from data_prep.target import make_command
 from data_prep.upload import listing
 from ops import quotas
 from ops.aws import described_endpoint
-from ops.cdk import EXECUTABLE
 from ops.check import Check
 from ops.outputs import stack_outputs
 from ops.paused import describe_pause, paused_since
@@ -78,13 +77,11 @@ def tools() -> Iterator[Check]:
     else:
         yield Check("packages", "ok", "as requirements.txt pins them")
     pinned_cdk = json.loads(_read("package.json"))["devDependencies"]["aws-cdk"]
-    node = Path(sys.executable).parent / "node"
-    for name, command, pinned in (("Node", [str(node)], ""), ("CDK", [str(node), str(EXECUTABLE)], pinned_cdk)):
-        found = _version(*command)
-        if found.startswith(pinned) and found:
+    for name, found, pinned in (("Node", _node(), None), ("CDK", _cdk(), pinned_cdk)):
+        if found and pinned in {None, found}:
             yield Check(name, "ok", found)
         else:
-            yield Check(name, "failed", found or "does not run", "make setup")
+            yield Check(name, "failed", found or "missing", "make setup")
 
 
 def _read(name: str) -> str:
@@ -98,13 +95,22 @@ def _installed(package: str) -> str | None:
         return None
 
 
-def _version(*command: str) -> str:
-    """The first line of the tool's version; empty if the tool does not run."""
+def _node() -> str:
+    """The version that Node prints; empty if it does not run."""
+    node = Path(sys.executable).parent / "node"
     try:
-        result = subprocess.run([*command, "--version"], capture_output=True, text=True, check=True, timeout=60)
+        result = subprocess.run([node, "--version"], capture_output=True, text=True, check=True, timeout=60)
     except (OSError, subprocess.SubprocessError):
         return ""
-    return result.stdout.strip().partition("\n")[0]
+    return result.stdout.strip()
+
+
+def _cdk() -> str:
+    """The version that is installed, by its package: cdk itself takes a second to say it. Empty if it is missing."""
+    try:
+        return str(json.loads(_read("node_modules/aws-cdk/package.json"))["version"])
+    except FileNotFoundError:
+        return ""
 
 
 def account() -> Iterator[Check]:

@@ -2,10 +2,11 @@
 
 import json
 import re
+import shutil
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from functools import cache
 from itertools import product
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,7 +18,7 @@ from data_prep.artifact import current_artifact
 from data_prep.upload import upload_code
 from ops import doctor, quotas
 from ops.check import Check
-from stacks.config import EnvironmentConfig, parse_environment
+from stacks.config import PROJECT_ROOT, EnvironmentConfig, parse_environment
 from stacks.shared.algorithm import ALGORITHMS
 from stacks.shared.hyperparameters import hyperparameters, parameters_digest
 from stacks.shared.model_code import code_files, code_prefix
@@ -27,14 +28,11 @@ CONFIG = parse_environment("dev", {"endpoint": {"instance_count": 2}})
 ARTIFACT = "s3://models/models/job-1/output/model.tar.gz"
 IMAGE = "811284229777.dkr.ecr.us-east-1.amazonaws.com/image-classification:1"
 
-VERSION = cache(doctor._version)  # Node and CDK take a second to say it
-
 
 @pytest.fixture(autouse=True)
 def account(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """An empty account inside the process."""
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-    monkeypatch.setattr(doctor, "_version", VERSION)
     with mock_aws():
         yield
 
@@ -119,11 +117,27 @@ def test_a_package_of_another_version_is_named(monkeypatch: pytest.MonkeyPatch) 
     assert packages.fix == "make setup"
 
 
-def test_a_tool_that_does_not_run_is_failed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doctor, "_version", lambda *_: "")
-    found = {check.name: check for check in doctor.tools()}
-    assert (found["Node"].status, found["CDK"].status) == ("failed", "failed")
-    assert found["CDK"].found == "does not run"
+@pytest.fixture
+def elsewhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """A project whose tools are below this folder, as far as they are installed."""
+    for name in ("requirements.txt", "package.json"):
+        shutil.copy(PROJECT_ROOT / name, tmp_path)
+    monkeypatch.setattr(doctor, "PROJECT_ROOT", tmp_path)
+    monkeypatch.setattr("sys.executable", str(tmp_path / "python"))
+    return tmp_path
+
+
+def test_tools_that_are_not_installed_are_failed(elsewhere: Path) -> None:
+    found = {check.name: (check.status, check.found) for check in doctor.tools()}
+    assert (found["Node"], found["CDK"]) == (("failed", "missing"), ("failed", "missing"))
+
+
+def test_a_cdk_of_another_version_is_named(elsewhere: Path) -> None:
+    package = elsewhere / "node_modules" / "aws-cdk" / "package.json"
+    package.parent.mkdir(parents=True)
+    package.write_text('{"version": "2.1.0"}')
+    (cdk,) = [check for check in doctor.tools() if check.name == "CDK"]
+    assert (cdk.status, cdk.found, cdk.fix) == ("failed", "2.1.0", "make setup")
 
 
 def test_credentials_and_region_are_shown() -> None:
