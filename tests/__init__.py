@@ -1,4 +1,4 @@
 import os
 
-# Read as numpy is imported, so before anything else is: threads that wait for one another burn the processor
+# Set before the first import of numpy, which reads it: threads that wait for each other waste CPU time
 os.environ["OPENBLAS_NUM_THREADS"] = "1"

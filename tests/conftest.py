@@ -1,4 +1,4 @@
-"""Shared by all tests: where the project is, and what no test may do."""
+"""Fixtures for all tests, and restrictions on them."""
 
 import fcntl
 import gc
@@ -22,35 +22,36 @@ from local import strict
 from stacks.config import PROJECT_ROOT
 from tests import container_tree
 
-# What is imported and collected stays: each collection of garbage would look through all of it, for half a second
+# Imports and collected tests stay alive, and each garbage collection would traverse them for half a second
 gc.disable()
 
-# What AWS would refuse fails in every client, whether it is stubbed, moto's or of the local cloud
+# Requests that AWS would refuse fail in every client: stubbed, moto's or the local cloud's
 strict.install()
 
-# Nearly every test has a boto3 session of its own, and none changes botocore's models: they are found and parsed once
+# Nearly every test creates a boto3 session, but none changes botocore's models, so these are loaded once
 botocore.session.create_loader = cache(create_loader)
 
-# How long a test takes, or hypothesis to make up its examples, says nothing about the code
+# The duration of a test, or of hypothesis's generation of examples, depends on the machine
 hypothesis.settings.register_profile("no clock", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
 hypothesis.settings.load_profile("no clock")
 
-# Node and the linters lie beside the interpreter, whether or not the environment was activated
+# The interpreter's folder has Node and the linters, even if the virtual environment is not activated
 os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
 
-# Whatever the shell points at, an account or the local cloud: a test that forgets to point somewhere fails
+# Ignore the shell's account or local cloud: a test without a target of its own fails
 for name in [name for name in os.environ if name.startswith(("AWS_", "CIFAR_100_"))]:
     del os.environ[name]
 os.environ["AWS_EC2_METADATA_DISABLED"] = "true"
 os.environ["AWS_CONFIG_FILE"] = os.environ["AWS_SHARED_CREDENTIALS_FILE"] = os.devnull
 
-# It takes CDK as long to apply its rules to the templates as to make them: test_scanner_exceptions.py does so once
+# CDK's own validation takes as long as the synthesis; test_scanner_exceptions.py does it once
 os.environ["CDK_VALIDATION"] = "false"
 
-# A shell ignores SIGINT in what it runs in the background, and so would every command that a test interrupts
+# A shell's background processes ignore SIGINT, and so would every command that a test interrupts
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-# Tests that share a local cloud, by folder or file. The longest come first, so that all processes end at about one time
+# Tests that share a local cloud, by folder or file. The longest come first, so that all processes end at about the same
+# time
 CLOUDS = (
     "tests/local/test_deploy.py",
     "tests/local",
@@ -66,7 +67,7 @@ LONGEST_NAME = "an-environment-named"  # 20 characters
 
 
 def group(nodeid: str) -> str:
-    """Of the tests that run in one process, in their order: those that share a local cloud, or those of a file."""
+    """The group of a test. The tests of a group run in order in one process: those of a local cloud, or of a file."""
     return group_of_file(nodeid.partition("::")[0])
 
 
@@ -93,7 +94,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeSch
 
 
 def made_once(tmp_path_factory: pytest.TempPathFactory, name: str, make: Callable[[Path], None]) -> Path:
-    """The directory or file that the first process of pytest-xdist makes, and the others wait for."""
+    """A directory or file that the first process of pytest-xdist creates, while the others wait."""
     shared = tmp_path_factory.getbasetemp()
     if "PYTEST_XDIST_WORKER" in os.environ:
         shared = shared.parent
@@ -108,7 +109,7 @@ def made_once(tmp_path_factory: pytest.TempPathFactory, name: str, make: Callabl
 
 @pytest.fixture(scope="session")
 def assembly(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The cloud assembly of cdk.json's environments, made without credentials, account or network."""
+    """The cloud assembly of cdk.json's environments, synthesized without credentials, account or network."""
     environments = json.loads((PROJECT_ROOT / "cdk.json").read_text())["context"]["environments"]
     return made_once(tmp_path_factory, "assembly", lambda output: synthesize(output, environments))
 
@@ -131,5 +132,5 @@ def synthesize(output: Path, environments: Any) -> None:
 
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The tree of a training job that has ended; nobody changes it."""
+    """The file tree of a finished training job; tests must not change it."""
     return made_once(tmp_path_factory, "trained", container_tree.train)

@@ -1,4 +1,4 @@
-"""The tree of files that the containers of SageMaker have below /opt/ml, and processes in it."""
+"""The file tree of SageMaker's containers below /opt/ml, and processes that run in it."""
 
 import io
 import json
@@ -34,7 +34,7 @@ def png(pixels: Images) -> bytes:
 
 
 def write_job(root: Path, *, images: int = 8, **hyperparameters: str) -> Path:
-    """What SageMaker writes below /opt/ml, here `root`, before the container starts."""
+    """Write the files that SageMaker writes below /opt/ml, here `root`, before the container starts."""
     values = {"num_classes": "2", "num_training_samples": str(images), **hyperparameters}
     (root / "input" / "config").mkdir(parents=True)
     (root / "input" / "config" / "hyperparameters.json").write_text(json.dumps(values))
@@ -55,7 +55,7 @@ def write_job(root: Path, *, images: int = 8, **hyperparameters: str) -> Path:
 def run_container(
     root: Path, *command: str, stdin: bytes = b"", **variables: str
 ) -> "subprocess.CompletedProcess[bytes]":
-    """Run a command as in a container: with nothing of this project but what is below `root`."""
+    """Run a command as in a container: it sees nothing of this project but the files below `root`."""
     environment = {"PYTHONDONTWRITEBYTECODE": "1", "OPENBLAS_NUM_THREADS": "1", **variables}
     return subprocess.run(
         [sys.executable, *command],
@@ -69,7 +69,7 @@ def run_container(
 
 
 def train(folder: Path) -> None:
-    """Run a training job's process in a tree of its own; its output is then in the file `log`."""
+    """Run a training job's process in its own tree. Its output is in the file `log`."""
     root = write_job(folder)
     ended = run_container(root, str(root / "input" / "data" / "code" / "train.py"))
     assert ended.returncode == 0, ended.stderr

@@ -1,4 +1,4 @@
-"""A listener in the place of AWS and of every proxy: what connects to it would have left this machine."""
+"""A listener that stands in for AWS and for every proxy: each connection would have left this machine."""
 
 import socketserver
 import threading
@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 
 class Listener(socketserver.ThreadingTCPServer):
-    """Notes who connects, and hangs up."""
+    """Records connections, and closes them."""
 
     daemon_threads = True
 
@@ -31,7 +31,7 @@ class Listener(socketserver.ThreadingTCPServer):
 
 @contextmanager
 def listening() -> Iterator[Listener]:
-    """A listener for the length of a block."""
+    """A listener until the end of the block."""
     with Listener() as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield server

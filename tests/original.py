@@ -1,4 +1,4 @@
-"""A folder as the original's notebook leaves it: RGBA PNG, lists in the root, labels of the archive, CRLF."""
+"""Creates a folder like that of the original's notebook: RGBA PNG, lists in the root, labels of the archive, CRLF."""
 
 from pathlib import Path
 

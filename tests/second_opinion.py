@@ -17,7 +17,7 @@ Case = dict[str, Any]  # as local/expressions.py records it
 
 
 def disagreements(cases: Sequence[Case]) -> list[str]:
-    """What the two implementations make of the same expression and input, where it differs.
+    """The results of the two implementations for the same expression and input, if they differ.
 
     That both refuse an expression is agreement, whatever they call the error.
     """

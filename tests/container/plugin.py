@@ -1,4 +1,4 @@
-"""The fixture of tests/conftest.py that the model's tests need, without all that the container does not have."""
+"""The fixture of tests/conftest.py that the model's tests need, without imports that the container lacks."""
 
 from pathlib import Path
 

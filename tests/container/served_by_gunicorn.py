@@ -1,4 +1,4 @@
-"""The artifact behind the container's own server, gunicorn with gevent, which the project does not install."""
+"""Serves the artifact with the container's own server, gunicorn with gevent, which the project does not install."""
 
 import http.client
 import json

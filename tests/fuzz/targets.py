@@ -1,6 +1,6 @@
-"""One target for each reader of bytes that others wrote: what holds for any bytes, and where the search begins.
+"""One target for each reader of untrusted bytes: the properties that hold for any bytes, and the seeds of the search.
 
-The seeds are good inputs and the smallest bad ones that were found; tests/unit/test_fuzz_seeds.py runs them in every
+The seeds are good inputs and the smallest bad ones found so far; tests/unit/test_fuzz_seeds.py runs them in every
 `make test`, and `python -m tests.fuzz` (`make fuzz`) searches on from them.
 """
 

@@ -1,6 +1,6 @@
-"""What an environment asks of SageMaker, by the role that asks, with the requests that follow from its templates.
+"""An environment's calls to SageMaker by the calling role, with the requests that follow from its templates.
 
-local/permissions.py tells which permissions that takes. The functions' requests are those of
+local/permissions.py has the permissions that they need. The functions' requests are those of
 lambda_src/retraining/release.py.
 """
 

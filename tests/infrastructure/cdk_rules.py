@@ -1,4 +1,4 @@
-"""The rules of CDK's own validation, which `cdk synth` applies to each template that it writes."""
+"""The rules of CDK's own validation, which `cdk synth` applies to each template."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -9,7 +9,7 @@ from constructs import IConstruct
 
 
 def violations(templates: Iterable[Path]) -> list[str]:
-    """What CDK would report of these templates, each with its files."""
+    """CDK's findings in these templates, each with its files."""
     report = CloudFormationValidatePlugin().validate(_Templates([str(path) for path in templates]))
     return [
         f"{found.rule_name} {found.description}: {[resource.template_path for resource in found.violating_resources]}"

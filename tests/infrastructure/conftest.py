@@ -1,4 +1,4 @@
-"""The templates of cdk.json's environments, synthesized once, and what tests ask of them."""
+"""The templates of cdk.json's environments, synthesized once, and helpers that read them."""
 
 import json
 from collections.abc import Callable
@@ -57,7 +57,7 @@ class Template:
 
 
 def text(value: Any, reference: Callable[[str], str] = "<{}>".format) -> str:
-    """A rendered value as one string, with what `reference` makes of a reference: its name in angle brackets."""
+    """A rendered value as one string, with references replaced by `reference`, by default their names in angle brackets."""
     if isinstance(value, str):
         return value
     if isinstance(value, list):
@@ -73,7 +73,7 @@ def text(value: Any, reference: Callable[[str], str] = "<{}>".format) -> str:
 
 
 def definition_of(state_machine: Resource, reference: Callable[[str], str] = "<{}>".format) -> dict[str, Any]:
-    """The definition that a state machine's properties declare, as Step Functions gets it."""
+    """The definition in a state machine's properties, after substitution."""
     rendered = text(state_machine["DefinitionString"], reference)
     for name, value in state_machine.get("DefinitionSubstitutions", {}).items():
         assert f"${{{name}}}" in rendered, f"a substitution without a placeholder: {name}"
@@ -93,8 +93,8 @@ def template_of(assembly: Path, environment: str, stack: str) -> Template:
     return Template(path, json.loads(path.read_text()))
 
 
-# Environments with no setting that adds resources, with all of them, and with what excludes some of those. A setting
-# that a test needs joins one of these: each environment takes seconds
+# Environments without any setting that adds resources, with all of them, and with settings that exclude some. Add a
+# setting that a test needs to one of these, because each environment takes seconds
 VARIANTS: dict[str, dict[str, Any]] = {
     "plain": {"retraining": {"enabled": False}},
     "serverless": {
@@ -103,7 +103,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
         "alert_email": "ops@example.com",
         "schedule": {"expression": "cron(0 6 * * ? *)"},
     },
-    # GitHub deploys it; its name is the longest that this takes
+    # Deployed by GitHub, with the longest name that this allows
     LONGEST_BOUNDED_NAME: {
         "github_repository": "owner@1234/name@5678",
         "bootstrap_qualifier": "github",
@@ -112,7 +112,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
         "training": {"algorithm": "scikit-learn", "instance_types": ["ml.m5.large", "ml.c5.xlarge"]},
         "schedule": {"expression": "rate(1 day)", "workflow": "batch-transform"},
     },
-    # Everything at once, with the longest name; whatever can be waited for takes as long as it may
+    # Everything at once, with the longest name and the longest waits
     LONGEST_NAME: {
         "endpoint": {"instance_count": 2, "max_instance_count": 4},
         "alert_email": "ops@example.com",
@@ -127,7 +127,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
         "permissions_boundary": "company/developers",
     },
 }
-# The same in an environment that GitHub deploys, which has a boundary of its own
+# The same in an environment that GitHub deploys, with its own boundary
 VARIANTS["dev"] = {
     **{name: value for name, value in VARIANTS[LONGEST_NAME].items() if name != "permissions_boundary"},
     "github_repository": "owner/name",
@@ -184,7 +184,7 @@ def definition(workflow: Template) -> dict[str, Any]:
 
 
 def definitions_of(assembly: Path, environment: str) -> list[dict[str, Any]]:
-    """Those of all state machines of an environment."""
+    """The definitions of all state machines of an environment."""
     return [
         definition_of(machine)
         for path in sorted((assembly / f"assembly-{environment}").glob("*.template.json"))

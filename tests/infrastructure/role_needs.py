@@ -1,4 +1,4 @@
-"""What each role must be able to do, and by that also all that it may do: beside what calls.py derives of SageMaker.
+"""What each role must be able to do, and so all that it may do, in addition to the SageMaker calls of calls.py.
 
 `action resource` per line, with `key=value` of a condition key where a condition narrows it; `{bucket}`, `{env}` and so
 on are filled in. Requests are single: one object, one job.

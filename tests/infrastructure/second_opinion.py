@@ -20,7 +20,7 @@ _SCRIPT = Path(__file__).with_name("iam_simulate.mjs")
 
 @dataclass(frozen=True)
 class Question:
-    """May a role with these statements do this? `context` are the request's condition keys."""
+    """Whether a role with these statements is allowed. context: the request's condition keys."""
 
     statements: Statements
     action: str

@@ -1,4 +1,4 @@
-"""An environment that trains by scikit-learn: what its templates ask of SageMaker, and who may bring its code."""
+"""An environment that trains with scikit-learn: its requests to SageMaker, and who may upload its code."""
 
 from pathlib import Path
 from typing import Any

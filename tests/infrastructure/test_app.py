@@ -1,4 +1,4 @@
-"""The application as a whole: stages, names, and what stops synthesis."""
+"""The application as a whole: stages, names, and errors that stop synthesis."""
 
 import json
 from pathlib import Path

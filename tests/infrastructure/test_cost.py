@@ -1,4 +1,4 @@
-"""The cost model over the real templates: what it must come to, and how it answers to a change."""
+"""The cost model over the real templates: its results, and their dependence on settings."""
 
 import re
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""What services deliver on their own arrives: inventories, undelivered events, checkpoints of spot jobs.
+"""Services may deliver what they write themselves: inventories, undelivered events, checkpoints of spot jobs.
 
 The permissions are those of local/permissions.py, evaluated against the resources' own policies and the roles'.
 """

@@ -1,4 +1,4 @@
-"""prod's key: everything at rest is encrypted with it, and only who may use the data may use the key."""
+"""prod's key encrypts everything at rest, and only roles that may use the data may use the key."""
 
 from collections.abc import Iterator
 from typing import Any

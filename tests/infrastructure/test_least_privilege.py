@@ -1,4 +1,4 @@
-"""The synthesized policies allow what each role needs (role_needs.py) and no more; no statement is there for nothing.
+"""The synthesized policies allow what each role needs (role_needs.py) and no more; no statement is superfluous.
 
 Policies are evaluated as IAM does: by the emulator's evaluator, on templates whose references are filled in, and every
 decision a second time by another evaluator.

@@ -1,4 +1,4 @@
-"""Time-outs add up at every level, and nothing takes more than its limit."""
+"""Time-outs add up at every level, and nothing exceeds its limit."""
 
 import json
 import math

@@ -1,4 +1,4 @@
-"""What the state machines publish, where the keys, causes and errors that it quotes were written by an attacker."""
+"""The messages that the state machines publish, with quoted keys, causes and errors written by an attacker."""
 
 import unicodedata
 from typing import Any

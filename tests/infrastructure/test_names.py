@@ -1,4 +1,4 @@
-"""Every name that is made here is one that its service takes, in an environment of the longest name."""
+"""Every generated name is accepted by its service, in an environment with the longest name."""
 
 import itertools
 from collections.abc import Iterator

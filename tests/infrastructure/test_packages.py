@@ -1,4 +1,4 @@
-"""A function's package: its capability and what all share, so that a change reaches the functions of one stack only."""
+"""A function's package has its capability and `shared`, so that a change affects the functions of one stack only."""
 
 import json
 from collections import defaultdict

@@ -1,4 +1,4 @@
-"""References between stacks: CloudFormation keeps what is in use, so what a stack exports must not come and go."""
+"""References between stacks: CloudFormation keeps exports in use, so they must not depend on settings."""
 
 import json
 from collections import Counter

@@ -1,4 +1,4 @@
-"""What the state machines send to AWS's services, with inputs as long as they can get, is what the services accept."""
+"""AWS's services accept the requests of the state machines, even with the longest possible inputs."""
 
 import json
 import re

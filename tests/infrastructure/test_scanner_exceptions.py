@@ -1,4 +1,4 @@
-"""Public scanners find nothing that is not accepted where it arises, with a reason. `make scan` runs more of them."""
+"""Every finding of public scanners is acknowledged at its construct, with a reason. `make scan` runs more scanners."""
 
 from collections.abc import Iterator
 from pathlib import Path

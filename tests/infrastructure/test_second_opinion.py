@@ -1,4 +1,4 @@
-"""Every JSONata expression of the definitions, on made-up inputs, as the emulator and the reference evaluate it."""
+"""The emulator and the reference implementation agree on every JSONata expression, on generated inputs."""
 
 import copy
 import json

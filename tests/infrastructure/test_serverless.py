@@ -1,4 +1,4 @@
-"""An environment whose endpoint is serverless: its workflows wait for a container, within the same limits."""
+"""An environment with a serverless endpoint: its workflows wait for a container, within the same limits."""
 
 import json
 import math

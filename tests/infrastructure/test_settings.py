@@ -1,4 +1,4 @@
-"""Each function has the environment variables that its code reads: one too few stops it, one too many says nothing."""
+"""Each function has exactly the environment variables that its code reads."""
 
 import ast
 from collections.abc import Iterator

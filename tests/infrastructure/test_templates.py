@@ -1,4 +1,4 @@
-"""What must hold in every template; what the scanners ask is in test_scanner_exceptions.py."""
+"""Rules for every template. The scanners' rules are in test_scanner_exceptions.py."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""A real Chromium for tests (local/browser.py), which are skipped where there is none."""
+"""A real Chromium for tests (local/browser.py), which are skipped if there is none."""
 
 import os
 import sys
@@ -20,7 +20,7 @@ def started(profile: Path, *options: str) -> Iterator[Browser]:
     try:
         running = driver.Browser(profile, options)
     except NoBrowserError as error:
-        # In CI a skipped test is a test that nobody has
+        # In CI a missing browser is an error
         (pytest.fail if os.environ.get("CI") else pytest.skip)(str(error))
     try:
         yield running

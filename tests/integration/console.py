@@ -1,4 +1,4 @@
-"""The console on a port of its own, for a real browser."""
+"""The console on its own port, for a real browser."""
 
 import asyncio
 import threading

@@ -34,7 +34,7 @@ SCIKIT_LEARN: dict[str, Any] = {
     "ModelDataUrl": "s3://b/k",
     "Environment": algorithms.SCIKIT_LEARN.serving_environment,
 }
-# Code that answers with what it sees of the machine
+# Code that returns what it sees of the machine
 CURIOUS = """
 import json, os
 def app(environ, start_response):

@@ -1,4 +1,4 @@
-"""The download against a real HTTPS server on the loopback interface, which can be told to misbehave."""
+"""Downloads from a real HTTPS server on the loopback interface, with injected faults."""
 
 import hashlib
 import ssl

@@ -12,7 +12,7 @@ import pytest
 from local.function_process import ForkServer, FunctionProcess
 from stacks.config import PROJECT_ROOT
 
-# Says what it sees, then repeats what it is told
+# Prints what it sees, then echoes its input
 SCRIPT = """
 import json, os, sys
 imported = [name for name in ("botocore", "stacks") if name in sys.modules]

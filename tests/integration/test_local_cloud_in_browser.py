@@ -1,4 +1,4 @@
-"""A page in a real browser against the local cloud's two servers: even one that knew the access key starts nothing."""
+"""A page in a real browser against the local cloud's two servers: even with the access key it can start nothing."""
 
 import asyncio
 import json
@@ -25,7 +25,7 @@ from tests.integration.browser import Browser, opened, started
 KEY = "LOCAL0123"
 CREDENTIAL = f"X-Amz-Credential={KEY}%2F20261125%2Fus-east-1%2Flambda%2Faws4_request"  # where a page can put it
 
-# Sends what it is told to, tells when all is sent, and goes on whether or not there is an answer
+# Sends the given requests, reports when all are sent, and continues with or without responses
 PAGE = """<!doctype html><meta charset="utf-8"><title>A page</title><body><output id="sent"></output><script>
   const send = ([url, body]) => fetch(url, {method: "POST", mode: "no-cors", body}).catch(() => null);
   Promise.all(%s.map(send)).then(() => { document.getElementById("sent").textContent = "all sent"; });

@@ -1,4 +1,4 @@
-"""`make ... LOCAL=1` with credentials of an account in the shell: no request may leave for it."""
+"""`make ... LOCAL=1` with credentials of an account in the shell: no request may reach that account."""
 
 import os
 import shutil
@@ -42,7 +42,7 @@ def make(checkout: Path, listener: Listener, *arguments: str) -> "subprocess.Com
         **listener.as_proxy,
     }
     return subprocess.run(
-        ["make", "--old-file=setup", *arguments],  # the tools are there, and installing them needs the network
+        ["make", "--old-file=setup", *arguments],  # the tools are installed, and installing them needs the network
         cwd=checkout,
         env={**os.environ, **account},
         capture_output=True,

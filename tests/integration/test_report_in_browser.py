@@ -1,4 +1,4 @@
-"""The report as a browser shows it: from disk, without network, light and dark, on a desk and on a phone."""
+"""The report in a browser: from disk, without network, in light and dark mode, on a desktop and on a phone."""
 
 import re
 from datetime import timedelta

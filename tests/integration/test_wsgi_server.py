@@ -1,4 +1,4 @@
-"""The server in the place of gunicorn: requests that come at once wait for their turn."""
+"""The server that stands in for gunicorn: concurrent requests wait for their turn."""
 
 import socket
 import tempfile

@@ -1,4 +1,4 @@
-"""Who is answered by the two processes as they run: nobody without a key of theirs, or beyond a boundary."""
+"""The two running processes refuse requests without one of their keys, or beyond a permissions boundary."""
 
 import json
 import urllib.error

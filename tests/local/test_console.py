@@ -1,4 +1,4 @@
-"""The console in a real browser, with IAM enforced: a person who has the stack's policy and nothing else.
+"""The console in a real browser, with IAM enforced, for a user with only the stack's policy.
 
 SCREENSHOTS=docs/images makes the pictures of docs/console.md again; they show synthetic images only.
 """

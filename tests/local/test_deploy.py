@@ -1,4 +1,4 @@
-"""The lives of two environments side by side, in a local cloud of their own, in the order of the tests.
+"""The life cycles of two environments side by side, in their own local cloud, in the order of the tests.
 
 dev is deployed by one command, and again by its role for GitHub. Beside it prod lives from its first deployment to its
 second destruction, as `ops acceptance` has it. Then dev goes, its data last.

@@ -1,4 +1,4 @@
-"""`python -m local dev` on a copy of the project: what is saved there runs in the local cloud."""
+"""`python -m local dev` on a copy of the project: saved changes run in the local cloud."""
 
 import json
 import re

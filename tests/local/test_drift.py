@@ -1,4 +1,4 @@
-"""Drift, end to end: real requests, the drift monitor in its role, the alarm, the message of the topic."""
+"""Drift, end to end: real requests, the drift monitor with its role, the alarm, the topic's message."""
 
 import json
 import subprocess

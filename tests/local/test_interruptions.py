@@ -1,4 +1,4 @@
-"""What is interrupted is taken up again, and nothing is lost meanwhile."""
+"""Interrupted commands can be repeated, and nothing is lost."""
 
 import subprocess
 import sys

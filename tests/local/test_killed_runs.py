@@ -1,4 +1,4 @@
-"""`make local`, killed at any stage, ends well the next time."""
+"""`make local`, killed at any stage, succeeds the next time."""
 
 import contextlib
 import subprocess

@@ -1,4 +1,4 @@
-"""The commands of docs/local.md, in the order of the page, in a local cloud of their own.
+"""The commands of docs/local.md, in the order of the page, in their own local cloud.
 
 Its project has five classes instead of two, the algorithm that needs no GPU and a serverless endpoint, by configuration
 alone: data set, training, endpoint, workflow and monitoring follow.

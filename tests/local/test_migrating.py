@@ -1,4 +1,4 @@
-"""docs/migrating.md, command by command, in the local cloud: from the original's folder and artifact to their use."""
+"""The commands of docs/migrating.md in the local cloud, from the original's folder and artifact to their use."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""Each grant is needed: taken away in the running environment, something visible fails.
+"""Each grant is needed: without it, something visible fails in the running environment.
 
 `make mutate` runs it. What the local cloud does not enforce (logs, metrics, keys) is evaluated from the templates in
 tests/infrastructure/test_least_privilege.py, which judges every role and also each action.

@@ -1,4 +1,4 @@
-"""An environment that rests: no endpoint, no cost, and no picture lost."""
+"""A paused environment: no endpoint, no cost, and no picture lost."""
 
 import itertools
 import json

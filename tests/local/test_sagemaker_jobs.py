@@ -1,4 +1,4 @@
-"""State machines that run SageMaker jobs and wait for their end, with the state machine's role."""
+"""State machines that run SageMaker jobs and wait until they end, with the state machine's role."""
 
 import json
 import uuid

@@ -1,4 +1,4 @@
-"""The stand-in for SageMaker inside the process: no socket, but every request is one that botocore can write."""
+"""The stand-in for SageMaker in this process: without a socket, but every request passes botocore's validation."""
 
 import json
 from functools import cache

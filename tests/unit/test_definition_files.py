@@ -1,4 +1,4 @@
-"""The definition files of the state machines: what stands in them, and how their placeholders are filled in."""
+"""The definition files of the state machines: their content, and the substitution of their placeholders."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""No document can rot: links lead somewhere, every command is one that exists, the configuration is the code's."""
+"""Documents stay correct: links have targets, commands and options exist, the configuration matches the code."""
 
 import importlib.util
 import json
@@ -62,7 +62,7 @@ def commands() -> list[tuple[str, str]]:
 
 @cache
 def help_of(module: str, *words: str) -> str:
-    """What a command says of itself; fails if there is none of that name."""
+    """The help of a command; fails if the command does not exist."""
     is_package = (PROJECT_ROOT / module.replace(".", "/")).is_dir()
     if not is_package:  # a program of one command
         arguments = [sys.executable, "-m", module, *words, "--help"]

@@ -1,4 +1,4 @@
-"""What a shell has set for AWS reaches no test."""
+"""A shell's settings for AWS reach no test."""
 
 import os
 import subprocess

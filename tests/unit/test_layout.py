@@ -1,4 +1,4 @@
-"""A capability is one folder in each package: it can be read, changed and deleted without the others."""
+"""A capability is one folder in each package, which can be read, changed and deleted without the others."""
 
 import ast
 import sys

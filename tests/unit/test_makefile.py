@@ -1,4 +1,4 @@
-"""`make help` says all that make takes, in lines that fit a terminal."""
+"""`make help` lists all targets and variables, in lines that fit a terminal."""
 
 import re
 import subprocess

@@ -1,4 +1,4 @@
-"""The commands start at once, and say what to do where they cannot."""
+"""The commands start quickly, or print a fix if they cannot."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""The project's prose is in the words of AWS and of the field (CONTRIBUTING.md, Words)."""
+"""The project's prose uses the words of AWS and of the field (CONTRIBUTING.md, Words)."""
 
 import re
 import subprocess

@@ -1,4 +1,4 @@
-"""The GitHub workflows: actionlint finds nothing, and every step's command does what its name says."""
+"""The GitHub workflows: actionlint finds nothing, and every step does what its name says."""
 
 import json
 import os

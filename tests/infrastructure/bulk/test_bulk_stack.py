@@ -1,4 +1,4 @@
-"""The bulk workflows as they are rendered: what AWS runs and the emulator only in part."""
+"""The rendered bulk workflows, including the parts that the emulator does not run."""
 
 import copy
 import json

@@ -24,7 +24,7 @@ def envelope(body: Any) -> dict[str, Any]:
 
 
 def read(definition: dict[str, Any], start_input: Any) -> Any:
-    """What the first states make of a start input: the items of the Map, or the prefix to list."""
+    """The result of the first states for a start input: the items of the Map, or the prefix to list."""
     value, case = evaluated(definition, start_input)
     assert not disagreements([case])
     return value

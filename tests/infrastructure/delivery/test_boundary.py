@@ -1,4 +1,4 @@
-"""The boundary of an environment that shares its account: what the environment needs is within, nothing else is.
+"""The boundary of an environment in a shared account: it allows what the environment needs, and nothing else.
 
 One policy bounds CloudFormation's role, the other roles of `cdk bootstrap`, and every role that the stacks make.
 """

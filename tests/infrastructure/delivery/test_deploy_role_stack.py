@@ -1,4 +1,4 @@
-"""The role that GitHub deploys with: who may take it on, and that it may do what `make deploy` does, and no more."""
+"""The role that GitHub deploys with: who may assume it, and that it has exactly the permissions of `make deploy`."""
 
 import ast
 import fnmatch
@@ -167,7 +167,7 @@ def test_without_a_repository_there_is_no_role(assembly: Path, environment: str)
 
 
 def test_no_two_environments_share_a_name(assembly: Path) -> None:
-    """Several people deploy into one account: whatever is named by hand carries the environment."""
+    """Several people deploy into one account: every explicit name contains the environment."""
     named: dict[str, set[tuple[str, str]]] = {}
     for environment in ("dev", "prod"):
         for path in (assembly / f"assembly-{environment}").glob("*.template.json"):

@@ -1,4 +1,4 @@
-"""Pause and resume, run state by state: stopped anywhere and repeated, and several beside each other."""
+"""Pause and resume, run state by state: interrupted anywhere and repeated, and run concurrently."""
 
 import json
 import random
@@ -16,7 +16,7 @@ Execution = Iterator[str]
 
 
 class World:
-    """The AWS that the state machine sees. An update of the stack ends when it has been described twice."""
+    """A simulation of AWS for the state machine. An update of the stack ends after two DescribeStacks calls."""
 
     def __init__(self, definition: dict[str, Any]) -> None:
         self.definition = definition
@@ -39,7 +39,7 @@ class World:
         return self.pause is not None and "resumed_at" not in self.pause
 
     def upload(self, image: str) -> None:
-        """What Classifier does with an image: it asks the endpoint, or records that the image waits for it."""
+        """Classify an image as Classifier does: invoke the endpoint, or record that the image waits."""
         if self.endpoint_exists:
             self.classified.append(image)
         elif self.pause and self.is_paused:
@@ -177,7 +177,7 @@ def test_an_execution_stopped_in_any_state_and_repeated_ends_as_if_uninterrupted
 def test_no_concurrent_executions_leave_an_endpoint_missing_without_a_pause(
     world: World, actions: tuple[str, str], is_paused: bool
 ) -> None:
-    """In any order of their states, so that uploads wait whenever the endpoint is not there."""
+    """In any order of their states, and uploads wait whenever the endpoint does not exist."""
     for seed in range(6):
         if is_paused:
             assert end_of(world.start("pause")) == "Paused"

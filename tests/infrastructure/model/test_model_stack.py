@@ -166,7 +166,7 @@ def test_an_update_bakes_while_alarms_watch_and_has_a_canary_where_there_can_be_
 
 
 def test_sagemaker_accepts_the_canary_of_a_fleet_of_any_size(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The stand-in refuses what SageMaker refuses: fractions of instances, and more than half of them."""
+    """The stand-in refuses canaries that SageMaker refuses: fractions of instances, and more than half of them."""
     monkeypatch.setattr(Deployment, "_states", lambda self: dict.fromkeys(self._alarms, "OK"))
     for count in range(1, 101):
         config = parse_environment("dev", {"endpoint": {"instance_count": count, "max_instance_count": 100}})
@@ -179,7 +179,7 @@ def test_sagemaker_accepts_the_canary_of_a_fleet_of_any_size(monkeypatch: pytest
 
 
 def test_the_first_creation_finds_its_alarms_and_its_listener(model: Template, environment: str) -> None:
-    """No cycle: the alarms know the endpoint by name only, and are quiet while there is none."""
+    """No cycle: the alarms refer to the endpoint by name only, and ignore a missing one."""
     (endpoint,) = [r for r in model.content["Resources"].values() if r["Type"] == "AWS::SageMaker::Endpoint"]
     alarms = {
         logical_id

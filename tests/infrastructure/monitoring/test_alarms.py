@@ -1,4 +1,4 @@
-"""Alarms by their meaning: each goes off for what it is there for, and for nothing else."""
+"""The meaning of the alarms: each goes off for its own condition, and for no other."""
 
 import fnmatch
 import json

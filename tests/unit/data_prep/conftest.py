@@ -1,4 +1,4 @@
-"""Small archives in CIFAR-100's format, data set folders, and an AWS account inside the process.
+"""Small archives in CIFAR-100's format, data set folders, and an AWS account in this process.
 
 The account is moto's, whose requests botocore checks as it does for AWS.
 """

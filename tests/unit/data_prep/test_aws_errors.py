@@ -1,4 +1,4 @@
-"""Each way in which a request to AWS fails has a sentence of its own, with what to do."""
+"""Each kind of failed request to AWS has its own message, with a fix."""
 
 import configparser
 from collections.abc import Callable

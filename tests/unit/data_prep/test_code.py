@@ -1,4 +1,4 @@
-"""The code of the scikit-learn algorithm in the bucket: the very files, once, and no others."""
+"""The code of the scikit-learn algorithm in the bucket: exactly these files, uploaded once."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Which AWS the commands talk to: one region, account and endpoint, for boto3 and for cdk."""
+"""The target of the commands: one region, account and endpoint, for boto3 and for cdk."""
 
 from collections.abc import Iterator
 from pathlib import Path

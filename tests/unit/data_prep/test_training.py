@@ -41,7 +41,7 @@ IMAGE = "811284229777.dkr.ecr.us-east-1.amazonaws.com/image-classification:1"
 
 @pytest.fixture
 def sagemaker(cloud: str) -> Iterator[Stubber]:
-    """SageMaker as the test says that it answers; everything else is moto's."""
+    """SageMaker with the test's responses; everything else is moto's."""
     with Stubber(aws.sagemaker()) as stubber:
         yield stubber
         stubber.assert_no_pending_responses()

@@ -1,4 +1,4 @@
-"""Each adapter of local/adapters.py is there for a gap in the emulator: these tests fail when the gap is closed.
+"""Each adapter of local/adapters.py fills a gap in the emulator: these tests fail when the gap is closed.
 
 They look at the emulator as it is installed; `apply` is never called here. What the adapters refuse is below.
 """

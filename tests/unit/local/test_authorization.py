@@ -1,4 +1,4 @@
-"""The stand-in refuses whom IAM refuses: the caller, or the role that the work would be done with."""
+"""The stand-in refuses callers and execution roles that IAM refuses."""
 
 from collections.abc import Sequence
 from pathlib import Path

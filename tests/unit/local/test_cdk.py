@@ -1,4 +1,4 @@
-"""What the local cloud runs of cdk, which takes seconds each time."""
+"""The cdk commands that the local cloud runs, each of which takes seconds."""
 
 from pathlib import Path
 from typing import Any

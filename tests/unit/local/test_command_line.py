@@ -1,4 +1,4 @@
-"""`python -m local`, as far as it needs no local cloud."""
+"""The parts of `python -m local` that need no local cloud."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""An update of the stand-in's endpoint: who gets which share, when it goes back, and what SageMaker would refuse."""
+"""An update of the stand-in's endpoint: traffic shares, rollbacks, and requests that SageMaker refuses."""
 
 from typing import Any
 

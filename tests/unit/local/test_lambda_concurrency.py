@@ -1,4 +1,4 @@
-"""What an account's functions may reserve, in the local cloud as on AWS."""
+"""The concurrency that an account's functions may reserve, in the local cloud as on AWS."""
 
 import json
 from typing import Any

@@ -1,4 +1,4 @@
-"""The table of permissions: what a request needs depends on what is in it."""
+"""The table of permissions: the permissions of a request depend on its members."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Who is answered by the local cloud: nobody that a browser speaks for, and nobody without a key of this start."""
+"""The local cloud refuses requests of web pages, and requests without an access key of this start."""
 
 import json
 import os

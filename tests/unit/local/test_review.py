@@ -1,4 +1,4 @@
-"""The review scenario: what it needs before it begins, and how it loads the endpoint."""
+"""The review scenario: its preconditions, and the load that it puts on the endpoint."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""The stand-in refuses what SageMaker refuses."""
+"""The stand-in refuses the requests that SageMaker refuses."""
 
 import time
 from contextlib import nullcontext

@@ -1,4 +1,4 @@
-"""The validator of requests: what AWS's models and documents say, beyond what botocore checks."""
+"""The validator of requests: constraints of AWS's models and documentation that botocore does not check."""
 
 import io
 from typing import Any

@@ -1,4 +1,4 @@
-"""The stand-in's training jobs: what becomes of the channels and of what the process leaves behind."""
+"""The stand-in's training jobs: channels, artifacts, metrics and failures."""
 
 import io
 import tarfile

@@ -1,4 +1,4 @@
-"""Batch Transform in the stand-in: what SageMaker documents of inputs, outputs and failures."""
+"""Batch Transform in the stand-in: inputs, outputs and failures as SageMaker documents them."""
 
 import json
 import threading

@@ -1,4 +1,4 @@
-"""The training job's entry point, in the tree of files that its container has."""
+"""The training job's entry point, in the file tree of its container."""
 
 import json
 import re

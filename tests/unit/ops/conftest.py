@@ -1,4 +1,4 @@
-"""Captures as SageMaker writes them."""
+"""Captures in SageMaker's format, and helpers for the commands of ops."""
 
 import json
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Which image and which model a capture is of, from an account inside this process."""
+"""The image and the model of a capture, in an account in this process."""
 
 import csv
 import io

@@ -1,4 +1,4 @@
-"""What the CDK command line is given of this process's settings for AWS."""
+"""The settings for AWS that this process passes to the CDK command line."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""What differs between two templates, what CloudFormation does about it, and who may do what afterwards."""
+"""The differences between two templates, what CloudFormation does about them, and the resulting permissions."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""`python -m ops cost --actual`: what Cost Explorer is asked, checked against its own model, and what it may answer."""
+"""`python -m ops cost --actual`: requests to Cost Explorer, validated against its model, and possible responses."""
 
 from collections.abc import Iterator
 from datetime import date

@@ -1,4 +1,4 @@
-"""What `python -m ops deploy` tells CDK."""
+"""`python -m ops deploy`: its order, and the options that it passes to CDK."""
 
 from datetime import UTC, datetime
 from typing import Any

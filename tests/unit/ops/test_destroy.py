@@ -1,4 +1,4 @@
-"""`python -m ops destroy`: that it asks, that an emptied bucket is empty, that it goes on from whatever it finds."""
+"""`python -m ops destroy` asks first, empties the bucket completely, and continues from any state."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime

@@ -1,4 +1,4 @@
-"""`python -m ops diff`: what is printed where, and that no template can say what is not so."""
+"""`python -m ops diff`: its output, and that no template's content can falsify it."""
 
 import re
 import subprocess

@@ -1,4 +1,4 @@
-"""What a reviewer reads of a change: which sentences, in which section, of which environments."""
+"""The report on a change: its sentences, with their sections and environments."""
 
 import re
 from typing import Any

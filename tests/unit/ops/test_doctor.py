@@ -1,4 +1,4 @@
-"""`python -m ops doctor`: what it looks at in an account, and what it advises."""
+"""`python -m ops doctor`: its checks of an account, and the fixes that it gives."""
 
 import json
 import re

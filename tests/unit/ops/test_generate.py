@@ -1,4 +1,4 @@
-"""Test cases and plans of traffic, in an account inside this process; what executes them is tests/local's."""
+"""Test cases and plans of traffic, in an account in this process. tests/local executes them."""
 
 import json
 import random

@@ -1,4 +1,4 @@
-"""Every command has an example in its help, and what the example says exists."""
+"""Every command has an example in its help, whose options exist."""
 
 import re
 import shlex

@@ -1,4 +1,4 @@
-"""What `pause` and `resume` refuse before they start anything, and what they say."""
+"""`pause` and `resume`: refusals before anything starts, and output."""
 
 from datetime import UTC, datetime
 from typing import Any

@@ -1,4 +1,4 @@
-"""Whether an account's quotas suffice for an environment, as `python -m ops doctor` says."""
+"""The checks of `python -m ops doctor` whether an account's quotas suffice for an environment."""
 
 from collections.abc import Mapping
 from types import SimpleNamespace

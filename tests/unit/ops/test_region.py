@@ -1,4 +1,4 @@
-"""Which types of resources CloudFormation does not have in a region, as `python -m ops doctor` says."""
+"""The check of `python -m ops doctor` for resource types that CloudFormation lacks in a region."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""What `retrain` prints of a run, by the output of its execution."""
+"""The output of `retrain`, by the output of the run's execution."""
 
 import json
 from typing import Any

@@ -1,4 +1,4 @@
-"""Keys, causes and captures are what others wrote; in a terminal they are text and nothing else."""
+"""Keys, causes and captures are untrusted; a terminal shows them as plain text."""
 
 import json
 from pathlib import Path

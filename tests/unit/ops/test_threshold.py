@@ -1,4 +1,4 @@
-"""Thresholds from validation answers in an account inside this process, and from captures in a folder."""
+"""Thresholds from predictions for validation images in an account in this process, and from captures in a folder."""
 
 import json
 import random

@@ -1,4 +1,4 @@
-"""Every image that a run has sent is accounted for, whatever the order and the delay in which the listing has it.
+"""Every image that a run has sent is accounted for, in whatever order and with whatever delay executions are listed.
 
 The listing is AWS's as ListExecutions documents it; moto's sorts by start only, and its executions take no time.
 """

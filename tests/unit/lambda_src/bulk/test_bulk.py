@@ -1,4 +1,4 @@
-"""The functions of the bulk workflows, over S3 as moto plays it."""
+"""The functions of the bulk workflows, with moto's S3."""
 
 import json
 import tracemalloc

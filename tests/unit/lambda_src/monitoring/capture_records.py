@@ -1,4 +1,4 @@
-"""Captures as SageMaker documents them, and as it puts them into a bucket."""
+"""Captures in SageMaker's documented format, and in its layout in a bucket."""
 
 import base64
 import json

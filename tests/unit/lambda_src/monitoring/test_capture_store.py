@@ -1,4 +1,4 @@
-"""Data capture in a bucket, read through an S3 that lies in this process."""
+"""Data capture in a bucket of moto's S3."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime

@@ -1,4 +1,4 @@
-"""The arithmetic of drift, against scipy and against its own promises."""
+"""The arithmetic of drift, compared with scipy and with its documented properties."""
 
 import json
 import random

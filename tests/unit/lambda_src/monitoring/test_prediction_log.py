@@ -1,4 +1,4 @@
-"""The workflow's own record of its predictions: what FilterConfidence wrote is what the monitors read."""
+"""The workflow's record of its predictions: the monitors read what FilterConfidence wrote."""
 
 import io
 import json

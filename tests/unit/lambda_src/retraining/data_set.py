@@ -1,4 +1,4 @@
-"""What the tests of the retraining functions share: their settings, and a data set in moto's S3."""
+"""Settings and a data set in moto's S3 for the tests of the retraining functions."""
 
 import io
 import json

@@ -1,4 +1,4 @@
-"""`data_prep validate` and ValidateDataSet give one verdict, but for what takes a decoder."""
+"""`data_prep validate` and ValidateDataSet agree, except on problems that only a decoder finds."""
 
 import io
 import struct

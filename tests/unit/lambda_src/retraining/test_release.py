@@ -1,4 +1,4 @@
-"""The functions that change what is served, against the stand-in's own control plane, without a socket.
+"""The functions that change the model in service, against the stand-in's control plane, without a socket.
 
 Requests pass botocore's checks twice: in the client, and in the stand-in.
 """

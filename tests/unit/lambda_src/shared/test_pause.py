@@ -1,4 +1,4 @@
-"""What the bucket's object says about the last pause of the endpoint."""
+"""Reading the last pause of the endpoint from the bucket's object."""
 
 import io
 import json

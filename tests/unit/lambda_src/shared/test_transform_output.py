@@ -1,4 +1,4 @@
-"""What Batch Transform leaves for an image, in each of the ways that AWS documents."""
+"""Batch Transform's output for an image, in every format that AWS documents."""
 
 import pytest
 

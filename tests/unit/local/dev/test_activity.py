@@ -1,4 +1,4 @@
-"""What is shown of logs and executions."""
+"""The displayed lines for logs and executions."""
 
 import json
 from collections import Counter

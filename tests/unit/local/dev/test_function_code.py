@@ -1,4 +1,4 @@
-"""Which functions hold a file, and what Python cannot read."""
+"""The functions that contain a file, and files with syntax errors."""
 
 from pathlib import Path
 

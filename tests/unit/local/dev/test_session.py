@@ -1,4 +1,4 @@
-"""What a saved file asks for, and that every way in which editors save is seen."""
+"""The action for a saved file, for every way in which editors save."""
 
 import os
 import queue

@@ -1,4 +1,4 @@
-"""The AWS that the console's pages see in these tests: an environment in memory, behind boto3's own clients."""
+"""Simulates AWS for the console's pages: an environment in memory, behind boto3's own clients."""
 
 import io
 import json

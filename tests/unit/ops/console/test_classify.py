@@ -1,4 +1,4 @@
-"""Pictures that are dropped onto the page: what is stored, what comes back, and what the browser gets to see."""
+"""Pictures that are dropped onto the page: uploads, outcomes, and the images that the browser receives."""
 
 import io
 import re

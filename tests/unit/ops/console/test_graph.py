@@ -1,4 +1,4 @@
-"""How a state machine is drawn; with what an execution did: test_now.py."""
+"""The graph of a state machine. test_now.py has the graph of an execution."""
 
 import re
 from typing import Any

@@ -1,4 +1,4 @@
-"""What the page Models says of releases and of the candidate, and what its buttons do."""
+"""The page Models: releases, the candidate, and the buttons."""
 
 import json
 from datetime import timedelta

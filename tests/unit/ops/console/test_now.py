@@ -1,4 +1,4 @@
-"""What the page Now says of an environment, and of one execution."""
+"""The page Now of an environment, and the page of one execution."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""Who the console answers, and what it lets a page do."""
+"""The requests that the console accepts, and what its pages may do."""
 
 import re
 

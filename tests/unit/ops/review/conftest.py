@@ -1,4 +1,4 @@
-"""A bucket with a data set and pictures that the workflow has classified, in an account inside the process."""
+"""A bucket with a data set and pictures that the workflow has classified, in an account in this process."""
 
 import io
 import json

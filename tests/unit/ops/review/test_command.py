@@ -1,4 +1,4 @@
-"""`python -m ops review publish`, as it is called."""
+"""The command `python -m ops review publish`."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""The Review page as a browser's requests see it."""
+"""The Review page, over HTTP requests like a browser's."""
 
 import re
 from collections.abc import Callable

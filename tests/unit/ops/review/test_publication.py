@@ -1,4 +1,4 @@
-"""Reviewed pictures in the data set, as training and every other reader of it sees them."""
+"""Reviewed pictures in the data set, as seen by training and every other reader."""
 
 import json
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Which pictures wait for a label, and in which order."""
+"""The pictures that wait for a label, and their order."""
 
 import json
 from datetime import UTC, datetime, timedelta

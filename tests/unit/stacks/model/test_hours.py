@@ -1,4 +1,4 @@
-"""The weekly hours of an endpoint: what a person writes, and what EventBridge Scheduler makes of it."""
+"""The weekly hours of an endpoint: the setting, and the resulting EventBridge schedules."""
 
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo

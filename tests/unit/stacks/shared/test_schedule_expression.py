@@ -1,4 +1,4 @@
-"""Which schedule expressions EventBridge Scheduler takes, by its documentation."""
+"""The schedule expressions that EventBridge Scheduler accepts according to its documentation."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""The request of a Batch Transform job, which bulk runs, retraining and data_prep start."""
+"""The request of a Batch Transform job, for bulk runs, retraining and data_prep."""
 
 from typing import Any
 
