@@ -57,7 +57,7 @@ class Template:
 
 
 def text(value: Any, reference: Callable[[str], str] = "<{}>".format) -> str:
-    """A rendered value as one string, with references replaced by `reference`, by default their names in angle brackets."""
+    """A rendered value as one string. reference: renders a reference, by default as its name in angle brackets."""
     if isinstance(value, str):
         return value
     if isinstance(value, list):
