@@ -58,7 +58,7 @@ def test_a_change_of_kind_in_a_pause_loses_no_upload_and_releases_reach_the_serv
     assert retraining.served_artifact() == first
     wait_for(lambda: predicted(environment, waiting) == 3 or None, "predictions of what has waited")
 
-    data.keep(0.95)
+    data.keep(0.75)  # never served, so that what was served before it is the first
     released = retraining.run(force=True)
     assert released.outcome == "Released", (released.states, released.cause, released.output.get("evaluation"))
     second = retraining.served_artifact()
