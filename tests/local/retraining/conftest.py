@@ -1,9 +1,6 @@
 """A local cloud of its own: retraining changes what the endpoint serves, which other tests count on."""
 
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,31 +13,23 @@ from local.demonstration import Environment, Inbox
 from local.retraining import DataSet, Retraining, calm_down
 from stacks.config import PROJECT_ROOT, load_environment
 from stacks.shared.deployment_config import deployment_config
+from tests.conftest import made_once, synthesize
 from tests.local.conftest import deployed
 
 
 @pytest.fixture(scope="session")
 def assembly(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return synthesized(tmp_path_factory.mktemp("retraining-assembly"))
+    return made_once(tmp_path_factory, "retraining-assembly", lambda path: synthesize(path, environments()))
 
 
-def synthesized(output: Path, **settings: Any) -> Path:
+def environments(**settings: Any) -> dict[str, Any]:
     """The dev environment with a wider gate: of 40 validation images each is worth more than the usual margin.
 
     And with a shorter wait for alarms, where a test has none to wait for.
     """
-    context = json.loads((PROJECT_ROOT / "cdk.json").read_text())["context"]
+    dev = json.loads((PROJECT_ROOT / "cdk.json").read_text())["context"]["environments"]["dev"]
     bounds = {"minimum_accuracy": 0.7, "margin": 0.25, "max_calibration_error": 0.4}
-    usual = {**context["environments"]["dev"], "retraining": bounds, "endpoint": {"bake_minutes": 1}}
-    context["environments"] = {"dev": {**usual, **settings}}
-    subprocess.run(
-        [sys.executable, "app.py"],
-        cwd=PROJECT_ROOT,
-        env={**os.environ, "CDK_OUTDIR": str(output), "CDK_CONTEXT_JSON": json.dumps(context)},
-        check=True,
-        timeout=240,
-    )
-    return output
+    return {"dev": {**dev, "retraining": bounds, "endpoint": {"bake_minutes": 1}, **settings}}
 
 
 @pytest.fixture(scope="session")

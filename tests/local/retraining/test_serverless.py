@@ -10,7 +10,8 @@ from local import deployment
 from local.cloud import LocalCloud, LocalCloudError
 from local.demonstration import Environment, wait_for
 from local.retraining import DataSet, Retraining
-from tests.local.retraining.conftest import synthesized
+from tests.conftest import synthesize
+from tests.local.retraining.conftest import environments
 from tests.local.test_pause import endpoint_status, outcomes, predicted, run, upload
 
 pytestmark = pytest.mark.slow
@@ -19,7 +20,9 @@ pytestmark = pytest.mark.slow
 @pytest.fixture
 def serverless(cloud: LocalCloud, assembly: Path, tmp_path: Path) -> Iterator[Path]:
     """The same environment with a serverless endpoint; the tests after this one have instances again."""
-    yield synthesized(tmp_path / "assembly", endpoint={"kind": "serverless", "serverless_memory_mb": 3072})
+    settings = {"kind": "serverless", "serverless_memory_mb": 3072}
+    synthesize(tmp_path / "assembly", environments(endpoint=settings))
+    yield tmp_path / "assembly"
     deployment.deploy(cloud, assembly, "dev/*")
 
 

@@ -14,7 +14,8 @@ from local.cloud import LocalCloud
 from local.demonstration import Environment, labelled_images
 from local.retraining import DataSet, Retraining, Traffic
 from stacks.config import parse_environment
-from tests.local.retraining.conftest import synthesized
+from tests.conftest import synthesize
+from tests.local.retraining.conftest import environments
 
 pytestmark = pytest.mark.slow
 
@@ -24,7 +25,8 @@ SETTING = {"algorithm": "scikit-learn"}
 @pytest.fixture
 def switched(cloud: LocalCloud, assembly: Path, tmp_path: Path) -> Iterator[Path]:
     """The same environment, but trained by scikit-learn; the tests after this one have the first again."""
-    yield synthesized(tmp_path / "assembly", training=SETTING)
+    synthesize(tmp_path / "assembly", environments(training=SETTING))
+    yield tmp_path / "assembly"
     deployment.deploy(cloud, assembly, "dev/*")
 
 
