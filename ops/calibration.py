@@ -87,9 +87,12 @@ class Calibration:
             yield OperatingPoint(_EDGES[step], accepted, correct, self.total)
 
     def at(self, *thresholds: float) -> list[OperatingPoint]:
-        """The operating points of these thresholds, rounded to steps of 0.0001."""
-        wanted = {round(threshold * STEPS) for threshold in thresholds}
-        return [point for point in self.curve() if round(point.threshold * STEPS) in wanted][::-1]
+        """The operating points of these thresholds, from 0 to 1, rounded to steps of 0.0001."""
+        steps = sorted({round(threshold * STEPS) for threshold in thresholds})
+        return [
+            OperatingPoint(_EDGES[step], sum(self.counts[step:]), sum(self.correct[step:]), self.total)
+            for step in steps
+        ]
 
     def threshold_for(self, accuracy: float, *, certainly: bool = False) -> OperatingPoint | None:
         """The lowest threshold above which at least `accuracy` of the predictions are correct, None if there is none.

@@ -115,8 +115,8 @@ def save(file: Path, number: int) -> None:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Of 8 training images, which have the seeds from 0, and 4 validation images, from 10,000."""
-    return write_dataset(tmp_path / "dataset", 8, 4, save)
+    """Of 4 training images, which have the seeds from 0, and 3 validation images, from 10,000."""
+    return write_dataset(tmp_path / "dataset", 4, 3, save)
 
 
 @pytest.fixture
