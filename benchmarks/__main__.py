@@ -19,7 +19,7 @@ def main() -> None:
     for name in chosen:
         sys.stdout.write(f"\n== {name}\n")
         sys.stdout.flush()
-        # In a process of its own, so that none measures what another imported
+        # In a separate process, so that none measures another's imports
         subprocess.run([sys.executable, "-m", f"benchmarks.{name}"], cwd=PROJECT_ROOT, check=True)
 
 

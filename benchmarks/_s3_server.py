@@ -1,4 +1,4 @@
-"""As much of S3 as one function needs, in a process of its own on 127.0.0.1: every byte goes through boto3 and HTTP."""
+"""The part of S3 that one function needs, in a separate process: every byte goes through boto3 and HTTP."""
 
 import contextlib
 import multiprocessing
@@ -22,7 +22,7 @@ Answer = Callable[[SplitResult], bytes | None]
 
 @contextlib.contextmanager
 def s3_server(answer: Answer, *, latency_ms: float = 0, connections: int = 10) -> Iterator["S3Client"]:
-    """A client of a server that says this, `latency_ms` after each request."""
+    """A client of a server that sends this response, `latency_ms` after each request."""
     ours, theirs = multiprocessing.Pipe()
     process = multiprocessing.Process(target=_serve, args=(theirs, answer, latency_ms / 1000), daemon=True)
     process.start()

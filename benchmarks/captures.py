@@ -26,7 +26,7 @@ COUNTS = (10_000, 100_000, 1_000_000)
 CLASSES = ("bicycle", "motorcycle")
 IMAGE_BYTES = 2400
 _START = datetime(2026, 1, 1, tzinfo=UTC)
-_LINES_PER_CHUNK = 64  # about the 256 KiB that are read of a file at a time
+_LINES_PER_CHUNK = 64  # about the 256 KiB that are read at a time
 
 
 def main() -> None:
@@ -63,7 +63,7 @@ def measure(name: str, count: int) -> None:
 
 
 def by_json(stream: Iterator[bytes]) -> int:
-    """The floor: what any reader must do."""
+    """The floor: the work of any reader."""
     count = 0
     for line in split_lines(stream):
         json.loads(line)
@@ -96,7 +96,7 @@ def captures(stream: Iterator[bytes]) -> Iterator[Capture]:
 
 
 def prepared_lines() -> list[bytes]:
-    """A thousand lines over a day, to be repeated."""
+    """A thousand lines over a day, which are repeated."""
     rng = random.Random(0)  # noqa: S311 - an example
     lines = []
     for number in range(1000):
@@ -128,7 +128,7 @@ def prepared_lines() -> list[bytes]:
 
 
 def chunks(lines: list[bytes], count: int) -> Iterator[bytes]:
-    """`count` lines in pieces that end anywhere."""
+    """`count` lines in chunks that end anywhere."""
     rest = b""
     for start in range(0, count, _LINES_PER_CHUNK):
         size = min(_LINES_PER_CHUNK, count - start)

@@ -32,7 +32,7 @@ GENERATED = PROJECT_ROOT / "build" / "benchmarks" / "official-size.tar.gz"
 
 
 def generate(path: Path) -> None:
-    """An archive of the official size: smooth random images with noise, which pack about as badly as photographs."""
+    """An archive of the official size: smooth random images with noise, which compress about like photographs."""
     random = np.random.default_rng(0)
     splits = {}
     for split, count in ROWS.items():
@@ -139,12 +139,12 @@ def main(
         Path, typer.Option(help="Where the images go; a memory file system leaves the time of the disk out.")
     ] = GENERATED.parent,
 ) -> None:
-    """Measure `data_prep build` beside its floor and the notebook."""
+    """Measure `data_prep build`, its floor and the notebook."""
     GENERATED.parent.mkdir(parents=True, exist_ok=True)
     if archive is None:
         archive = GENERATED
         if not archive.exists():
-            # Not in this process: Linux passes its peak memory on to the processes that are measured
+            # Not in this process: on Linux, measured processes inherit its peak memory
             subprocess.run([sys.executable, "-m", "benchmarks.data_prep", "--generate", str(archive)], check=True)
     rest = [name for name in CLASS_NAMES if name not in {"bicycle", "motorcycle"}]
     names = ("bicycle", "motorcycle", *rest[: classes - 2])

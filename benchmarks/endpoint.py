@@ -1,4 +1,4 @@
-"""The local endpoint: latency beside the original's 200.4 ms, and requests a second.
+"""The local endpoint: latency, compared with the original's 200.4 ms, and requests per second.
 
 python -m benchmarks.endpoint
 """
@@ -25,13 +25,13 @@ from local.sagemaker.server import Server
 from local.sagemaker.training import packed
 from model import Model
 
-ORIGINAL_MS = 200.4  # what the original workflow names for its endpoint
+ORIGINAL_MS = 200.4  # the original workflow's figure for its endpoint
 REQUESTS = 500
 CLASSES = ("bicycle", "motorcycle")
 
 
 class _Variant:
-    """A variant that neither captures nor measures."""
+    """A variant without data capture and metrics."""
 
     name = "AllTraffic"
 

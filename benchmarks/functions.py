@@ -1,4 +1,4 @@
-"""The functions: cold start beside bare boto3, handler time without AWS, size of the package.
+"""The functions: cold start compared with bare boto3, handler time without AWS, size of the package.
 
 python -m benchmarks.functions
 """
@@ -23,7 +23,7 @@ from rich.table import Table
 from stacks.config import PROJECT_ROOT
 
 RUNS = 15
-SIDES = (32, 64, 128, 240)  # the last fills what the workflow takes
+SIDES = (32, 64, 128, 240)  # the last one has the largest size that the workflow accepts
 SETTINGS = {
     "AWS_DEFAULT_REGION": "us-east-1",
     "AWS_ACCESS_KEY_ID": "none",
@@ -35,7 +35,7 @@ SETTINGS = {
     "BUCKET_NAME": "none",
     "METRIC_NAMESPACE": "none",
 }
-# What a function needs of AWS, and what it is compared with
+# The service and the client that each function needs
 CLIENTS = {
     "classification.serialize_image_data": ("s3", "aws.s3()"),
     "classification.classifier": ("sagemaker-runtime", "aws.sagemaker_runtime()"),
@@ -63,7 +63,7 @@ def main() -> None:
 
 
 def cold_starts() -> list[tuple[str, float, float, float]]:
-    """Import and first client, in milliseconds, beside a bare client of the same service, in turns."""
+    """Import and first client, in milliseconds, alternating with a bare client of the same service."""
     rows = []
     for name, (service, client) in CLIENTS.items():
         bare = f"import boto3; boto3.client({service!r})"
@@ -75,7 +75,7 @@ def cold_starts() -> list[tuple[str, float, float, float]]:
 
 
 def seconds_of(code: str) -> float:
-    """Of a statement in a fresh interpreter, without the interpreter's own start."""
+    """Milliseconds of a statement in a new interpreter, without the interpreter's own start."""
     timed = f"import time; start = time.perf_counter(); {code}; print(time.perf_counter() - start)"
     result = subprocess.run(
         [sys.executable, "-c", timed], cwd=PROJECT_ROOT, env=os.environ, capture_output=True, text=True, check=True
@@ -112,7 +112,7 @@ def warm_handlers() -> list[tuple[str, list[float], float]]:
 
 
 def median_seconds(call: Callable[[], object], runs: int = 400) -> float:
-    """What it prints, as Lambda's log would get it, goes nowhere."""
+    """The median duration of a call. Discards its output, which goes to Lambda's log on AWS."""
     out, sys.stdout = sys.stdout, io.StringIO()
     try:
         times = []
@@ -164,7 +164,7 @@ def random_png(side: int) -> bytes:
 
 
 def package_bytes(capability: str) -> int:
-    """Of a function of this capability, as stacks/shared/function.py packs it."""
+    """The package of a function of this capability, as stacks/shared/function.py builds it."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         for folder in (capability, "shared"):

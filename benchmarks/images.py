@@ -30,7 +30,7 @@ def _encoded(kind: str, mode: str, size: tuple[int, int], **options: object) -> 
 
 
 def _scans(size: tuple[int, int]) -> bytes:
-    """A progressive JPEG with as many scans as are taken, the last one over and over."""
+    """A progressive JPEG with as many scans as are accepted, which repeats the last one."""
     data = _encoded("JPEG", "RGB", size, progressive=True)
     starts = [match.start() for match in re.finditer(b"\xff\xda", data)]
     more = MAX_SCANNED_PIXELS // (size[0] * size[1]) - len(starts)
@@ -51,13 +51,13 @@ IMAGES: dict[str, Callable[[], bytes]] = {
 
 
 def _child(*arguments: str, data: bytes = b"") -> bytes:
-    """Not in this process: Linux passes its peak memory on to the processes that are measured."""
+    """Not in this process: on Linux, measured processes inherit its peak memory."""
     command = [sys.executable, "-m", "benchmarks.images", *arguments]
     return subprocess.run(command, input=data, capture_output=True, check=True).stdout
 
 
 def decode(data: bytes) -> None:
-    """In a process of its own: writes seconds of CPU and the peak memory in bytes."""
+    """In a separate process: writes seconds of CPU and the peak memory in bytes."""
     started = time.process_time()
     with Image.open(io.BytesIO(data), formats=("PNG", "JPEG")) as image:
         image.convert("RGB")

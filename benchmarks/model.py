@@ -1,4 +1,4 @@
-"""The model of model_src: accuracy beside the original's, calibration, and what a threshold accepts.
+"""The model of model_src: accuracy compared with the original's, calibration, and coverage of a threshold.
 
     python -m benchmarks.model [--archive cifar-100-python.tar.gz | --dataset FOLDER]
 
@@ -21,7 +21,7 @@ from rich.table import Table
 
 from model import Model
 
-# Of the built-in algorithm, from scratch: what the notebook claims; the last epochs of 189 public logs
+# Accuracy of the built-in algorithm, from scratch: the notebook's claim, and the last epochs of 189 public logs
 ORIGINAL, MEDIAN_PUBLIC, BEST_PUBLIC = 0.844, 0.833, 0.917
 FOLDS, REPEATS, BINS = 5, 2, 15
 THRESHOLDS = (0.5, 0.6, 0.7, 0.8, 0.9, 0.93, 0.95)
@@ -96,7 +96,7 @@ def calibration_error(probabilities: Probabilities, labels: Labels) -> float:
 
 
 def folds(images: Images, labels: Labels) -> Probabilities:
-    """Probabilities for fifths of the images, each by a model of the other four; all images, for each repetition."""
+    """Probabilities by five-fold cross-validation: for all images, in each repetition."""
     repetitions = []
     for seed in range(REPEATS):
         part = np.random.default_rng(seed).permutation(len(images)) % FOLDS

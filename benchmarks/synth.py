@@ -22,7 +22,7 @@ from stacks.config import PROJECT_ROOT
 RUNS = 5
 EMPTY = "from aws_cdk import App, Stack; app = App(); Stack(app, 'Empty'); app.synth()"
 PHASES = ("imports", "constructs", "App.synth")
-# Runs a program, and prints the seconds until it creates its App, until it calls `synth`, and until that returns
+# Runs a program, and prints the seconds until it creates its App, calls `synth`, and returns from it
 TIMER = """
 import json, sys, time
 begin = time.perf_counter()

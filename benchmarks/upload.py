@@ -58,7 +58,7 @@ def main() -> None:
 
 
 def make_dataset(folder: Path) -> None:
-    """A data set of random bytes; an upload looks at no image."""
+    """A data set of random bytes, because an upload does not read images."""
     for split, count in COUNTS.items():
         (folder / IMAGES[split]).mkdir()
         lines = [ListLine(index, 0, f"{index:05}.png") for index in range(count)]
@@ -77,7 +77,7 @@ def make_dataset(folder: Path) -> None:
 
 @contextlib.contextmanager
 def emulator() -> Iterator[None]:
-    """A local cloud of its own, and this process's AWS clients pointed at it."""
+    """A separate local cloud, with this process's AWS clients pointed at it."""
     with tempfile.TemporaryDirectory() as folder:
         try:
             LocalCloud.start(Path(folder)).use()

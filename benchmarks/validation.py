@@ -25,7 +25,7 @@ from lambda_src.shared import aws
 BUCKET = "bucket"
 CLASSES = ["bicycle", "motorcycle"]
 TEST_SHARE = 6  # one image of so many, as in CIFAR-100
-S3_MS = 20  # to the first byte of a small object, of a function in the same region
+S3_MS = 20  # until the first byte of a small object, for a function in the same region
 LAMBDA_SECONDS = 900
 
 
@@ -67,7 +67,7 @@ def peak_mb() -> float:
 
 
 def answer(png: bytes, keys: dict[str, list[str]], url: SplitResult) -> bytes | None:
-    """A list, or an image that differs from any other in a comment."""
+    """A list, or an image that differs from all others by a comment."""
     split, _, name = url.path.removeprefix(f"/{BUCKET}/").partition("/")
     if split.endswith("_lst"):
         lines = (f"{number}\t{number % len(CLASSES)}\t{key}\n" for number, key in enumerate(keys[split[:-4]]))

@@ -1,4 +1,4 @@
-"""Runs every scanner over every environment: `make scan`. Ends with status 1 if one has found something."""
+"""Runs every scanner over every environment: `make scan`. Exits with status 1 if there are findings."""
 
 import sys
 import tempfile

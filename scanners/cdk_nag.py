@@ -35,7 +35,7 @@ def scan(output: Path) -> list[Finding]:
     for config in parse_environments(context["environments"]):
         Environment(app, config=config)
     packs: list[NagPack] = [pack(app) for pack in _PACKS]
-    app.synth()  # only now references between stacks are what the packs will see
+    app.synth()  # afterwards, references between stacks have their final form
     for construct in app.node.find_all():
         if isinstance(construct, iam.CfnPolicy | iam.CfnManagedPolicy):
             _accept_explained_wildcards(construct)
@@ -61,7 +61,7 @@ def _accept_explained_wildcards(policy: iam.CfnPolicy | iam.CfnManagedPolicy) ->
 
 
 def flat(value: Any) -> str:
-    """A resource of a policy as cdk-nag names it: references in angle brackets, what it cannot read as JSON."""
+    """A resource of a policy in cdk-nag's form: references in angle brackets, other functions as JSON."""
     if isinstance(value, str):
         return value.replace("${", "<").replace("}", ">")
     if "Fn::Join" in value:

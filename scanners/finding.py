@@ -1,4 +1,4 @@
-"""What a scanner has to say about one resource."""
+"""A scanner's finding on one resource."""
 
 from dataclasses import dataclass
 
@@ -13,5 +13,5 @@ class Finding:
 
     @property
     def name(self) -> str:
-        """The rule without its pack: some packs ask the same under the same name."""
+        """The rule without its pack: some packs share rules of the same name."""
         return self.rule.rpartition("-")[2]

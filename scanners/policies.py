@@ -61,7 +61,7 @@ class Environment:
         return str(template["Parameters"]["BootstrapVersion"]["Default"])
 
     def role_policies(self) -> Iterator[Policy]:
-        """One for each pair of role and policy, and one for each policy that people attach."""
+        """Policies: one for each pair of role and policy, and one for each policy that people attach."""
         for stack, _, properties in self._resources("AWS::IAM::Policy"):
             statements = self.filled(stack, properties["PolicyDocument"]["Statement"])
             for role in properties["Roles"]:
@@ -70,13 +70,13 @@ class Environment:
             yield Policy(logical_id[:-8], stack, self.filled(stack, properties["PolicyDocument"]["Statement"]))
 
     def trust_policies(self) -> Iterator[Policy]:
-        """Who may assume each role."""
+        """The trust policy of each role."""
         for stack, logical_id, properties in self._resources("AWS::IAM::Role"):
             statements = self.filled(stack, properties["AssumeRolePolicyDocument"]["Statement"])
             yield Policy(logical_id[:-8], stack, statements)
 
     def resource_policies(self) -> Iterator[Policy]:
-        """What buckets, topics, queues and keys say of who may come."""
+        """The resource policies of buckets, topics, queues and keys."""
         for kind, where in (
             ("AWS::S3::BucketPolicy", "PolicyDocument"),
             ("AWS::SNS::TopicPolicy", "PolicyDocument"),
@@ -99,7 +99,7 @@ class Environment:
             yield logical_id, {name: self.filled(stack, properties[name]) for name in members if name in properties}
 
     def filled(self, stack: str, value: Any) -> Any:
-        """The value without references; raises ValueError for an intrinsic function that is not known here."""
+        """The value without references; raises ValueError for an unsupported intrinsic function."""
         if isinstance(value, list):
             return [self.filled(stack, item) for item in value]
         if not isinstance(value, dict):

@@ -12,13 +12,13 @@ from scanners.finding import Finding
 from scanners.policies import Environment
 from stacks.config import PROJECT_ROOT
 
-# Its old boto3 cannot live beside the emulator's, so it has an environment of its own: `make .venv-scan/.installed`
+# Its old boto3 conflicts with the emulator's, so it has its own virtual environment: `make .venv-scan/.installed`
 _TOOLS = PROJECT_ROOT / ".venv-scan" / "bin"
 
 # W3005: CDK lets a function depend on its role and on the role's policy, though it refers to the role already
 _CFN_LINT_IGNORED = "W3005"
-# It wants an ARN of each type that the action takes: also of an express execution, and of the map run whose child
-# executions are listed, of which nothing here asks for either
+# The rule requires an ARN of each resource type of an action, also of express executions and map runs, which are not
+# used here
 _PARLIAMENT_IGNORED = {
     ("RESOURCE_MISMATCH", "states:DescribeExecution"),
     ("RESOURCE_MISMATCH", "states:ListExecutions"),
@@ -34,7 +34,7 @@ def environments(assembly: Path) -> list[str]:
 
 
 def cfn_lint(assembly: Path) -> Iterator[Finding]:
-    """Is every template valid, and does it do what it seems to?"""
+    """Run cfn-lint: errors and suspicious constructs in templates."""
     templates = sorted(assembly.glob("assembly-*/*.template.json"))
     command = [str(Path(sys.executable).parent / "cfn-lint"), "--format", "json"]
     output = _run([*command, "--ignore-checks", _CFN_LINT_IGNORED, "--", *map(str, templates)])
@@ -46,7 +46,7 @@ def cfn_lint(assembly: Path) -> Iterator[Finding]:
 
 
 def checkov(assembly: Path) -> Iterator[Finding]:
-    """checkov's own rules for CloudFormation; the reasons for what is accepted are in the templates' metadata."""
+    """Run checkov's rules for CloudFormation. The templates' metadata has the acknowledged findings with reasons."""
     for environment in environments(assembly):
         output = _run(
             [
@@ -62,7 +62,7 @@ def checkov(assembly: Path) -> Iterator[Finding]:
 
 
 def parliament(assembly: Path) -> Iterator[Finding]:
-    """Do the policies' actions, resources and conditions exist, and fit each other?"""
+    """Run parliament: whether the policies' actions, resources and conditions exist and match."""
     for environment in environments(assembly):
         with tempfile.TemporaryDirectory() as folder:
             for number, policy in enumerate(Environment(assembly, environment).role_policies()):

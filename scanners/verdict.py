@@ -1,9 +1,9 @@
-"""Which findings are what an environment's configuration asks for."""
+"""Decides which findings follow from an environment's configuration."""
 
 from scanners.finding import Finding
 from stacks.config import EnvironmentConfig, load_environment
 
-# Rules by the setting that satisfies them: what each costs is for an environment's owner to decide
+# Rules by the setting that satisfies them; the environment's owner decides whether it is worth its cost
 _SETTINGS = {
     "customer_managed_key": {
         "CloudWatchLogGroupEncrypted",
@@ -19,6 +19,6 @@ _SETTINGS = {
 
 
 def is_configured(finding: Finding) -> bool:
-    """Whether the environment has switched off what the rule asks for."""
+    """Whether the environment has switched off the setting that the rule requires."""
     config: EnvironmentConfig = load_environment(finding.environment)
     return any(finding.name in rules and not getattr(config, setting) for setting, rules in _SETTINGS.items())

@@ -26,7 +26,7 @@ class DataStack(Stack):
         self.alert_topic = sns.Topic(
             self, "AlertTopic", display_name=f"Scones Unlimited {config.name}", enforce_ssl=True, master_key=self.key
         )
-        # The default policy would let alarms in, but the one that refuses plain HTTP takes its place
+        # The default policy allows alarms, but the policy that refuses plain HTTP replaces it
         self.alert_topic.add_to_resource_policy(
             iam.PolicyStatement(
                 sid="PublishAlarms",
@@ -68,7 +68,7 @@ class DataStack(Stack):
 
 
 def data_bucket(scope: Construct, *, config: EnvironmentConfig, key: kms.IKey | None) -> s3.Bucket:
-    """One bucket for everything; `stacks/shared/prefixes.py` says what lies where."""
+    """One bucket for everything; `stacks/shared/prefixes.py` lists its prefixes."""
     removal_policy = RemovalPolicy[config.removal_policy.upper()]
     bucket = s3.Bucket(
         scope,
@@ -86,7 +86,7 @@ def data_bucket(scope: Construct, *, config: EnvironmentConfig, key: kms.IKey | 
         lifecycle_rules=[
             s3.LifecycleRule(id="ExpireCaptures", prefix=prefixes.DATA_CAPTURE, expiration=Duration.days(90)),
             s3.LifecycleRule(id="ExpireTransforms", prefix=prefixes.TRANSFORMS, expiration=Duration.days(7)),
-            # Of use until the endpoint is resumed: longer than any pause
+            # Needed until the endpoint is resumed; longer than any pause
             s3.LifecycleRule(id="ExpireWaiting", prefix=prefixes.WAITING, expiration=Duration.days(365)),
             s3.LifecycleRule(
                 id="ExpireOldVersions",

@@ -20,7 +20,7 @@ _FOLDER = Path(__file__).parent
 # An endpoint is created within minutes, and a release occupies the stack or the endpoint for up to an hour
 _TIMEOUT_SECONDS = 3 * 3600
 _POLL_SECONDS = 30
-# After its time; then somebody is notified instead
+# A schedule that fires later is dropped, and an alarm notifies the operators
 _LATEST = Duration.hours(1)
 
 

@@ -77,7 +77,7 @@ class RetrainingStack(Stack):
         CfnOutput(self, "StateMachineArn", value=state_machine.state_machine_arn)
 
     def _let_run_jobs(self, state_machine: sfn.StateMachine) -> None:
-        """What `.sync` needs: https://docs.aws.amazon.com/step-functions/latest/dg/connect-sagemaker.html"""
+        """Permissions for `.sync`: https://docs.aws.amazon.com/step-functions/latest/dg/connect-sagemaker.html"""
         for kind in ("TrainingJob", "TransformJob"):
             resource = self._sagemaker_arn(
                 "training-job" if kind == "TrainingJob" else "transform-job", f"{self._config.stage_name}-*"
