@@ -14,6 +14,7 @@ from ops.errors import OpsError
 from stacks.config import load_environment
 
 POLL_SECONDS = 2.0
+_FIRST_POLL_SECONDS = 0.1
 # Terminal states without a failure, after which the endpoint serves the requested model
 _DONE = {"Released", "NothingNew"}
 
@@ -92,8 +93,8 @@ def _evaluation(output: Mapping[str, Any], outcome: str) -> Iterator[str]:
 
 
 def entered_states(client: Any, arn: str) -> Iterator[str]:
-    """The names of an execution's states as they are entered, until it ends."""
-    shown = 0
+    """The names of an execution's states as they are entered, until it ends. Asks seldom once it has run for long."""
+    shown, wait = 0, _FIRST_POLL_SECONDS
     while True:
         status = client.describe_execution(executionArn=arn)["status"]
         pages = client.get_paginator("get_execution_history").paginate(executionArn=arn)
@@ -107,7 +108,8 @@ def entered_states(client: Any, arn: str) -> Iterator[str]:
         shown = len(names)
         if status != "RUNNING":
             return
-        time.sleep(POLL_SECONDS)
+        time.sleep(wait)
+        wait = min(2 * wait, POLL_SECONDS)
 
 
 def _reason(described: Mapping[str, Any], output: Mapping[str, Any]) -> str:

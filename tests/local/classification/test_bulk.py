@@ -88,7 +88,7 @@ def test_a_prefix_is_classified_in_batches_as_the_inline_workflow_does_it(
 def test_more_images_than_a_batch_holds_are_several_children_with_the_counts_of_the_cost_model(
     environment: Environment, images: list[str]
 ) -> None:
-    s3, prefix, size = boto3.client("s3"), f"scheduled/{uuid.uuid4()}/", 2 * environment.config.bulk_batch_size + 1
+    s3, prefix, size = boto3.client("s3"), f"scheduled/{uuid.uuid4()}/", environment.config.bulk_batch_size + 1
     keys = [f"{prefix}{number}.png" for number in range(size)]
     for number, key in enumerate(keys):
         source = f"{environment.bucket}/{images[number % len(images)]}"
@@ -96,8 +96,8 @@ def test_more_images_than_a_batch_holds_are_several_children_with_the_counts_of_
     execution = distributed_map(environment, s3_prefix=prefix)
     check_all_accepted(environment, execution, keys)
     measured, committed = counts.measure(execution.arn, images=size), counts.load()["distributed-map"]
-    assert measured.children == 3
-    assert measured.child_tasks == {"lambda:invoke": 3 * size + 3}
+    assert measured.children == 2
+    assert measured.child_tasks == {"lambda:invoke": 3 * size + 2}
     assert (measured.states_entered, measured.tasks) == (committed.states_entered, committed.tasks)
     assert committed.child_tasks == {"lambda:invoke": 3 * committed.images + committed.children}
 

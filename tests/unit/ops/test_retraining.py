@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from ops import aws
+from ops.retraining import entered_states
 from tests.unit.ops.conftest import run
 
 Output = pytest.CaptureFixture[str]
@@ -85,3 +86,19 @@ def test_why_nothing_was_released(
 ) -> None:
     assert retrain(monkeypatch, execution) == 1
     assert capsys.readouterr().err == f"Error: {reason}\n"
+
+
+def test_a_short_run_is_noticed_soon_and_a_long_one_is_seldom_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    execution, waits = Execution("Released", EVALUATED, status="RUNNING"), list[float]()
+
+    def wait(seconds: float) -> None:
+        waits.append(seconds)
+        if len(waits) == 20:
+            execution._described["status"] = "SUCCEEDED"
+
+    monkeypatch.setattr("time.sleep", wait)
+    assert list(entered_states(execution, "arn:run")) == ["Released"]
+    assert waits[0] <= 0.1
+    assert sum(waits[:5]) < 5
+    assert waits == sorted(waits)
+    assert waits[-1] == 2
