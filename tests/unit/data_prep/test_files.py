@@ -17,8 +17,8 @@ def count_up(target: Path, times: int) -> None:
 def test_processes_take_turns_and_leave_no_lock_behind(tmp_path: Path) -> None:
     target = tmp_path / "count"
     target.write_text("0")
-    with ProcessPoolExecutor(4, mp_context=get_context("spawn")) as processes:
-        for ended in [processes.submit(count_up, target, 200) for _ in range(4)]:
+    with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as processes:
+        for ended in [processes.submit(count_up, target, 400) for _ in range(2)]:
             ended.result()
     assert target.read_text() == "800"
     assert list(tmp_path.iterdir()) == [target]

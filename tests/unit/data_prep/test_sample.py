@@ -33,11 +33,11 @@ def test_equal_seeds_draw_equal_bytes_and_others_do_not(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("name", "other"), [("bicycle", "motorcycle"), ("apple", "worm"), ("orange", "orchid")])
 def test_images_of_a_class_vary_and_differ_from_another_class(name: str, other: str) -> None:
     images, others = (
-        np.stack([draw_image(label, np.random.default_rng(seed)) for seed in range(60)]).astype(float)
+        np.stack([draw_image(label, np.random.default_rng(seed)) for seed in range(20)]).astype(float)
         for label in (name, other)
     )
-    assert len(np.unique(images.reshape(60, -1), axis=0)) == 60
-    # Backgrounds average out, shapes do not
+    assert len(np.unique(images.reshape(20, -1), axis=0)) == 20
+    # The same seed draws the same background, and another shape
     assert abs(images.mean(axis=0) - others.mean(axis=0)).max() > 10
 
 
