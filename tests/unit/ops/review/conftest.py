@@ -4,6 +4,7 @@ import io
 import json
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,12 @@ def png(values: Any) -> bytes:
     return buffer.getvalue()
 
 
+@cache
+def drawn(seed: int) -> bytes:
+    """The upload of a seed's picture."""
+    return png(pixels(seed, 64))
+
+
 class Account:
     """What a test does to the bucket as the workflow, and sees in it."""
 
@@ -47,7 +54,7 @@ class Account:
 
     def picture(self, name: str, content: bytes | int = 1) -> ImageRef:
         """An upload below incoming/: the bytes, or the picture of a seed."""
-        body = content if isinstance(content, bytes) else png(pixels(content, 64))
+        body = content if isinstance(content, bytes) else drawn(content)
         key = f"incoming/{name}"
         return ImageRef(BUCKET, key, aws.s3().put_object(Bucket=BUCKET, Key=key, Body=body)["VersionId"])
 
@@ -113,10 +120,10 @@ def save(file: Path, number: int) -> None:
     Image.fromarray(pixels(number)).save(file)
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
+@pytest.fixture(scope="session")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Of 4 training images, which have the seeds from 0, and 3 validation images, from 10,000."""
-    return write_dataset(tmp_path / "dataset", 4, 3, save)
+    return write_dataset(tmp_path_factory.mktemp("review") / "dataset", 4, 3, save)
 
 
 @pytest.fixture
