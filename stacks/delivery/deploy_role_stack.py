@@ -4,6 +4,8 @@ The account needs GitHub's identity provider, once for all environments:
 https://docs.aws.amazon.com/IAM/latest/UserGuide/id_roles_providers_create_oidc.html
 """
 
+from collections.abc import Mapping
+
 from aws_cdk import ArnFormat, Aws, CfnOutput, Duration, Stack
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_s3 as s3
@@ -23,6 +25,10 @@ DATA_SET_AND_MODELS = (
 )
 
 
+# Actions and resources by statement id
+Statements = Mapping[str, tuple[list[str], list[str]]]
+
+
 class DeployRoleStack(Stack):
     """Allows the repository's GitHub environment of the same name to run `make deploy` for this environment."""
 
@@ -39,8 +45,36 @@ class DeployRoleStack(Stack):
         state_machine: sfn.StateMachine,
     ) -> None:
         super().__init__(scope, construct_id, description=f"Scones Unlimited {config.name}: deployment from GitHub")
+        self._config, self._bucket = config, bucket
+        role = self._role(repository)
+        for sid, (actions, resources) in {
+            **self._deployment(),
+            **self._training(),
+            **self._checks(alert_topic, state_machine),
+        }.items():
+            role.add_to_policy(iam.PolicyStatement(sid=sid, actions=actions, resources=resources))
+        role.add_to_policy(
+            iam.PolicyStatement(
+                sid="TrainWithoutNetwork",
+                actions=["sagemaker:CreateModel", "sagemaker:CreateTrainingJob"],
+                resources=[self._own("sagemaker", kind) for kind in ("model", "training-job")],
+                conditions=ISOLATED,
+            )
+        )
+        role.add_to_policy(
+            iam.PolicyStatement(
+                sid="HandSageMakerItsRole",
+                actions=["iam:PassRole"],
+                resources=[sagemaker_role.role_arn],
+                conditions={"StringEquals": {"iam:PassedToService": "sagemaker.amazonaws.com"}},
+            )
+        )
+        CfnOutput(self, "DeployRoleArn", value=role.role_arn)
+
+    def _role(self, repository: str) -> iam.Role:
+        config = self._config
         provider_arn = self.format_arn(service="iam", region="", resource="oidc-provider", resource_name=ISSUER)
-        role = iam.Role(
+        return iam.Role(
             self,
             "DeployRole",
             # .github/workflows/deploy-environment.yml uses this name. It has the region, because IAM is global.
@@ -60,12 +94,9 @@ class DeployRoleStack(Stack):
             ),
         )
 
-        colon = ArnFormat.COLON_RESOURCE_NAME
-
-        def own(service: str, resource: str, name: str = f"{config.stage_name}-*") -> str:
-            return self.format_arn(service=service, resource=resource, resource_name=name)
-
-        statements: dict[str, tuple[list[str], list[str]]] = {
+    def _deployment(self) -> Statements:
+        config = self._config
+        return {
             # `cdk deploy` uses only the roles of `cdk bootstrap`
             "UseTheRolesOfCdk": (
                 ["sts:AssumeRole"],
@@ -87,22 +118,27 @@ class DeployRoleStack(Stack):
             ),
             "ReadDeployedTemplates": (
                 ["cloudformation:GetTemplate"],
-                [own("cloudformation", "stack", f"{config.stage_name}-*/*")],
+                [self._own("cloudformation", "stack", f"{config.stage_name}-*/*")],
             ),
             "ReadBootstrapVersion": (
                 ["ssm:GetParameter"],
-                [own("ssm", "parameter", f"cdk-bootstrap/{config.qualifier}/*")],
+                [self._own("ssm", "parameter", f"cdk-bootstrap/{config.qualifier}/*")],
             ),
             "HandOverTheModel": (
                 ["ssm:GetParameter", "ssm:PutParameter"],
-                [own("ssm", "parameter", f"scones/{config.name}/*")],
+                [self._own("ssm", "parameter", f"scones/{config.name}/*")],
             ),
+        }
+
+    def _training(self) -> Statements:
+        bucket, takes_code = self._bucket, self._config.algorithm.takes_code
+        return {
             "ListTheBucket": (["s3:ListBucket"], [bucket.bucket_arn]),
             "UploadTheDataSet": (
                 ["s3:GetObject", "s3:PutObject"],
                 [
                     bucket.arn_for_objects(key)
-                    for key in (*DATA_SET_AND_MODELS, *([f"{prefixes.CODE}*"] if config.algorithm.takes_code else []))
+                    for key in (*DATA_SET_AND_MODELS, *([f"{prefixes.CODE}*"] if takes_code else []))
                 ],
             ),
             "Train": (
@@ -113,7 +149,7 @@ class DeployRoleStack(Stack):
                     "sagemaker:DescribeTrainingJob",
                     "sagemaker:DescribeTransformJob",
                 ],
-                [own("sagemaker", kind) for kind in ("model", "training-job", "transform-job")],
+                [self._own("sagemaker", kind) for kind in ("model", "training-job", "transform-job")],
             ),
             "FollowTheTraining": (
                 ["logs:FilterLogEvents"],
@@ -122,15 +158,21 @@ class DeployRoleStack(Stack):
                         service="logs",
                         resource="log-group",
                         resource_name=f"/aws/sagemaker/TrainingJobs{suffix}",
-                        arn_format=colon,
+                        arn_format=ArnFormat.COLON_RESOURCE_NAME,
                     )
                     for suffix in ("", ":*")
                 ],
             ),
+        }
+
+    def _checks(self, alert_topic: sns.ITopic, state_machine: sfn.StateMachine) -> Statements:
+        """Statements for `ops doctor` and the smoke test."""
+        colon = ArnFormat.COLON_RESOURCE_NAME
+        return {
             "LookForSubscribers": (["sns:ListSubscriptionsByTopic"], [alert_topic.topic_arn]),
             "TryTheEndpoint": (
                 ["sagemaker:DescribeEndpoint", "sagemaker:InvokeEndpoint"],
-                [own("sagemaker", "endpoint", config.endpoint_name)],
+                [self._own("sagemaker", "endpoint", self._config.endpoint_name)],
             ),
             "TryTheWorkflow": (["states:StartExecution"], [state_machine.state_machine_arn]),
             "FollowTheWorkflow": (
@@ -146,22 +188,8 @@ class DeployRoleStack(Stack):
                 ],
             ),
         }
-        for sid, (actions, resources) in statements.items():
-            role.add_to_policy(iam.PolicyStatement(sid=sid, actions=actions, resources=resources))
-        role.add_to_policy(
-            iam.PolicyStatement(
-                sid="TrainWithoutNetwork",
-                actions=["sagemaker:CreateModel", "sagemaker:CreateTrainingJob"],
-                resources=[own("sagemaker", kind) for kind in ("model", "training-job")],
-                conditions=ISOLATED,
-            )
-        )
-        role.add_to_policy(
-            iam.PolicyStatement(
-                sid="HandSageMakerItsRole",
-                actions=["iam:PassRole"],
-                resources=[sagemaker_role.role_arn],
-                conditions={"StringEquals": {"iam:PassedToService": "sagemaker.amazonaws.com"}},
-            )
-        )
-        CfnOutput(self, "DeployRoleArn", value=role.role_arn)
+
+    def _own(self, service: str, resource: str, name: str | None = None) -> str:
+        """ARN of the environment's resources of this type, or of the one with this name."""
+        name = name or f"{self._config.stage_name}-*"
+        return self.format_arn(service=service, resource=resource, resource_name=name)
