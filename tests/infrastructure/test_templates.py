@@ -2,6 +2,7 @@
 
 import json
 import re
+import subprocess
 from collections import Counter
 from importlib.metadata import distribution
 from pathlib import Path
@@ -9,8 +10,10 @@ from typing import Any
 
 from ops.region import WITHOUT
 from scanners.policies import ACCOUNT
+from stacks.config import PROJECT_ROOT
 from stacks.shared.registry_accounts import IMAGE_CLASSIFICATION
 from tests.conftest import LONGEST_NAME
+from tests.infrastructure.conftest import definitions_of
 from tests.infrastructure.delivery.test_boundary import HANDLERS
 
 # Of CloudFormation, as files: importing cfn-lint takes 1 s
@@ -23,6 +26,20 @@ def test_no_managed_policy(assembly: Path, environment: str) -> None:
         for resource in json.loads(path.read_text())["Resources"].values():
             if resource["Type"] == "AWS::IAM::Role":
                 assert "ManagedPolicyArns" not in resource["Properties"]
+
+
+def test_every_definition_is_valid_jsonata_asl(assembly: Path, tmp_path: Path) -> None:
+    definitions = [*definitions_of(assembly, "dev"), *definitions_of(assembly, "prod")]
+    assert len(definitions) >= 8
+    options = []
+    for number, definition in enumerate(definitions):
+        assert definition["QueryLanguage"] == "JSONata"
+        path = tmp_path / f"{number}.asl.json"
+        path.write_text(json.dumps(definition).replace("<AWS::Partition>", "aws"))
+        options += ["--json-path", str(path)]
+    validator = PROJECT_ROOT / "node_modules" / ".bin" / "asl-validator"
+    result = subprocess.run([validator, *options], capture_output=True, text=True, check=False, timeout=60)
+    assert result.returncode == 0, result.stdout + result.stderr
 
 
 def test_a_region_lacks_exactly_the_types_that_its_cloudformation_schemas_lack() -> None:

@@ -1,7 +1,5 @@
 import json
 import re
-import subprocess
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,7 +7,7 @@ from ministack.services import stepfunctions
 
 from lambda_src.shared import errors
 from stacks.classification.upload_event import execution_input
-from stacks.config import PROJECT_ROOT, load_environment
+from stacks.config import load_environment
 from tests.infrastructure.conftest import Template, text
 from tests.unit.ops.conftest import upload_event
 
@@ -99,15 +97,6 @@ def test_the_state_machine_only_calls_what_it_is_made_of(workflow: Template) -> 
 
 
 # The definition
-
-
-def test_the_definition_is_valid_jsonata_asl(definition: dict[str, Any], tmp_path: Path) -> None:
-    assert definition["QueryLanguage"] == "JSONata"
-    path = tmp_path / "definition.asl.json"
-    path.write_text(json.dumps(definition).replace("<AWS::Partition>", "aws"))
-    validator = PROJECT_ROOT / "node_modules" / ".bin" / "asl-validator"
-    result = subprocess.run([validator, "--json-path", path], capture_output=True, text=True, check=False, timeout=60)
-    assert result.returncode == 0, result.stdout + result.stderr
 
 
 def test_the_steps_run_in_the_original_order(steps: dict[str, Any]) -> None:
