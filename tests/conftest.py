@@ -63,6 +63,13 @@ CLOUDS = (
     "tests/local/test_local_commands.py",
 )
 
+# After them the longest file of the others; beside it, one that makes the templates which the rest would wait for
+FIRST = (
+    *CLOUDS,
+    "tests/infrastructure/test_scanner_exceptions.py",
+    "tests/infrastructure/delivery/test_deploy_role_stack.py",
+)
+
 LONGEST_NAME = "an-environment-named"  # 20 characters
 
 
@@ -78,8 +85,8 @@ def group_of_file(file: str) -> str:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    place = {name: index for index, name in enumerate(CLOUDS)}
-    items.sort(key=lambda item: place.get(group(item.nodeid), len(CLOUDS)))
+    place = {name: index for index, name in enumerate(FIRST)}
+    items.sort(key=lambda item: place.get(group(item.nodeid), len(FIRST)))
 
 
 def pytest_collection_finish() -> None:
