@@ -3,16 +3,20 @@
 import json
 import os
 import re
-import urllib.request
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Protocol
+
+import urllib3
 
 from local.permissions import Permission
 from local.request_guard import naming
 
 PATH = "/_local/authorization"
 UNKNOWN_KEY = "The security token included in the request is invalid."
+_TIMEOUT_SECONDS = 10
+_emulator = urllib3.PoolManager(maxsize=16)  # it keeps connections: a new one costs the emulator half of an answer
+_known: set[str] = set()
 _CREDENTIAL = re.compile(r"Credential=([^/]+)/")
 
 
@@ -28,19 +32,26 @@ def ask_emulator(permissions: Sequence[Permission], *, access_key: str, executio
         "access_key": access_key,
         "execution_role": execution_role,
     }
-    request = urllib.request.Request(  # noqa: S310 - our own address
+    response = _emulator.request(
+        "POST",
         f"{os.environ['AWS_ENDPOINT_URL']}{PATH}",
-        data=json.dumps(question).encode(),
+        body=json.dumps(question),
         headers=naming(os.environ["AWS_ACCESS_KEY_ID"]),
+        timeout=_TIMEOUT_SECONDS,
     )
-    with urllib.request.urlopen(request, timeout=10) as response:  # noqa: S310
-        return str(json.load(response)["refusal"])
+    return str(response.json()["refusal"])
 
 
 def is_known(access_key: str) -> bool:
-    """Whether the key belongs to this start, or the emulator has issued it since."""
-    own = os.environ["AWS_ACCESS_KEY_ID"]
-    return access_key == own or not ask_emulator([], access_key=access_key, execution_role="")
+    """Whether the key belongs to this start, or the emulator has issued it since.
+
+    It is asked once about each: where a permission is needed, the emulator looks at the key again.
+    """
+    if access_key not in {*_known, os.environ["AWS_ACCESS_KEY_ID"]}:
+        if ask_emulator([], access_key=access_key, execution_role=""):
+            return False
+        _known.add(access_key)
+    return True
 
 
 def allow_all(permissions: Sequence[Permission], *, access_key: str, execution_role: str) -> str:  # noqa: ARG001

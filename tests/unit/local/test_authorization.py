@@ -10,6 +10,7 @@ from ministack.core import iam_evaluator
 
 from local import authorization
 from local.permissions import CALLER, EXECUTION_ROLE, Permission
+from local.sagemaker import authorization as stand_ins
 from local.sagemaker.authorization import UNKNOWN_KEY, access_key_of
 from local.sagemaker.control_plane import ControlPlane
 from local.sagemaker.errors import ApiError
@@ -83,6 +84,21 @@ def test_a_key_that_was_never_issued_is_always_refused(
 ) -> None:
     monkeypatch.setattr(ministack.app, "AUTH", enforced)
     assert authorization.refusal([], access_key="nobody's") == UNKNOWN_KEY
+
+
+def test_the_stand_in_asks_about_a_key_until_it_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    answers = [UNKNOWN_KEY, "", UNKNOWN_KEY]
+
+    def ask(permissions: Sequence[Permission], **_: str) -> str:
+        assert not permissions
+        return answers.pop(0)
+
+    monkeypatch.setattr(stand_ins, "ask_emulator", ask)
+    monkeypatch.setattr(stand_ins, "_known", set())
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "of-this-start")
+    keys = ["of-this-start", "issued", "issued", "issued", "another"]
+    assert [stand_ins.is_known(key) for key in keys] == [True, False, True, True, False]
+    assert not answers
 
 
 def test_the_caller_is_read_from_the_signature() -> None:
