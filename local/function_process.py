@@ -84,4 +84,6 @@ class ForkServer:
         pid = reading.readline()
         if not pid:
             raise OSError("the process that functions are forked from has ended")
-        return FunctionProcess(int(pid), stdin=writing, stdout=reading, stderr=os.fdopen(ours_err), alive=ours_alive)
+        return FunctionProcess(
+            int(pid), stdin=writing, stdout=reading, stderr=os.fdopen(ours_err, errors="replace"), alive=ours_alive
+        )

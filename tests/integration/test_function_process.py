@@ -19,7 +19,8 @@ imported = [name for name in ("botocore", "stacks") if name in sys.modules]
 seen = {"pid": os.getpid(), "environment": dict(os.environ), "folder": os.getcwd(), "path": sys.path}
 print(json.dumps({**seen, "imported": imported}), flush=True)
 for line in sys.stdin:
-    print("told", file=sys.stderr, flush=True)
+    sys.stderr.buffer.write(b"told \\xff\\n")
+    sys.stderr.flush()
     print(line, end="", flush=True)
 """
 
@@ -58,7 +59,7 @@ def test_a_function_sees_its_own_environment_and_folder_and_nothing_of_the_proje
 def test_a_function_is_talked_to_until_it_is_ended(process: FunctionProcess) -> None:
     process.stdout.readline()
     process.stdin.write("hello\n")
-    assert (process.stdout.readline(), process.stderr.readline()) == ("hello\n", "told\n")
+    assert (process.stdout.readline(), process.stderr.readline()) == ("hello\n", "told \ufffd\n")
     assert process.poll() is None
     with pytest.raises(subprocess.TimeoutExpired):
         process.wait(timeout=0.01)

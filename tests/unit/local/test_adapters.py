@@ -5,14 +5,19 @@ They look at the emulator as it is installed; `apply` is never called here. What
 
 import asyncio
 import inspect
+import io
 import json
 import subprocess
 import sys
+import threading
 import time
+import zipfile
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from importlib.metadata import version
 from pathlib import Path
+from queue import Queue
 from types import SimpleNamespace
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -399,16 +404,61 @@ def test_the_emulator_still_starts_a_process_for_each_request_under_way(pools: N
     assert len({acquire_worker() for _ in range(100)}) == 100
 
 
-def test_a_request_waits_for_a_worker_where_enough_have_started(pools: None) -> None:
-    adapters.share_workers()
-    first, *others = [acquire_worker() for _ in range(adapters._WORKERS_OF_A_FUNCTION)]
-    with ThreadPoolExecutor() as pool:
-        waiting = pool.submit(acquire_worker)
-        other_function = pool.submit(acquire_worker, "g")
-        assert other_function.result() not in {first, *others}
-        assert not waiting.done()
-        lambda_runtime.release_worker(first)
-        assert waiting.result() is first
+def test_a_request_waits_where_enough_of_its_function_are_under_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    begun: Queue[str] = Queue()
+    finish = threading.Event()
+
+    def execute(func: Any, *_: Any) -> None:
+        begun.put(func["FunctionName"])
+        finish.wait()
+
+    monkeypatch.setattr(lambda_svc, "_execute_function_warm", execute)
+    adapters.limit_workers()
+    functions = ["f"] * (adapters._WORKERS_OF_A_FUNCTION + 1) + ["g"]
+    with ThreadPoolExecutor(len(functions)) as pool:
+        for name in functions:
+            pool.submit(lambda_svc._execute_function_warm, {"FunctionName": name}, None, "1")
+        assert sorted(begun.get() for _ in functions[1:]) == functions[1:]
+        assert begun.empty()
+        finish.set()
+        assert begun.get() == "f"
+
+
+@pytest.fixture
+def worker(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """A process of a function that executes its events, with the adapter of its log."""
+    code = io.BytesIO()
+    with zipfile.ZipFile(code, "w") as package:
+        package.writestr("function.py", "import os, sys\ndef handler(event, context):\n    exec(event)\n")
+    for name in ("_read_stderr", "_drain_stderr_bounded"):
+        monkeypatch.setattr(lambda_runtime.Worker, name, getattr(lambda_runtime.Worker, name))
+    monkeypatch.setattr(lambda_runtime, "_PYTHON_WORKER_SCRIPT", lambda_runtime._PYTHON_WORKER_SCRIPT)
+    adapters.read_logs_to_their_end()
+    arn = "arn:aws:lambda:us-east-1:000000000000:function:f"
+    config = {"FunctionName": "f", "Runtime": "python3.12", "Handler": "function.handler", "FunctionArn": arn}
+    worker = lambda_runtime.Worker("f", config, code.getvalue())
+    yield worker
+    worker.kill()
+
+
+def test_the_emulator_still_waits_whether_lines_of_a_log_come() -> None:
+    assert "time.sleep(" in inspect.getsource(lambda_runtime.Worker._drain_stderr_bounded)
+
+
+@pytest.mark.filterwarnings(
+    "ignore::pytest.PytestUnraisableExceptionWarning"
+)  # the emulator leaves pipes to the garbage
+def test_each_request_has_its_own_log_to_the_last_line(worker: Any) -> None:
+    log_of = {
+        "print('one'); print('two')": "one\ntwo",
+        "pass": "",
+        "sys.stderr.write('half a line')": "half a line",
+        "print()": "",
+        "raise ValueError(print('before'))": "before",
+        "print('last words'); os._exit(1)": "last words",
+        "print('in a new process')": "in a new process",
+    }
+    assert {event: worker.invoke(event, "1")["log"] for event in log_of} == log_of
 
 
 @pytest.fixture
