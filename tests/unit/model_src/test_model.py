@@ -1,5 +1,6 @@
 import io
 import pickle
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +8,14 @@ import pytest
 
 from model import Model
 from tests.container_tree import striped
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _small_dictionary() -> Iterator[None]:
+    """Learning the dictionary takes nearly all of the time; the job of the fixture `trained` learns a whole one."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("model.DICTIONARY_PATCHES", (1_000, 1_000))
+        yield
 
 
 @pytest.fixture(scope="module")
