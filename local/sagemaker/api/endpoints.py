@@ -56,7 +56,7 @@ class Endpoints(Models):
         record.update(
             {
                 "EndpointStatus": "Updating",
-                "LastModifiedTime": now(),
+                "LastModifiedTime": _changed(record),
                 "PendingDeploymentSummary": {
                     "EndpointConfigName": request["EndpointConfigName"],
                     "ProductionVariants": variants,
@@ -113,7 +113,7 @@ class Endpoints(Models):
                 outcome["LastDeploymentConfig"] = config
         with self._lock:
             record.pop("PendingDeploymentSummary", None)
-            record.update({**outcome, "LastModifiedTime": now()})
+            record.update({**outcome, "LastModifiedTime": _changed(record)})
         self._tell_of(name)
 
     def _tell_of(self, name: str) -> None:
@@ -129,6 +129,12 @@ class Endpoints(Models):
             "LastModifiedTime": round(record["LastModifiedTime"] * 1000),
         }
         self._emit("SageMaker Endpoint State Change", detail)
+
+
+def _changed(record: Record) -> float:
+    """The time of a change: at least the millisecond after the one before, as events count in milliseconds."""
+    previous: float = record["LastModifiedTime"]
+    return max(now(), previous + 0.001)
 
 
 def _check_retained(request: Record) -> None:
