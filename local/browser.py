@@ -53,33 +53,40 @@ class Browser:
         if not Path(path).exists():
             raise NoBrowserError("no Chromium, Chrome or Edge is installed: run `make browser`, or install one")
         packaged = {"LD_LIBRARY_PATH": f"{PACKAGED}/al2023/lib", "XDG_DATA_HOME": str(PACKAGED)}
-        self._process = subprocess.Popen(
-            [
-                # --remote-debugging-pipe reads commands from descriptor 3 and writes to 4
-                *("sh", "-c", 'exec "$@" 3<&0 4>&1 </dev/null >&2', "sh", path),
-                "--headless",
-                "--remote-debugging-pipe",
-                "--disable-gpu",
-                "--no-first-run",
-                *(["--no-sandbox"] if os.geteuid() == 0 else []),  # Chromium cannot run its sandbox as root
-                f"--user-data-dir={profile}",
-                "--host-resolver-rules=MAP * ~NOTFOUND",
-                "--allow-file-access-from-files",
-                "--window-size=1280,1000",
-                *options,
-            ],
-            env=os.environ | ({} if own else packaged),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-        )
+        profile.mkdir(parents=True, exist_ok=True)
+        self._log = profile / "stderr.log"
+        with self._log.open("wb") as log:
+            self._process = subprocess.Popen(
+                [
+                    # --remote-debugging-pipe reads commands from descriptor 3 and writes to 4
+                    *("sh", "-c", 'exec "$@" 3<&0 4>&1 </dev/null >&2', "sh", path),
+                    "--headless",
+                    "--remote-debugging-pipe",
+                    "--disable-gpu",
+                    "--no-first-run",
+                    *(["--no-sandbox"] if os.geteuid() == 0 else []),  # Chromium cannot run its sandbox as root
+                    f"--user-data-dir={profile}",
+                    "--host-resolver-rules=MAP * ~NOTFOUND",
+                    "--allow-file-access-from-files",
+                    "--window-size=1280,1000",
+                    *options,
+                ],
+                env=os.environ | ({} if own else packaged),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+            )
         self._commands, self._answers = _pipes(self._process)
         self._watch = threading.Timer(TIMEOUT, self._process.kill)
         self._watch.start()
         self._messages = self._received()
         self._session: dict[str, str] = {}
         self._sent = 0
-        self.start_over()
+        try:
+            self.start_over()
+        except (BrowserError, OSError):
+            self.close()
+            raise
 
     def start_over(self) -> None:
         """Replace the page by an empty one without its cookies, storage and console messages."""
@@ -176,7 +183,8 @@ class Browser:
                 self.console.append(message)
             if members.items() <= message.items():
                 return message
-        raise BrowserError(f"the browser ended before {members}")
+        last = self._log.read_text(errors="replace")[-2000:]
+        raise BrowserError(f"the browser ended with {self._process.wait()} before {members}; its log ends with\n{last}")
 
     def _received(self) -> Iterator[dict[str, Any]]:
         pending = b""
