@@ -53,6 +53,8 @@ class Browser:
         if not Path(path).exists():
             raise NoBrowserError("no Chromium, Chrome or Edge is installed: run `make browser`, or install one")
         packaged = {"LD_LIBRARY_PATH": f"{PACKAGED}/al2023/lib", "XDG_DATA_HOME": str(PACKAGED)}
+        # Chromium puts a socket there, and cannot start if its path is longer than 107 bytes
+        environment = {name: value for name, value in os.environ.items() if name != "TMPDIR"}
         profile.mkdir(parents=True, exist_ok=True)
         self._log = profile / "stderr.log"
         with self._log.open("wb") as log:
@@ -71,7 +73,7 @@ class Browser:
                     "--window-size=1280,1000",
                     *options,
                 ],
-                env=os.environ | ({} if own else packaged),
+                env=environment | ({} if own else packaged),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,

@@ -20,7 +20,7 @@ from local import authorization
 from local.cloud import Process, _free_ports
 from local.sagemaker.control_plane import ControlPlane
 from local.sagemaker.server import Server
-from tests.integration.browser import Browser, opened, started
+from tests.integration.browser import LOOPBACK_ONLY, Browser, opened, started
 
 KEY = "LOCAL0123"
 CREDENTIAL = f"X-Amz-Credential={KEY}%2F20261125%2Fus-east-1%2Flambda%2Faws4_request"  # where a page can put it
@@ -157,3 +157,13 @@ def test_a_name_that_leads_to_the_local_cloud_opens_nothing(
         browser.start_over()  # with a clock that goes
         assert f"takes requests for http://127.0.0.1:{port} only" in opened(browser, url)
     assert dispatched == []
+
+
+def test_a_browser_starts_however_deep_the_local_cloud_s_temporary_folder_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / ("deep" * 30)
+    folder.mkdir()
+    monkeypatch.setenv("TMPDIR", str(folder))
+    with started(tmp_path / "profile", LOOPBACK_ONLY) as browser:
+        assert browser.evaluate("location.href") == "about:blank"
