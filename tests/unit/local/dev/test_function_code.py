@@ -71,7 +71,7 @@ def test_temporary_files_of_editors_and_python_are_not_sources(tmp_path: Path) -
     [
         (b"a = 1\nif a:\nb = 2\n", "a.py:3: expected an indented block"),
         (b"return 1\n", "a.py:1: 'return' outside function"),
-        ("é".encode("latin-1"), "a.py:1: (unicode error)"),
+        ("é".encode("latin-1"), "a.py:1: "),  # Python 3.14 says the rest in other words
         (b"a\0", "null bytes"),
     ],
 )
