@@ -1,5 +1,6 @@
 """The functions that contain a file, and files with syntax errors."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -69,13 +70,13 @@ def test_temporary_files_of_editors_and_python_are_not_sources(tmp_path: Path) -
 @pytest.mark.parametrize(
     ("content", "where"),
     [
-        (b"a = 1\nif a:\nb = 2\n", "a.py:3: expected an indented block"),
-        (b"return 1\n", "a.py:1: 'return' outside function"),
-        ("é".encode("latin-1"), "a.py:1: "),  # Python 3.14 says the rest in other words
+        (b"a = 1\nif a:\nb = 2\n", r"a\.py:3: expected an indented block"),
+        (b"return 1\n", r"a\.py:1: 'return' outside function"),
+        ("é".encode("latin-1"), r"a\.py:1: (\(unicode error\)|Non-UTF-8 code)"),  # up to Python 3.13, and from 3.14 on
         (b"a\0", "null bytes"),
     ],
 )
 def test_a_syntax_error_is_reported_with_file_and_line(content: bytes, where: str) -> None:
     errors = syntax_errors({"a.py": content, "b.py": b"import no_such_module\n'\\w'\n", "c.json": b"{"})
     assert list(errors) == ["a.py"]
-    assert where in errors["a.py"]
+    assert re.search(where, errors["a.py"])
