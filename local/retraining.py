@@ -214,14 +214,18 @@ class Retraining:
         return self.follow(self.start(**execution_input))
 
     def follow(self, arn: str, show: Callable[[str], None] | None = None) -> Run:
-        """Wait for the end of a run. show: called with the current state at each poll."""
-        client = boto3.client("stepfunctions")
+        """Wait for the end of a run. show: called with each state that it enters, in their order."""
+        client, shown = boto3.client("stepfunctions"), 0
 
         def ended() -> Run | None:
+            nonlocal shown
             described = client.describe_execution(executionArn=arn)
+            states = self.states(arn)
+            if show:
+                for state in states[shown:]:
+                    show(f"The run is in {state}")
+                shown = len(states)
             if described["status"] == "RUNNING":
-                if show:
-                    show(f"The run is in {(self.states(arn) or ['its start'])[-1]}")
                 return None
             return Run(
                 arn=arn,
@@ -229,7 +233,7 @@ class Retraining:
                 error=described.get("error", ""),
                 cause=described.get("cause", ""),
                 output=json.loads(described.get("output") or "{}"),
-                states=self.states(arn),
+                states=states,
             )
 
         return wait_for(ended, f"the end of {arn}", timeout_seconds=RUN_TIMEOUT_SECONDS)
