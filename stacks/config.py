@@ -87,7 +87,7 @@ ENDPOINT_EXISTS = "EndpointExists"  # whether a deployment updates the endpoint;
 ENDPOINT_PAUSED = "EndpointPaused"
 
 CDK_QUALIFIER = "hnb659fds"  # the default of `cdk bootstrap`
-# CloudFormation generates names of at most 64 characters, which begin with the first 24 of the stack's name. `scones-`,
+# CloudFormation generates names of at most 64 characters, which begin with at least 24 of the stack's name. `scones-`,
 # this many characters and a hyphen are 24, so the generated name shows the environment's whole name.
 MAX_BOUNDED_NAME = 16
 
