@@ -8,5 +8,5 @@ from local import adapters
 
 if __name__ == "__main__":
     adapters.apply()
-    gc.set_threshold(10_000)  # services and clients stay once loaded: with 700, Python's own, they are traversed too often
+    gc.set_threshold(10_000)  # services and clients stay once loaded: with Python's 700 they are traversed too often
     ministack.app.main()
