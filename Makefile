@@ -16,7 +16,8 @@ ENV ?= dev
 # A source distribution runs its own code when it is installed, a wheel does not
 LOCKED = --require-hashes --only-binary :all:
 
-# With LOCAL=1 a command runs against the local cloud instead of your account, or not at all
+# With LOCAL=1 a command never reaches your account: `local exec` runs it against the local cloud, and fails if there is none.
+# The targets that create an environment start the local cloud first.
 AWS = $(if $(LOCAL),python -m local exec)
 LOCAL_CLOUD = $(if $(LOCAL),local-cloud)
 
@@ -161,7 +162,7 @@ help: ## Show this list
 
 ##@ Variables
 ## ENV=NAME         an environment of cdk.json; dev unless named
-## LOCAL=1          in the local cloud, or not at all
+## LOCAL=1          use the local cloud, never your account; deploy and acceptance start it
 ## ARCHIVE=PATH     train on this archive in CIFAR-100's format; the local cloud remembers it
 ## SYNTHETIC=1      train on synthetic images
 ## KEEP=0           make local: stop the local cloud at the end
