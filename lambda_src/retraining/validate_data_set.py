@@ -27,18 +27,19 @@ from lambda_src.retraining.lst_file import ListLine, parse_lines
 from lambda_src.shared import aws, settings
 from lambda_src.shared.json_reader import read_json
 
-MAX_IMAGES = 200_000  # in both splits: a quarter of the function's 15 minutes (benchmarks/validation.py)
+MAX_IMAGES = 200_000  # of both lists together: a quarter of the function's 15 minutes (benchmarks/validation.py)
 SHOWN = 10
 _IN_MEMORY = 2 * aws.MAX_CONNECTIONS
 
 
 class BucketValidation:
-    """Reads the images that a `.lst` file in the bucket names, and passes them to the rules in its order."""
+    """Reads the images that the `.lst` files in the bucket name, and passes them to the rules in their order."""
 
     def __init__(self, bucket: str, rules: DataSetRules, *, size: int | None) -> None:
         self._bucket = bucket
         self._rules = rules
         self._size = size
+        self._count = 0  # of the images in all lists so far
 
     def check_split(self, split: str) -> None:
         prefix, list_key = SPLITS[split]
@@ -47,10 +48,10 @@ class BucketValidation:
                 self._rules.add(split, image)
 
     def _lines(self, list_key: str) -> Iterator[ListLine]:
-        lines = self._rules.lines(list_key, parse_lines(text_lines(self._bucket, list_key)))
-        for count, line in enumerate(lines):
-            if count >= MAX_IMAGES:
-                raise InvalidDataSetError(f"{list_key} names more than {MAX_IMAGES:,} images: split the data set")
+        for line in self._rules.lines(list_key, parse_lines(text_lines(self._bucket, list_key))):
+            self._count += 1
+            if self._count > MAX_IMAGES:
+                raise InvalidDataSetError(f"the lists name more than {MAX_IMAGES:,} images: use a smaller data set")
             yield line
 
     def _check(self, prefix: str, line: ListLine) -> CheckedImage:

@@ -43,6 +43,15 @@ def test_more_images_than_are_kept_in_memory_keep_their_order(bucket: Any, monke
     assert handler({"run": "r"}, None)["data_digest"] == data.digest
 
 
+def test_the_limit_is_for_the_images_of_both_lists(bucket: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    DataSet.of(train=6).store(bucket)  # and 4 validation images
+    monkeypatch.setattr(validate_data_set, "MAX_IMAGES", 10)
+    handler({"run": "r"}, None)
+    monkeypatch.setattr(validate_data_set, "MAX_IMAGES", 9)
+    with pytest.raises(InvalidDataSetError, match="more than 9 images"):
+        handler({"run": "r"}, None)
+
+
 def _without_manifest(data: DataSet) -> None:
     del data.objects["manifest.json"]
 
