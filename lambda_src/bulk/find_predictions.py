@@ -26,7 +26,7 @@ def handler(event: dict[str, list[Item]], _context: object) -> dict[str, list[It
 
 
 def stored_outcome(item: object) -> dict[str, Any] | None:
-    """The outcome that an earlier run stored for the current version of the image.
+    """The outcome that an earlier run stored for the version that the item names, or else for the current one.
 
     None if there is none, or if it cannot be determined: the next steps report what is wrong with the image.
     """

@@ -1,4 +1,4 @@
-"""ReadTransformOutput: reads Batch Transform's prediction for one image, and returns it in the form of Classifier."""
+"""ReadTransformOutput: reads Batch Transform's prediction for one image, and returns what Classifier would return."""
 
 from dataclasses import replace
 from datetime import datetime

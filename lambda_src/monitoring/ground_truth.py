@@ -39,7 +39,7 @@ class Label(NamedTuple):
 
     label: int
     request: str | None  # inference id or event id
-    image: ImageRef | None  # perhaps without a version
+    image: ImageRef | None  # its version may be missing
 
 
 class GroundTruth:

@@ -38,7 +38,7 @@ def earlier_job(history: Sequence[Record], *, served_job: str) -> str:
 def check_released(job: object, history: Sequence[Record]) -> None:
     """Raise NotReleasedError unless the endpoint has served the job's model.
 
-    A rollback skips gate and approval, so it may only lead to a model that has passed both.
+    A rollback skips gate and approval, so it may only lead to a model that was in service before.
     """
     jobs = _released_jobs(history)
     if job not in jobs:

@@ -1,7 +1,7 @@
 """ValidateDataSet: applies the rules of `data_prep validate` to the data set in the bucket.
 
 It reads each image once, in the order of the `.lst` files, with a bounded number of images in memory. Only data_prep
-finds what takes a decoder: blank images, the same pixels in two encodings, and pixels that do not decompress.
+finds what needs a decoder: blank images, the same pixels in two encodings, and pixels that do not decompress.
 """
 
 import json

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from mypy_boto3_ssm import SSMClient
     from mypy_boto3_stepfunctions import SFNClient
 
+MAX_CONNECTIONS = 32
 # Two attempts of at most 1 s + 5 s and one pause of at most 1 s end before the functions' time-out of 15 s. The state
 # machine makes further attempts: there they are visible, and waiting costs nothing.
-MAX_CONNECTIONS = 32
 _BOUNDED = Config(
     connect_timeout=1,
     read_timeout=5,

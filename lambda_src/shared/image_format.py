@@ -1,7 +1,7 @@
 """Checks whether bytes are one complete PNG or JPEG image, and bounds the work of decoding it, without decoding it.
 
 The functions have no image library: their assets are built without Docker, and they start quickly. The workflow must
-not invoke the endpoint with a file that no decoder can read, or that takes a decoder very long. This module therefore
+not invoke the endpoint with a file that no decoder can read, or that takes one very long to read. This module therefore
 checks the structure: signature, length and CRC of every chunk, header and end marker of a PNG
 (https://www.w3.org/TR/png-3/#5DataRep); segment lengths, frame header, every scan and end marker of a JPEG (ITU T.81,
 annex B). docs/security.md has the measured worst case of what passes.

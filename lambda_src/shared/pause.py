@@ -1,4 +1,4 @@
-"""Whether the endpoint is paused: an object in the bucket, `{"paused_at": ...}`, since a resume with `"resumed_at"`.
+"""Whether the endpoint is paused: an object in the bucket, `{"paused_at": ...}`, after a resume also `"resumed_at"`.
 
 The pause state machine (stacks/model/pause.asl.yaml) writes it before the endpoint is deleted, and when the endpoint is
 in service again. It is in S3 because reads, writes and listings there are strongly consistent

@@ -1,4 +1,4 @@
-"""Text from elsewhere, quoted in a message."""
+"""Shortens text that a message quotes."""
 
 
 def shortened(text: str, longest: int) -> str:

@@ -37,7 +37,7 @@ class WorkflowStack(Stack):
     ) -> None:
         super().__init__(scope, construct_id, description=f"Scones Unlimited {config.name}: workflow")
         self._config, self._bucket = config, bucket
-        # The places of images that an execution's input may name: each bucket's ARN and prefix
+        # Where the images that an execution's input names may be: each bucket's ARN and prefix
         self._images = [
             self._place(source)
             for source in (prefixes.INCOMING, prefixes.SCHEDULED, prefixes.TEST, *config.image_sources)
@@ -108,7 +108,7 @@ class WorkflowStack(Stack):
         )
         predictions = [bucket.arn_for_objects(f"{prefixes.PREDICTIONS}*")]
         function.allow(["s3:PutObject"], predictions, conditions=IF_NEW)
-        function.allow(["s3:GetObject"], predictions)  # to compare with a stored prediction
+        function.allow(["s3:GetObject"], predictions)  # to compare a new prediction with the stored one
         return function
 
     def _state_machine(self, alert_topic: sns.ITopic) -> StateMachine:

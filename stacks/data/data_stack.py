@@ -113,7 +113,7 @@ def data_bucket(scope: Construct, *, config: EnvironmentConfig, key: kms.IKey | 
             },
         )
     )
-    # The L2's event_bridge_enabled would add a custom resource with a function and rights of its own
+    # The L2's event_bridge_enabled would add a custom resource with a function and a role of its own
     cfn_bucket = bucket.node.default_child
     assert isinstance(cfn_bucket, s3.CfnBucket)  # noqa: S101 - narrows the type
     cfn_bucket.notification_configuration = s3.CfnBucket.NotificationConfigurationProperty(

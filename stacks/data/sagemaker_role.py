@@ -44,7 +44,7 @@ class SageMakerRole(iam.Role):
         self._allow(
             "PullImage",
             ["ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"],
-            # Also that of the algorithm that is not configured: a rollback may lead to a model of it
+            # Also the image of the algorithm that is not configured: a rollback may lead to one of its models
             [AlgorithmImage(stack, algorithm).repository_arn for algorithm in ALGORITHMS.values()],
         )
         self._allow(

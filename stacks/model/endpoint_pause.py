@@ -105,7 +105,7 @@ class EndpointPause(StateMachine):
                     self,
                     input=scheduler.ScheduleTargetInput.from_object({"action": action}),
                     dead_letter_queue=dead_letters,
-                    # By default a day, in which a pause of last night would end today's hours
+                    # The default is a day: a pause of last night could end today's hours
                     max_event_age=_LATEST,
                 ),
             )

@@ -226,7 +226,7 @@ class RetrainingFunctions:
 
     def _let_read(self, function: Function, keys: Sequence[str]) -> None:
         function.allow(["s3:GetObject"], self._objects(keys))
-        # Without it S3 answers 403, not 404, for an object that does not exist
+        # Without it S3 returns 403, not 404, for an object that does not exist
         function.allow(["s3:ListBucket"], [self._bucket.bucket_arn])
 
     def _let_write(self, function: Function, keys: Sequence[str]) -> None:

@@ -43,7 +43,7 @@ class RetrainingStack(Stack):
         sagemaker.CfnModelPackageGroup(
             self,
             "ModelPackageGroup",
-            # Without a description, which could never be changed
+            # Without a description: CloudFormation could not change it later
             model_package_group_name=config.model_package_group,
         )
         functions = RetrainingFunctions(self, config=config, bucket=bucket, pass_role=self._pass_role())
@@ -86,7 +86,7 @@ class RetrainingStack(Stack):
                 iam.PolicyStatement(
                     actions=[f"sagemaker:Create{kind}"],
                     resources=[resource],
-                    conditions=ISOLATED if kind == "TrainingJob" else None,  # the other's model decides
+                    conditions=ISOLATED if kind == "TrainingJob" else None,  # for a transform job, its model decides
                 )
             )
             state_machine.add_to_role_policy(

@@ -153,5 +153,5 @@ SCIKIT_LEARN = Algorithm(
 )
 ALGORITHMS = {algorithm.name: algorithm for algorithm in (IMAGE_CLASSIFICATION, SCIKIT_LEARN)}
 
-# The advice for an account without a quota for GPUs, which includes every new account
+# Advice for accounts without a GPU quota, which includes every new account
 WITHOUT_GPU = f'set training.algorithm: "{SCIKIT_LEARN.name}" in cdk.json, which needs no GPU'

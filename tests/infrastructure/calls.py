@@ -15,7 +15,7 @@ from scanners.policies import ACCOUNT, REGION, Environment
 from tests.infrastructure.conftest import definition_of
 from tests.infrastructure.test_requests import states_input, tasks
 
-# What is served may have been deployed or released; the name that CloudFormation chooses needs the wider permission
+# A deployment or a release has created what is in service; the name that CloudFormation generates needs the wider grant
 _SERVED = {"DescribeEndpointConfig": "EndpointConfigName", "DescribeModel": "ModelName"}
 _CONTEXT = {"Execution": {"Id": "x", "Name": "x", "StartTime": "2026-11-25T08:00:00.123Z", "RedriveCount": 0}}
 

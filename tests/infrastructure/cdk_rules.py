@@ -19,7 +19,7 @@ def violations(templates: Iterable[Path]) -> list[str]:
 
 @jsii.implements(IPolicyValidationContext)
 class _Templates:
-    account_id = region = None  # the templates are for any
+    account_id = region = None  # the templates fit any account and region
 
     def __init__(self, paths: list[str]) -> None:
         self._paths = paths

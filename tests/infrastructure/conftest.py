@@ -93,8 +93,8 @@ def template_of(assembly: Path, environment: str, stack: str) -> Template:
     return Template(path, json.loads(path.read_text()))
 
 
-# Environments without any setting that adds resources, with all of them, and with settings that exclude some. Add a
-# setting that a test needs to one of these, because each environment takes seconds
+# Environments without any setting that adds resources, with all of them, and with settings that exclude some. Add the
+# setting that a test needs to one of these, because each environment takes seconds to synthesize
 VARIANTS: dict[str, dict[str, Any]] = {
     "plain": {"retraining": {"enabled": False}},
     "serverless": {
@@ -103,7 +103,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
         "alert_email": "ops@example.com",
         "schedule": {"expression": "cron(0 6 * * ? *)"},
     },
-    # Deployed by GitHub, with the longest name that this allows
+    # Deployed from GitHub, with the longest name that is allowed then
     LONGEST_BOUNDED_NAME: {
         "github_repository": "owner@1234/name@5678",
         "bootstrap_qualifier": "github",
@@ -112,7 +112,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
         "training": {"algorithm": "scikit-learn", "instance_types": ["ml.m5.large", "ml.c5.xlarge"]},
         "schedule": {"expression": "rate(1 day)", "workflow": "batch-transform"},
     },
-    # Everything at once, with the longest name and the longest waits
+    # All settings that add resources, with the longest name and the longest waits
     LONGEST_NAME: {
         "endpoint": {"instance_count": 2, "max_instance_count": 4},
         "alert_email": "ops@example.com",
@@ -127,7 +127,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
         "permissions_boundary": "company/developers",
     },
 }
-# The same in an environment that GitHub deploys, with its own boundary
+# The same, deployed from GitHub, with its own boundary
 VARIANTS["dev"] = {
     **{name: value for name, value in VARIANTS[LONGEST_NAME].items() if name != "permissions_boundary"},
     "github_repository": "owner/name",

@@ -57,7 +57,7 @@ NEEDS = {
     "FilterConfidenceRole": FUNCTION
     + "    s3:PutObject {object}predictions/test/a.png/v.json s3:if-none-match=*\n"
     + "    s3:GetObject {object}predictions/test/a.png/v.json\n",
-    # Of a person who uses the console; ops/console
+    # People who use the console (ops/console)
     "Reviewer": LIST
     + """
     cloudformation:DescribeStacks arn:aws:cloudformation:us-east-1:111122223333:stack/scones-{env}-Data/id
@@ -108,7 +108,7 @@ NEEDS = {
     cloudformation:DescribeStacks arn:aws:cloudformation:us-east-1:111122223333:stack/scones-{env}-Retraining/id
     states:ListExecutions {states}stateMachine:scones-{env}-retraining
     """,
-    # Of a person who also decides what is released; ops/console/models.py
+    # People who also decide on models (ops/console/models.py)
     "Approver": """
     sagemaker:ListModelPackages *
     sagemaker:DescribeModelPackage {sagemaker}model-package/scones-{env}/1
@@ -162,7 +162,7 @@ NEEDS = {
     s3:GetObject {object}manifests/x.json
     s3:PutObject {object}manifests/x.json s3:if-none-match=*
     """,
-    # An inventory's files have names of their own, so all below bulk/ may be part of a list
+    # S3 chooses the names of an inventory's files, so any object below bulk/ may be part of a list
     "DistributedMapRole": STATE_MACHINE
     + LIST
     + RESULT_WRITER
@@ -298,7 +298,7 @@ NEEDS = {
         for name in ("artifact-uri", "algorithm", "metadata", "baseline-key")
         for action in ("GetParameter", "PutParameter")
     ),
-    # A training job writes more than its artifact below its folder, such as a profiler's output
+    # Below its folder a training job writes more than its artifact, such as the profiler's output
     "SageMakerRole": """
     s3:GetObject {object}train/a.png
     s3:GetObject {object}train_lst/train.lst
@@ -341,7 +341,7 @@ NEEDS = {
     ),
 }
 
-# Nobody may do any of these
+# What no role may do
 NEVER = """
     s3:DeleteObject {object}test/a.png
     s3:DeleteObjectVersion {object}predictions/test/a.png/v.json

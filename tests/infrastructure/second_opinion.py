@@ -45,7 +45,7 @@ def decide(questions: Sequence[Question]) -> list[str]:
                 "contextVariables": question.context,
             }
         )
-        # Another account's resource also needs its owner's consent, as AWS gives it for the algorithm's image
+        # A resource of another account also needs its owner's permission, which AWS grants for the algorithm's image
         if resource_policy := question.resource_policy or ([] if owner == ACCOUNT else _CONSENT):
             requests[-1]["resourcePolicy"] = _document(resource_policy)
     given = json.dumps({"policies": [json.loads(document) for document in policies], "requests": requests})

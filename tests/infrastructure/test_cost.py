@@ -46,7 +46,7 @@ def test_the_templates_determine_the_idle_cost(deployment: Deployment, environme
 
 def test_a_bulk_image_costs_a_tenth_of_the_originals_or_less(choices: dict[str, Method]) -> None:
     original = choices["original notebook"].marginal(PRICES)
-    assert original == pytest.approx(103e-6, rel=0.01)  # four transitions are 100 of it
+    assert original == pytest.approx(103e-6, rel=0.01)  # 100e-6 of it for four state transitions
     assert choices["Distributed Map"].marginal(PRICES) <= 0.1 * original
     assert choices["inline Map"].marginal(PRICES) < original
 

@@ -45,7 +45,7 @@ def lets_in(environment: Environment, permission: Permission) -> bool:
     return bool(iam_evaluator.evaluate_resource_policy(policy, context, service=service).decision == "Allow")
 
 
-# What CloudFormation makes of the bucket's logical id; the key's policy goes by how it begins
+# The bucket's logical id, and the name that CloudFormation generates, by whose beginning the key's policy allows it
 DEPLOYED_BUCKET = ("Bucket83908E77", f"scones-{LONGEST_NAME}-data-bucket83908e77-0123456789ab")
 
 
@@ -88,7 +88,7 @@ def rules(environment: Environment) -> Iterator[Call]:
 
 def test_events_that_a_rule_cannot_deliver_reach_its_queue(nightly: Environment) -> None:
     permissions = [permission for call in rules(nightly) for permission in needed(call)]
-    assert len(permissions) >= 3  # uploads, and what starts retraining
+    assert len(permissions) >= 3  # the rules for uploads and for retraining
     for permission in permissions:
         assert lets_in(nightly, permission), permission
         stranger = (("aws:SourceArn", "arn:aws:events:us-east-1:444455556666:rule/any"),)
@@ -103,7 +103,7 @@ def test_events_that_a_schedule_cannot_deliver_reach_its_queue(nightly: Environm
         for permission in needed(Call("CreateSchedule", properties, region=REGION, account=ACCOUNT)):
             kept += 1
             assert allows(roles.statements[role], permission), (role, permission)
-    assert kept >= 2  # the bulk workflow, and retraining
+    assert kept >= 2  # the schedules of a bulk workflow and of retraining
 
 
 def test_a_spot_job_may_write_resume_from_and_delete_its_checkpoints(variants: Path) -> None:

@@ -20,7 +20,7 @@ from tests.infrastructure.calls import calls
 from tests.infrastructure.role_needs import NEEDS, NEVER, OBJECT, SAGEMAKER, STATES
 from tests.infrastructure.second_opinion import Question, Statements, decide
 
-# Condition keys that a request of the right kind carries
+# The condition keys of a correct request
 CONTEXT = {
     "cloudwatch:namespace": "/aws/sagemaker/Endpoints",
     "iam:passedtoservice": "sagemaker.amazonaws.com",
@@ -42,7 +42,7 @@ class Roles:
             own = [] if call.operation.endswith(".sync") else [own_action(call)]
             for permission in (*own, *needed(call)):
                 owner = "SageMakerRole" if EXECUTION_ROLE in permission.principals else role
-                # One name for all jobs, models and endpoint configs of the environment's own
+                # One name for all of the environment's jobs, models and endpoint configs
                 resource = re.sub(rf"(?<=/scones-{name}-)[^/]+$", "j", permission.resource)
                 self.of_sagemaker[owner].add(replace(permission, resource=resource, principals=(CALLER,)))
 
@@ -204,7 +204,7 @@ def test_another_evaluator_decides_the_same(roles: Roles) -> None:
             request.action,
             request.resource,
             CONTEXT | dict(request.context),
-            # Of a key its policy decides, which leaves the account's roles to their own
+            # A key's policy decides about the key, and delegates to the policies of the account's roles
             resource_policy=keys[0] if keys and request.action.startswith("kms:") else [],
         )
         for statements, request in taken

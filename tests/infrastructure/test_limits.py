@@ -98,7 +98,7 @@ def test_a_throttled_invocation_waits_for_a_minute_until_others_have_finished(
         retrier = first_retrier(state, "Lambda.TooManyRequestsException")
         assert retrier["ErrorEquals"] == ["Lambda.TooManyRequestsException"], name
         _, waits = attempts_and_waits({"Retry": [retrier]})
-        assert waits / 2 >= 60, name  # full jitter: on average a half
+        assert waits / 2 >= 60, name  # with full jitter, a wait is half as long on average
         assert first_retrier(state, "Lambda.ClientExecutionTimeoutException"), name
 
 
@@ -110,7 +110,7 @@ def test_the_longest_list_fits_into_a_history_when_each_step_uses_a_retrier_up(d
     steps = definition["States"]["ClassifyImages"]["ItemProcessor"]["States"]
     tasks = [state for state in steps.values() if state["Type"] == "Task"]
     attempts = sum(1 + max(retrier["MaxAttempts"] for retrier in task["Retry"]) for task in tasks)
-    of_an_image = 2 + 2 * len(tasks) + 3 * attempts + 2  # the last two: of Failed or Rejected
+    of_an_image = 2 + 2 * len(tasks) + 3 * attempts + 2  # the last two are of Failed or Rejected
     assert MAX_IMAGES * of_an_image <= HISTORY_LIMIT - 100
 
 
@@ -159,7 +159,7 @@ def test_the_longest_retraining_run_fits_into_a_history(variants: Path) -> None:
     longest = {
         "WaitForTraining": longest_job_minutes(config) * 60,
         "WaitForApproval": config.retraining.approval_hours * hour,
-        # The service's own limit (MaximumExecutionTimeoutInSeconds), forth and back
+        # SageMaker's limit (MaximumExecutionTimeoutInSeconds), for the release and for its rollback
         "WaitForEndpoint": 2 * 8 * hour,
     }
     assert longest["WaitForTraining"] > 5 * 24 * hour
@@ -171,7 +171,7 @@ def test_the_longest_retraining_run_fits_into_a_history(variants: Path) -> None:
         if name in longest:
             (path,) = loops(states, name)
             events += math.ceil(longest[name] / state["Seconds"]) * sum(events_of(states[step]) for step in path)
-    assert events <= HISTORY_LIMIT - 5000  # for looks that fail and are taken again
+    assert events <= HISTORY_LIMIT - 5000  # the rest is for polls that fail and are retried
 
 
 def test_no_image_outlasts_the_express_execution_that_it_runs_in(definitions: list[dict[str, Any]]) -> None:
@@ -270,7 +270,7 @@ def test_bucket_topic_and_queues_refuse_plain_http_and_strangers(assembly: Any, 
         refused = [s for s in policy.statements if s["Effect"] == "Deny"]
         assert {"Bool": {"aws:SecureTransport": "false"}} in [statement["Condition"] for statement in refused]
         for statement in policy.statements:
-            if statement["Effect"] == "Allow":  # services only, and only on behalf of this account's resources
+            if statement["Effect"] == "Allow":  # only services, and only for this account's resources
                 assert set(statement["Principal"]) == {"Service"}, policy.owner
                 assert ACCOUNT in json.dumps(statement["Condition"]), policy.owner
 
@@ -283,7 +283,7 @@ def test_the_key_is_used_by_this_account_only(assembly: Any, environment: str) -
                 assert ACCOUNT in conditions, statement
 
 
-# They document no condition on who lets them assume a role; both take the roles of their own account only
+# These services document no condition keys for assuming a role; both accept only roles of the caller's account
 UNCONDITIONAL = {"lambda.amazonaws.com", "application-autoscaling.amazonaws.com"}
 
 

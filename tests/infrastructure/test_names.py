@@ -33,7 +33,7 @@ REGION = max(
 )
 EXECUTION_NAME = "x" * 80
 RUN = Request.of({"execution_arn": "arn", "started_at": "2026-11-25T08:00:00Z"}).run
-MOMENT = datetime(2026, 12, 31, 23, 59, 59, tzinfo=UTC)  # a name is a test's id, the same in each process
+MOMENT = datetime(2026, 12, 31, 23, 59, 59, tzinfo=UTC)  # fixed: names are test ids, the same in each process
 JOB = f"{training_attempts.base_name(STAGE, 'f' * 64, parameters_digest(CONFIG))}-9999"
 IMAGE = ImageRef("bucket", "k" * MAX_KEY_BYTES, "v" * 32)
 
@@ -46,7 +46,7 @@ TRAINING_JOB, TRANSFORM_JOB = (
 )
 PARAMETER, KEY = ("ssm", "PutParameter", "Name"), ("s3", "PutObject", "Key")
 
-# What the functions and commands make; the state machines' requests are in test_requests.py
+# Names that functions and commands create; test_requests.py has those of the state machines' requests
 MADE = [
     (ENDPOINT, CONFIG.endpoint_name),
     (TRAINING_JOB, JOB),
@@ -65,7 +65,7 @@ MADE = [
     (KEY, f"{prefixes.MANIFESTS}{EXECUTION_NAME}.json"),
     (KEY, document_key(JOB, "predictions")),
 ]
-# What the templates name, by type and property
+# Names in the templates, by type and property
 NAMED = {
     ("AWS::ApplicationAutoScaling::ScalingPolicy", "PolicyName"): (
         "application-autoscaling",
@@ -85,7 +85,7 @@ NAMED = {
     ),
     ("AWS::StepFunctions::StateMachine", "StateMachineName"): ("stepfunctions", "CreateStateMachine", "name"),
 }
-# Where the model states no pattern and the documentation does
+# Patterns that the documentation states, but not the model
 # https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_PutDashboard.html
 # https://docs.aws.amazon.com/step-functions/latest/apireference/API_CreateStateMachine.html
 # https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_PutParameter.html

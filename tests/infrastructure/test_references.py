@@ -11,7 +11,7 @@ import pytest
 from tests.conftest import LONGEST_NAME
 from tests.infrastructure.conftest import LONGEST_BOUNDED_NAME
 
-# Looked up once for each occurrence, at about one a second (aws-cdk issue 38010), and never again after a replacement
+# CloudFormation resolves each occurrence, about one a second (aws-cdk issue 38010), and not again after a replacement
 WEAK = "Fn::GetStackOutput"
 STRONG = "Fn::ImportValue"
 

@@ -16,10 +16,10 @@ from tests.infrastructure.conftest import definition_of
 
 ACCOUNT, REGION = "123456789012", "ap-southeast-2"
 RUN, DIGEST = "01234567", "89abcdef" * 8
-# What an execution is called that EventBridge starts, and the longest name that somebody can give to one
+# The name of an execution that EventBridge starts, and the longest name that a caller can choose
 EXECUTION_NAMES = ("0b7a5b3e-5f1c-4f63-8a44-7a8f7ac6ff5b_c4a7d9a1-6a02-4f1e-b6a5-0e6d9d6a2c11", "x" * 80)
 
-# What a reference of a template becomes, by what its name contains
+# Values for a template's references, by a part of the reference's name
 _DEPLOYED = (
     ("AWS::Partition", "aws"),
     ("AWS::Region", REGION),
@@ -94,7 +94,7 @@ def states_input(environment: str) -> dict[str, Any]:
         "stack": {"status": "UPDATE_COMPLETE", "parameters": ["EndpointExists", "EndpointPaused", "BootstrapVersion"]},
         "pause": {"paused_at": "2026-11-26T18:00:00.123Z"},
         "waiting": "waiting/20261126180000123/",
-        # Classification, and many images
+        # The classification and bulk workflows
         "s3_bucket": deployed("Bucket"),
         "s3_prefix": "incoming/ü/",
         "manifest_key": "scheduled/list.jsonl",

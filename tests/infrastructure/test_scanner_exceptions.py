@@ -78,5 +78,5 @@ def test_no_wildcard_resource_but_for_what_the_service_cannot_scope(assembly: Pa
 
 def test_no_wildcard_in_an_action(assembly: Path, environment: str) -> None:
     for role, actions, _ in statements(assembly, environment):
-        # CDK grants a key's use by these two families
+        # CDK's grants on a key contain these two wildcards
         assert not [a for a in actions if "*" in a and a not in {"kms:GenerateDataKey*", "kms:ReEncrypt*"}], role

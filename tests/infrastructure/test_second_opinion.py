@@ -30,7 +30,7 @@ JOB = {
     "endpoint_config": "c",
 }
 SCORES = {"accuracy": 0.91, "calibration_error": 0.05, "images": 200}
-# What any state may have; each expression is evaluated on this and on changes of what it names
+# Each expression is evaluated on this state input, and with changed values of the members that it names
 INPUT = {
     "s3_bucket": "images",
     "s3_key": "incoming/a.png",
@@ -63,7 +63,7 @@ INPUT = {
     "endpoint": {"status": "InService", "config": "c", "reason": ""},
     "release": {"endpoint_config": "c"},
     "restoring": True,
-    # Retraining's own, or an error's output as a pause keeps it
+    # The failure that a retraining run describes, and the error output that a pause keeps
     "failure": {"error": "States.Timeout", "cause": TEXT, "Error": "States.Timeout", "Cause": TEXT},
     "action": "pause",
     "stack": {"status": "UPDATE_COMPLETE", "is_paused": False, "parameters": ["EndpointPaused", "BootstrapVersion"]},
@@ -124,7 +124,7 @@ CHANGES = [
     [TEXT],
     {},
 ]
-# jsonata-python takes JSON's null for nothing in some places, which only what users write can hold
+# In some places jsonata-python treats null as a missing value. Only members that users write can be null
 NULLABLE = {"s3_bucket", "s3_key", "s3_version_id", "s3_prefix", "manifest_key", "images", "label", "confidence"}
 
 

@@ -20,7 +20,7 @@ from tests.infrastructure.test_limits import (
 )
 
 CONFIG = parse_environment("serverless", {"endpoint": {"kind": "serverless"}})
-# A container must be ready after so long: https://docs.aws.amazon.com/sagemaker/latest/dg/serverless-endpoints-invoke.html
+# The longest start of a container: https://docs.aws.amazon.com/sagemaker/latest/dg/serverless-endpoints-invoke.html
 LONGEST_COLD_START_SECONDS = 180
 
 
@@ -42,7 +42,7 @@ def test_classifier_waits_until_a_container_must_be_ready(workflow: Template, st
     assert 31 < function["Timeout"] < steps["Classifier"]["TimeoutSeconds"]
     retrier = first_retrier(steps["Classifier"], "EndpointUnavailableError")
     _, waits = attempts_and_waits({"Retry": [retrier]})
-    assert (1 + retrier["MaxAttempts"]) * 30 + waits / 2 > LONGEST_COLD_START_SECONDS  # full jitter: on average a half
+    assert (1 + retrier["MaxAttempts"]) * 30 + waits / 2 > LONGEST_COLD_START_SECONDS  # full jitter: half on average
 
 
 def test_the_other_steps_wait_no_longer_than_elsewhere(workflow: Template, steps: dict[str, Any]) -> None:

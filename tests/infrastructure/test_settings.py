@@ -9,10 +9,10 @@ from lambda_src.shared import settings
 from scanners.policies import Environment
 from stacks.config import PROJECT_ROOT
 
-Name = tuple[str, str]  # module, and what it defines
+Name = tuple[str, str]  # module, and a name that it defines
 
 SETTINGS = "lambda_src.shared.settings"
-# The variable of each setting: the first text in its definition
+# The environment variable of each setting: the first string in its definition
 VARIABLES = {
     target.id: next(
         part.value for part in ast.walk(node.value) if isinstance(part, ast.Constant) and isinstance(part.value, str)

@@ -16,7 +16,7 @@ from tests.conftest import LONGEST_NAME
 from tests.infrastructure.conftest import definitions_of
 from tests.infrastructure.delivery.test_boundary import HANDLERS
 
-# Of CloudFormation, as files: importing cfn-lint takes 1 s
+# CloudFormation's schemas, read from cfn-lint's files, because importing cfn-lint takes 1 s
 _SCHEMAS = Path(str(distribution("cfn-lint").locate_file("cfnlint/data/schemas")))
 SCHEMAS = _SCHEMAS / "providers"
 
@@ -47,7 +47,7 @@ def test_a_region_lacks_exactly_the_types_that_its_cloudformation_schemas_lack()
     lacking: dict[str, set[str]] = {}
     for region in IMAGE_CLASSIFICATION:
         path = SCHEMAS / f"{region}.json"
-        # The schemas of the secret partitions are not public
+        # AWS does not publish the schemas of the isolated partitions
         if path.exists() and not region.startswith("us-iso"):
             for name in HANDLERS.keys() - json.loads(path.read_text()).keys():
                 lacking.setdefault(name, set()).add(region)
@@ -57,9 +57,10 @@ def test_a_region_lacks_exactly_the_types_that_its_cloudformation_schemas_lack()
         assert any(regions <= others for others in known.values()), name
 
 
-# https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html: without spaces, those of a role together
+# In characters without spaces, ROLE_POLICIES for all policies of a role together:
+# https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html
 MANAGED_POLICY, ROLE_POLICIES, TRUST_POLICY = 6_144, 10_240, 2_048
-# As long as each can be: a resource's name has 64 characters, and its ARN 50 more
+# The longest values: a resource's name has up to 64 characters, its ARN 50 more
 LONGEST = {"AWS::Partition": "aws-us-gov", "AWS::Region": "ap-southeast-1", "AWS::AccountId": ACCOUNT}
 
 

@@ -78,7 +78,7 @@ def test_a_batch_runs_the_inline_workflows_own_steps_for_each_image(
     for states in (bulk, inline):
         for step in STEPS:
             states[step]["Arguments"]["FunctionName"] = "the same, checked below"
-            del states[step]["Retry"]  # time is shorter in a batch: test_limits.py
+            del states[step]["Retry"]  # a batch has less time, so it retries less: test_limits.py
     assert bulk == inline
 
 

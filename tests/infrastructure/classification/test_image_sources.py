@@ -39,7 +39,7 @@ def test_a_missing_image_is_distinguished_from_a_forbidden_one_and_a_prefix_can_
 ) -> None:
     ((_, buckets),) = [found for found in allowed(extended_workflow, role) if found[0] == {"s3:ListBucket"}]
     assert buckets > THEIRS
-    assert len(buckets) == 3  # and the environment's own
+    assert len(buckets) == 3  # one is the environment's own
 
 
 def test_nobody_writes_there(extended_workflow: Template) -> None:

@@ -139,10 +139,10 @@ def test_any_input_becomes_items_for_the_steps_or_ends_the_execution_with_a_name
         for _ in range(chance.randint(1, 4)):
             text = varied_json(text, chance)
         found, case = evaluated(definition, json.loads(text))
-        if b"0" * 30 not in text:  # JavaScript rounds it
+        if b"0" * 30 not in text:  # JavaScript rounds so long a number
             cases.append(case)
         match found:
-            case list():  # an item each
+            case list():  # each member is an item
                 for item in found:
                     with contextlib.suppress(InvalidInputError):
                         ImageRef.of(item)
@@ -150,6 +150,6 @@ def test_any_input_becomes_items_for_the_steps_or_ends_the_execution_with_a_name
                 pass
             case stepfunctions._ExecutionError():
                 assert found.error == "States.QueryEvaluationError"
-            case _:  # what `images` is if not a list: WithinLimits? refuses it
+            case _:  # `images` is no list: WithinLimits? refuses it
                 assert b"images" in text
     assert not disagreements(cases)

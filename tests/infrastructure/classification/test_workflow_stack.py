@@ -190,7 +190,7 @@ def test_a_manifest_is_written_once_and_a_second_one_of_its_name_is_the_workflow
     assert write["Arguments"]["IfNoneMatch"] == "*"
     (clause,) = write["Catch"]
     assert clause["Next"] == "NotifyWorkflowBroken"
-    causes = {  # as S3 says it, and as boto3 does
+    causes = {  # S3's message, and boto3's
         "At least one of the pre-conditions you specified did not hold (Service: S3, Status Code: 412)": True,
         "An error occurred (PreconditionFailed) when calling the PutObject operation": True,
         "Please reduce your request rate. (Service: S3, Status Code: 503)": False,

@@ -73,7 +73,7 @@ def test_sagemakers_role_stays_in_this_bucket_and_this_image(data: Template) -> 
     lists = {
         "retraining/*/validation.manifest",
         "bulk/*.manifest",
-    }  # of images to evaluate a candidate on, or to classify
+    }  # lists of images to evaluate models on, and to classify
     images = {"incoming/*", "scheduled/*"}
     assert prefixes("ReadChannelsImagesAndArtifacts") == {*channels, *lists, *images, "models/*/output/*"}
     assert prefixes("WriteArtifactsCapturesAndTransforms") == {
@@ -85,7 +85,7 @@ def test_sagemakers_role_stays_in_this_bucket_and_this_image(data: Template) -> 
             "retraining/*/incumbent/*",
         )
     }
-    # A release from one algorithm to the other, and the way back, serve either
+    # A release or a rollback may switch the algorithm, so the role pulls the images of both
     assert [text(arn).rpartition("/")[2] for arn in statements["PullImage"]["Resource"]] == [
         "image-classification",
         "sagemaker-scikit-learn",

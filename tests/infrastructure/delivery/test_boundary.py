@@ -29,7 +29,7 @@ BOUNDED = (("iam:PermissionsBoundary", f"arn:aws:iam::{ACCOUNT}:policy/scones-de
 _ROLE = "iam::{account}:role/scones-dev-Data-x"
 _TOPIC = "sns:{region}:{account}:scones-dev-Data-x"
 _QUEUE = "sqs:{region}:{account}:scones-dev-Data-x"
-# Of target tracking, by its own names for them, with the permissions of who registers the target or puts the policy
+# The alarms of target tracking under the names that it chooses, with the permissions of the caller that sets it up
 _SCALING_ALARMS = {
     "cloudwatch:{region}:{account}:alarm:TargetTracking-endpoint/scones-dev/variant/AllTraffic-AlarmHigh-x": (
         "cloudwatch:PutMetricAlarm cloudwatch:DescribeAlarms cloudwatch:DeleteAlarms"
@@ -51,9 +51,9 @@ _KEYS = {
     "sagemaker:AddTags": (("sagemaker:TaggingAction", "CreateModel"),),
 }
 # What CloudFormation calls to create, read, update and delete a resource of each type, and on which ARN: the handlers'
-# permissions of the type's schema in its registry, as `aws cloudformation describe-type` shows them, but for properties
-# that no template here has (a VPC, attached policies, the replication of a bucket...). Budgets and endpoint configs
-# have none there: theirs are from the Service Authorization Reference
+# permissions in the type's schema, as `aws cloudformation describe-type` prints it, except those for properties that no
+# template here has (a VPC, attached policies, the replication of a bucket...). The schemas of budgets and endpoint
+# configs list none: theirs are from the Service Authorization Reference
 HANDLERS: dict[str, dict[str, str]] = {
     "AWS::ApplicationAutoScaling::ScalableTarget": {
         "application-autoscaling:{region}:{account}:scalable-target/x": "application-autoscaling:RegisterScalableTarget"
@@ -173,7 +173,7 @@ HANDLERS: dict[str, dict[str, str]] = {
         " sagemaker:PutModelPackageGroupPolicy sagemaker:DeleteModelPackageGroupPolicy sagemaker:AddTags"
         " sagemaker:DeleteTags sagemaker:ListTags",
     },
-    # What CloudFormation names without the stack's name
+    # Resources whose generated names do not contain the stack's name
     **{
         f"AWS::SageMaker::{kind}": {
             f"sagemaker:{{region}}:{{account}}:{noun}/x": f"sagemaker:Create{kind} sagemaker:Describe{kind}"
@@ -194,7 +194,7 @@ HANDLERS: dict[str, dict[str, str]] = {
         _ROLE: "iam:PassRole",
     },
 }
-# Beyond the boundary, whatever a role's own policies say
+# Outside of the boundary, so refused whatever a role's own policies allow
 REFUSED = """
     iam:CreateUser arn:aws:iam::{account}:user/scones-dev-x
     iam:CreatePolicyVersion arn:aws:iam::{account}:policy/scones-dev-boundary

@@ -78,17 +78,17 @@ def test_only_actions_without_resource_level_permissions_are_allowed_on_all_reso
     ]
 
 
-# Names of the service in IAM where they differ from the SDK's
+# IAM's names of services, where they differ from the SDK's
 IAM_SERVICES = {"service-quotas": "servicequotas", "stepfunctions": "states", "sagemaker-runtime": "sagemaker"}
-# IAM's action where it is called otherwise
+# IAM's actions, where they differ from the operation
 IAM_ACTIONS = {"s3:HeadObject": "s3:GetObject", "s3:ListObjectsV2": "s3:ListBucket"}
-# Calls of these modules are those of `make deploy`
+# The modules in which `make deploy` calls AWS
 MODULES = (
     *(f"data_prep/{name}.py" for name in ("artifact", "aws", "baseline", "target", "training", "upload")),
     "lambda_src/retraining/training_attempts.py",
     *(f"ops/{name}.py" for name in ("deploy", "doctor", "outputs", "quotas", "smoke", "templates")),
 )
-# Allowed to everybody; asked for by an option that `make deploy` does not set; a regular expression's `search`
+# Needs no permission; only with an option that `make deploy` does not set; the `search` of a regular expression
 NOT_NEEDED = {"sts:GetCallerIdentity", "s3:DeleteObjects", "sagemaker:Search"}
 
 
@@ -123,7 +123,7 @@ def test_it_may_make_every_call_that_a_deployment_makes(deploy_role: Template) -
     made = {action for module in MODULES for action in calls(module)} - NOT_NEEDED
     assert {"sagemaker:CreateTrainingJob", "ssm:PutParameter", "states:StartExecution", "s3:PutObject"} <= made
     assert not {action for action in made if not any(fnmatch.fnmatch(action, pattern) for pattern in allowed)}
-    # And nothing that no module asks for, but what SageMaker asks on the way and CDK's own roles
+    # No action is superfluous, except for CDK's own roles and what SageMaker checks besides a call's own action
     assert allowed - made == {"sts:AssumeRole", "iam:PassRole", "sagemaker:AddTags"}
 
 
@@ -186,6 +186,6 @@ def physical_names(resource: dict[str, Any]) -> Iterator[tuple[str, Any]]:
         return
     for key in (f"{kind}Name", "Name", "RoleName", "TopicName", "QueueName", "BucketName", "FunctionName"):
         value = resource.get("Properties", {}).get(key)
-        # A reference to another resource is no name of one's own
+        # A reference to another resource is not a custom name
         if isinstance(value, str) or (isinstance(value, dict) and "Fn::Join" in value):
             yield key, value

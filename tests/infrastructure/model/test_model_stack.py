@@ -109,7 +109,7 @@ def test_a_serverless_endpoint_accepts_no_isolated_model_and_retraining_creates_
     serverless: dict[str, dict[str, Any]],
 ) -> None:
     (model,) = of_type(serverless["Model"], "AWS::SageMaker::Model")
-    assert model["EnableNetworkIsolation"] is False  # lambda_src copies it from what is served
+    assert model["EnableNetworkIsolation"] is False  # a release copies it from the model in service
     statements = [
         statement
         for policy in of_type(serverless["Retraining"], "AWS::IAM::Policy")
@@ -158,7 +158,7 @@ def test_an_update_bakes_while_alarms_watch_and_has_a_canary_where_there_can_be_
         }
     else:
         assert routing["Type"] == "ALL_AT_ONCE"
-    # SageMaker's own rule: the whole takes longer than its waits
+    # SageMaker requires that the limit for the whole update exceeds its waits
     waits = routing["WaitIntervalInSeconds"] + policy["TerminationWaitInSeconds"]
     assert 600 <= policy["MaximumExecutionTimeoutInSeconds"] > waits
     watched = {alarm["AlarmName"] for alarm in deployment["AutoRollbackConfiguration"]["Alarms"]}
@@ -170,7 +170,7 @@ def test_sagemaker_accepts_the_canary_of_a_fleet_of_any_size(monkeypatch: pytest
     monkeypatch.setattr(Deployment, "_states", lambda self: dict.fromkeys(self._alarms, "OK"))
     for count in range(1, 101):
         config = parse_environment("dev", {"endpoint": {"instance_count": count, "max_instance_count": 100}})
-        for fleet in (count, 100):  # what autoscaling keeps, and what it may have added
+        for fleet in (count, 100):  # the fewest and the most instances under autoscaling
             deployment = deployment_config(config)
             assert deployment
             Deployment(deployment, instances=fleet)
@@ -193,7 +193,7 @@ def test_the_first_creation_finds_its_alarms_and_its_listener(model: Template, e
         alarm = model.content["Resources"][logical_id]["Properties"]
         assert alarm["TreatMissingData"] == "notBreaching"
         assert {"Name": "EndpointName", "Value": f"scones-{environment}"} in alarm["Dimensions"]
-        assert "AlarmActions" not in alarm  # SageMaker's business, not people's
+        assert "AlarmActions" not in alarm  # SageMaker reacts to it, not an operator
 
 
 def test_latency_is_compared_in_microseconds(model: Template, environment: str) -> None:
@@ -253,7 +253,7 @@ def test_the_endpoint_has_the_hours_of_its_configuration(variants: Path) -> None
     for schedule in schedules.values():
         assert schedule["ScheduleExpressionTimezone"] == "Europe/Berlin"
         assert "EndpointPause" in text(schedule["Target"]["Arn"])
-        # One that is delivered much later would do it within other hours
+        # A much later delivery could pause the endpoint within the next hours of operation
         assert schedule["Target"]["RetryPolicy"]["MaximumEventAgeInSeconds"] <= 3600
         assert schedule["Target"]["DeadLetterConfig"]
 

@@ -99,7 +99,7 @@ def state(alarm: dict[str, Any], metrics: dict[str, list[float | None]]) -> str:
         ("endpoint-errors", {"Invocation5XXErrors": [4, 0, 0]}, "OK"),
         ("endpoint-errors", {"Invocation5XXErrors": [1, 1]}, "ALARM"),
         ("endpoint-errors", {"Invocation5XXErrors": [1, None, 1]}, "ALARM"),
-        # Instances that ran for 72 hours, and nobody asked; a new endpoint, and one that was paused meanwhile
+        # Instances that ran for 72 hours without a request; a new endpoint; an endpoint that was paused in between
         ("idle-endpoint", {}, "OK"),
         ("idle-endpoint", {"CPUUtilization": [60] * 72}, "ALARM"),
         ("idle-endpoint", {"CPUUtilization": [60] * 72, "Invocations": [None] * 71 + [1]}, "OK"),
@@ -205,7 +205,7 @@ def counted(monitoring: Template, event: dict[str, Any]) -> set[str]:
         value: Any = event
         for name in term["path"].split("."):
             value = value.get(name, {})
-        if not isinstance(value, str):  # a condition on what is not there is not met
+        if not isinstance(value, str):  # a condition on a missing member is not met
             return "0"
         return str(int(fnmatch.fnmatchcase(value, term["value"]) == (term["operator"] == "=")))
 
@@ -239,7 +239,7 @@ def test_executions_are_distinguished_by_their_terminal_state(monitoring: Templa
         ({"type": "EvaluationFailed", "details": {"state": "AllAccepted?"}}, {"ExecutionFailures"}),
         ({"type": "ExecutionFailed", "details": {"error": "States.DataLimitExceeded"}}, {"ExecutionFailures"}),
         ({"type": "ExecutionFailed", "details": {"error": "InferencesRejected"}}, set()),
-        ({"type": "ExecutionFailed"}, set()),  # without its error
+        ({"type": "ExecutionFailed"}, set()),  # the log does not name the error
         ({"type": "ExecutionSucceeded"}, set()),
         ({"type": "TaskFailed", "details": {"error": "States.Timeout"}}, set()),
     ],

@@ -161,7 +161,7 @@ def test_the_drift_monitor_runs_every_hour_over_the_configured_window(monitoring
 def test_a_monthly_limit_is_a_budget_of_the_environment_s_tag_that_may_tell_the_topic(
     variants: Path, monitoring: Template
 ) -> None:
-    assert not monitoring.resources("AWS::Budgets::Budget")  # where no limit is set
+    assert not monitoring.resources("AWS::Budgets::Budget")  # without a configured limit
     limited = template_of(variants, LONGEST_NAME, "Monitoring").only("AWS::Budgets::Budget")
     budget = limited["Budget"]
     assert budget["BudgetLimit"] == {"Amount": 100, "Unit": "USD"}

@@ -9,7 +9,7 @@ from stacks.shared.deployment_config import deployment_config
 from stacks.shared.hyperparameters import hyperparameters, parameters_digest
 from tests.infrastructure.conftest import Template, definition_of, text
 
-# Those that change what is served; all before them can only fail
+# The states in which the endpoint may have changed; an error in any state before them changes nothing
 CHANGING = {"ReleaseModel", "ReadEndpoint", "SmokeTest", "RecordRelease"}
 FAILING_TO = {
     **dict.fromkeys(CHANGING, "CanBeUndone?"),
@@ -99,7 +99,7 @@ def test_the_training_job_is_that_of_data_prep(states: dict[str, Any], environme
     assert job["Arguments"]["HyperParameters"] == {**hyperparameters(config), **samples}
 
 
-# What Step Functions hands on of a refused request, and of a job that failed
+# Error and Cause of a refused request and of a failed job, as Step Functions passes them to a Catch
 QUOTA = (
     "SageMaker.ResourceLimitExceededException",
     "The account-level service limit 'ml.p3.2xlarge for training job usage' is 0 Instances, with current utilization "
@@ -218,7 +218,7 @@ def test_only_what_can_succeed_later_is_retried(states: dict[str, Any]) -> None:
         assert ("EndpointBusyError" in errors) == waits, name
 
 
-# What starts it
+# The triggers
 
 
 def test_drift_and_a_marker_start_it_and_neither_event_is_lost(retraining: Template, environment: str) -> None:
@@ -289,7 +289,7 @@ def test_the_guard_writes_its_ledger_only(retraining: Template, environment: str
     allowed = grants(retraining, "RetrainingGuard")
     assert allowed["s3:PutObject"] == {"retraining/ledger.json"}
     assert allowed["s3:GetObject"] == {"retraining/ledger.json", "endpoint/pause.json"}
-    assert allowed["states:DescribeExecution"] == {"*"}  # the last part; the machine's name comes before it
+    assert allowed["states:DescribeExecution"] == {"*"}  # the last part of the ARN, after the state machine's name
 
 
 def test_created_resources_carry_the_environments_name(retraining: Template, environment: str) -> None:
@@ -307,6 +307,6 @@ def test_only_sagemaker_can_be_given_the_role(retraining: Template) -> None:
         for statement in policy["PolicyDocument"]["Statement"]
         if statement["Action"] == "iam:PassRole"
     ]
-    assert len(passing) == 3  # the state machine, and who creates models
+    assert len(passing) == 3  # the state machine, and the functions that create models
     for statement in passing:
         assert statement["Condition"] == {"StringEquals": {"iam:PassedToService": "sagemaker.amazonaws.com"}}
