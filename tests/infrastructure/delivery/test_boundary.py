@@ -149,8 +149,7 @@ HANDLERS: dict[str, dict[str, str]] = {
         "s3:::scones-dev-data-x": "s3:PutBucketPolicy s3:GetBucketPolicy s3:DeleteBucketPolicy",
     },
     "AWS::SNS::Subscription": {
-        _TOPIC: "sns:Subscribe",
-        "": "sns:GetSubscriptionAttributes sns:SetSubscriptionAttributes sns:Unsubscribe",
+        _TOPIC: "sns:Subscribe sns:GetSubscriptionAttributes sns:SetSubscriptionAttributes sns:Unsubscribe",
     },
     "AWS::SNS::Topic": {
         _TOPIC: "sns:CreateTopic sns:GetTopicAttributes sns:SetTopicAttributes sns:DeleteTopic sns:TagResource"
@@ -218,6 +217,8 @@ REFUSED = """
     lambda:UpdateFunctionCode arn:aws:lambda:us-east-1:{account}:function:scones-prod-Workflow-x
     s3:GetObject arn:aws:s3:::scones-prod-data-bucket/incoming/a.png
     s3:GetObject arn:aws:s3:::cdk-prod-assets-x/template.json
+    sns:SetSubscriptionAttributes arn:aws:sns:us-east-1:{account}:scones-prod-Data-x
+    sns:Unsubscribe arn:aws:sns:us-east-1:{account}:scones-prod-Data-x
     ssm:PutParameter arn:aws:ssm:us-east-1:{account}:parameter/scones/prod/model/artifact-uri
     sagemaker:UpdateEndpoint arn:aws:sagemaker:us-east-1:{account}:endpoint/scones-prod
     sagemaker:DeleteModel arn:aws:sagemaker:us-east-1:{account}:model/Model-x
