@@ -17,6 +17,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 import boto3
+import psutil
 from rich.console import Console
 from rich.table import Table
 
@@ -132,8 +133,8 @@ def row(name: str, size: int, seconds: float, arn: str, children: list[str]) -> 
 
 def megabytes(pid: int) -> float:
     """Resident memory of a process; the emulator keeps every object and every history in it."""
-    kilobytes = subprocess.run(["ps", "-o", "rss=", "-p", str(pid)], capture_output=True, text=True, check=True).stdout
-    return int(kilobytes) / 1000
+    size: int = psutil.Process(pid).memory_info().rss
+    return size / 1_000_000
 
 
 def measure_counts(environment: Environment, keys: list[str]) -> dict[str, dict[str, object]]:

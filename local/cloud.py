@@ -23,6 +23,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Literal
 
+import psutil
+
 from local import request_guard
 from local.clock import SCALE
 from local.sagemaker.fault import Fault
@@ -73,10 +75,11 @@ class Process:
 
     def is_ours(self) -> bool:
         """Whether the process still runs, and is not a later one with the same id."""
-        listing = subprocess.run(
-            ["ps", "-ww", "-o", "stat=,command=", "-p", str(self.pid)], capture_output=True, text=True, check=False
-        ).stdout
-        return self.program in listing and not listing.startswith("Z")
+        try:
+            process = psutil.Process(self.pid)
+            return self.program in " ".join(process.cmdline()) and process.status() != psutil.STATUS_ZOMBIE
+        except psutil.Error:  # it has ended, or is another user's
+            return False
 
     def stop(self) -> None:
         """End the process and everything it started."""

@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from lambda_src.shared import algorithms
+from local.cloud import Process
 from local.sagemaker import builtin
 from local.sagemaker.container import Container
 from local.sagemaker.errors import ContainerError, JobFailedError
@@ -117,10 +118,8 @@ def test_script_mode_which_needs_the_network_is_refused() -> None:
         Container(curious(), {**SCIKIT_LEARN, "Environment": {"SAGEMAKER_PROGRAM": "inference.py"}})
 
 
-def is_running(process: int) -> bool:
-    return bool(
-        subprocess.run(["ps", "-o", "stat=", "-p", str(process)], capture_output=True, check=False).stdout.strip(b"\nZ")
-    )
+def is_running(pid: int) -> bool:
+    return Process(program="wsgi_server.py", pid=pid).is_ours()
 
 
 def test_a_container_ends_with_the_last_reference_to_it() -> None:
@@ -135,11 +134,13 @@ def test_a_container_ends_with_the_last_reference_to_it() -> None:
 def test_a_container_and_its_files_end_with_the_stand_in_however_that_ends(tmp_path: Path) -> None:
     (tmp_path / "artifact").write_bytes(curious())
     program = (
-        "import pathlib, time; from local.sagemaker.container import Container; "
+        "import pathlib, sys; from local.sagemaker.container import Container; "
         f"container = Container(pathlib.Path({str(tmp_path / 'artifact')!r}).read_bytes(), {SCIKIT_LEARN!r}); "
-        "print(container.invocations(b'', content_type='text/plain').decode(), flush=True); time.sleep(600)"
+        "print(container.invocations(b'', content_type='text/plain').decode(), flush=True); sys.stdin.read()"
     )
-    with subprocess.Popen([sys.executable, "-c", program], cwd=PROJECT_ROOT, stdout=subprocess.PIPE) as stand_in:
+    with subprocess.Popen(
+        [sys.executable, "-c", program], cwd=PROJECT_ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as stand_in:
         assert stand_in.stdout
         seen = json.loads(stand_in.stdout.readline())
         assert is_running(seen["process"])
