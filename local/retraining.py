@@ -79,27 +79,7 @@ def run_scenario(
     with Traffic(environment.config.endpoint_name, bodies) as traffic:
         report("\nNight falls, and the new pictures are labelled carelessly")
         data.relabel(0.45)
-        known = set(retraining.executions())
-
-        def started(count: int) -> set[str] | None:
-            runs = set(retraining.executions()) - known
-            return runs if len(runs) >= count else None
-
-        def report_drift(_: str, phase: drift.Phase) -> None:
-            found = phase.report
-            report(f"  drift monitor: PSI {found['score']:.3f}, {found['verdict']}, alarm {phase.alarm_state}")
-
-        show("Normal traffic, then pictures taken at night")
-        drift.run_scenario(environment, dataset, report_drift)
-        wait_for(lambda: started(1), "a run that the drift alarm starts")
-        _storm(environment)
-        runs = [retraining.follow(arn, show) for arn in wait_for(lambda: started(1 + STORM), "a run for each alarm")]
-        outcomes = Counter(run.outcome for run in runs)
-        report(f"  {STORM} more alarms follow at once; the runs that they start: {dict(outcomes)}")
-        _expect(outcomes == {"Rejected": 1, "AlarmIgnored": STORM}, f"one run at a time, not {dict(outcomes)}")
-        (rejected,) = [run for run in runs if run.outcome == "Rejected"]
-        _check_run(rejected, "Rejected", report)
-        _expect(rejected.output["trigger"] == "drift", f"the run was started by {rejected.output['trigger']}")
+        _drift_starts_one_run(environment, retraining, dataset, report, show)
 
         report("\nThe pictures are labelled with care now, half of them taken at night; the new instance is slow")
         data.add_night()
@@ -120,6 +100,37 @@ def run_scenario(
             report(f"  SNS message: {message['Subject']}")
     report(f"\n{traffic.sent} requests to the endpoint in all, {len(traffic.failures)} failed")
     _expect(not traffic.failures, f"{len(traffic.failures)} requests failed, the first with {traffic.failures[:1]}")
+
+
+def _drift_starts_one_run(
+    environment: Environment,
+    retraining: "Retraining",
+    dataset: Path,
+    report: Callable[[str], None],
+    show: Callable[[str], None],
+) -> None:
+    """Send normal traffic, then pictures at night: of the runs that the alarms start, one proceeds, and is rejected."""
+    known = set(retraining.executions())
+
+    def started(count: int) -> set[str] | None:
+        runs = set(retraining.executions()) - known
+        return runs if len(runs) >= count else None
+
+    def report_drift(_: str, phase: drift.Phase) -> None:
+        found = phase.report
+        report(f"  drift monitor: PSI {found['score']:.3f}, {found['verdict']}, alarm {phase.alarm_state}")
+
+    show("Normal traffic, then pictures taken at night")
+    drift.run_scenario(environment, dataset, report_drift)
+    wait_for(lambda: started(1), "a run that the drift alarm starts")
+    _storm(environment)
+    runs = [retraining.follow(arn, show) for arn in wait_for(lambda: started(1 + STORM), "a run for each alarm")]
+    outcomes = Counter(run.outcome for run in runs)
+    report(f"  {STORM} more alarms follow at once; the runs that they start: {dict(outcomes)}")
+    _expect(outcomes == {"Rejected": 1, "AlarmIgnored": STORM}, f"one run at a time, not {dict(outcomes)}")
+    (rejected,) = [run for run in runs if run.outcome == "Rejected"]
+    _check_run(rejected, "Rejected", report)
+    _expect(rejected.output["trigger"] == "drift", f"the run was started by {rejected.output['trigger']}")
 
 
 def _check_run(run: "Run", outcome: str, report: Callable[[str], None]) -> "Run":

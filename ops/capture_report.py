@@ -31,6 +31,7 @@ from ops.page import (
     Remark,
     Table,
     Tone,
+    Trace,
 )
 from ops.shares import wilson_interval
 from ops.summary import Bucket, DriftWindow, LeastConfident, Summary
@@ -103,11 +104,48 @@ def _facts(summary: Summary, windows: list[DriftWindow], parse_errors: ParseErro
 
 
 def _confidence_over_time(summary: Summary) -> Chart:
-    traces: list[go.Scatter | go.Bar] = []
-    points, buckets = summary.points, summary.buckets
-    groups = _class_groups(summary)
-    for (name, members, colour), symbol in zip(groups, _SYMBOLS, strict=False):
-        chosen = [point for point in points if point.label in members]
+    points, total = summary.points, summary.total
+    lowest = min(point.confidence for point in points)
+    sample = f"a sample of {len(points):,} of " if len(points) < summary.requests else ""
+    return Chart(
+        name="confidence-over-time",
+        heading="Confidence over time",
+        text=f"Each point is one prediction ({sample}{summary.requests:,}). Predictions under the line are rejected.",
+        figure=page.figure(
+            _confidence_traces(summary),
+            xaxis=_time_axis(summary),
+            yaxis={"title": {"text": "confidence"}, "range": [min(lowest, summary.threshold) - 0.03, 1.02]},
+            **page.bounds((summary.threshold, f"threshold {summary.threshold:g}", ORANGE)),
+        ),
+        alt=(
+            f"Confidence of {summary.requests:,} predictions over {_span(summary)}: "
+            f"median {confidence_text(total.quantile(0.5))}, "
+            f"lowest tenth under {confidence_text(total.quantile(0.1))}, "
+            f"{_percent(total.under_threshold, summary.requests)} under the threshold of {summary.threshold:g}"
+        ),
+        table=Table(
+            ["from", "requests", "lowest tenth under", "median", "mean"],
+            [
+                [
+                    _time(time),
+                    f"{bucket.requests:,}",
+                    confidence_text(bucket.quantile(0.1)),
+                    confidence_text(bucket.quantile(0.5)),
+                    confidence_text(bucket.mean_confidence),
+                ]
+                for time, bucket in summary.buckets
+            ],
+        ),
+        is_wide=True,
+    )
+
+
+def _confidence_traces(summary: Summary) -> list[Trace]:
+    """The sampled predictions of each class, and their median over time."""
+    traces: list[Trace] = []
+    buckets = summary.buckets
+    for (name, members, colour), symbol in zip(_class_groups(summary), _SYMBOLS, strict=False):
+        chosen = [point for point in summary.points if point.label in members]
         traces.append(
             go.Scatter(
                 x=[point.time for point in chosen],
@@ -129,40 +167,7 @@ def _confidence_over_time(summary: Summary) -> Chart:
                 hovertemplate="%{x|%Y-%m-%d %H:%M:%S}<br>median %{y:.5~f}<extra></extra>",
             )
         )
-    lowest = min(point.confidence for point in points)
-    total = summary.total
-    sample = f"a sample of {len(points):,} of " if len(points) < summary.requests else ""
-    return Chart(
-        name="confidence-over-time",
-        heading="Confidence over time",
-        text=f"Each point is one prediction ({sample}{summary.requests:,}). Predictions under the line are rejected.",
-        figure=page.figure(
-            traces,
-            xaxis=_time_axis(summary),
-            yaxis={"title": {"text": "confidence"}, "range": [min(lowest, summary.threshold) - 0.03, 1.02]},
-            **page.bounds((summary.threshold, f"threshold {summary.threshold:g}", ORANGE)),
-        ),
-        alt=(
-            f"Confidence of {summary.requests:,} predictions over {_span(summary)}: "
-            f"median {confidence_text(total.quantile(0.5))}, "
-            f"lowest tenth under {confidence_text(total.quantile(0.1))}, "
-            f"{_percent(total.under_threshold, summary.requests)} under the threshold of {summary.threshold:g}"
-        ),
-        table=Table(
-            ["from", "requests", "lowest tenth under", "median", "mean"],
-            [
-                [
-                    _time(time),
-                    f"{bucket.requests:,}",
-                    confidence_text(bucket.quantile(0.1)),
-                    confidence_text(bucket.quantile(0.5)),
-                    confidence_text(bucket.mean_confidence),
-                ]
-                for time, bucket in buckets
-            ],
-        ),
-        is_wide=True,
-    )
+    return traces
 
 
 def _confidence_distribution(summary: Summary) -> Chart:
@@ -173,7 +178,7 @@ def _confidence_distribution(summary: Summary) -> Chart:
     if not baseline:  # all bins below the lowest prediction are empty
         first = next(index for index, share in enumerate(observed) if share)
         names, observed = names[first:], observed[first:]
-    traces: list[go.Scatter | go.Bar] = []
+    traces: list[Trace] = []
     if baseline:
         traces.append(
             go.Bar(
@@ -234,28 +239,6 @@ def _drift(summary: Summary, windows: list[DriftWindow], problem: str | None) ->
         )
     if problem:
         return Remark(heading, f"The baseline cannot be compared with: {problem}.")
-    times = [_middle(window.start, window.end) for window in windows]
-    series = (
-        ("confidence", [w.drift.confidence.psi for w in windows], BLUE, "circle"),
-        ("class mix", [w.drift.classes.psi for w in windows], GREEN, "diamond"),
-    )
-    traces: list[go.Scatter | go.Bar] = [
-        go.Scatter(
-            x=times,
-            y=values,
-            name=name,
-            mode="lines+markers",
-            line={"color": colour, "width": 2},
-            marker={
-                "size": 9,
-                "color": colour,
-                "symbol": [symbol if w.drift.is_large_enough else f"{symbol}-open" for w in windows],
-            },
-            text=[f"{w.drift.requests:,} requests, {w.drift.verdict}" for w in windows],
-            hovertemplate="%{x|%Y-%m-%d %H:%M:%S}<br>PSI %{y:.3f}<br>%{text}<extra>" + name + "</extra>",
-        )
-        for name, values, colour, symbol in series
-    ]
     scored = [window for window in windows if window.drift.is_large_enough]
     highest = max((window.drift.score for window in windows), default=0.0)
     minimum, bound = windows[0].drift.minimum, windows[0].drift.bound
@@ -268,7 +251,7 @@ def _drift(summary: Summary, windows: list[DriftWindow], problem: str | None) ->
             f"{PSI_WATCH:g}: watch; from {bound:g}: drift. Open markers have too few requests to count."
         ),
         figure=page.figure(
-            traces,
+            _drift_traces(windows),
             xaxis=_time_axis(summary),
             yaxis={"title": {"text": "PSI"}, "range": [0, max(highest, bound) * 1.15]},
             **page.bounds(
@@ -298,6 +281,32 @@ def _drift(summary: Summary, windows: list[DriftWindow], problem: str | None) ->
     )
 
 
+def _drift_traces(windows: Sequence[DriftWindow]) -> list[Trace]:
+    """The index of the confidences and of the classes; windows with too few requests have open markers."""
+    times = [_middle(window.start, window.end) for window in windows]
+    series = (
+        ("confidence", [w.drift.confidence.psi for w in windows], BLUE, "circle"),
+        ("class mix", [w.drift.classes.psi for w in windows], GREEN, "diamond"),
+    )
+    return [
+        go.Scatter(
+            x=times,
+            y=values,
+            name=name,
+            mode="lines+markers",
+            line={"color": colour, "width": 2},
+            marker={
+                "size": 9,
+                "color": colour,
+                "symbol": [symbol if w.drift.is_large_enough else f"{symbol}-open" for w in windows],
+            },
+            text=[f"{w.drift.requests:,} requests, {w.drift.verdict}" for w in windows],
+            hovertemplate="%{x|%Y-%m-%d %H:%M:%S}<br>PSI %{y:.3f}<br>%{text}<extra>" + name + "</extra>",
+        )
+        for name, values, colour, symbol in series
+    ]
+
+
 def _class_mix(summary: Summary) -> Chart:
     groups, buckets = _class_groups(summary), summary.buckets
     indices = {name: index for index, name in enumerate(summary.classes)}
@@ -305,7 +314,7 @@ def _class_mix(summary: Summary) -> Chart:
     def share(bucket: Bucket, members: Sequence[str]) -> float:
         return sum(bucket.tally.class_counts[indices[name]] for name in members) / bucket.requests
 
-    traces: list[go.Scatter | go.Bar] = [
+    traces: list[Trace] = [
         go.Bar(
             x=_bucket_middles(summary),
             y=[share(bucket, members) for _, bucket in buckets],

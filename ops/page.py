@@ -9,7 +9,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeAlias
 
 import plotly.graph_objects as go
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -22,6 +22,7 @@ BLUE, ORANGE, GREEN, PINK, SKY, GREY = "#0f7fc4", "#d55e00", "#009e73", "#c8649a
 CLASS_COLOURS = (BLUE, ORANGE, GREEN, PINK, SKY)
 
 Tone = Literal["", "good", "warning", "bad"]
+Trace: TypeAlias = go.Scatter | go.Bar
 
 
 @dataclass(frozen=True)
@@ -136,7 +137,7 @@ def write(page: Page, path: Path) -> None:
     path.write_text(render(page), encoding="utf-8")
 
 
-def figure(traces: Sequence[go.Scatter | go.Bar], **layout: object) -> go.Figure:
+def figure(traces: Sequence[Trace], **layout: object) -> go.Figure:
     """A plot that uses the page's colours."""
     drawn = go.Figure(
         data=list(traces),

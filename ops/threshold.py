@@ -22,7 +22,7 @@ from ops import aws, page
 from ops.calibration import Calibration, OperatingPoint
 from ops.capture_source import CaptureSource
 from ops.errors import OpsError
-from ops.page import BLUE, GREEN, GREY, ORANGE, Chart, Fact, Page, Remark
+from ops.page import BLUE, GREEN, GREY, ORANGE, Chart, Fact, Page, Remark, Trace
 from ops.page import Table as PageTable
 from ops.shares import wilson_interval
 from ops.truth_source import truth_of
@@ -253,7 +253,7 @@ def _curve_chart(
         if point.accepted != accepted:
             points.append(point)
             accepted = point.accepted
-    traces: list[go.Scatter | go.Bar] = [
+    traces: list[Trace] = [
         go.Scatter(
             x=[point.coverage for point in points],
             y=[point.accuracy for point in points],

@@ -49,33 +49,12 @@ class Environment(Stage):
         )
         retraining.add_stack_dependency(model)  # there must be an endpoint to improve
         bulk = BulkStack(
-            self,
-            "Bulk",
-            config=config,
-            bucket=data.bucket,
-            alert_topic=data.alert_topic,
-            steps=workflow.steps,
+            self, "Bulk", config=config, bucket=data.bucket, alert_topic=data.alert_topic, steps=workflow.steps
         )
         bulk.add_stack_dependency(model)  # Batch Transform uses the model that the endpoint serves
+        monitored = _monitored(workflow, model, retraining, bulk)
         MonitoringStack(
-            self,
-            "Monitoring",
-            config=config,
-            bucket=data.bucket,
-            alert_topic=data.alert_topic,
-            monitored=Monitored(
-                functions=workflow.functions,
-                prediction_log=workflow.prediction_log,
-                workflow=workflow.state_machine,
-                workflow_log_group=workflow.state_machine_log_group,
-                interruptible=[retraining.state_machine, *bulk.state_machines, *model.state_machines],
-                dead_letters={
-                    "undelivered-releases": model.dead_letters,
-                    "undelivered-events": workflow.dead_letters,
-                    "undelivered-retraining": retraining.dead_letters,
-                    **({"undelivered-bulk": bulk.dead_letters} if bulk.is_scheduled else {}),
-                },
-            ),
+            self, "Monitoring", config=config, bucket=data.bucket, alert_topic=data.alert_topic, monitored=monitored
         )
         ConsoleStack(self, "Console", config=config, bucket=data.bucket)
         if config.github_repository:
@@ -98,3 +77,19 @@ class Environment(Stage):
         )
         Tags.of(self).add("application", "scones-unlimited")
         Tags.of(self).add("environment", config.name)
+
+
+def _monitored(workflow: WorkflowStack, model: ModelStack, retraining: RetrainingStack, bulk: BulkStack) -> Monitored:
+    return Monitored(
+        functions=workflow.functions,
+        prediction_log=workflow.prediction_log,
+        workflow=workflow.state_machine,
+        workflow_log_group=workflow.state_machine_log_group,
+        interruptible=[retraining.state_machine, *bulk.state_machines, *model.state_machines],
+        dead_letters={
+            "undelivered-releases": model.dead_letters,
+            "undelivered-events": workflow.dead_letters,
+            "undelivered-retraining": retraining.dead_letters,
+            **({"undelivered-bulk": bulk.dead_letters} if bulk.is_scheduled else {}),
+        },
+    )

@@ -14,7 +14,7 @@ from constructs import Construct
 from stacks.bulk.definitions import SUMMARY_TIMEOUT_SECONDS
 from stacks.bulk.definitions import batch_transform as batch_transform_definition
 from stacks.bulk.definitions import distributed_map as distributed_map_definition
-from stacks.config import EnvironmentConfig
+from stacks.config import EnvironmentConfig, ScheduleConfig
 from stacks.shared import prefixes
 from stacks.shared.dead_letter_queue import DeadLetterQueue
 from stacks.shared.definition import Definition
@@ -41,8 +41,36 @@ class BulkStack(Stack):
     ) -> None:
         super().__init__(scope, construct_id, description=f"Scones Unlimited {config.name}: bulk workflows")
         self._config, self._bucket, self._alert_topic = config, bucket, alert_topic
-        where = {"BUCKET_NAME": bucket.bucket_name}
+        find_predictions, read_transform_output, summarize = self._functions()
+        distributed_map = self._state_machine(
+            "DistributedMap",
+            distributed_map_definition(config),
+            functions={"FindPredictions": find_predictions, **steps, "BulkSummary": summarize},
+        )
+        distributed_map.allow(["s3:GetObject"], self._objects(prefixes.BULK))
+        batch_transform = self._batch_transform(
+            {
+                "ReadTransformOutput": read_transform_output,
+                "FilterConfidence": steps["FilterConfidence"],
+                "BulkSummary": summarize,
+            }
+        )
+        self.state_machines = [distributed_map, batch_transform]
+        # Also without a schedule: CloudFormation cannot remove an export that the monitoring stack still imports
+        self.dead_letters = DeadLetterQueue(self, "UndeliveredSchedules")
+        self.export_value(self.dead_letters.queue_name)
+        workflows = {"distributed-map": distributed_map, "batch-transform": batch_transform}
+        schedule = config.schedule if config.schedule and config.schedule.workflow in workflows else None
+        self.is_scheduled = schedule is not None
+        if schedule:
+            self._start_regularly(workflows[schedule.workflow], schedule)
+        CfnOutput(self, "DistributedMapArn", value=distributed_map.state_machine_arn)
+        CfnOutput(self, "BatchTransformArn", value=batch_transform.state_machine_arn)
 
+    def _functions(self) -> tuple[Function, Function, Function]:
+        """FindPredictions, ReadTransformOutput and BulkSummary."""
+        config, bucket = self._config, self._bucket
+        where = {"BUCKET_NAME": bucket.bucket_name}
         find_predictions = Function(self, "FindPredictions", config=config, environment=where)
         find_predictions.allow(["s3:GetObject"], self._objects(*_IMAGES, prefixes.PREDICTIONS))
         read_transform_output = Function(
@@ -60,40 +88,19 @@ class BulkStack(Stack):
         for function in (find_predictions, read_transform_output, summarize):
             # To list; also, without it S3 returns 403 instead of 404 for an object that does not exist
             function.allow(["s3:ListBucket"], [bucket.bucket_arn])
+        return find_predictions, read_transform_output, summarize
 
-        distributed_map = self._state_machine(
-            "DistributedMap",
-            distributed_map_definition(config),
-            functions={"FindPredictions": find_predictions, **steps, "BulkSummary": summarize},
+    def _start_regularly(self, workflow: StateMachine, schedule: ScheduleConfig) -> None:
+        scheduler.Schedule(
+            self,
+            "Schedule",
+            schedule=scheduler.ScheduleExpression.expression(schedule.expression),
+            target=scheduler_targets.StepFunctionsStartExecution(
+                workflow,
+                input=scheduler.ScheduleTargetInput.from_object({"s3_prefix": schedule.prefix}),
+                dead_letter_queue=self.dead_letters,
+            ),
         )
-        distributed_map.allow(["s3:GetObject"], self._objects(prefixes.BULK))
-        batch_transform = self._batch_transform(
-            {
-                "ReadTransformOutput": read_transform_output,
-                "FilterConfidence": steps["FilterConfidence"],
-                "BulkSummary": summarize,
-            }
-        )
-        workflows = {"distributed-map": distributed_map, "batch-transform": batch_transform}
-        self.state_machines = list(workflows.values())
-        # Also without a schedule: CloudFormation cannot remove an export that the monitoring stack still imports
-        self.dead_letters = DeadLetterQueue(self, "UndeliveredSchedules")
-        self.export_value(self.dead_letters.queue_name)
-        schedule = config.schedule if config.schedule and config.schedule.workflow in workflows else None
-        self.is_scheduled = schedule is not None
-        if schedule:
-            scheduler.Schedule(
-                self,
-                "Schedule",
-                schedule=scheduler.ScheduleExpression.expression(schedule.expression),
-                target=scheduler_targets.StepFunctionsStartExecution(
-                    workflows[schedule.workflow],
-                    input=scheduler.ScheduleTargetInput.from_object({"s3_prefix": schedule.prefix}),
-                    dead_letter_queue=self.dead_letters,
-                ),
-            )
-        CfnOutput(self, "DistributedMapArn", value=distributed_map.state_machine_arn)
-        CfnOutput(self, "BatchTransformArn", value=batch_transform.state_machine_arn)
 
     def _batch_transform(self, functions: Mapping[str, lambda_.IFunction]) -> StateMachine:
         config, bucket, key = self._config, self._bucket, self._bucket.encryption_key
@@ -177,7 +184,14 @@ class BulkStack(Stack):
             )
         )
         state_machine.allow(["sns:Publish"], [topic.topic_arn])
-        # A separate policy: it names the state machine, which in turn depends on the role's default policy
+        self._let_run_children(state_machine, role, name)
+        return state_machine
+
+    def _let_run_children(self, state_machine: StateMachine, role: iam.Role, name: str) -> None:
+        """Let a Distributed Map start and stop its child executions.
+
+        In a policy of its own, because it names the state machine, which depends on the role's default policy.
+        """
         executions = self.format_arn(
             service="states",
             resource="execution",
@@ -196,4 +210,3 @@ class BulkStack(Stack):
                 ),
             ],
         )
-        return state_machine

@@ -19,6 +19,9 @@ _COLON = ArnFormat.COLON_RESOURCE_NAME
 _REVIEWS = f"{prefixes.GROUND_TRUTH}reviews/"
 _DATA_SET_DOCUMENTS = (f"{prefixes.TRAIN_LST}train.lst", f"{prefixes.TEST_LST}test.lst", "manifest.json")
 
+# Actions and resources by statement id
+_Statements = Mapping[str, tuple[list[str], list[str]]]
+
 
 class ConsoleStack(Stack):
     """Two policies: Reviewer, and Approver, which adds decisions on models. They cost nothing."""
@@ -35,11 +38,32 @@ class ConsoleStack(Stack):
         CfnOutput(self, "ReviewerPolicyArn", value=reviewer.managed_policy_arn)
 
     def _allow_to_review(self, reviewer: iam.ManagedPolicy) -> None:
-        config, bucket = self._config, self._bucket
+        bucket = self._bucket
+        lists = [bucket.arn_for_objects(key) for key in _DATA_SET_DOCUMENTS]
+        _allow(reviewer, {**self._state(), **self._outcomes(), **self._reviews(lists)})
+        reviewed = self._objects(f"{prefixes.TRAIN}reviewed/", f"{prefixes.TEST}reviewed/")
+        changed = [*self._objects(_REVIEWS), bucket.arn_for_objects(prefixes.READY_MARKER)]
+        reviewer.add_statements(
+            iam.PolicyStatement(
+                sid="ClassifyReviewAndPublish",
+                actions=["s3:PutObject"],
+                resources=[*self._objects(prefixes.INCOMING), *reviewed, *changed],
+                conditions=IF_NEW,
+            ),
+            iam.PolicyStatement(
+                sid="ChangeReviewsAndTheDataSet",
+                actions=["s3:PutObject"],
+                resources=[*changed, *lists],
+                conditions=IF_UNCHANGED,
+            ),
+        )
+
+    def _state(self) -> _Statements:
+        """To read the environment's state: stacks, executions, endpoint, model, alarms."""
+        config = self._config
         # By name: references would add exports, and dependencies on the stacks of the workflows
         workflows = [f"{config.stage_name}-classification", config.distributed_map_name, config.batch_transform_name]
-        lists = [bucket.arn_for_objects(key) for key in _DATA_SET_DOCUMENTS]
-        reading: Mapping[str, tuple[list[str], list[str]]] = {
+        return {
             "FindTheEnvironment": (
                 ["cloudformation:DescribeStacks"],
                 [self._own("cloudformation", "stack", f"{config.stage_name}-*/*")],
@@ -68,6 +92,12 @@ class ConsoleStack(Stack):
                 ["cloudwatch:DescribeAlarms"],
                 [self._own("cloudwatch", "alarm", f"{config.stage_name}-*", _COLON)],
             ),
+        }
+
+    def _outcomes(self) -> _Statements:
+        """To read from the bucket what became of the pictures, and what was released."""
+        bucket = self._bucket
+        return {
             # Without it S3 returns 403, not 404, for an object that does not exist
             "ListTheBucket": (["s3:ListBucket"], [bucket.bucket_arn]),
             "ReadOutcomes": (
@@ -76,38 +106,23 @@ class ConsoleStack(Stack):
             ),
             "SeeWhetherItIsPaused": (["s3:GetObject"], [bucket.arn_for_objects(prefixes.PAUSE)]),
             "SeePictures": (["s3:GetObject", "s3:GetObjectVersion"], self._objects(*_IMAGES)),
-            "ReadReviewsAndTheDataSet": (
-                ["s3:GetObject"],
-                [*self._objects(_REVIEWS, prefixes.TRAIN), *lists],
-            ),
+        }
+
+    def _reviews(self, lists: list[str]) -> _Statements:
+        """To read the reviews, and the data set to which they are published. lists: ARNs of its lists and manifest."""
+        return {
+            "ReadReviewsAndTheDataSet": (["s3:GetObject"], [*self._objects(_REVIEWS, prefixes.TRAIN), *lists]),
             # To find a run in progress, during which the data set must not change
             "ListRetrainingRuns": (
                 ["states:ListExecutions"],
-                [self._own("states", "stateMachine", config.retraining_name, _COLON)],
+                [self._own("states", "stateMachine", self._config.retraining_name, _COLON)],
             ),
         }
-        _allow(reviewer, reading)
-        reviewed = self._objects(f"{prefixes.TRAIN}reviewed/", f"{prefixes.TEST}reviewed/")
-        changed = [*self._objects(_REVIEWS), bucket.arn_for_objects(prefixes.READY_MARKER)]
-        reviewer.add_statements(
-            iam.PolicyStatement(
-                sid="ClassifyReviewAndPublish",
-                actions=["s3:PutObject"],
-                resources=[*self._objects(prefixes.INCOMING), *reviewed, *changed],
-                conditions=IF_NEW,
-            ),
-            iam.PolicyStatement(
-                sid="ChangeReviewsAndTheDataSet",
-                actions=["s3:PutObject"],
-                resources=[*changed, *lists],
-                conditions=IF_UNCHANGED,
-            ),
-        )
 
     def _allow_to_approve(self, approver: iam.ManagedPolicy) -> None:
         config, bucket = self._config, self._bucket
         package = self._own("sagemaker", "model-package", f"{config.model_package_group}/*")
-        approving: Mapping[str, tuple[list[str], list[str]]] = {
+        approving: _Statements = {
             "ListModels": (["sagemaker:ListModelPackages"], ["*"]),  # no resource-level permissions
             "DecideOnModels": (["sagemaker:DescribeModelPackage", "sagemaker:UpdateModelPackage"], [package]),
             "ReadTheirOrigin": (
@@ -140,7 +155,6 @@ class ConsoleStack(Stack):
         return [self._bucket.arn_for_objects(f"{prefix}*") for prefix in places]
 
 
-def _allow(policy: iam.ManagedPolicy, statements: Mapping[str, tuple[list[str], list[str]]]) -> None:
-    """statements: actions and resources by statement id."""
+def _allow(policy: iam.ManagedPolicy, statements: _Statements) -> None:
     for name, (actions, resources) in statements.items():
         policy.add_statements(iam.PolicyStatement(sid=name, actions=actions, resources=resources))

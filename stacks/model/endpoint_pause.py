@@ -60,6 +60,19 @@ class EndpointPause(StateMachine):
             name=config.pause_name,
             log="events and data",  # which contain no images
         )
+        self._allow_to_update_its_stack(scope, config)
+        self.allow(
+            ["sagemaker:DescribeEndpoint"],
+            [scope.format_arn(service="sagemaker", resource="endpoint", resource_name=config.endpoint_name)],
+        )
+        self.allow(["s3:GetObject", "s3:PutObject"], [bucket.arn_for_objects(prefixes.PAUSE)])
+        # To list waiting images; also, without it S3 returns 403 instead of 404 before the first pause
+        self.allow(["s3:ListBucket"], [bucket.bucket_arn])
+        self.allow(["states:ListExecutions"], [retraining_arn])
+        self.allow(["states:StartExecution"], [distributed_map_arn])
+        self.allow(["sns:Publish"], [alert_topic.topic_arn])
+
+    def _allow_to_update_its_stack(self, scope: Stack, config: EnvironmentConfig) -> None:
         stack_arn = scope.format_arn(service="cloudformation", resource="stack", resource_name=f"{scope.stack_name}/*")
         self.allow(["cloudformation:DescribeStacks"], [stack_arn])
         # Not with another template from a bucket. CloudFormation uses the role of the deployment, because this role may
@@ -83,16 +96,6 @@ class EndpointPause(StateMachine):
                 )
             ],
         )
-        self.allow(
-            ["sagemaker:DescribeEndpoint"],
-            [scope.format_arn(service="sagemaker", resource="endpoint", resource_name=config.endpoint_name)],
-        )
-        self.allow(["s3:GetObject", "s3:PutObject"], [bucket.arn_for_objects(prefixes.PAUSE)])
-        # To list waiting images; also, without it S3 returns 403 instead of 404 before the first pause
-        self.allow(["s3:ListBucket"], [bucket.bucket_arn])
-        self.allow(["states:ListExecutions"], [retraining_arn])
-        self.allow(["states:StartExecution"], [distributed_map_arn])
-        self.allow(["sns:Publish"], [alert_topic.topic_arn])
 
     def follow(self, hours: WeeklyHours, *, dead_letters: sqs.IQueue) -> None:
         """Resume the endpoint when its hours begin, and pause it when they end."""

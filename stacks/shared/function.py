@@ -51,18 +51,7 @@ class Function(lambda_.Function):
             construct_id,
             runtime=lambda_.Runtime.PYTHON_3_14,
             architecture=lambda_.Architecture.ARM_64,
-            code=lambda_.Code.from_asset(
-                str(PROJECT_ROOT),
-                # From the root, because the modules import each other as lambda_src.*
-                exclude=[
-                    "/*",
-                    "!/lambda_src",
-                    "/lambda_src/*",
-                    *(f"!/lambda_src/{name}" for name in ("__init__.py", capability, "shared")),
-                    "__pycache__",
-                ],
-                ignore_mode=IgnoreMode.GIT,
-            ),
+            code=_code_of(capability),
             handler=f"lambda_src.{capability}.{module}.handler",
             role=role,
             environment={"METRIC_NAMESPACE": config.metric_namespace, **(environment or {})},
@@ -74,6 +63,10 @@ class Function(lambda_.Function):
             dead_letter_queue=dead_letters,
             reserved_concurrent_executions=config.function_concurrency if is_under_load else None,
         )
+        self._acknowledge(is_under_load=is_under_load, has_dead_letters=dead_letters is not None)
+
+    def _acknowledge(self, *, is_under_load: bool, has_dead_letters: bool) -> None:
+        """Acknowledge the scanners' findings that do not apply to a function of this project."""
         if not is_under_load:
             acknowledge(
                 self,
@@ -81,7 +74,7 @@ class Function(lambda_.Function):
                 "LambdaConcurrency",
                 "CKV_AWS_115",
             )
-        if not dead_letters:
+        if not has_dead_letters:
             acknowledge(
                 self,
                 "Its state machine handles its errors, or an alarm watches the schedule that invokes it",
@@ -106,3 +99,18 @@ class Function(lambda_.Function):
         self.add_to_role_policy(
             iam.PolicyStatement(actions=list(actions), resources=list(resources), conditions=conditions)
         )
+
+
+def _code_of(capability: str) -> lambda_.Code:
+    """The folders of the capability and of `shared`, below the root: the modules import each other as lambda_src.*"""
+    return lambda_.Code.from_asset(
+        str(PROJECT_ROOT),
+        exclude=[
+            "/*",
+            "!/lambda_src",
+            "/lambda_src/*",
+            *(f"!/lambda_src/{name}" for name in ("__init__.py", capability, "shared")),
+            "__pycache__",
+        ],
+        ignore_mode=IgnoreMode.GIT,
+    )
