@@ -17,7 +17,7 @@ for (const { identityPolicy, resourcePolicy, ...request } of requests) {
     resourceControlPolicies: [],
   };
   const asked = JSON.stringify(request);
-  if (applicable.has(asked)) {
+  if (!resourcePolicy && applicable.has(asked)) {
     const contextVariables = applicable.get(asked);
     decisions.push(runUnsafeSimulation({ ...simulation, request: { ...request, contextVariables } }, {}));
     continue;

@@ -108,9 +108,9 @@ def test_events_that_a_schedule_cannot_deliver_reach_its_queue(nightly: Environm
 
 def test_a_spot_job_may_write_resume_from_and_delete_its_checkpoints(variants: Path) -> None:
     roles = Roles(variants, LONGEST_NAME)
-    checkpoints = {p for p in roles.needs("SageMakerRole") if p.resource.endswith("/checkpoints/checkpoint")}
+    checkpoints = {p for p in roles.needs["SageMakerRole"] if p.resource.endswith("/checkpoints/checkpoint")}
     assert {p.action for p in checkpoints} == {"s3:GetObject", "s3:PutObject", "s3:DeleteObject"}
-    for permission in roles.needs("SageMakerRole"):
+    for permission in roles.needs["SageMakerRole"]:
         assert allows(roles.statements["SageMakerRole"], permission), permission
     artifact = Permission("s3:DeleteObject", "arn:aws:s3:::Bucket83908E77/models/j/output/model.tar.gz")
     assert not allows(roles.statements["SageMakerRole"], artifact)

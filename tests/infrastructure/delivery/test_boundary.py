@@ -268,7 +268,7 @@ def needs(assembly: Path) -> Iterator[tuple[str, Permission]]:
     named = {arn.rpartition(":")[2].rpartition("/")[2] for arn in _arns(roles.environment)} - {"dev"}
     pattern = re.compile(rf"\b({'|'.join(sorted(named, key=len, reverse=True))})\b")
     for role in NEEDS:
-        for request in roles.needs(role):
+        for request in roles.needs[role]:
             resource = request.resource
             if request.action.startswith("s3:"):
                 resource = resource.replace("arn:aws:s3:::", "arn:aws:s3:::scones-dev-", 1)
