@@ -29,6 +29,7 @@ from botocore import xform_name
 from botocore.exceptions import ClientError, ParamValidationError
 from botocore.model import OperationModel
 from jsonata.functions import Functions
+from jsonata.parser import Parser
 from ministack.core import iam_actions, iam_evaluator, lambda_runtime
 from ministack.services import cloudwatch, eventbridge, iam, lambda_svc, stepfunctions
 from ministack.services.cloudformation import _exports, _stacks, handlers, provisioners, stacks
@@ -60,6 +61,7 @@ def apply() -> None:
     take_events_of_services()
     evaluate_outputs_of_parallel_states()
     leave_text_in_json_as_it_is()
+    parse_expressions_once()
     read_metrics_from_logs()
     evaluate_alarms_as_cloudwatch_does()
     keep_exports_in_use()
@@ -404,6 +406,17 @@ def leave_text_in_json_as_it_is() -> None:
         return re.sub("[\ud800-\udfff]", lambda half: f"\\u{ord(half[0]):04x}", write(value, prettify))
 
     Functions._string = write_with_halves_escaped
+
+
+def parse_expressions_once() -> None:
+    """Makes JSONata keep the syntax tree of an expression: to parse it takes as long as to evaluate it."""
+    parse = Parser.parse
+
+    @functools.lru_cache(maxsize=1_000)
+    def parsed(expression: str, regex_engine: Any) -> Any:
+        return parse(Parser(), expression, regex_engine)
+
+    Parser.parse = lambda _, *arguments: parsed(*arguments)
 
 
 def bound_roles() -> None:

@@ -23,14 +23,21 @@ const functions = {
   hash: (text, algorithm) => createHash(algorithm.replace("-", "")).update(text, "utf8").digest("hex"),
 };
 
+function parse(expression) {
+  const parsed = jsonata(expression);
+  for (const [name, implementation] of Object.entries(functions)) parsed.registerFunction(name, implementation);
+  // And what it takes away
+  parsed.assign("eval", undefined);
+  return parsed;
+}
+
+const parsed = new Map(); // each expression is evaluated for many inputs
+
 async function evaluate({ expression, states, variables, millis }) {
   try {
-    const parsed = jsonata(expression);
-    for (const [name, implementation] of Object.entries(functions)) parsed.registerFunction(name, implementation);
-    // And what it takes away
-    parsed.assign("eval", undefined);
+    if (!parsed.has(expression)) parsed.set(expression, parse(expression));
     const clock = { millis: () => millis, now: () => new Date(millis).toISOString() };
-    const value = await parsed.evaluate(undefined, { ...variables, ...clock, states });
+    const value = await parsed.get(expression).evaluate(undefined, { ...variables, ...clock, states });
     return value === undefined ? { error: "no result" } : { value };
   } catch (error) {
     return { error: error.code ?? String(error) };

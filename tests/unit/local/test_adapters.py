@@ -27,6 +27,7 @@ import jsonata
 import ministack.app
 import pytest
 from botocore.exceptions import ClientError
+from jsonata.parser import Parser
 from ministack.core import iam_actions, iam_evaluator, lambda_runtime
 from ministack.services import budgets as emulated_budgets
 from ministack.services import cloudwatch, eventbridge, iam, lambda_svc, scheduler, stepfunctions
@@ -45,6 +46,17 @@ def test_jsonata_python_still_escapes_text() -> None:
     source = inspect.getsource(jsonata.functions)
     assert "json.dumps(arg, cls=Functions.Encoder, separators=(',', ':'))" in source
     assert "ensure_ascii" not in source
+
+
+def test_jsonata_python_still_parses_an_expression_for_each_evaluation() -> None:
+    assert "self.ast = self.parser.parse(expr, regex_engine)" in inspect.getsource(jsonata.Jsonata)
+
+
+def test_an_expression_is_parsed_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Parser, "parse", Parser.parse)
+    adapters.parse_expressions_once()
+    first, second = (jsonata.Jsonata("$states.input.a + 1") for _ in range(2))
+    assert first.ast is second.ast
 
 
 def test_the_emulator_has_no_sagemaker() -> None:
