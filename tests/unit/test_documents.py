@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 from typer.testing import CliRunner
@@ -138,6 +139,29 @@ def test_the_configuration_table_is_complete_and_has_the_defaults() -> None:
     rows = re.findall(r"^\| `([a-z0-9_.]+)` \| (none|`.+?`) \|", document, flags=re.MULTILINE)
     table = {key: None if default == "none" else json.loads(default.strip("`")) for key, default in rows}
     assert table == json.loads(json.dumps(settings(EnvironmentConfig)))
+
+
+def test_the_diagram_of_retraining_has_the_transitions_of_the_state_machine() -> None:
+    """Directly, or through states that are not drawn. Nor are the errors that end in Failed, as the document says."""
+    document = (PROJECT_ROOT / "docs" / "retraining.md").read_text(encoding="utf-8")
+    drawn = set(re.findall(r"^  (\w+) --> (\w+)", document, flags=re.MULTILINE))
+    names = {name for transition in drawn for name in transition}
+    definition = yaml.safe_load((PROJECT_ROOT / "stacks" / "retraining" / "retraining.asl.yaml").read_text())
+    following = {
+        name.rstrip("?"): {target.rstrip("?") for target in re.findall(r"'(?:Next|Default)': '([^']+)'", str(state))}
+        for name, state in definition["States"].items()
+    }
+
+    def reached(name: str) -> set[str]:
+        found: set[str] = set()
+        pending = set(following[name])
+        while pending:
+            found.add(target := pending.pop())
+            pending |= following[target] - found if target not in names else set()
+        return found & names
+
+    transitions = {(name, target) for name in names for target in reached(name)}
+    assert drawn == {transition for transition in transitions if transition[1] != "Failed"}
 
 
 def test_architecture_lists_the_records_of_decisions_by_number_and_title() -> None:
