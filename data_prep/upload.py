@@ -25,7 +25,7 @@ from stacks.shared.model_code import code_files, code_prefix
 
 _T = TypeVar("_T")
 
-_CHANNEL_PREFIXES = (prefixes.TRAIN, prefixes.TEST, prefixes.TRAIN_LST, prefixes.TEST_LST)
+_DATA_SET = (prefixes.TRAIN, prefixes.TEST, prefixes.TRAIN_LST, prefixes.TEST_LST, MANIFEST)
 _MAX_KEYS = 1000  # that one DeleteObjects takes
 
 
@@ -111,12 +111,12 @@ def upload_dataset(
     that a `.lst` file never names an image that is not there. Objects are encrypted as the bucket prescribes,
     and S3 checks the SHA-256 of each before it stores it.
 
-    Afterwards lists the bucket: raises UploadError if it does not hold exactly what the `.lst` files name. A training
-    job would fetch objects that no `.lst` file names, and could read a second `.lst` file. Without `delete_reviewed`,
-    raises it before anything is sent if reviewed pictures would be taken out of the data set.
+    Raises UploadError if the bucket then does not hold exactly what the `.lst` files name. A training job would fetch
+    objects that no `.lst` file names, and could read a second `.lst` file. Without `delete_reviewed`, raises it before
+    anything is sent if reviewed pictures would be taken out of the data set.
     """
     images, lists = _files(folder)
-    stored = listing(bucket)
+    stored = _data_set(bucket)
     if not delete_reviewed:
         _check_takes_no_reviewed_pictures(bucket, stored, images)
     etags: dict[str, str] = {}
@@ -130,7 +130,7 @@ def upload_dataset(
         _, etags[key], size = _bring(folder, bucket, key, stored.get(key))
         sent += size
 
-    listed = listing(bucket)
+    listed = _data_set(bucket) if sent else stored
     wrong = sorted(key for key, etag in etags.items() if key not in listed or listed[key].etag != etag)
     if wrong:
         raise UploadError(
@@ -167,7 +167,7 @@ def upload_code(config: EnvironmentConfig, bucket: str) -> int:
     if not config.algorithm.takes_code:
         return 0
     files = {f"{code_prefix()}{name}": content for name, content in code_files().items()}
-    stored = listing(bucket, [code_prefix()])
+    stored = listing(bucket, code_prefix())
     if extra := sorted(stored.keys() - files.keys()):
         raise UploadError(
             f"s3://{bucket}: {len(extra)} objects lie beside the code of model_src/, the first is {extra[0]}: find out "
@@ -180,7 +180,7 @@ def upload_code(config: EnvironmentConfig, bucket: str) -> int:
 def compare(folder: Path, bucket: str) -> Comparison:
     """Compare by content, without sending any."""
     images, lists = _files(folder)
-    stored = listing(bucket)
+    stored = _data_set(bucket)
 
     def is_changed(key: str) -> tuple[str, bool]:
         there = stored.get(key)
@@ -250,15 +250,23 @@ def _read(folder: Path, key: str) -> bytes:
         raise DataSetError(f"{folder / key}: cannot be read: {error.strerror}; build the data set again") from None
 
 
-def listing(bucket: str, below: Iterable[str] = (*_CHANNEL_PREFIXES, MANIFEST)) -> dict[str, Stored]:
-    """Every object of the training channels, and the manifest. What the console shows as empty folders is left out."""
-    pages = aws.s3().get_paginator("list_objects_v2")
+def _data_set(bucket: str) -> dict[str, Stored]:
+    """Every object of the training channels, and the manifest."""
+    return {
+        key: stored
+        for prefix in ("train", "test", MANIFEST)  # each of the first two lists two channels at once
+        for key, stored in listing(bucket, prefix).items()
+        if key.startswith(_DATA_SET) and key != prefixes.READY_MARKER
+    }
+
+
+def listing(bucket: str, prefix: str) -> dict[str, Stored]:
+    """Every object whose key starts with `prefix`. What the console shows as empty folders is left out."""
     return {
         item["Key"]: Stored(item["Size"], item["ETag"])
-        for prefix in below
-        for page in pages.paginate(Bucket=bucket, Prefix=prefix)
+        for page in aws.s3().get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
         for item in page.get("Contents", [])
-        if not item["Key"].endswith("/") and item["Key"] != prefixes.READY_MARKER
+        if not item["Key"].endswith("/")
     }
 
 

@@ -186,7 +186,7 @@ def model_code(config: EnvironmentConfig) -> Iterator[Check]:
     if bucket is None:
         return  # a deployment brings both
     name, where = "model code", f"s3://{bucket}/{code_prefix()}"
-    if missing := sorted({f"{code_prefix()}{file}" for file in code_files()} - listing(bucket, [code_prefix()]).keys()):
+    if missing := sorted({f"{code_prefix()}{file}" for file in code_files()} - listing(bucket, code_prefix()).keys()):
         yield Check(
             name,
             "warning",
