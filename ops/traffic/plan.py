@@ -1,11 +1,11 @@
 """The requests of a run, which depend only on the seed, and the names that identify them."""
 
 import random
-import re
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import PurePosixPath
 from typing import Literal
 
@@ -63,10 +63,11 @@ class Run:
 
     def number_of(self, request_name: str) -> int | None:
         """The request with this name; None if it is not of this run."""
-        tail = re.search(r"([0-9]+)(\.png)?$", request_name)
-        if not tail or self.request_name(int(tail[1])) != request_name:
-            return None
-        return int(tail[1])
+        return self._numbers.get(request_name)
+
+    @cached_property
+    def _numbers(self) -> dict[str, int]:
+        return {self.request_name(number): number for number in range(self.plan.requests)}
 
 
 def test_images(bucket: str) -> list[str]:
