@@ -9,6 +9,7 @@ import re
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -163,9 +164,13 @@ def image_uri(algorithm: Algorithm, region: str) -> str:
     """The algorithm's container image in a region; raises TrainingError if AWS has none there."""
     if region not in algorithm.registry_accounts:
         raise TrainingError(f"AWS has no image of {algorithm.name} in {region}: deploy to another region")
-    domain = _DOMAINS[boto3.Session().get_partition_for_region(region)]
-    registry = f"{algorithm.registry_accounts[region]}.dkr.ecr.{region}.{domain}"
+    registry = f"{algorithm.registry_accounts[region]}.dkr.ecr.{region}.{_domain(region)}"
     return f"{registry}/{algorithm.container.repository}:{algorithm.tag}"
+
+
+@cache
+def _domain(region: str) -> str:
+    return _DOMAINS[boto3.Session().get_partition_for_region(region)]
 
 
 def _refused(config: EnvironmentConfig, role_arn: str, error: ClientError) -> Exception:
