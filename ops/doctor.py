@@ -29,6 +29,7 @@ from ops.check import Check
 from ops.outputs import stack_outputs
 from ops.paused import describe_pause, paused_since
 from ops.region import resource_types
+from ops.templates import deployed
 from stacks.config import PROJECT_ROOT, EnvironmentConfig, load_environment
 from stacks.shared.model_code import code_files, code_prefix
 
@@ -46,6 +47,7 @@ def examine(config: EnvironmentConfig) -> list[Check]:
             "bootstrap": bootstrap,
             "resource types": resource_types,
             "endpoint kind": endpoint_kind,
+            "instance type": instance_type,
             "quotas": quotas.instances,
             "Lambda concurrency": quotas.concurrency,
             "model code": model_code,
@@ -176,6 +178,28 @@ def endpoint_kind(config: EnvironmentConfig) -> Iterator[Check]:
             f"change it in a pause, in which uploads wait: `python -m ops pause --env {config.name}`, "
             f"`{make_command('deploy', config.name)}`, `python -m ops resume --env {config.name}`",
         )
+
+
+def instance_type(config: EnvironmentConfig) -> Iterator[Check]:
+    """Whether the existing endpoint can be updated to the configured instances: not to others while it scales.
+
+    https://docs.aws.amazon.com/sagemaker/latest/dg/endpoint-scaling-update.html
+    """
+    wanted = config.endpoint.instance_type
+    if config.endpoint.kind == "serverless" or described_endpoint(config) is None:
+        return
+    for template in deployed({"Model": f"{config.stage_name}-Model"}).values():
+        resources = {resource["Type"]: resource for resource in template["Resources"].values()}
+        endpoint_config = resources["AWS::SageMaker::EndpointConfig"]["Properties"]
+        found = endpoint_config["ProductionVariants"][0].get("InstanceType")
+        if "AWS::ApplicationAutoScaling::ScalableTarget" in resources and found != wanted:
+            yield Check(
+                "instance type",
+                "failed",
+                f"{config.endpoint_name} scales and runs on {found}; SageMaker updates no such endpoint to {wanted}",
+                f"`{make_command('deploy', config.name)}` three times: without endpoint.max_instance_count and on "
+                f"{found}, then on {wanted}, then with endpoint.max_instance_count",
+            )
 
 
 def model_code(config: EnvironmentConfig) -> Iterator[Check]:

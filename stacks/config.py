@@ -137,6 +137,12 @@ class EndpointConfig(_Section):
             raise ValueError("must not be below endpoint.instance_count")
         if value is not None and info.data.get("kind") == "serverless":
             raise ValueError("a serverless endpoint has no instances to scale: remove this key")
+        instance_type = info.data.get("instance_type", "")
+        if value is not None and instance_type.startswith("ml.t2."):
+            raise ValueError(
+                f"SageMaker does not scale burstable instances, such as {instance_type}: remove this key, or choose "
+                "another endpoint.instance_type"
+            )
         return value
 
     @field_validator("hours")

@@ -84,6 +84,36 @@ def test_doctor_reports_with_a_fix_that_an_endpoint_on_instances_cannot_become_s
 
 
 @pytest.mark.parametrize(
+    ("kind", "scales", "is_there", "status"),
+    [
+        ("ml.m5.large", True, True, []),
+        ("ml.c5.large", True, True, ["failed"]),
+        ("ml.c5.large", True, False, []),
+        ("ml.c5.large", False, True, []),
+        (None, False, True, []),
+    ],
+)
+def test_doctor_reports_with_a_fix_that_the_instance_type_of_an_endpoint_that_scales_cannot_change(
+    monkeypatch: pytest.MonkeyPatch, kind: str | None, scales: bool, is_there: bool, status: list[str]
+) -> None:
+    variant = {"InstanceType": kind} if kind else {"ServerlessConfig": {"MaxConcurrency": 1, "MemorySizeInMB": 1024}}
+    resources: dict[str, Any] = {
+        "EndpointConfig": {"Type": "AWS::SageMaker::EndpointConfig", "Properties": {"ProductionVariants": [variant]}},
+        "Topic": {"Type": "AWS::SNS::Topic"},
+    }
+    if scales:
+        resources["EndpointInstances"] = {"Type": "AWS::ApplicationAutoScaling::ScalableTarget"}
+    monkeypatch.setattr(doctor, "deployed", lambda names: {name: {"Resources": resources} for name in names})
+    monkeypatch.setattr(doctor, "described_endpoint", lambda _: {} if is_there else None)
+    config = parse_environment("prod", {"endpoint": {"instance_count": 2, "max_instance_count": 4}})
+    checks = list(doctor.instance_type(config))
+    assert [check.status for check in checks] == status
+    for check in checks:
+        assert check.found.startswith("scones-prod scales and runs on ml.c5.large")
+        assert check.fix.startswith("`make deploy ENV=prod` three times: without endpoint.max_instance_count")
+
+
+@pytest.mark.parametrize(
     ("status", "found", "fix"),
     [
         (None, "paused since 2026-11-26 18:00 UTC: uploads wait", "`python -m ops resume --env dev`"),

@@ -137,6 +137,10 @@ def test_a_config_cannot_be_changed() -> None:
             "concurrency must be at most 10, which is endpoint.serverless_max_concurrency",
         ),
         (
+            {"endpoint": {"instance_type": "ml.t2.medium", "max_instance_count": 2}},
+            "endpoint.max_instance_count = 2: SageMaker does not scale burstable instances, such as ml.t2.medium",
+        ),
+        (
             {"endpoint": {"hours": "mon-fri 8-18 Europe/Berlin"}},
             "endpoint.hours = 'mon-fri 8-18 Europe/Berlin': '8' is not a time",
         ),
