@@ -17,10 +17,17 @@ from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 from typer.testing import CliRunner
 
+from lambda_src.bulk import bulk_summary, read_transform_output
+from lambda_src.classification import serialize_image_data
+from lambda_src.retraining import gate, validate_data_set
 from local.deployment import bootstrap_options
+from ops.console import activity, classify, models, review
+from ops.review import desk, near_duplicates, queue
 from ops.templates import read_assembly
 from stacks import config
+from stacks.classification import limits
 from stacks.config import PROJECT_ROOT, EnvironmentConfig, parse_environment
+from stacks.shared.retry_policy import EXPRESS, EXPRESS_SERVERLESS, MAX_POLLS, start_within_seconds
 
 DOCUMENTS = sorted([*PROJECT_ROOT.glob("*.md"), *PROJECT_ROOT.glob("docs/**/*.md")])
 PROGRAMS = ("make", "python", "cdk")
@@ -139,6 +146,42 @@ def test_the_configuration_table_is_complete_and_has_the_defaults() -> None:
     rows = re.findall(r"^\| `([a-z0-9_.]+)` \| (none|`.+?`) \|", document, flags=re.MULTILINE)
     table = {key: None if default == "none" else json.loads(default.strip("`")) for key, default in rows}
     assert table == json.loads(json.dumps(settings(EnvironmentConfig)))
+
+
+FIGURES = {
+    "bulk.md": [
+        f"| {limits.MAX_IMAGES}, fewer with very long keys |",
+        f"| {serialize_image_data.MAX_IMAGE_BYTES:,} bytes | {serialize_image_data.MAX_IMAGE_BYTES:,} bytes "
+        f"| {read_transform_output.MAX_IMAGE_BYTES >> 20} MiB |",
+        f"batches of up to {config.MAX_BATCH_SIZE} images",
+        f"has not started {start_within_seconds(EXPRESS)} s after its batch "
+        f"({start_within_seconds(EXPRESS_SERVERLESS)} s with a serverless endpoint)",
+        f"up to {bulk_summary.EXAMPLES} examples",
+    ],
+    "console.md": [
+        f"the newest {activity.MAX_FAILURES} failures",
+        f"the newest {activity.MAX_EXECUTIONS:,} executions",
+        f"at most {serialize_image_data.MAX_IMAGE_BYTES:,} bytes",
+        f"the last {classify.MAX_SHOWN} uploads",
+        f"beyond the {len(review.KEYS)} keys",
+        f"the {queue.MOST_ACCEPTED} with the lowest confidence",
+        f"the last {desk.SINCE.days} days",
+        f"{desk.APART} pictures further on",
+        f"is at least {near_duplicates.ALIKE}",
+        f"up to {models.MAX_DIFFERENCES} of the pictures",
+    ],
+    "retraining.md": [
+        f"({gate.BINS} bins)",
+        f"at most {gate.SIGNIFICANCE:.0%} are rejected",
+        f"polls at most {MAX_POLLS} times",
+        f"accepts {validate_data_set.MAX_IMAGES:,} images in both lists",
+    ],
+}
+
+
+@pytest.mark.parametrize(("document", "phrase"), [(name, each) for name, found in FIGURES.items() for each in found])
+def test_a_limit_is_the_one_in_the_code(document: str, phrase: str) -> None:
+    assert phrase in " ".join((PROJECT_ROOT / "docs" / document).read_text(encoding="utf-8").split())
 
 
 def test_the_diagram_of_retraining_has_the_transitions_of_the_state_machine() -> None:
