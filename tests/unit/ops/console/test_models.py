@@ -79,7 +79,7 @@ def test_a_candidate_without_predictions_is_not_compared(browser: Browser, cloud
 
 def test_a_candidate_that_no_run_waits_for_is_marked(browser: Browser, cloud: Cloud) -> None:
     compared(cloud)
-    late = "No run waits for an answer any more"
+    late = "No run waits for a decision any more"
     assert late in section(browser.get("/models").text, "candidate")
     cloud.runs = [{"executionArn": f"{RETRAINING}:r", "name": "r", "startDate": NOW}]
     cloud.events = [{"stateEnteredEventDetails": {"name": "WaitForApproval"}}]
@@ -91,7 +91,7 @@ def test_a_candidate_that_no_run_waits_for_is_marked(browser: Browser, cloud: Cl
 def test_without_a_waiting_run_the_button_says_that_nothing_is_released(browser: Browser, cloud: Cloud) -> None:
     compared(cloud)
     text = section(browser.get("/models").text, "candidate")
-    assert "No run waits for an answer any more" in text
+    assert "No run waits for a decision any more" in text
     assert "Approve scones-dev-2 in the registry only" in text
     cloud.runs = [{"executionArn": f"{RETRAINING}:r", "name": "r", "startDate": NOW}]
     text = section(browser.get("/models").text, "candidate")
