@@ -1,6 +1,7 @@
 """The instance types that SageMaker supports for each purpose: endpoints support many that transform jobs do not."""
 
 import difflib
+import re
 from functools import cache
 from typing import Literal
 
@@ -11,6 +12,8 @@ _IN_WORDS: dict[Purpose, str] = {
     "TrainingInstanceType": "training jobs",
     "TransformInstanceType": "transform jobs",
 }
+# Graviton, whose families have a g behind the number, and Grace
+_ARM = re.compile(r"ml\.(\w+\dg[dn]?|.+-gb\d+)\.")
 
 
 @cache
@@ -22,9 +25,16 @@ def instance_types(purpose: Purpose) -> tuple[str, ...]:
 
 
 def check_instance_type(name: str, purpose: Purpose) -> str:
-    """Return the name; raises ValueError with the most similar names if SageMaker has no such type for the purpose."""
+    """Return the name; raises ValueError if SageMaker has no such type for the purpose, or if it is not an x86 one.
+
+    https://docs.aws.amazon.com/sagemaker/latest/dg/realtime-endpoints-graviton.html
+    """
     known = instance_types(purpose)
     if name not in known:
         nearest = ", ".join(difflib.get_close_matches(name, known, cutoff=0))
         raise ValueError(f"SageMaker has no such instance type for {_IN_WORDS[purpose]}; the nearest are {nearest}")
+    if _ARM.match(name):
+        raise ValueError(
+            "the algorithms' containers are for x86 processors, not for Arm: choose another type, such as ml.m5.large"
+        )
     return name
