@@ -27,28 +27,31 @@ def synthesized(assembly: Path) -> Assembly:
     return read_assembly(assembly)
 
 
+# What an application does, without the seconds that it takes; its own commit's context says what is synthesized
+STAND_IN = """
+import json, os, shutil
+shutil.copytree(json.loads(os.environ["CDK_CONTEXT_JSON"])["assembly"], os.environ["CDK_OUTDIR"], dirs_exist_ok=True)
+"""
+
+
 def test_a_commit_is_synthesized_and_compared_with_the_working_tree(
-    synthesized: Assembly, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    assembly: Path, synthesized: Assembly, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One commit, of dev alone, with another threshold, another instance type and without a comment in a function."""
-    left_out = shutil.ignore_patterns(
-        ".*", "node_modules", "build", "cdk.out", "__pycache__", "tests", "docs", "*.tar.gz"
-    )
-    shutil.copytree(PROJECT_ROOT, tmp_path / "base", ignore=left_out)
-    settings = json.loads((tmp_path / "base" / "cdk.json").read_text())
-    settings["context"]["only"] = "dev"
-    dev = settings["context"]["environments"]["dev"]
-    dev.update(confidence_threshold=0.8, endpoint={**dev.get("endpoint", {}), "instance_type": "ml.m5.xlarge"})
-    (tmp_path / "base" / "cdk.json").write_text(json.dumps(settings))
-    (handler,) = (tmp_path / "base" / "lambda_src").rglob("filter_confidence.py")
-    handler.write_text(handler.read_text() + "# a comment\n")
+    """One commit, with another threshold, another instance type and other code of its functions in dev."""
+    base = tmp_path / "base"
+    shutil.copytree(assembly, base / "before", ignore=shutil.ignore_patterns("asset.*", "tree.json"))
+    for path in (base / "before" / "assembly-dev").glob("*.template.json"):
+        text = re.sub(r'("CONFIDENCE_THRESHOLD": )"0.9"', r'\1"0.8"', path.read_text())
+        text = re.sub(r'("InstanceType": )"ml.m5.large"', r'\1"ml.m5.xlarge"', text)
+        path.write_text(re.sub(r'("S3Key": )"\w+', r'\1"0123', text))
+    (base / "app.py").write_text(STAND_IN)
+    (base / "cdk.json").write_text(json.dumps({"context": {"assembly": "before"}}))
     identity = ["-c", "user.name=t", "-c", "user.email=t@example.com"]
     for command in (["init", "--quiet"], ["add", "."], [*identity, "commit", "--quiet", "-m", "base"]):
-        subprocess.run(["git", *command], cwd=tmp_path / "base", check=True, capture_output=True)
-    monkeypatch.setattr(templates, "PROJECT_ROOT", tmp_path / "base")
-    monkeypatch.setattr(
-        templates, "synthesize", partial(_synthesized_once, synthesized.only("dev"), templates.synthesize)
-    )
+        subprocess.run(["git", *command], cwd=base, check=True, capture_output=True)
+    (base / "app.py").unlink()
+    monkeypatch.setattr(templates, "PROJECT_ROOT", base)
+    monkeypatch.setattr(templates, "synthesize", partial(_synthesized_once, synthesized, templates.synthesize))
     result = CliRunner().invoke(application(), ["diff", "--base", "HEAD"], catch_exceptions=False)
     text = " ".join(result.output.split())
     assert text.startswith("Compared with HEAD Price dev -83.95 USD a month while idle")
