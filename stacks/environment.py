@@ -72,8 +72,12 @@ class Environment(Stage):
             encrypt(self, key=data.key)
         acknowledge(
             self,
-            "Each inline policy belongs to one role and is deleted with it; a managed one could be attached to others",
-            "IAMNoInlinePolicy",
+            {
+                "IAMNoInlinePolicy": (
+                    "Each inline policy belongs to one role and is deleted with it; a managed one could be attached to "
+                    "others"
+                )
+            },
         )
         Tags.of(self).add("application", "scones-unlimited")
         Tags.of(self).add("environment", config.name)

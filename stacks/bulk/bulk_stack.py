@@ -172,8 +172,11 @@ class BulkStack(Stack):
         )
         acknowledge(
             state_machine,
-            "Logs errors only: logging every step of a million images would cost more than classifying them",
-            "AwsSolutions-SF1",
+            {
+                "AwsSolutions-SF1": (
+                    "Logs errors only: logging every step of a million images would cost more than classifying them"
+                )
+            },
         )
         state_machine.allow(["s3:ListBucket"], [bucket.bucket_arn])
         role.add_to_policy(

@@ -98,8 +98,11 @@ def data_bucket(scope: Construct, *, config: EnvironmentConfig, key: kms.IKey | 
     )
     acknowledge(
         bucket,
-        "Versions protect from overwriting; a copy in a second region is a decision of the account's owner",
-        "S3BucketReplicationEnabled",
+        {
+            "S3BucketReplicationEnabled": (
+                "Versions protect from overwriting; a copy in a second region is a decision of the account's owner"
+            )
+        },
     )
     bucket.add_to_resource_policy(
         iam.PolicyStatement(
@@ -144,19 +147,12 @@ def _access_log_bucket(scope: Construct, *, config: EnvironmentConfig) -> s3.Buc
     )
     acknowledge(
         bucket,
-        "Holds the access logs: logging the access to itself would not end",
-        "AwsSolutions-S1",
-        "S3BucketLoggingEnabled",
-        "CKV_AWS_18",
-    )
-    acknowledge(
-        bucket,
-        "S3 delivers access logs only to buckets that are encrypted with S3's own keys",
-        "S3DefaultEncryptionKMS",
-    )
-    acknowledge(
-        bucket,
-        "Logs of access to a bucket that is not replicated either",
-        "S3BucketReplicationEnabled",
+        {
+            "AwsSolutions-S1 S3BucketLoggingEnabled CKV_AWS_18": (
+                "Holds the access logs: logging the access to itself would not end"
+            ),
+            "S3DefaultEncryptionKMS": "S3 delivers access logs only to buckets that are encrypted with S3's own keys",
+            "S3BucketReplicationEnabled": "Logs of access to a bucket that is not replicated either",
+        },
     )
     return bucket

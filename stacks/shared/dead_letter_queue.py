@@ -18,9 +18,13 @@ class DeadLetterQueue(sqs.Queue):
             enforce_ssl=True,
             retention_period=Duration.days(14),
         )
-        acknowledge(self, "Is a dead-letter queue itself", "AwsSolutions-SQS3", "SQSRedrivePolicy")
         acknowledge(
             self,
-            "Encrypted with SQS's own keys: it holds only object keys, and EventBridge would need access to a KMS key",
-            "CKV_AWS_27",
+            {
+                "AwsSolutions-SQS3 SQSRedrivePolicy": "Is a dead-letter queue itself",
+                "CKV_AWS_27": (
+                    "Encrypted with SQS's own keys: it holds only object keys, and EventBridge would need access to "
+                    "a KMS key"
+                ),
+            },
         )

@@ -67,27 +67,20 @@ class Function(lambda_.Function):
 
     def _acknowledge(self, *, is_under_load: bool, has_dead_letters: bool) -> None:
         """Acknowledge the scanners' findings that do not apply to a function of this project."""
+        exceptions = {}
         if not is_under_load:
-            acknowledge(
-                self,
-                "Runs once per execution, hour or release: a reservation would only reduce the account's free quota",
-                "LambdaConcurrency",
-                "CKV_AWS_115",
+            exceptions["LambdaConcurrency CKV_AWS_115"] = (
+                "Runs once per execution, hour or release: a reservation would only reduce the account's free quota"
             )
         if not has_dead_letters:
-            acknowledge(
-                self,
-                "Its state machine handles its errors, or an alarm watches the schedule that invokes it",
-                "LambdaDLQ",
-                "CKV_AWS_116",
+            exceptions["LambdaDLQ CKV_AWS_116"] = (
+                "Its state machine handles its errors, or an alarm watches the schedule that invokes it"
             )
-        acknowledge(
-            self,
-            "Calls only AWS APIs that its role allows; there is nothing in a VPC that it needs",
-            "LambdaInsideVPC",
-            "CKV_AWS_117",
+        exceptions["LambdaInsideVPC CKV_AWS_117"] = (
+            "Calls only AWS APIs that its role allows; there is nothing in a VPC that it needs"
         )
-        acknowledge(self, "The variables hold names and numbers, and no secrets", "CKV_AWS_173")
+        exceptions["CKV_AWS_173"] = "The variables hold names and numbers, and no secrets"
+        acknowledge(self, exceptions)
 
     def allow(
         self,

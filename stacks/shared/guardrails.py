@@ -38,7 +38,7 @@ def guardrail_alarms(scope: Construct, *, config: EnvironmentConfig, variant_nam
             evaluation_periods=1,
             treat_missing_data=cloudwatch.TreatMissingData.NOT_BREACHING,
         )
-        acknowledge(created, "SageMaker reads it during an update, and rolls back", "CloudWatchAlarmAction")
+        acknowledge(created, {"CloudWatchAlarmAction": "SageMaker reads it during an update, and rolls back"})
         return created
 
     return [

@@ -23,11 +23,13 @@ class LogGroup(logs.LogGroup):
         config: EnvironmentConfig,
         state_machine: str | None = None,
     ) -> None:
-        stack_id = Fn.select(2, Fn.split("/", Aws.STACK_ID))
+        name = None
+        if state_machine:
+            name = f"/aws/vendedlogs/states/{state_machine}-{Fn.select(2, Fn.split('/', Aws.STACK_ID))}"
         super().__init__(
             scope,
             construct_id,
-            log_group_name=f"/aws/vendedlogs/states/{state_machine}-{stack_id}" if state_machine else None,
+            log_group_name=name,
             removal_policy=RemovalPolicy[config.removal_policy.upper()],
         )
         cfn_log_group = self.node.default_child

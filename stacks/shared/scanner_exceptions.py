@@ -5,6 +5,7 @@ policies may contain are listed here.
 """
 
 import re
+from collections.abc import Mapping
 
 from aws_cdk import Acknowledgment, CfnResource, Validations
 from constructs import IConstruct
@@ -71,25 +72,28 @@ UNSCOPABLE_ACTIONS = frozenset(
 SHARED_RULES = ("NIST.800.53.R5", "HIPAA.Security", "PCI.DSS.321", "Serverless")
 
 
-def acknowledge(construct: IConstruct, reason: str, *rules: str) -> None:
-    """Acknowledge the findings of these rules on the construct and everything inside it.
+def acknowledge(construct: IConstruct, exceptions: Mapping[str, str]) -> None:
+    """Acknowledge the findings of rules on the construct and everything inside it; once for a construct.
 
-    A rule CKV_... is checkov's, and AwsSolutions-... is of the cdk-nag pack of that name. Any other name is a rule that
-    the packs in SHARED_RULES have in common.
+    exceptions: the reason for one rule, or for several, separated by spaces. A rule CKV_... is checkov's, and
+    AwsSolutions-... is of the cdk-nag pack of that name. Any other name is a rule that the packs in SHARED_RULES have
+    in common.
     """
-    checkov = [{"id": rule, "comment": reason} for rule in rules if rule.startswith("CKV_")]
-    others = [rule for rule in rules if not rule.startswith("CKV_")]
-    names = [
-        name for rule in others for name in ([rule] if "-" in rule else [f"{pack}-{rule}" for pack in SHARED_RULES])
+    rules = [(rule, reason) for names, reason in exceptions.items() for rule in names.split()]
+    acknowledgments = [
+        Acknowledgment(id=name, reason=reason)
+        for rule, reason in rules
+        if not rule.startswith("CKV_")
+        for name in ([rule] if "-" in rule else [f"{pack}-{rule}" for pack in SHARED_RULES])
     ]
-    if names:
-        Validations.of(construct).acknowledge(*(Acknowledgment(id=name, reason=reason) for name in names))
-    if checkov:
+    skipped = [{"id": rule, "comment": reason} for rule, reason in rules if rule.startswith("CKV_")]
+    if acknowledgments:
+        Validations.of(construct).acknowledge(*acknowledgments)
+    if skipped:
         resource = construct if isinstance(construct, CfnResource) else construct.node.default_child
         if not isinstance(resource, CfnResource):
             raise TypeError(f"{construct.node.path} is not a resource, so it cannot carry a checkov acknowledgment")
-        known = (resource.get_metadata("checkov") or {"skip": []})["skip"]
-        resource.add_metadata("checkov", {"skip": [*known, *checkov]})
+        resource.add_metadata("checkov", {"skip": skipped})
 
 
 def wildcard_reason(resource: str) -> str | None:
