@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 import pytest
 from moto import mock_aws
-from moto.s3.models import s3_backends
 from PIL import Image
 
 from data_prep import aws
@@ -35,6 +34,7 @@ from local.sagemaker import storage, training
 from local.sagemaker.control_plane import ControlPlane
 from stacks.config import EnvironmentConfig, parse_environment
 from tests.unit.stand_in import client_of
+from tests.unit.stored import ACCOUNT, create_bucket, place, place_folder
 
 CLASS_NAMES = ("apple", "bicycle", "bee", "motorcycle")
 CLASSES = ("bicycle", "motorcycle")
@@ -82,7 +82,6 @@ def tar_of(tmp_path: Path) -> Callable[..., Path]:
 
 BUCKET = "scones-dev-data"
 CLASSES = ("bicycle", "motorcycle")
-ACCOUNT = "123456789012"  # moto's
 ROLE_ARN = f"arn:aws:iam::{ACCOUNT}:role/sagemaker"
 
 
@@ -96,7 +95,7 @@ def cloud(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """An account where the environment's data stack is deployed: its bucket."""
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
     with mock_aws():
-        aws.s3().create_bucket(Bucket=BUCKET)  # the clients outlive the test, the account does not
+        create_bucket(BUCKET)  # the clients outlive the test, the account does not
         stack = aws.DataStack(bucket=BUCKET, sagemaker_role_arn=ROLE_ARN, region="us-east-1")
         monkeypatch.setattr(aws, "data_stack", lambda _: stack)
         yield BUCKET
@@ -108,7 +107,7 @@ def plane(cloud: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Contro
 
     def train(job: dict[str, Any], *_: object, **__: object) -> training.TrainingResult:
         key = f"models/{job['TrainingJobName']}/output/model.tar.gz"
-        aws.s3().put_object(Bucket=cloud, Key=key, Body=b"model")
+        place(cloud, key, b"model")
         return training.TrainingResult(f"s3://{cloud}/{key}", {"validation:accuracy": 0.9})
 
     monkeypatch.setattr(ControlPlane, "_in_background", staticmethod(lambda function, *given: function(*given)))
@@ -159,23 +158,17 @@ def folder(tmp_path: Path) -> Path:
     return write_dataset(tmp_path / "dataset", 32, 8, picture)
 
 
-def place(bucket: str, key: str, content: bytes) -> None:
-    """Put an object that is there before the test begins, without a request."""
-    s3_backends[ACCOUNT]["aws"].put_object(bucket, key, content)
-
-
 @pytest.fixture
 def uploaded(folder: Path, cloud: str, plane: ControlPlane) -> Path:
     """The data set, which the bucket holds as well; SageMaker is the stand-in."""
-    for file in folder.rglob("*.*"):
-        place(cloud, str(file.relative_to(folder)), file.read_bytes())
+    place_folder(cloud, folder)
     return folder
 
 
 def list_validation_images(bucket: str, count: int = MIN_BASELINE, *, labels: tuple[int, int] = (0, 1)) -> None:
     """The list of `image_0.png` and so on, whose labels take turns."""
     lines = [f"{number}\t{labels[number % 2]}\timage_{number}.png\n" for number in range(count)]
-    aws.s3().put_object(Bucket=bucket, Key="test_lst/test.lst", Body="".join(lines).encode())
+    place(bucket, "test_lst/test.lst", "".join(lines))
 
 
 @contextmanager
@@ -192,7 +185,7 @@ def batch_transform(bucket: str, bicycle: Callable[[int], float]) -> Iterator[li
         _, _, prefix = request["TransformOutput"]["S3OutputPath"].removeprefix("s3://").partition("/")
         for number in range(MIN_BASELINE):
             body = json.dumps({"prediction": [bicycle(number), 1 - bicycle(number)]})
-            place(bucket, f"{prefix}/image_{number}.png.out", body.encode())
+            place(bucket, f"{prefix}/image_{number}.png.out", body)
 
     events = aws.sagemaker().meta.events
     events.register("before-call.sagemaker.CreateTransformJob", predict)

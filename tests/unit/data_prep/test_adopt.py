@@ -18,6 +18,7 @@ from lambda_src.retraining.release import job_of
 from lambda_src.shared.model_documents import document_key
 from stacks.config import EnvironmentConfig, parse_environment
 from tests.unit.data_prep.conftest import batch_transform, list_validation_images
+from tests.unit.stored import create_bucket, place
 
 THEIRS = "sagemaker-us-east-1-111122223333"
 URI = f"s3://{THEIRS}/models/image-classification-2024-12-22/output/model.tar.gz"
@@ -45,8 +46,8 @@ ARTIFACT = packed(FILES)
 def theirs(cloud: str) -> str:
     """The environment's validation images, and a bucket of the original with its artifact."""
     list_validation_images(cloud)
-    aws.s3().create_bucket(Bucket=THEIRS)
-    aws.s3().put_object(Bucket=THEIRS, Key=URI.partition(f"{THEIRS}/")[2], Body=ARTIFACT)
+    create_bucket(THEIRS)
+    place(THEIRS, URI.partition(f"{THEIRS}/")[2], ARTIFACT)
     return cloud
 
 

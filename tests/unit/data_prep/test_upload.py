@@ -15,7 +15,8 @@ from data_prep.dataset import LISTS, write_list
 from data_prep.errors import DataSetError, UploadError
 from data_prep.upload import compare, send, upload_dataset
 from lambda_src.retraining.lst_file import ListLine
-from tests.unit.data_prep.conftest import place, write_dataset
+from tests.unit.data_prep.conftest import write_dataset
+from tests.unit.stored import place
 
 FILES = 83  # 60 + 20 images, two lists and the manifest
 

@@ -6,14 +6,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import boto3
 import pytest
 from moto import mock_aws
-from moto.s3.models import s3_backends
 
 from local.sagemaker import training
 from local.sagemaker.errors import JobFailedError
 from tests.container_tree import write_job
+from tests.unit.stand_in import client_for
+from tests.unit.stored import create_bucket, place
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -39,11 +39,10 @@ def channels(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
 def s3(channels: dict[str, bytes]) -> Iterator["S3Client"]:
     """A bucket with the channels of a job."""
     with mock_aws():
-        client = boto3.Session("test", "test", region_name="us-east-1").client("s3")
-        client.create_bucket(Bucket="data")
+        create_bucket("data")
         for key, content in channels.items():
-            s3_backends["123456789012"]["aws"].put_object("data", key, content)
-        yield client
+            place("data", key, content)
+        yield client_for("s3")
 
 
 def job(specification: dict[str, Any], *, without: str = "", **hyperparameters: str) -> dict[str, Any]:

@@ -5,12 +5,13 @@ import threading
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-import boto3
 import pytest
 from moto import mock_aws
 
 from local.sagemaker import transform
 from local.sagemaker.errors import ContainerError, JobFailedError
+from tests.unit.stand_in import client_for
+from tests.unit.stored import create_bucket, place
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -43,12 +44,11 @@ def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator["S3Client"]:
     monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
     monkeypatch.setattr(transform, "Container", _Container)
     with mock_aws():
-        client = boto3.Session("test", "test", region_name="us-east-1").client("s3")
-        client.create_bucket(Bucket="images")
-        client.put_object(Bucket="images", Key="models/model.tar.gz", Body=b"model")
+        create_bucket("images")
+        place("images", "models/model.tar.gz", b"model")
         for key in ("images/a.png", "images/x/b.png"):
-            client.put_object(Bucket="images", Key=key, Body=b"PNG")
-        yield client
+            place("images", key, b"PNG")
+        yield client_for("s3")
 
 
 def job(s3_uri: str = "s3://images/images/", s3_data_type: str = "S3Prefix", **changes: Any) -> dict[str, Any]:
@@ -93,13 +93,13 @@ def test_json_lines_carry_a_prediction_and_json_is_the_list_alone(s3: "S3Client"
 
 def test_a_manifest_names_the_images_below_its_prefix(s3: "S3Client") -> None:
     manifest = [{"prefix": "s3://images/"}, "images/x/b.png"]
-    s3.put_object(Bucket="images", Key="m.json", Body=json.dumps(manifest).encode())
+    place("images", "m.json", json.dumps(manifest))
     run(s3, job("s3://images/m.json", "ManifestFile"))
     assert set(outputs(s3)) == {"out/images/x/b.png.out"}
 
 
 def test_a_bad_image_fails_the_job_and_leaves_the_others_outputs(s3: "S3Client") -> None:
-    s3.put_object(Bucket="images", Key="images/bad.png", Body=b"no image")
+    place("images", "images/bad.png", b"no image")
     with pytest.raises(
         JobFailedError, match=r"1 of 3 objects were not transformed, the first: s3://images/images/bad.png"
     ):
@@ -130,7 +130,7 @@ def test_a_job_that_cannot_run_has_a_failure_reason(s3: "S3Client", request_: di
 
 
 def test_an_image_above_the_payload_limit_is_refused(s3: "S3Client") -> None:
-    s3.put_object(Bucket="images", Key="images/large.png", Body=b"PNG" + bytes(2**20))
+    place("images", "images/large.png", b"PNG" + bytes(2**20))
     with pytest.raises(JobFailedError, match="exceed MaxPayloadInMB"):
         run(s3, {**job(), "MaxPayloadInMB": 1})
 

@@ -22,6 +22,7 @@ from ops.window import Window
 from stacks.config import parse_environment
 from tests.unit.lambda_src.monitoring.capture_records import put, record
 from tests.unit.ops.conftest import run
+from tests.unit.stored import create_bucket, place
 
 BUCKET = "scones"
 # In the past hour, as the command reads the last day
@@ -32,7 +33,7 @@ Output = pytest.CaptureFixture[str]
 def release(minute: int, job: str, status: str = "IN_SERVICE") -> None:
     time = (HOUR + timedelta(minutes=minute)).isoformat(timespec="milliseconds")
     found = Record(time, status, f"config-{job}", f"model-{job}", f"s3://{BUCKET}/models/{job}/output/model.tar.gz")
-    aws.s3().put_object(Bucket=BUCKET, Key=found.key, Body=json.dumps(vars(found)))
+    place(BUCKET, found.key, json.dumps(vars(found)))
 
 
 @pytest.fixture
@@ -43,14 +44,10 @@ def images(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[ImageRef]]:
     """
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
     with mock_aws():
-        s3 = aws.s3()
-        s3.create_bucket(Bucket=BUCKET)
-        s3.put_bucket_versioning(Bucket=BUCKET, VersioningConfiguration={"Status": "Enabled"})
+        create_bucket(BUCKET, is_versioned=True)
         monkeypatch.setattr(aws, "bucket", lambda _: BUCKET)
-        made = []
-        for key in ("incoming/bike.png", "incoming/bike.png", "test/a b/moto.png"):
-            stored = s3.put_object(Bucket=BUCKET, Key=key, Body=b"pixels")
-            made.append(ImageRef(BUCKET, key, stored["VersionId"]))
+        keys = ("incoming/bike.png", "incoming/bike.png", "test/a b/moto.png")
+        made = [ImageRef(BUCKET, key, place(BUCKET, key, b"pixels")) for key in keys]
         lines = [
             record(
                 "[0.97, 0.03]" if number else "[0.3, 0.7]",
@@ -60,7 +57,7 @@ def images(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[ImageRef]]:
             )
             for number, image in enumerate(made)
         ]
-        put(s3, *lines, hour=HOUR, bucket=BUCKET)
+        put(*lines, hour=HOUR, bucket=BUCKET)
         release(0, "job-a")
         release(15, "job-a", "UPDATING")
         release(25, "job-b")
@@ -94,7 +91,7 @@ def test_the_gallery_has_the_object_and_the_model_and_marks_what_is_wrong_or_rej
     images: list[ImageRef], tmp_path: Path
 ) -> None:
     label = {"s3_key": "incoming/bike.png", "label": "bicycle"}
-    aws.s3().put_object(Bucket=BUCKET, Key="ground-truth/a.jsonl", Body=json.dumps(label))
+    place(BUCKET, "ground-truth/a.jsonl", json.dumps(label))
     target = tmp_path / "report.html"
     assert run("captures", "--html", target) == 0
     html = target.read_text(encoding="utf-8")
@@ -138,7 +135,7 @@ def test_images_are_listed_only_until_the_one_is_found(images: list[ImageRef]) -
 
 def test_a_threshold_is_that_of_one_model(images: list[ImageRef], capsys: Output) -> None:
     labels = [{"s3_key": key, "label": "bicycle"} for key in {image.key for image in images}]
-    aws.s3().put_object(Bucket=BUCKET, Key="ground-truth/a.jsonl", Body="\n".join(map(json.dumps, labels)))
+    place(BUCKET, "ground-truth/a.jsonl", "\n".join(map(json.dumps, labels)))
     assert run("threshold", "--source", "captures", "--accuracy", 1) == 0
     output = capsys.readouterr()
     assert "of the model job-b: 1 predictions" in output.out

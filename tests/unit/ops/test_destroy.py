@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError, WaiterError
 from moto import mock_aws
-from moto.s3.models import s3_backends
 
 from data_prep import aws
 from data_prep.target import Target
@@ -21,6 +20,7 @@ from ops.errors import OpsError
 from ops.templates import Assembly, Template
 from stacks.config import load_environment, parse_environment
 from tests.unit.ops.conftest import deployed_stacks, run
+from tests.unit.stored import create_bucket, place
 
 TARGET = Target(account="123456789012", region="us-east-1", endpoint="https://cloudformation.us-east-1.amazonaws.com")
 
@@ -35,11 +35,10 @@ def account(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 def test_an_emptied_bucket_holds_no_version_and_no_marker() -> None:
     s3 = aws.s3()
-    s3.create_bucket(Bucket="full")
-    s3.put_bucket_versioning(Bucket="full", VersioningConfiguration={"Status": "Enabled"})
+    create_bucket("full", is_versioned=True)
     for number in range(1, 1006):  # more than one request takes
-        s3_backends[TARGET.account]["aws"].put_object("full", f"key with spaces/{number}", b"")
-    s3.put_object(Bucket="full", Key="key with spaces/1", Body=b"newer")
+        place("full", f"key with spaces/{number}", b"")
+    place("full", "key with spaces/1", b"newer")
     s3.delete_object(Bucket="full", Key="key with spaces/2")
     empty_bucket("full")
     listing = s3.list_object_versions(Bucket="full")

@@ -23,6 +23,7 @@ from stacks.shared.algorithm import ALGORITHMS
 from stacks.shared.hyperparameters import hyperparameters, parameters_digest
 from stacks.shared.model_code import code_files, code_prefix
 from tests.unit.ops.conftest import Pages, deployed_stacks, run
+from tests.unit.stored import create_bucket, place
 
 CONFIG = parse_environment("dev", {"endpoint": {"instance_count": 2}})
 ARTIFACT = "s3://models/models/job-1/output/model.tar.gz"
@@ -44,8 +45,8 @@ def only(checks: Iterator[Check]) -> Check:
 
 def hand_over(config: EnvironmentConfig, **metadata: Any) -> None:
     """What training leaves behind."""
-    aws.s3().create_bucket(Bucket="models")
-    aws.s3().put_object(Bucket="models", Key="models/job-1/output/model.tar.gz", Body=b"model")
+    create_bucket("models")
+    place("models", "models/job-1/output/model.tar.gz", b"model")
     known = {
         "job": "job-1",
         "classes": config.classes,
@@ -225,7 +226,7 @@ def test_code_that_no_retraining_would_find_is_a_warning(monkeypatch: pytest.Mon
     assert not [*doctor.model_code(config)], "there is no bucket yet"
     outputs["Data"] = {"BucketName": "models"}
     assert not [*doctor.model_code(CONFIG)], "the built-in algorithm takes none"
-    aws.s3().create_bucket(Bucket="models")
+    create_bucket("models")
     check = only(doctor.model_code(config))
     assert check.status == "warning"
     assert f"s3://models/{code_prefix()} lacks {len(code_files())} files of model_src/" in check.found
@@ -291,7 +292,7 @@ def handed_over(config: EnvironmentConfig) -> dict[str, str]:
     job = f"{config.algorithm.name}-{parameters_digest(config)}-1"
     uri = f"s3://models/models/{job}/output/model.tar.gz"
     for document in ("output/model.tar.gz", "baseline.json"):
-        aws.s3().put_object(Bucket="models", Key=f"models/{job}/{document}", Body=b"{}")
+        place("models", f"models/{job}/{document}", b"{}")
     image = IMAGE.replace("image-classification", config.algorithm.container.repository)
     model = {"job": job, "artifact_uri": uri, "classes": config.classes, "image": image}
     return {
@@ -306,7 +307,7 @@ def handed_over(config: EnvironmentConfig) -> dict[str, str]:
 def test_parameters_of_two_hand_overs_are_never_taken_for_those_of_one(configured: int) -> None:
     """Whichever an interruption, or another hand-over at the same time, has left."""
     configs = [parse_environment("dev", {"training": {"algorithm": name}}) for name in ALGORITHMS]
-    aws.s3().create_bucket(Bucket="models")
+    create_bucket("models")
     written = [handed_over(config) for config in configs]
     there: dict[str, str] = {}
     for mix in product(range(2), repeat=len(written[0])):
@@ -323,7 +324,7 @@ def test_parameters_of_two_hand_overs_are_never_taken_for_those_of_one(configure
 def test_a_model_that_no_real_picture_resembles_is_a_warning() -> None:
     hand_over(CONFIG)
     manifest = json.dumps({"archive": {"is_synthetic": True}})
-    aws.s3().put_object(Bucket="models", Key="models/job-1/manifest.json", Body=manifest.encode())
+    place("models", "models/job-1/manifest.json", manifest)
     check = only(doctor.model(CONFIG))
     assert check.status == "warning"
     assert "was trained on synthetic images" in check.found
@@ -350,7 +351,7 @@ def test_a_model_without_a_baseline_of_its_own_is_a_warning(key: str | None, pro
 
 def test_the_models_own_baseline_is_ok() -> None:
     hand_over(CONFIG)
-    aws.s3().put_object(Bucket="models", Key="models/job-1/baseline.json", Body=b"{}")
+    place("models", "models/job-1/baseline.json", b"{}")
     aws.ssm().put_parameter(Name=CONFIG.baseline_parameter, Value="models/job-1/baseline.json", Type="String")
     assert only(doctor.baseline(CONFIG)).status == "ok"
 

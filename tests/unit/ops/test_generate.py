@@ -16,6 +16,7 @@ from ops.errors import OpsError
 from ops.traffic import carry_out, follower
 from ops.traffic.plan import Plan, Run, choose, true_classes
 from tests.unit.ops.conftest import run
+from tests.unit.stored import create_bucket, place
 
 BUCKET = "scones"
 STATE_MACHINE = "arn:aws:states:us-east-1:123456789012:stateMachine:none"
@@ -27,12 +28,12 @@ def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """A deployed environment with twelve test images; its state machine is gone."""
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
     with mock_aws():
-        aws.s3().create_bucket(Bucket=BUCKET)
+        create_bucket(BUCKET)
         for number in range(12):
-            aws.s3().put_object(Bucket=BUCKET, Key=f"test/{number:02}.png", Body=b"pixels" * 20)
+            place(BUCKET, f"test/{number:02}.png", b"pixels" * 20)
         lines = "".join(f"{number}\t{number % 2}\t{number:02}.png\n" for number in range(12))
-        aws.s3().put_object(Bucket=BUCKET, Key="test_lst/test.lst", Body=lines.encode())
-        aws.s3().put_object(Bucket=BUCKET, Key="test/notes.txt", Body=b"")
+        place(BUCKET, "test_lst/test.lst", lines)
+        place(BUCKET, "test/notes.txt", b"")
         deployment = Deployment(bucket=BUCKET, state_machine_arn=STATE_MACHINE)
         monkeypatch.setattr(aws, "deployment", lambda _: deployment)
         monkeypatch.setattr(aws, "bucket", lambda _: BUCKET)
@@ -152,7 +153,7 @@ def ending_at_once(bucket: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[dic
     def end(parsed: dict[str, Any], **_: object) -> None:
         if manifest:
             key = f"manifests/{parsed['executionArn'].rpartition(':')[2]}.json"
-            aws.s3().put_object(Bucket=BUCKET, Key=key, Body=json.dumps(manifest).encode())
+            place(BUCKET, key, json.dumps(manifest))
         client.stop_execution(executionArn=parsed["executionArn"])
 
     client.meta.events.register("after-call.sfn.StartExecution", end)

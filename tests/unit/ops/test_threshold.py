@@ -12,13 +12,14 @@ from lambda_src.retraining.trained_model import Prediction, documents_of
 from lambda_src.shared.model_documents import document_key
 from ops import aws
 from tests.unit.ops.conftest import Writer, capture_line, run
+from tests.unit.stored import create_bucket, place
 
 BUCKET = "scones"
 Output = pytest.CaptureFixture[str]
 
 
 def put_predictions(content: str) -> None:
-    aws.s3().put_object(Bucket=BUCKET, Key=document_key("job-1", "predictions"), Body=content.encode())
+    place(BUCKET, document_key("job-1", "predictions"), content)
 
 
 @pytest.fixture
@@ -26,8 +27,7 @@ def validated(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """An environment whose model predicted 200 validation images, as often correctly as it was confident."""
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
     with mock_aws():
-        s3 = aws.s3()
-        s3.create_bucket(Bucket=BUCKET)
+        create_bucket(BUCKET)
         monkeypatch.setattr(aws, "bucket", lambda _: BUCKET)
         rng, predictions = random.Random(1), []
         for number in range(200):

@@ -27,6 +27,7 @@ from lambda_src.shared.errors import (
 )
 from tests.unit.lambda_src.retraining.data_set import png
 from tests.unit.stand_in import client_for
+from tests.unit.stored import create_bucket, place
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -38,14 +39,13 @@ BUCKET = "the-bucket"
 def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator["S3Client"]:
     with mock_aws():
         client = client_for("s3")
-        client.create_bucket(Bucket=BUCKET)
-        client.put_bucket_versioning(Bucket=BUCKET, VersioningConfiguration={"Status": "Enabled"})
+        create_bucket(BUCKET, is_versioned=True)
         monkeypatch.setattr(aws, "s3", lambda: client)
         yield client
 
 
-def put(s3: "S3Client", key: str, body: str | bytes = "x") -> str:
-    return s3.put_object(Bucket=BUCKET, Key=key, Body=body.encode() if isinstance(body, str) else body)["VersionId"]
+def put(key: str, body: str | bytes = "x") -> str:
+    return place(BUCKET, key, body)
 
 
 def item(key: str, **members: Any) -> dict[str, Any]:
@@ -56,8 +56,8 @@ def item(key: str, **members: Any) -> dict[str, Any]:
 
 
 def test_stored_predictions_are_found_and_the_rest_is_pending(bucket: "S3Client") -> None:
-    version = put(bucket, "test/done.png")
-    put(bucket, "test/new.png")
+    version = put("test/done.png")
+    put("test/new.png")
     answered = {"label": "bicycle", "confidence": 0.97, "inferences": [0.97, 0.03], "s3_version_id": version}
     stored = filter_confidence.handler(item("test/done.png", **answered), None)
     items = [item("test/new.png"), item("test/done.png"), item("test/missing.png"), {"colour": "red"}]
@@ -77,23 +77,23 @@ def test_stored_predictions_are_found_and_the_rest_is_pending(bucket: "S3Client"
 
 
 def test_a_new_version_of_an_image_is_pending_again(bucket: "S3Client") -> None:
-    version = put(bucket, "test/a.png")
-    put(bucket, f"predictions/test/a.png/{version}.json", json.dumps({"label": "bicycle", "confidence": 1}))
+    version = put("test/a.png")
+    put(f"predictions/test/a.png/{version}.json", json.dumps({"label": "bicycle", "confidence": 1}))
     assert find_predictions.handler({"items": [item("test/a.png")]}, None)["pending"] == []
-    put(bucket, "test/a.png", "another picture")
+    put("test/a.png", "another picture")
     assert find_predictions.handler({"items": [item("test/a.png")]}, None)["done"] == []
     assert find_predictions.handler({"items": [item("test/a.png", s3_version_id=version)]}, None)["pending"] == []
 
 
 def test_a_prediction_that_cannot_be_read_is_none(bucket: "S3Client") -> None:
-    version = put(bucket, "test/a.png")
-    put(bucket, f"predictions/test/a.png/{version}.json", "{")
+    version = put("test/a.png")
+    put(f"predictions/test/a.png/{version}.json", "{")
     assert find_predictions.handler({"items": [item("test/a.png")]}, None)["done"] == []
 
 
 def test_another_buckets_image_has_no_prediction_here(bucket: "S3Client") -> None:
-    bucket.create_bucket(Bucket="another-bucket")
-    put(bucket, "predictions/test/a.png/v.json", json.dumps({"label": "bicycle", "confidence": 1}))
+    create_bucket("another-bucket")
+    put("predictions/test/a.png/v.json", json.dumps({"label": "bicycle", "confidence": 1}))
     another = {**item("test/a.png", s3_version_id="v"), "s3_bucket": "another-bucket"}
     assert find_predictions.handler({"items": [another]}, None) == {"done": [], "pending": [another]}
     assert find_predictions.handler({"items": [item("test/a.png", s3_version_id="v")]}, None)["pending"] == []
@@ -107,8 +107,8 @@ IMAGE = png(1)
 
 
 def test_an_output_becomes_the_output_of_classifier(bucket: "S3Client") -> None:
-    version = put(bucket, "test/a.png", IMAGE)
-    put(bucket, "transforms/run/a.png.out", '{"prediction": [0.03, 0.97]}\n')
+    version = put("test/a.png", IMAGE)
+    put("transforms/run/a.png.out", '{"prediction": [0.03, 0.97]}\n')
     answer = read_transform_output.handler(item("test/a.png", **OF_RUN), None)
     assert answer["s3_version_id"] == version
     assert (answer["label"], answer["confidence"], answer["inferences"]) == ("motorcycle", 0.97, [0.03, 0.97])
@@ -116,8 +116,8 @@ def test_an_output_becomes_the_output_of_classifier(bucket: "S3Client") -> None:
 
 
 def test_an_output_is_also_found_where_it_keeps_the_inputs_prefix(bucket: "S3Client") -> None:
-    put(bucket, "test/a.png", IMAGE)
-    put(bucket, "transforms/run/test/a.png.out", "[0.03, 0.97]")
+    put("test/a.png", IMAGE)
+    put("transforms/run/test/a.png.out", "[0.03, 0.97]")
     assert read_transform_output.handler(item("test/a.png", **OF_RUN), None)["label"] == "motorcycle"
 
 
@@ -143,8 +143,8 @@ def test_an_output_is_also_found_where_it_keeps_the_inputs_prefix(bucket: "S3Cli
 def test_a_missing_image_or_prediction_is_named(
     bucket: "S3Client", members: dict[str, Any], error: type[Exception], message: str
 ) -> None:
-    put(bucket, "test/a.png", IMAGE)
-    put(bucket, "transforms/text/a.png.out", "none")
+    put("test/a.png", IMAGE)
+    put("transforms/text/a.png.out", "none")
     with pytest.raises(error, match=message):
         read_transform_output.handler(item("test/a.png") | OF_RUN | members, None)
 
@@ -161,16 +161,16 @@ def test_images_that_the_inline_workflow_refuses_get_no_prediction(
     bucket: "S3Client", image: bytes, error: type[Exception]
 ) -> None:
     """Batch Transform checks nothing, and a decoder may have made something of it."""
-    put(bucket, "test/a.png", image)
-    put(bucket, "transforms/run/a.png.out", "[0.03, 0.97]")
+    put("test/a.png", image)
+    put("transforms/run/a.png.out", "[0.03, 0.97]")
     with pytest.raises(error):
         read_transform_output.handler(item("test/a.png", **OF_RUN), None)
 
 
 def test_a_prediction_is_never_stored_for_a_version_that_the_job_may_not_have_read(bucket: "S3Client") -> None:
     """The image was replaced while the job ran, so its answer may be of the version before."""
-    put(bucket, "test/a.png", IMAGE)
-    put(bucket, "transforms/run/a.png.out", "[0.03, 0.97]")
+    put("test/a.png", IMAGE)
+    put("transforms/run/a.png.out", "[0.03, 0.97]")
     started = (datetime.now(UTC) - timedelta(hours=1)).isoformat()
     with pytest.raises(ImageChangedError, match="after the run started"):
         read_transform_output.handler(item("test/a.png", **OF_RUN) | {"started_at": started}, None)
@@ -183,15 +183,15 @@ def outcome(name: str, number: int, **members: Any) -> dict[str, Any]:
     return {"outcome": name, "s3_bucket": BUCKET, "s3_key": f"test/{number}.png", **members}
 
 
-def results(s3: "S3Client", **files: list[dict[str, Any]]) -> None:
+def results(**files: list[dict[str, Any]]) -> None:
     """Write a run's results as ResultWriter does."""
     folder = "manifests/run/0a1b/8e1a"
     listed: dict[str, list[dict[str, str]]] = {"SUCCEEDED": [], "FAILED": [], "PENDING": []}
     for status, lines in files.items():
         key = f"{folder}/{status}_0.jsonl"
-        put(s3, key, "".join(f"{json.dumps(line)}\n" for line in lines))
+        put(key, "".join(f"{json.dumps(line)}\n" for line in lines))
         listed[status].append({"Key": key})
-    put(s3, f"{folder}/manifest.json", json.dumps({"DestinationBucket": BUCKET, "ResultFiles": listed}))
+    put(f"{folder}/manifest.json", json.dumps({"DestinationBucket": BUCKET, "ResultFiles": listed}))
 
 
 EVENT = {"execution": "run", "started_at": "2024-12-22T10:00:00Z", "results": "manifests/run/0a1b"}
@@ -208,7 +208,7 @@ def test_outcomes_are_counted_and_the_manifest_names_their_files(bucket: "S3Clie
         outcome("REJECTED", 4, label="bicycle", error="LowConfidenceError"),
     ]
     lines += [outcome("FAILED", 5, error="CorruptImageError", cause="x" * 500)]
-    results(bucket, SUCCEEDED=lines)
+    results(SUCCEEDED=lines)
     answer = summary()
     assert answer["counts"] == {"ACCEPTED": 3, "REJECTED": 1, "WAITING": 0, "FAILED": 1}
     assert answer["labels"] == {
@@ -233,7 +233,6 @@ def test_outcomes_are_counted_and_the_manifest_names_their_files(bucket: "S3Clie
 def test_every_image_of_a_batch_that_broke_or_never_ran_has_failed(bucket: "S3Client") -> None:
     batch = json.dumps({"Items": [item("test/1.png"), item("test/2.png")]})
     results(
-        bucket,
         SUCCEEDED=[outcome("ACCEPTED", 3, label="bicycle")],
         FAILED=[{"Status": "FAILED", "Error": "States.Timeout", "Cause": "slow", "Input": batch}],
         PENDING=[{"Input": batch}],
@@ -244,21 +243,21 @@ def test_every_image_of_a_batch_that_broke_or_never_ran_has_failed(bucket: "S3Cl
 
 
 def test_a_step_that_is_done_again_finds_its_manifest(bucket: "S3Client") -> None:
-    results(bucket, SUCCEEDED=[outcome("ACCEPTED", 1, label="bicycle")])
+    results(SUCCEEDED=[outcome("ACCEPTED", 1, label="bicycle")])
     assert summary() == summary()
 
 
 def test_no_run_overwrites_the_manifest_of_another_of_its_name(bucket: "S3Client") -> None:
     """Of the inline workflow, the other bulk workflow, or of more than 90 days ago."""
-    put(bucket, "manifests/run.json", '{"execution": "run"}')
-    results(bucket, SUCCEEDED=[outcome("ACCEPTED", 1, label="bicycle")])
+    put("manifests/run.json", '{"execution": "run"}')
+    results(SUCCEEDED=[outcome("ACCEPTED", 1, label="bicycle")])
     with pytest.raises(ManifestExistsError, match="another execution with this name wrote it"):
         summary()
     assert bucket.get_object(Bucket=BUCKET, Key="manifests/run.json")["Body"].read() == b'{"execution": "run"}'
 
 
 def test_the_results_of_another_run_of_this_name_are_not_counted(bucket: "S3Client") -> None:
-    results(bucket, SUCCEEDED=[outcome("ACCEPTED", 1, label="bicycle")])
+    results(SUCCEEDED=[outcome("ACCEPTED", 1, label="bicycle")])
     assert bulk_summary.handler({**EVENT, "results": "manifests/run/2c3d"}, None)["counts"]["ACCEPTED"] == 0
 
 
@@ -266,7 +265,7 @@ def test_the_results_of_another_run_of_this_name_are_not_counted(bucket: "S3Clie
 def test_a_summary_fits_into_a_state_with_any_keys(bucket: "S3Client", key: str) -> None:
     lines = [outcome("FAILED", 1, error="InvalidInputError", cause="c" * 500) | {"s3_key": key} for _ in range(30)]
     broken = {"Status": "FAILED", "Input": json.dumps({"Items": [item(key, label=key, more=key)] * 2}), "Cause": key}
-    results(bucket, SUCCEEDED=[*lines, outcome("FAILED", 2, error="CorruptImageError")], FAILED=[broken])
+    results(SUCCEEDED=[*lines, outcome("FAILED", 2, error="CorruptImageError")], FAILED=[broken])
     answer = summary()
     assert answer["counts"]["FAILED"] == 33
     assert len(json.dumps(answer)) < 110_000

@@ -3,10 +3,9 @@
 import base64
 import json
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from mypy_boto3_s3 import S3Client
+from tests.unit.stored import place
 
 START = datetime(2026, 1, 2, 3, 30, tzinfo=UTC)
 
@@ -41,7 +40,6 @@ def record(
 
 
 def put(
-    s3: "S3Client",
     *records: object,
     hour: datetime,
     variant: str = "AllTraffic",
@@ -50,4 +48,4 @@ def put(
 ) -> None:
     body = "".join(f"{entry if isinstance(entry, str) else json.dumps(entry)}\n" for entry in records)
     key = f"data-capture/scones-dev/{variant}/{hour:%Y/%m/%d/%H}/{name}"
-    s3.put_object(Bucket=bucket, Key=key, Body=body.encode())
+    place(bucket, key, body)

@@ -13,6 +13,7 @@ from lambda_src.monitoring.capture_store import capture_files, read_bucket, read
 from lambda_src.monitoring.captures import ParseErrors
 from tests.unit.lambda_src.monitoring.test_captures import CLASSES, line
 from tests.unit.stand_in import client_for
+from tests.unit.stored import create_bucket, place
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -26,12 +27,12 @@ SINCE, UNTIL = datetime(2026, 11, 24, 23, 30, tzinfo=UTC), datetime(2026, 11, 25
 def bucket() -> Iterator["S3Client"]:
     with mock_aws():
         client = client_for("s3")
-        client.create_bucket(Bucket=BUCKET)
+        create_bucket(BUCKET)
         yield client
 
 
-def put(s3: "S3Client", hour: str, *lines: bytes, variant: str = "AllTraffic", name: str = "a.jsonl") -> None:
-    s3.put_object(Bucket=BUCKET, Key=f"{PREFIX}{variant}/{hour}/{name}", Body=b"\n".join(lines) + b"\n")
+def put(hour: str, *lines: bytes, variant: str = "AllTraffic", name: str = "a.jsonl") -> None:
+    place(BUCKET, f"{PREFIX}{variant}/{hour}/{name}", b"\n".join(lines) + b"\n")
 
 
 def read(s3: "S3Client", parse_errors: ParseErrors | None = None) -> list[str]:
@@ -44,18 +45,18 @@ def read(s3: "S3Client", parse_errors: ParseErrors | None = None) -> list[str]:
 def test_only_files_that_can_hold_the_window_are_listed(bucket: "S3Client") -> None:
     hours = ["2026/11/24/22", "2026/11/24/23", "2026/11/25/00", "2026/11/25/01", "2026/11/25/02", "2026/11/25/03"]
     for hour in hours:
-        put(bucket, hour, line())
-    put(bucket, "2026/11/25/00", b"", name="notes.txt")
-    bucket.put_object(Bucket=BUCKET, Key=f"{PREFIX}AllTraffic/2026/11/25/00/empty.jsonl", Body=b"")
-    bucket.put_object(Bucket=BUCKET, Key="data-capture/scones-development/AllTraffic/2026/11/25/00/a.jsonl", Body=b"")
+        put(hour, line())
+    put("2026/11/25/00", b"", name="notes.txt")
+    place(BUCKET, f"{PREFIX}AllTraffic/2026/11/25/00/empty.jsonl", b"")
+    place(BUCKET, "data-capture/scones-development/AllTraffic/2026/11/25/00/a.jsonl", b"")
     keys = [key for key, _ in capture_files(bucket, BUCKET, PREFIX, since=SINCE, until=UNTIL)]
     assert keys == [f"{PREFIX}AllTraffic/{hour}/a.jsonl" for hour in hours[1:5]]
 
 
 def test_every_variant_and_every_page_is_read(bucket: "S3Client", monkeypatch: pytest.MonkeyPatch) -> None:
     for number in range(capture_store._AHEAD * 3):
-        put(bucket, "2026/11/25/00", line(eventId=f"old {number}", time="2026-11-25T00:00:00Z"), name=f"{number}.jsonl")
-    put(bucket, "2026/11/25/01", line(eventId="new", time="2026-11-25T01:00:00Z"), variant="Canary")
+        put("2026/11/25/00", line(eventId=f"old {number}", time="2026-11-25T00:00:00Z"), name=f"{number}.jsonl")
+    put("2026/11/25/01", line(eventId="new", time="2026-11-25T01:00:00Z"), variant="Canary")
     original = bucket.get_paginator
 
     def small_pages(name: Any) -> Any:
@@ -70,13 +71,11 @@ def test_every_variant_and_every_page_is_read(bucket: "S3Client", monkeypatch: p
 
 def test_the_window_is_that_of_the_requests_not_of_the_files(bucket: "S3Client") -> None:
     put(
-        bucket,
         "2026/11/24/23",
         line(eventId="before", time="2026-11-24T23:29:59Z"),
         line(eventId="first", time="2026-11-24T23:30:00Z"),
     )
     put(
-        bucket,
         "2026/11/25/02",  # written after the hour struck
         line(eventId="last", time="2026-11-25T01:29:59Z"),
         line(eventId="after", time="2026-11-25T01:30:00Z"),
@@ -87,12 +86,12 @@ def test_the_window_is_that_of_the_requests_not_of_the_files(bucket: "S3Client")
 def test_large_files_are_not_held(bucket: "S3Client", monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(capture_store, "_SMALL_BYTES", 100)
     monkeypatch.setattr(capture_store, "_CHUNK_BYTES", 64)
-    put(bucket, "2026/11/25/00", *[line(eventId=str(n), time="2026-11-25T00:00:00Z") for n in range(20)])
+    put("2026/11/25/00", *[line(eventId=str(n), time="2026-11-25T00:00:00Z") for n in range(20)])
     assert read(bucket) == [str(n) for n in range(20)]
 
 
 def test_parse_errors_are_named_by_key(bucket: "S3Client") -> None:
-    put(bucket, "2026/11/25/00", b"?", line(time="2026-11-25T00:00:00Z"))
+    put("2026/11/25/00", b"?", line(time="2026-11-25T00:00:00Z"))
     parse_errors = ParseErrors()
     assert len(read(bucket, parse_errors)) == 1
     assert parse_errors.examples[0].startswith(f"{PREFIX}AllTraffic/2026/11/25/00/a.jsonl, line 1: ")
@@ -100,7 +99,7 @@ def test_parse_errors_are_named_by_key(bucket: "S3Client") -> None:
 
 def test_a_caller_may_stop_early(bucket: "S3Client") -> None:
     for number in range(30):
-        put(bucket, "2026/11/25/00", line(eventId=str(number), time="2026-11-25T00:00:00Z"), name=f"{number:02}.jsonl")
+        put("2026/11/25/00", line(eventId=str(number), time="2026-11-25T00:00:00Z"), name=f"{number:02}.jsonl")
     found = read_bucket(bucket, BUCKET, PREFIX, classes=CLASSES, parse_errors=ParseErrors(), since=SINCE, until=UNTIL)
     assert next(found).event_id == "0"
     found.close()  # type: ignore[attr-defined]  # a generator

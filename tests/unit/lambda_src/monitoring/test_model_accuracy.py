@@ -10,6 +10,7 @@ from lambda_src.monitoring.model_accuracy import handler
 from lambda_src.shared import aws
 from tests.unit.lambda_src.monitoring.capture_records import put, record
 from tests.unit.stand_in import client_for
+from tests.unit.stored import create_bucket, place
 
 # A day after the window's end, in which labels had their time to arrive
 EVENT = {"time": "2026-01-03T09:00:00Z"}
@@ -22,23 +23,22 @@ def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     with mock_aws():
         client = client_for("s3")
         monkeypatch.setattr(aws, "s3", lambda: client)
-        client.create_bucket(Bucket="the-bucket")
+        create_bucket("the-bucket")
         yield client
 
 
-def capture(s3: Any, event_id: str, answer: str, *, at: datetime = END - timedelta(hours=1), **metadata: str) -> None:
+def capture(event_id: str, answer: str, *, at: datetime = END - timedelta(hours=1), **metadata: str) -> None:
     captured = record(answer, time=at)
     captured["eventMetadata"] |= {"eventId": event_id, **metadata}
-    put(s3, captured, hour=at, name=f"{event_id}.jsonl")
+    put(captured, hour=at, name=f"{event_id}.jsonl")
 
 
-def label(s3: Any, *labels: tuple[str, str], name: str = "2026/01/02/a.jsonl") -> None:
+def label(*labels: tuple[str, str], name: str = "2026/01/02/a.jsonl") -> None:
     lines = [
         {"groundTruthData": {"data": true, "encoding": "CSV"}, "eventMetadata": {"eventId": event_id}}
         for event_id, true in labels
     ]
-    body = "\n".join(map(json.dumps, lines))
-    s3.put_object(Bucket="the-bucket", Key=f"ground-truth/{name}", Body=body.encode())
+    place("the-bucket", f"ground-truth/{name}", "\n".join(map(json.dumps, lines)))
 
 
 def published(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
@@ -48,11 +48,11 @@ def published(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
 def test_labelled_predictions_are_counted_by_true_and_predicted_class(
     s3: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    capture(s3, "1", BICYCLE)
-    capture(s3, "2", BICYCLE)
-    capture(s3, "3", MOTORCYCLE)
-    capture(s3, "unlabelled", MOTORCYCLE)
-    label(s3, ("1", "bicycle"), ("2", "motorcycle"), ("3", "motorcycle"), ("never asked", "bicycle"))
+    capture("1", BICYCLE)
+    capture("2", BICYCLE)
+    capture("3", MOTORCYCLE)
+    capture("unlabelled", MOTORCYCLE)
+    label(("1", "bicycle"), ("2", "motorcycle"), ("3", "motorcycle"), ("never asked", "bicycle"))
     report = handler(EVENT, None)
     assert (report["labelled"], report["correct"], report["accuracy"]) == (3, 2, 0.6667)
     assert report["confusion"] == [[1, 0], [1, 1]]
@@ -61,24 +61,24 @@ def test_labelled_predictions_are_counted_by_true_and_predicted_class(
 
 
 def test_the_metric_has_the_time_of_the_predictions(s3: Any, capsys: pytest.CaptureFixture[str]) -> None:
-    capture(s3, "1", BICYCLE)
-    label(s3, ("1", "bicycle"))
+    capture("1", BICYCLE)
+    label(("1", "bicycle"))
     handler(EVENT, None)
     (line,) = published(capsys)
     assert line["_aws"]["Timestamp"] == END.timestamp() * 1000
 
 
 def test_an_inference_id_names_the_request_as_well(s3: Any) -> None:
-    capture(s3, "1", BICYCLE, inferenceId="image-7")
-    label(s3, ("image-7", "bicycle"))
+    capture("1", BICYCLE, inferenceId="image-7")
+    label(("image-7", "bicycle"))
     assert handler(EVENT, None)["correct"] == 1
 
 
 def test_the_window_ends_as_long_ago_as_labels_have_to_arrive(s3: Any) -> None:
-    capture(s3, "first", BICYCLE, at=END - timedelta(hours=6))
-    capture(s3, "before", BICYCLE, at=END - timedelta(hours=6, seconds=1))
-    capture(s3, "after", BICYCLE, at=END)
-    label(s3, *((name, "bicycle") for name in ("first", "before", "after")), name="late.jsonl")
+    capture("first", BICYCLE, at=END - timedelta(hours=6))
+    capture("before", BICYCLE, at=END - timedelta(hours=6, seconds=1))
+    capture("after", BICYCLE, at=END)
+    label(*((name, "bicycle") for name in ("first", "before", "after")), name="late.jsonl")
     report = handler(EVENT, None)
     assert (report["start"], report["end"]) == ("2026-01-02T03:00:00+00:00", "2026-01-02T09:00:00+00:00")
     assert report["labelled"] == 1
@@ -86,15 +86,15 @@ def test_the_window_ends_as_long_ago_as_labels_have_to_arrive(s3: Any) -> None:
 
 def test_a_window_of_ones_own_for_labels_that_came_later_still(s3: Any) -> None:
     at = END - timedelta(days=5)
-    capture(s3, "old", BICYCLE, at=at)
-    label(s3, ("old", "bicycle"))
+    capture("old", BICYCLE, at=at)
+    label(("old", "bicycle"))
     event = {"start": (at - timedelta(hours=1)).isoformat(), "end": (at + timedelta(hours=1)).isoformat()}
     assert handler(event, None)["correct"] == 1
 
 
 def test_the_report_is_stored_under_the_windows_end(s3: Any) -> None:
-    capture(s3, "1", BICYCLE)
-    label(s3, ("1", "bicycle"))
+    capture("1", BICYCLE)
+    label(("1", "bicycle"))
     report = handler(EVENT, None)
     stored = s3.get_object(Bucket="the-bucket", Key="monitoring/accuracy/2026/01/02/090000.json")["Body"].read()
     assert json.loads(stored) == json.loads(json.dumps(report))
@@ -103,7 +103,7 @@ def test_the_report_is_stored_under_the_windows_end(s3: Any) -> None:
 def test_without_labels_nothing_is_said_and_no_capture_is_read(
     s3: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    capture(s3, "1", BICYCLE)
+    capture("1", BICYCLE)
     monkeypatch.setattr(
         "lambda_src.monitoring.model_accuracy.recorded_predictions",
         lambda *_: pytest.fail("read gigabytes for nothing"),
@@ -115,8 +115,8 @@ def test_without_labels_nothing_is_said_and_no_capture_is_read(
 
 
 def test_parse_errors_are_counted_and_stop_nothing(s3: Any) -> None:
-    capture(s3, "1", BICYCLE)
-    put(s3, "{half", hour=END - timedelta(hours=1), name="bad.jsonl")
-    label(s3, ("1", "bicycle"), ("2", "unicorn"))
+    capture("1", BICYCLE)
+    put("{half", hour=END - timedelta(hours=1), name="bad.jsonl")
+    label(("1", "bicycle"), ("2", "unicorn"))
     report = handler(EVENT, None)
     assert (report["labelled"], report["malformed_labels"], report["malformed_captures"]) == (1, 1, 1)

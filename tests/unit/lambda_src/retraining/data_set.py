@@ -11,6 +11,7 @@ from PIL import Image
 
 from lambda_src.retraining.lst_file import DataDigest, ListLine
 from tests.conftest import LONGEST_NAME
+from tests.unit.stored import place
 
 BUCKET = "the-bucket"
 STAGE = f"scones-{LONGEST_NAME}"
@@ -70,6 +71,6 @@ class DataSet:
         objects["manifest.json"] = json.dumps(manifest).encode()
         return cls(objects, digest.hexdigest())
 
-    def store(self, s3: Any) -> None:
+    def store(self) -> None:
         for key, body in self.objects.items():
-            s3.put_object(Bucket=BUCKET, Key=key, Body=body)
+            place(BUCKET, key, body)

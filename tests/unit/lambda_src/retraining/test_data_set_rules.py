@@ -21,6 +21,7 @@ from lambda_src.shared import aws
 from lambda_src.shared.image_format import check_image
 from tests.unit.lambda_src.retraining.data_set import BUCKET, SETTINGS, DataSet, png
 from tests.unit.stand_in import client_for
+from tests.unit.stored import create_bucket
 
 PIXELS = np.random.default_rng(5).integers(0, 256, (32, 32, 3), np.uint8)
 
@@ -29,7 +30,7 @@ PIXELS = np.random.default_rng(5).integers(0, 256, (32, 32, 3), np.uint8)
 def bucket(monkeypatch: pytest.MonkeyPatch, retraining_settings: None) -> Iterator[Any]:
     with mock_aws():
         s3 = client_for("s3")
-        s3.create_bucket(Bucket=BUCKET)
+        create_bucket(BUCKET)
         monkeypatch.setattr(aws, "s3", lambda: s3)
         yield s3
 
@@ -92,7 +93,7 @@ def verdicts(bucket: Any, folder: Path, image: bytes) -> tuple[str, str]:
     data = DataSet.of()
     del data.objects["manifest.json"]
     data.objects |= {"train/train_2.png": png(7), "train/train_3.png": image}
-    data.store(bucket)
+    data.store()
     for key, body in data.objects.items():
         (folder / key).parent.mkdir(parents=True, exist_ok=True)
         (folder / key).write_bytes(body)

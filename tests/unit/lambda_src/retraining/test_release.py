@@ -46,6 +46,7 @@ from local.sagemaker.control_plane import ControlPlane
 from local.sagemaker.errors import JobFailedError
 from tests.unit.lambda_src.retraining.data_set import BUCKET, SETTINGS, STAGE, DataSet
 from tests.unit.stand_in import client_for, client_of
+from tests.unit.stored import create_bucket, place
 
 ROLE = "arn:aws:iam::000000000000:role/SageMakerRole"
 DIGEST = "d" * 64
@@ -130,7 +131,7 @@ class _Writer:
 def world(monkeypatch: pytest.MonkeyPatch, tmp_path: Any, retraining_settings: None) -> Iterator[World]:
     with mock_aws():
         s3, ssm = client_for("s3"), client_for("ssm")
-        s3.create_bucket(Bucket=BUCKET)
+        create_bucket(BUCKET)
         events: list[dict[str, Any]] = []
         plane = ControlPlane(cache=tmp_path, emit=lambda kind, detail: events.append({"kind": kind, "detail": detail}))
         world = World(plane, s3, ssm, {"scones-dev-update-errors": "OK"}, events)
@@ -176,7 +177,7 @@ def world(monkeypatch: pytest.MonkeyPatch, tmp_path: Any, retraining_settings: N
         ssm.put_parameter(Name=SETTINGS["artifact_parameter"], Value=artifact(OLD), Type="String")
         ssm.put_parameter(Name=SETTINGS["algorithm_parameter"], Value="image-classification", Type="String")
         ssm.put_parameter(Name=SETTINGS["metadata_parameter"], Value="{}", Type="String")
-        DataSet.of().store(s3)
+        DataSet.of().store()
         yield world
 
 
@@ -463,7 +464,7 @@ def test_a_model_without_known_predictions_must_be_better_than_chance(world: Wor
 def outputs(world: World, role: str, answers: list[list[float]]) -> dict[str, str]:
     for index, answer in enumerate(answers):
         body = json.dumps({"prediction": answer}).encode()
-        world.s3.put_object(Bucket=BUCKET, Key=f"retraining/r/{role}/test_{index}.png.out", Body=body)
+        place(BUCKET, f"retraining/r/{role}/test_{index}.png.out", body)
     job = NEW if role == "candidate" else OLD
     return {"job": job, "artifact_uri": artifact(job), "output": f"retraining/r/{role}/"}
 
@@ -490,12 +491,12 @@ def test_the_gate_names_the_class_and_the_source_on_which_a_candidate_lost(world
     paths = [f"test_{index}.png" for index in range(8)] + [f"reviewed/{index}.png" for index in range(12)]
     labels = [0] * 8 + [1] * 12
     lines = "".join(f"{i}\t{label}\t{path}\n" for i, (label, path) in enumerate(zip(labels, paths, strict=True)))
-    world.s3.put_object(Bucket=BUCKET, Key="test_lst/test.lst", Body=lines.encode())
+    place(BUCKET, "test_lst/test.lst", lines)
     event = {}
     for role, job, answer in (("candidate", NEW, [0.1, 0.9]), ("incumbent", OLD, [0.9, 0.1])):
         for path in paths:
             body = json.dumps({"prediction": answer}).encode()
-            world.s3.put_object(Bucket=BUCKET, Key=f"retraining/r/{role}/{path}.out", Body=body)
+            place(BUCKET, f"retraining/r/{role}/{path}.out", body)
         event[role] = {"job": job, "artifact_uri": artifact(job), "output": f"retraining/r/{role}/"}
     found = evaluate_models.handler(event, None)
     assert [reason for reason in found["reasons"] if " images of " in reason] == [

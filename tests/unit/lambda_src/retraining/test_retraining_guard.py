@@ -21,6 +21,7 @@ from lambda_src.shared import aws
 from lambda_src.shared import pause as endpoint_pause
 from tests.unit.lambda_src.retraining.data_set import BUCKET
 from tests.unit.stand_in import client_for
+from tests.unit.stored import create_bucket
 
 NOW = datetime(2030, 5, 1, 12, tzinfo=UTC)
 COOL_DOWN = timedelta(hours=6)
@@ -82,7 +83,7 @@ def states(monkeypatch: pytest.MonkeyPatch, retraining_settings: None) -> Any:
     """S3 with its conditional writes, and executions that run until they are taken out of the set."""
     with mock_aws():
         s3, stepfunctions = client_for("s3"), client_for("stepfunctions")
-        s3.create_bucket(Bucket=BUCKET)
+        create_bucket(BUCKET)
         monkeypatch.setattr(aws, "s3", lambda: s3)
         monkeypatch.setattr(aws, "stepfunctions", lambda: stepfunctions)
         running: set[str] = set()

@@ -11,6 +11,7 @@ from lambda_src.retraining.training_attempts import Attempt, base_name, find_att
 from local.sagemaker.control_plane import ControlPlane
 from tests.unit.lambda_src.retraining.data_set import BUCKET
 from tests.unit.stand_in import client_for, client_of
+from tests.unit.stored import create_bucket, place
 
 BASE = base_name("scones-dev", "d" * 64, "abcdef01")
 
@@ -34,7 +35,7 @@ class Account:
             "ModelArtifacts": {"S3ModelArtifacts": uri},
         }
         if artifact:
-            self.s3.put_object(Bucket=BUCKET, Key=f"models/{name}/output/model.tar.gz", Body=b"model")
+            place(BUCKET, f"models/{name}/output/model.tar.gz", b"model")
 
     def find(self, *, force: bool = False) -> Attempt:
         return find_attempt(BASE, bucket=BUCKET, sagemaker=self.sagemaker, s3=self.s3, force=force)
@@ -56,7 +57,7 @@ def account(services: tuple[ControlPlane, Any, Any]) -> Iterator[Account]:
         account.calls[model.name] += 1
 
     with mock_aws():
-        account.s3.create_bucket(Bucket=BUCKET)
+        create_bucket(BUCKET)
         for client in services[1:]:
             client.meta.events.register("before-parameter-build", count)
         yield account

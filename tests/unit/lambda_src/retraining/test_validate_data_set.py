@@ -11,20 +11,21 @@ from lambda_src.retraining.validate_data_set import handler
 from lambda_src.shared import aws
 from tests.unit.lambda_src.retraining.data_set import BUCKET, DataSet, png
 from tests.unit.stand_in import client_for
+from tests.unit.stored import create_bucket
 
 
 @pytest.fixture
 def bucket(monkeypatch: pytest.MonkeyPatch, retraining_settings: None) -> Iterator[Any]:
     with mock_aws():
         s3 = client_for("s3")
-        s3.create_bucket(Bucket=BUCKET)
+        create_bucket(BUCKET)
         monkeypatch.setattr(aws, "s3", lambda: s3)
         yield s3
 
 
 def test_a_good_data_set_is_measured_and_its_validation_images_are_listed(bucket: Any) -> None:
     data = DataSet.of()
-    data.store(bucket)
+    data.store()
     assert handler({"run": "run1"}, None) == {
         "data_digest": data.digest,
         "train": 6,
@@ -39,12 +40,12 @@ def test_a_good_data_set_is_measured_and_its_validation_images_are_listed(bucket
 def test_more_images_than_are_kept_in_memory_keep_their_order(bucket: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(validate_data_set, "_IN_MEMORY", 3)
     data = DataSet.of(train=20)
-    data.store(bucket)
+    data.store()
     assert handler({"run": "r"}, None)["data_digest"] == data.digest
 
 
 def test_the_limit_is_for_the_images_of_both_lists(bucket: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    DataSet.of(train=6).store(bucket)  # and 4 validation images
+    DataSet.of(train=6).store()  # and 4 validation images
     monkeypatch.setattr(validate_data_set, "MAX_IMAGES", 10)
     handler({"run": "r"}, None)
     monkeypatch.setattr(validate_data_set, "MAX_IMAGES", 9)
@@ -60,7 +61,7 @@ def test_a_data_set_of_somebody_else_needs_no_manifest(bucket: Any) -> None:
     data = DataSet.of()
     _without_manifest(data)
     data.objects["train/train_0.png"] = png(7, size=48)
-    data.store(bucket)
+    data.store()
     assert handler({"run": "r"}, None)["train"] == 6
 
 
@@ -94,7 +95,7 @@ def _list(text: str) -> Callable[[DataSet], None]:
 def test_a_problem_of_the_data_set_is_named(bucket: Any, spoil: Callable[[DataSet], None], problem: str) -> None:
     data = DataSet.of()
     spoil(data)
-    data.store(bucket)
+    data.store()
     with pytest.raises(InvalidDataSetError) as caught:
         handler({"run": "r"}, None)
     assert problem in str(caught.value)
@@ -106,7 +107,7 @@ def test_equal_problems_are_one_line_with_their_number(bucket: Any) -> None:
         data.objects[f"train/train_{index}.png"] = b""
     for index in range(30, 35):
         data.objects[f"train/train_{index}.png"] = png(index)[: -20 - index]
-    data.store(bucket)
+    data.store()
     with pytest.raises(InvalidDataSetError, match="35 problems, the first are") as caught:
         handler({"run": "r"}, None)
     empty, truncated = str(caught.value).splitlines()[1:]
@@ -121,7 +122,7 @@ def test_many_kinds_of_problems_do_not_flood_the_message(bucket: Any, monkeypatc
     monkeypatch.setattr(validate_data_set, "SHOWN", 2)
     data = DataSet.of()
     data.objects["train_lst/train.lst"] = b"0\t0\ttrain_0.png\n0\t1\ttrain_0.png\nhello\n"
-    data.store(bucket)
+    data.store()
     with pytest.raises(InvalidDataSetError, match="3 problems, the first are") as caught:
         handler({"run": "r"}, None)
     assert len(str(caught.value).splitlines()) == 3

@@ -13,13 +13,13 @@ import pytest
 from moto import mock_aws
 from PIL import Image
 
-from data_prep.upload import upload_dataset
 from lambda_src.shared.item import ImageRef
 from ops import aws
 from ops.review.queue import Outcome
 from ops.review.records import Records
 from stacks.config import EnvironmentConfig, parse_environment
 from tests.unit.data_prep.conftest import write_dataset
+from tests.unit.stored import create_bucket, place, place_folder
 
 BUCKET = "scones-dev-data"
 AT = datetime(2026, 11, 25, 8, tzinfo=UTC)
@@ -56,7 +56,7 @@ class Account:
         """An upload below incoming/: the bytes, or the picture of a seed."""
         body = content if isinstance(content, bytes) else drawn(content)
         key = f"incoming/{name}"
-        return ImageRef(BUCKET, key, aws.s3().put_object(Bucket=BUCKET, Key=key, Body=body)["VersionId"])
+        return ImageRef(BUCKET, key, place(BUCKET, key, body))
 
     def reviewed(self, name: str, content: bytes | int, label: str | None, *, reviewer: str = "ann") -> Outcome:
         outcome = outcome_of(self.picture(name, content))
@@ -69,7 +69,7 @@ class Account:
         self.put(f"manifests/{execution}.json", json.dumps(body).encode())
 
     def put(self, key: str, body: bytes) -> None:
-        aws.s3().put_object(Bucket=BUCKET, Key=key, Body=body)
+        place(BUCKET, key, body)
 
     def get(self, key: str) -> bytes:
         return aws.s3().get_object(Bucket=BUCKET, Key=key)["Body"].read()
@@ -107,8 +107,7 @@ def config() -> EnvironmentConfig:
 def account(monkeypatch: pytest.MonkeyPatch) -> Iterator[Account]:
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
     with mock_aws():
-        aws.s3().create_bucket(Bucket=BUCKET)
-        aws.s3().put_bucket_versioning(Bucket=BUCKET, VersioningConfiguration={"Status": "Enabled"})
+        create_bucket(BUCKET, is_versioned=True)
         found = Account()
         monkeypatch.setattr(aws, "bucket", lambda _: BUCKET)
         monkeypatch.setattr(aws, "retraining_machine", lambda _: "arn:retraining")
@@ -129,5 +128,5 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def data_set(account: Account, folder: Path) -> Path:
     """The folder whose data set the bucket holds."""
-    upload_dataset(folder, BUCKET)
+    place_folder(BUCKET, folder)
     return folder
