@@ -4,6 +4,7 @@ The tag `environment` must be active as a cost allocation tag of the account; co
 https://docs.aws.amazon.com/awsaccountbilling/latest/aboutv2/activating-tags.html
 """
 
+from aws_cdk import Aws
 from aws_cdk import aws_budgets as budgets
 from aws_cdk import aws_sns as sns
 from constructs import Construct
@@ -23,7 +24,7 @@ def monthly_budget(
         scope,
         "Budget",
         budget=budgets.CfnBudget.BudgetDataProperty(
-            budget_name=config.stage_name,
+            budget_name=f"{config.stage_name}_{Aws.REGION}",  # an account has one of a name, whatever the region
             budget_type="COST",
             time_unit="MONTHLY",
             budget_limit=budgets.CfnBudget.SpendProperty(amount=limit_usd, unit="USD"),

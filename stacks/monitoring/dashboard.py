@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from aws_cdk import Duration
+from aws_cdk import Aws, Duration
 from aws_cdk import aws_cloudwatch as cloudwatch
 from constructs import Construct
 
@@ -22,7 +22,7 @@ def create_dashboard(
     return cloudwatch.Dashboard(
         scope,
         "Dashboard",
-        dashboard_name=config.stage_name,
+        dashboard_name=f"{config.stage_name}_{Aws.REGION}",  # an account has one of a name, whatever the region
         default_interval=Duration.days(1),
         widgets=[
             [

@@ -1,5 +1,6 @@
 """Every generated name is accepted by its service, in an environment with the longest name."""
 
+import functools
 import itertools
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -139,6 +140,28 @@ def test_names_in_templates_are_accepted(variants: Path) -> None:
     found = set(itertools.chain.from_iterable(map(own_names, stacks)))
     assert {key for key, _ in found} == set(NAMED)
     assert not [said for key, name in found if (said := problem(NAMED[key], name))]
+
+
+# Types of which an account has one of a name, whatever the region, and where their name is
+GLOBAL = {
+    "AWS::Budgets::Budget": ("Budget", "BudgetName"),
+    "AWS::CloudWatch::Dashboard": ("DashboardName",),
+    "AWS::IAM::Role": ("RoleName",),
+    "AWS::S3::Bucket": ("BucketName",),
+}
+
+
+def test_an_environment_can_be_deployed_to_two_regions_of_an_account(variants: Path) -> None:
+    found: dict[str, list[str]] = {}
+    for template in templates(variants / f"assembly-{LONGEST_NAME}").values():
+        for resource in template["Resources"].values():
+            name = functools.reduce(
+                lambda value, key: value.get(key, {}), GLOBAL.get(resource["Type"], ()), resource.get("Properties", {})
+            )
+            if resource["Type"] in GLOBAL and name:  # CloudFormation generates the others
+                found.setdefault(resource["Type"], []).append(text(name, reference))
+    assert found.keys() >= {"AWS::Budgets::Budget", "AWS::CloudWatch::Dashboard"}
+    assert [name for names in found.values() for name in names if REGION not in name] == []
 
 
 def test_stacks_and_exports_have_names_that_cloudformation_accepts(variants: Path) -> None:

@@ -75,14 +75,14 @@ HANDLERS: dict[str, dict[str, str]] = {
         **_SCALING_ALARMS,
     },
     "AWS::Budgets::Budget": {
-        "budgets::{account}:budget/scones-dev": "budgets:ModifyBudget budgets:ViewBudget budgets:TagResource",
+        "budgets::{account}:budget/scones-dev_{region}": "budgets:ModifyBudget budgets:ViewBudget budgets:TagResource",
     },
     "AWS::CloudWatch::Alarm": {
         "cloudwatch:{region}:{account}:alarm:scones-dev-x": "cloudwatch:PutMetricAlarm cloudwatch:DescribeAlarms"
         " cloudwatch:DeleteAlarms cloudwatch:TagResource cloudwatch:UntagResource cloudwatch:ListTagsForResource",
     },
     "AWS::CloudWatch::Dashboard": {
-        "cloudwatch::{account}:dashboard/scones-dev": "cloudwatch:PutDashboard cloudwatch:GetDashboard"
+        "cloudwatch::{account}:dashboard/scones-dev_{region}": "cloudwatch:PutDashboard cloudwatch:GetDashboard"
         " cloudwatch:DeleteDashboards",
     },
     "AWS::Events::Rule": {
