@@ -91,8 +91,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_collection_finish() -> None:
-    gc.freeze()
-    gc.set_threshold(10_000)  # what tests load stays alive as well: with 700, Python's own, it was traversed 60 times
+    gc.set_threshold(10_000)  # with Python's own 700, what tests load later would be traversed thirty times a process
     gc.enable()
 
 
