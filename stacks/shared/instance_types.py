@@ -12,8 +12,15 @@ _IN_WORDS: dict[Purpose, str] = {
     "TrainingInstanceType": "training jobs",
     "TransformInstanceType": "transform jobs",
 }
-# Graviton, whose families have a g behind the number, and Grace
-_ARM = re.compile(r"ml\.(\w+\dg[dn]?|.+-gb\d+)\.")
+_UNFIT = {
+    # Graviton, whose families have a g behind the number, and Grace
+    # https://docs.aws.amazon.com/sagemaker/latest/dg/realtime-endpoints-graviton.html
+    r"ml\.(\w+\dg[dn]?|.+-gb\d+)\.": "the algorithms' containers are for x86 processors, not for Arm",
+    # Nor would alarms watch the updates of an endpoint on Inf1
+    # https://docs.aws.amazon.com/sagemaker/latest/dg/neo-deployment-hosting-services.html
+    # https://docs.aws.amazon.com/sagemaker/latest/dg/deployment-guardrails-exclusions.html
+    r"ml\.(inf|trn)\d": "Inferentia and Trainium run only models that were compiled for them, which no algorithm's is",
+}
 
 
 @cache
@@ -25,16 +32,12 @@ def instance_types(purpose: Purpose) -> tuple[str, ...]:
 
 
 def check_instance_type(name: str, purpose: Purpose) -> str:
-    """Return the name; raises ValueError if SageMaker has no such type for the purpose, or if it is not an x86 one.
-
-    https://docs.aws.amazon.com/sagemaker/latest/dg/realtime-endpoints-graviton.html
-    """
+    """Return the name; raises ValueError if SageMaker has no such type for the purpose, or no algorithm runs on it."""
     known = instance_types(purpose)
     if name not in known:
         nearest = ", ".join(difflib.get_close_matches(name, known, cutoff=0))
         raise ValueError(f"SageMaker has no such instance type for {_IN_WORDS[purpose]}; the nearest are {nearest}")
-    if _ARM.match(name):
-        raise ValueError(
-            "the algorithms' containers are for x86 processors, not for Arm: choose another type, such as ml.m5.large"
-        )
+    for pattern, reason in _UNFIT.items():
+        if re.match(pattern, name):
+            raise ValueError(f"{reason}: choose another type, such as ml.m5.large")
     return name

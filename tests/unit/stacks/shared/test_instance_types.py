@@ -13,6 +13,8 @@ NAMES_BY_FAMILY = {name.split(".")[1]: name for name in instance_types("Producti
 # Families that the SDK does not list yet: https://aws.amazon.com/ec2/graviton/, and Grace
 NEWER_ON_ARM = {"c8g", "m8g", "r7gd", "r8g", "p6e-gb200"}
 
+NEED_COMPILED_MODELS = {"inf1", "inf2", "trn1", "trn1n", "trn2"}
+
 
 def families_on_arm() -> set[str]:
     """Those for which the SDK refuses image-classification. It is read, because importing it takes seconds."""
@@ -29,7 +31,13 @@ def test_an_endpoint_on_arm_is_refused_because_the_containers_are_for_x86(family
         check_instance_type(NAMES_BY_FAMILY[family], "ProductionVariantInstanceType")
 
 
-@pytest.mark.parametrize("family", sorted(NAMES_BY_FAMILY.keys() - families_on_arm()))
-def test_an_endpoint_on_x86_is_not_refused(family: str) -> None:
+@pytest.mark.parametrize("family", sorted(NEED_COMPILED_MODELS))
+def test_an_endpoint_on_chips_that_need_compiled_models_is_refused(family: str) -> None:
+    with pytest.raises(ValueError, match="Inferentia and Trainium run only models that were compiled for them"):
+        check_instance_type(NAMES_BY_FAMILY[family], "ProductionVariantInstanceType")
+
+
+@pytest.mark.parametrize("family", sorted(NAMES_BY_FAMILY.keys() - families_on_arm() - NEED_COMPILED_MODELS))
+def test_an_endpoint_on_any_other_is_not_refused(family: str) -> None:
     name = NAMES_BY_FAMILY[family]
     assert check_instance_type(name, "ProductionVariantInstanceType") == name
