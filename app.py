@@ -7,14 +7,12 @@ import sys
 
 from aws_cdk import App
 
-from stacks.config import ConfigError, parse_environments
-from stacks.environment import Environment
+from stacks.config import ConfigError
+from stacks.environment import add_environments
 
 app = App()
 try:
-    environments = parse_environments(app.node.try_get_context("environments"), only=app.node.try_get_context("only"))
+    add_environments(app)
 except ConfigError as error:
     sys.exit(str(error))
-for config in environments:
-    Environment(app, config=config)
 app.synth()

@@ -17,8 +17,8 @@ from cdk_nag import (
 )
 
 from scanners.finding import Finding
-from stacks.config import PROJECT_ROOT, parse_environments
-from stacks.environment import Environment
+from stacks.config import PROJECT_ROOT
+from stacks.environment import add_environments
 from stacks.shared.scanner_exceptions import wildcard_reason
 
 _PACKS = (AwsSolutionsChecks, ServerlessChecks, NIST80053R5Checks, HIPAASecurityChecks, PCIDSS321Checks)
@@ -32,8 +32,7 @@ def scan(output: Path) -> list[Finding]:
     """
     context = json.loads((PROJECT_ROOT / "cdk.json").read_text(encoding="utf-8"))["context"]
     app = App(context=context, outdir=str(output))
-    for config in parse_environments(context["environments"]):
-        Environment(app, config=config)
+    add_environments(app)
     packs: list[NagPack] = [pack(app) for pack in _PACKS]
     app.synth()  # afterwards, references between stacks have their final form
     for construct in app.node.find_all():

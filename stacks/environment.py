@@ -1,11 +1,11 @@
 """One environment: creates its stacks and passes resources between them."""
 
-from aws_cdk import PermissionsBoundary, Stage, Tags
+from aws_cdk import App, PermissionsBoundary, Stage, Tags
 from constructs import Construct
 
 from stacks.bulk.bulk_stack import BulkStack
 from stacks.classification.workflow_stack import WorkflowStack
-from stacks.config import EnvironmentConfig
+from stacks.config import EnvironmentConfig, parse_environments
 from stacks.console.console_stack import ConsoleStack
 from stacks.data.data_stack import DataStack
 from stacks.delivery.deploy_role_stack import DeployRoleStack
@@ -15,6 +15,13 @@ from stacks.monitoring.monitoring_stack import MonitoringStack
 from stacks.retraining.retraining_stack import RetrainingStack
 from stacks.shared.encryption import encrypt
 from stacks.shared.scanner_exceptions import acknowledge
+
+
+def add_environments(app: App) -> None:
+    """Create the stages of the context's `environments`, or the one that its `only` names. Raises ConfigError."""
+    environments, only = map(app.node.try_get_context, ("environments", "only"))
+    for config in parse_environments(environments, only=only):
+        Environment(app, config=config)
 
 
 class Environment(Stage):

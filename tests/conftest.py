@@ -66,9 +66,8 @@ CLOUDS = (
 # After them one that makes the templates, which the rest would wait for; beside it, the longest that needs none
 FIRST = (
     *CLOUDS,
-    "tests/infrastructure/delivery/test_deploy_role_stack.py",
-    "tests/unit/ops/review/test_publication.py",
     "tests/infrastructure/test_scanner_exceptions.py",
+    "tests/unit/ops/review/test_publication.py",
 )
 
 LONGEST_NAME = "an-environment-named"  # 20 characters
@@ -122,14 +121,18 @@ def assembly(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return made_once(tmp_path_factory, "assembly", lambda output: synthesize(output, environments))
 
 
+def context_with(environments: Any) -> dict[str, Any]:
+    """The context of cdk.json with these environments, as the command line of CDK hands it to the application."""
+    context: dict[str, Any] = json.loads((PROJECT_ROOT / "cdk.json").read_text())["context"]
+    return {**context, "environments": environments, "aws:cdk:enable-path-metadata": True}
+
+
 def synthesize(output: Path, environments: Any) -> None:
     """Write the cloud assembly of these environments in place of cdk.json's, as the command line of CDK does."""
-    context = json.loads((PROJECT_ROOT / "cdk.json").read_text())["context"]
-    context.update({"environments": environments, "aws:cdk:enable-path-metadata": True})
     run = subprocess.run(
         [sys.executable, "app.py"],
         cwd=PROJECT_ROOT,
-        env={**os.environ, "CDK_OUTDIR": str(output), "CDK_CONTEXT_JSON": json.dumps(context)},
+        env={**os.environ, "CDK_OUTDIR": str(output), "CDK_CONTEXT_JSON": json.dumps(context_with(environments))},
         capture_output=True,
         text=True,
         check=False,

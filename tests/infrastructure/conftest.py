@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from stacks.config import MAX_BOUNDED_NAME
-from tests.conftest import LONGEST_NAME, made_once, synthesize
+from tests.conftest import LONGEST_NAME, context_with, made_once
 
 LONGEST_BOUNDED_NAME = "b" * MAX_BOUNDED_NAME
 Resource = dict[str, Any]
@@ -93,15 +93,15 @@ def template_of(assembly: Path, environment: str, stack: str) -> Template:
     return Template(path, json.loads(path.read_text()))
 
 
-# Environments without any setting that adds resources, with all of them, and with settings that exclude some. Add the
-# setting that a test needs to one of these, because each environment takes seconds to synthesize
+# Environments with all settings that add resources, and with settings that exclude some; dev of cdk.json has none. Add
+# the setting that a test needs to one of these, because each environment takes seconds to synthesize
 VARIANTS: dict[str, dict[str, Any]] = {
-    "plain": {"retraining": {"enabled": False}},
     "serverless": {
         "classes": ["bus", "streetcar", "pickup_truck"],
         "endpoint": {"kind": "serverless"},
         "alert_email": "ops@example.com",
         "schedule": {"expression": "cron(0 6 * * ? *)"},
+        "retraining": {"enabled": False},
     },
     # Deployed from GitHub, with the longest name that is allowed then
     LONGEST_BOUNDED_NAME: {
@@ -138,7 +138,18 @@ VARIANTS["dev"] = {
 @pytest.fixture(scope="session")
 def variants(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The cloud assembly of the environments of VARIANTS."""
-    return made_once(tmp_path_factory, "variants", lambda output: synthesize(output, VARIANTS))
+    return made_once(tmp_path_factory, "variants", synthesize_variants)
+
+
+def synthesize_variants(output: Path) -> None:
+    """In this process: usually the scanners' (tests/conftest.py), in which CDK starts once for all that they do."""
+    from aws_cdk import App  # noqa: PLC0415 - it starts Node
+
+    from stacks.environment import add_environments  # noqa: PLC0415
+
+    app = App(context=context_with(VARIANTS), outdir=str(output))
+    add_environments(app)
+    app.synth()
 
 
 @pytest.fixture(scope="session")

@@ -12,6 +12,15 @@ from scanners.verdict import is_configured
 from stacks.config import load_environment
 
 
+def test_cdk_s_own_rules_find_nothing(assembly: Path, variants: Path) -> None:
+    """`cdk synth` applies them too; here no other synthesis does (tests/conftest.py)."""
+    from tests.infrastructure.cdk_rules import violations  # noqa: PLC0415 - it starts Node
+
+    templates = [*assembly.glob("*/*.template.json"), *variants.glob("*/*.template.json")]
+    assert len(templates) > 40
+    assert not violations(templates)
+
+
 @pytest.fixture(scope="module")
 def nag(tmp_path_factory: pytest.TempPathFactory) -> list[Finding]:
     from scanners import cdk_nag  # noqa: PLC0415 - it starts Node
@@ -45,15 +54,6 @@ def test_prod_has_every_setting_that_the_scanners_require() -> None:
 
 def test_cfn_lint_finds_nothing(assembly: Path) -> None:
     assert not list(templates.cfn_lint(assembly))
-
-
-def test_cdk_s_own_rules_find_nothing(assembly: Path, variants: Path) -> None:
-    """`cdk synth` applies them too; here no other synthesis does (tests/conftest.py)."""
-    from tests.infrastructure.cdk_rules import violations  # noqa: PLC0415 - it starts Node
-
-    templates = [*assembly.glob("*/*.template.json"), *variants.glob("*/*.template.json")]
-    assert len(templates) > 40
-    assert not violations(templates)
 
 
 def statements(assembly: Path, environment: str) -> Iterator[tuple[str, set[str], list[str]]]:

@@ -377,7 +377,7 @@ def test_every_role_has_the_boundary_that_a_company_demands_and_none_without(var
         return {text(role.get("PermissionsBoundary", "")) for role in roles}
 
     assert boundaries(LONGEST_NAME) == {"arn:<AWS::Partition>:iam::<AWS::AccountId>:policy/company/developers"}
-    assert boundaries("plain") == {""}
+    assert boundaries("serverless") == {""}
 
 
 def test_it_fits_into_a_managed_policy() -> None:
