@@ -1,5 +1,7 @@
 """The model, the endpoint that serves it, and what belongs to the endpoint: scaling, pause and release log."""
 
+from typing import Any
+
 from aws_cdk import (
     ArnFormat,
     Aws,
@@ -30,7 +32,7 @@ from stacks.shared import prefixes
 from stacks.shared.algorithm import IMAGE_CLASSIFICATION, SCIKIT_LEARN
 from stacks.shared.algorithm_image import AlgorithmImage
 from stacks.shared.dead_letter_queue import DeadLetterQueue
-from stacks.shared.deployment_config import deployment_config
+from stacks.shared.deployment_config import deployment_config, update_weight
 from stacks.shared.function import Function
 from stacks.shared.guardrails import guardrail_alarms
 from stacks.shared.local_storage import volume_key_of
@@ -84,15 +86,19 @@ class ModelStack(Stack):
             endpoint_name=config.endpoint_name,
             endpoint_config_name=endpoint_config.attr_endpoint_config_name,
         )
-        if deployment := deployment_config(config):
+        deployment = deployment_config(config)
+        if deployment:
             endpoint.add_property_override("DeploymentConfig", deployment)
+        weight: Any = update_weight(deployment, retains=False)
         self.dead_letters = DeadLetterQueue(self, "UndeliveredReleases")
         # Created before the endpoint, so that its first update finds the alarms, and its first event the rule
         alarms = guardrail_alarms(self, config=config, variant_name=VARIANT_NAME)
         endpoint.node.add_dependency(*alarms, self._release_log(config, bucket))
         if config.endpoint.max_instance_count:
-            self._keep_instances(endpoint)
+            is_update = self._keep_instances(endpoint)
+            weight = Fn.condition_if(is_update.logical_id, update_weight(deployment, retains=True), weight)
             scale_endpoint(self, endpoint=endpoint, config=config.endpoint, variant_name=VARIANT_NAME)
+        endpoint_config.add_property_override("ProductionVariants.0.InitialVariantWeight", weight)
         self.state_machines = [self._let_pause(config, bucket, alert_topic)]
         CfnOutput(self, "EndpointName", value=config.endpoint_name)
 
@@ -140,8 +146,8 @@ class ModelStack(Stack):
             model_data_url=ssm.StringParameter.value_for_string_parameter(self, config.artifact_parameter),
         )
 
-    def _keep_instances(self, endpoint: sagemaker.CfnEndpoint) -> None:
-        """Keep, in an update, the instance count that autoscaling chose.
+    def _keep_instances(self, endpoint: sagemaker.CfnEndpoint) -> CfnCondition:
+        """Keep, in an update, the instance count that autoscaling chose; returns the condition of an update.
 
         CloudFormation allows the property only in updates, and a template cannot tell whether the endpoint exists. So
         `python -m ops deploy` sets a parameter, and CDK keeps its value.
@@ -157,6 +163,7 @@ class ModelStack(Stack):
         endpoint.add_property_override(
             "RetainAllVariantProperties", Fn.condition_if(is_update.logical_id, True, Aws.NO_VALUE)
         )
+        return is_update
 
     def _release_log(self, config: EnvironmentConfig, bucket: s3.IBucket) -> events.Rule:
         """Record every change of what the endpoint serves, whatever its origin."""
@@ -203,7 +210,6 @@ def production_variant(
         return sagemaker.CfnEndpointConfig.ProductionVariantProperty(
             variant_name=VARIANT_NAME,
             model_name=model_name,
-            initial_variant_weight=1,
             serverless_config=sagemaker.CfnEndpointConfig.ServerlessConfigProperty(
                 max_concurrency=config.serverless_max_concurrency, memory_size_in_mb=config.serverless_memory_mb
             ),
@@ -213,7 +219,6 @@ def production_variant(
         model_name=model_name,
         instance_type=config.instance_type,
         initial_instance_count=config.instance_count,
-        initial_variant_weight=1,
     )
 
 

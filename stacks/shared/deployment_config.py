@@ -3,6 +3,8 @@
 https://docs.aws.amazon.com/sagemaker/latest/dg/deployment-guardrails.html
 """
 
+import json
+import zlib
 from typing import Any
 
 from stacks.config import EnvironmentConfig
@@ -35,3 +37,16 @@ def deployment_config(config: EnvironmentConfig) -> dict[str, Any] | None:
         },
         "AutoRollbackConfiguration": {"Alarms": [{"AlarmName": name} for name in config.update_alarm_names]},
     }
+
+
+def update_weight(deployment: dict[str, Any] | None, *, retains: bool) -> int:
+    """A weight of the endpoint config's only variant, which gets all requests whatever its weight.
+
+    SageMaker refuses to update an endpoint with the config that it has. CloudFormation replaces the config if its
+    weight changes, so the weight follows whatever makes it update the endpoint: the deployment config, and whether the
+    update keeps instances. 1 for a serverless endpoint.
+    """
+    if deployment is None:
+        return 1
+    settings = json.dumps([deployment, retains], sort_keys=True)
+    return 1 + zlib.crc32(settings.encode()) % 1_000_000

@@ -242,6 +242,11 @@ def sagemaker_steps(
     endpoint = sagemaker.describe_endpoint(EndpointName=environment.config.endpoint_name)
     config = sagemaker.describe_endpoint_config(EndpointConfigName=endpoint["EndpointConfigName"])
     model = config["ProductionVariants"][0]["ModelName"]
+    # SageMaker refuses to update an endpoint with the config that it has: each update goes to the other of two
+    settings = {"ProductionVariants", "DataCaptureConfig", "KmsKeyId"}
+    alike: Any = {key: value for key, value in config.items() if key in settings}
+    other = f"{environment.config.stage_name}-mutation-{uuid.uuid4().hex[:12]}"
+    sagemaker.create_endpoint_config(EndpointConfigName=other, **alike)
     s3 = boto3.client("s3")
     data = s3.get_object(Bucket=environment.bucket, Key=confident_images[0])["Body"].read()
     folder, bucket = uuid.uuid4().hex, f"s3://{environment.bucket}/"
@@ -309,9 +314,10 @@ def sagemaker_steps(
         assert is_captured()
 
     def update() -> None:
+        served = sagemaker.describe_endpoint(EndpointName=endpoint["EndpointName"])["EndpointConfigName"]
         sagemaker.update_endpoint(
             EndpointName=endpoint["EndpointName"],
-            EndpointConfigName=endpoint["EndpointConfigName"],
+            EndpointConfigName=endpoint["EndpointConfigName"] if served == other else other,
             DeploymentConfig=watched,
         )
         sagemaker.get_waiter("endpoint_in_service").wait(

@@ -47,6 +47,11 @@ class Endpoints(Models):
             raise validation_error(f"Cannot update in-progress endpoint {record['EndpointArn']!r}.")
         _check_retained(request)
         _check_kind(request, source["endpoint_config"], record["ProductionVariants"])
+        if request["EndpointConfigName"] == record["EndpointConfigName"]:
+            in_use = record["EndpointConfigName"]
+            raise validation_error(
+                f'Cannot update endpoint with the currently in use endpoint configuration "{in_use}".'
+            )
         retained = record["ProductionVariants"] if request.get("RetainAllVariantProperties") else None
         variants = _variants(source["endpoint_config"], retained=retained)
         config = request.get("DeploymentConfig")

@@ -9,7 +9,7 @@ from ministack.services.cloudformation import engine
 from local.sagemaker.deployment import Deployment
 from stacks.config import ENDPOINT_EXISTS, ENDPOINT_PAUSED, load_environment, parse_environment
 from stacks.shared.algorithm import ALGORITHMS, Algorithm
-from stacks.shared.deployment_config import deployment_config
+from stacks.shared.deployment_config import deployment_config, update_weight
 from tests.conftest import LONGEST_NAME
 from tests.infrastructure.conftest import LONGEST_BOUNDED_NAME, Template, definition_of, template_of, text
 from tests.infrastructure.test_app import of_type
@@ -219,6 +219,26 @@ def test_only_an_update_keeps_the_instances_that_autoscaling_gave(model: Templat
     assert (for_update, for_creation) == (True, {"Ref": "AWS::NoValue"})
     assert model.content["Conditions"][condition] == {"Fn::Equals": [{"Ref": ENDPOINT_EXISTS}, "true"]}
     assert model.content["Parameters"][ENDPOINT_EXISTS]["Default"] == "false"
+
+
+def test_an_endpoint_config_is_replaced_when_only_the_settings_of_updates_change(model: Template) -> None:
+    """SageMaker refuses to update an endpoint with the config that it has."""
+    (variant,) = model.only("AWS::SageMaker::EndpointConfig")["ProductionVariants"]
+    retained = model.only("AWS::SageMaker::Endpoint").get("RetainAllVariantProperties")
+    if retained is None:
+        assert isinstance(variant["InitialVariantWeight"], int)
+        return
+    condition, for_update, for_creation = variant["InitialVariantWeight"]["Fn::If"]
+    assert condition == retained["Fn::If"][0]
+    assert for_update != for_creation
+
+
+def test_each_setting_of_updates_has_its_own_weight() -> None:
+    settings: list[dict[str, Any]] = [{}, {"bake_minutes": 6}, {"instance_count": 2}]
+    deployments = [deployment_config(parse_environment("dev", {"endpoint": endpoint})) for endpoint in settings]
+    weights = [update_weight(deployment, retains=retains) for deployment in deployments for retains in (False, True)]
+    assert len(set(weights)) == len(weights) == 6
+    assert update_weight(None, retains=False) == 1, "a serverless endpoint has no such settings"
 
 
 @pytest.mark.parametrize("paused", ["false", "true"])

@@ -124,6 +124,7 @@ def refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> tuple[ControlPla
     for operation, request in (
         ("CreateModel", {"ModelName": "m", "ExecutionRoleArn": ROLE, "PrimaryContainer": container}),
         ("CreateEndpointConfig", {"EndpointConfigName": "c", "KmsKeyId": KEY, "ProductionVariants": [VARIANT]}),
+        ("CreateEndpointConfig", {"EndpointConfigName": "new", "KmsKeyId": KEY, "ProductionVariants": [VARIANT]}),
         ("CreateEndpoint", {"EndpointName": "e", "EndpointConfigName": "c"}),
     ):
         control_plane.call(operation, request, access_key="caller's")
@@ -146,7 +147,7 @@ def test_an_update_is_refused_and_nothing_changes_while_a_permission_is_missing(
     policy = {"TrafficRoutingConfiguration": {"Type": "ALL_AT_ONCE", "WaitIntervalInSeconds": 0}}
     request = {
         "EndpointName": "e",
-        "EndpointConfigName": "c",
+        "EndpointConfigName": "new",
         "DeploymentConfig": {
             "BlueGreenUpdatePolicy": policy,
             "AutoRollbackConfiguration": {"Alarms": [{"AlarmName": "a"}]},

@@ -155,8 +155,16 @@ def test_an_endpoint_on_instances_never_becomes_serverless_and_a_serverless_one_
         settled.call(
             "UpdateEndpoint", {"EndpointName": "serverless", **to_serverless, "DeploymentConfig": deployment.AT_ONCE}
         )
-    settled.call("UpdateEndpoint", {"EndpointName": "serverless", **to_serverless})
+    settled.call("CreateEndpointConfig", {"EndpointConfigName": "another", "ProductionVariants": [variant()]})
+    settled.call("UpdateEndpoint", {"EndpointName": "serverless", "EndpointConfigName": "another"})
     settled.call("UpdateEndpoint", {"EndpointName": "serverless", "EndpointConfigName": "instances"})
+
+
+def test_an_endpoint_is_not_updated_with_the_config_that_it_has(settled: ControlPlane) -> None:
+    settled.call("CreateEndpoint", {"EndpointName": "e", "EndpointConfigName": "instances"})
+    message = 'Cannot update endpoint with the currently in use endpoint configuration "instances"'
+    with pytest.raises(ApiError, match=message):
+        settled.call("UpdateEndpoint", {"EndpointName": "e", "EndpointConfigName": "instances"})
 
 
 def test_a_serverless_endpoint_is_described_by_its_capacity(settled: ControlPlane) -> None:
