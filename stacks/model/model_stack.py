@@ -150,7 +150,8 @@ class ModelStack(Stack):
         """Keep, in an update, the instance count that autoscaling chose; returns the condition of an update.
 
         CloudFormation allows the property only in updates, and a template cannot tell whether the endpoint exists. So
-        `python -m ops deploy` sets a parameter, and CDK keeps its value.
+        `python -m ops deploy` sets a parameter, and CDK keeps its value. Its first deployment after the endpoint was
+        created changes it, and so replaces the endpoint config once.
         """
         exists = CfnParameter(
             self,
