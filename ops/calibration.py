@@ -11,6 +11,7 @@ Modern Neural Networks, ICML 2017, equation 3).
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from ops.shares import wilson_interval
 
@@ -19,8 +20,7 @@ ECE_BINS = 15
 _EDGES = [step / STEPS for step in range(STEPS + 1)]
 
 
-@dataclass(frozen=True)
-class OperatingPoint:
+class OperatingPoint(NamedTuple):
     """The effect of a threshold, which accepts the predictions with confidence >= threshold."""
 
     threshold: float

@@ -101,7 +101,7 @@ def _page(
     at, shown, desk = _place(values), site(request), _desk(request)
     bucket = shown.bucket
     view: Part[View] = part(lambda: desk.view(at, wanted=values.get("image", "")), on=f"s3://{bucket}")
-    ready: Part[_Ready] = part(lambda: _ready(desk, bucket), on=f"s3://{bucket}/{MANIFEST}")
+    ready = _ready(view, bucket)
     outcome = view.value.outcome if view.value else None
     keys = dict(zip(shown.config.classes, [*KEYS, *[""] * 100], strict=False))
     return page(
@@ -128,15 +128,21 @@ def _conflict(desk: Desk, identifier: str) -> str:
     return f"{AlreadyReviewedError(found.value)}. Go on with this one." if found.value else found.missing
 
 
-def _ready(desk: Desk, bucket: str) -> _Ready:
-    reviews = desk.reviews()
-    try:
-        stored = aws.s3().get_object(Bucket=bucket, Key=MANIFEST)["Body"].read()
-        manifest = Manifest.parse(stored, name=MANIFEST)
-    except aws.s3().exceptions.NoSuchKey:
-        manifest = None
-    neither = sum(review.decision == "neither" for review in reviews)
-    return _Ready(len(not_published(reviews, manifest)), neither)
+def _ready(view: Part[View], bucket: str) -> Part[_Ready]:
+    if view.value is None:
+        return Part(missing=view.missing, error=view.error)
+    reviews = view.value.reviews
+
+    def read() -> _Ready:
+        try:
+            stored = aws.s3().get_object(Bucket=bucket, Key=MANIFEST)["Body"].read()
+            manifest = Manifest.parse(stored, name=MANIFEST)
+        except aws.s3().exceptions.NoSuchKey:
+            manifest = None
+        neither = sum(review.decision == "neither" for review in reviews)
+        return _Ready(len(not_published(reviews, manifest)), neither)
+
+    return part(read, on=f"s3://{bucket}/{MANIFEST}")
 
 
 def _retrains(shown: Site) -> bool:

@@ -33,6 +33,7 @@ class View:
     waiting: int
     skipped: int
     latest: Review | None  # this reviewer's latest review
+    reviews: Sequence[Review]  # everybody's
     unreadable: Sequence[str]
 
 
@@ -62,6 +63,7 @@ class Desk:
             waiting=len(queue),
             skipped=len(queue) - len(ahead),
             latest=self.records.latest_of(self.reviewer),
+            reviews=list(self._done.values()),
             unreadable=[*self._outcomes.unreadable.values(), *self.records.unreadable.values()],
         )
 
@@ -91,10 +93,6 @@ class Desk:
         review = self.records.undo(latest.outcome.id, reviewer=self.reviewer)
         self._note(review)
         return review
-
-    def reviews(self) -> list[Review]:
-        self._refresh()
-        return list(self._done.values())
 
     def _refresh(self) -> None:
         with self._lock:

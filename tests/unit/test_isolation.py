@@ -11,15 +11,12 @@ import threadpoolctl
 from local.cloud import LocalCloud, Process
 from stacks.config import PROJECT_ROOT
 
-USES_AN_ACCOUNT = (
-    "tests/unit/data_prep/test_target.py::test_the_account_is_the_credentials_and_the_endpoint_the_regions"
-)
-
 
 def test_a_shell_with_the_local_clouds_variables_can_run_the_tests() -> None:
     cloud = LocalCloud(Process("local.emulator", 1, 4566), Process("local.sagemaker", 2, 4567), Path("build/local"))
+    program = """import tests.conftest, boto3; print(boto3.client("sts", region_name="us-east-1").meta.endpoint_url)"""
     run = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", USES_AN_ACCOUNT],
+        [sys.executable, "-c", program],
         cwd=PROJECT_ROOT,
         env={**os.environ, **cloud.environment, "AWS_PROFILE": "no-such-profile"},
         capture_output=True,
@@ -27,7 +24,7 @@ def test_a_shell_with_the_local_clouds_variables_can_run_the_tests() -> None:
         check=False,
         timeout=120,
     )
-    assert run.returncode == 0, run.stdout
+    assert (run.stdout, run.returncode) == ("https://sts.us-east-1.amazonaws.com\n", 0), run.stderr
 
 
 def test_processes_of_tests_can_be_interrupted_from_a_shell_in_the_background() -> None:

@@ -93,13 +93,13 @@ def account(follower: Follower) -> None:
 
 @pytest.mark.parametrize(("shortest", "longest"), [(1, 2), (20, 60), (60, 600), (1, 600)])
 def test_executions_are_counted_however_long_they_take(listing: Listing, shortest: int, longest: int) -> None:
-    run, tally = begin(3000)
+    run, tally = begin(1500)
     rng = random.Random(1)
-    for number in range(3000):
+    for number in range(1500):
         tally.send(number)
-        listing.start(run.request_name(number), after=number / 50, seconds=rng.uniform(shortest, longest))
+        listing.start(run.request_name(number), after=number / 25, seconds=rng.uniform(shortest, longest))
     follow(listing, Follower(run, tally), 60 + longest, each=20)
-    assert (tally.accepted, tally.unfinished) == (3000, 0)
+    assert (tally.accepted, tally.unfinished) == (1500, 0)
 
 
 def test_a_look_lists_what_is_new_however_many_executions_there_were(listing: Listing) -> None:
