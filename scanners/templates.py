@@ -2,7 +2,6 @@
 
 import json
 import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -35,14 +34,14 @@ def environments(assembly: Path) -> list[str]:
 
 def cfn_lint(assembly: Path) -> Iterator[Finding]:
     """Run cfn-lint: errors and suspicious constructs in templates."""
-    templates = sorted(assembly.glob("assembly-*/*.template.json"))
-    command = [str(Path(sys.executable).parent / "cfn-lint"), "--format", "json"]
-    output = _run([*command, "--ignore-checks", _CFN_LINT_IGNORED, "--", *map(str, templates)])
-    for found in json.loads(output or "[]"):
-        file = Path(found["Filename"])
+    from cfnlint.config import ConfigMixIn  # noqa: PLC0415 - it takes half a second
+    from cfnlint.runner import Runner  # noqa: PLC0415
+
+    templates = sorted(map(str, assembly.glob("assembly-*/*.template.json")))
+    for found in Runner(ConfigMixIn(templates=templates, ignore_checks=[_CFN_LINT_IGNORED])).run():
+        file = Path(found.filename)
         environment = file.parent.name.removeprefix("assembly-")
-        where = f"{file.name}:{found['Location']['Start']['LineNumber']}"
-        yield Finding("cfn-lint", environment, found["Rule"]["Id"], where, found["Message"])
+        yield Finding("cfn-lint", environment, found.rule.id, f"{file.name}:{found.linenumber}", found.message)
 
 
 def checkov(assembly: Path) -> Iterator[Finding]:
