@@ -1,4 +1,4 @@
 import os
 
-# Set before the first import of numpy, which reads it: threads that wait for each other waste CPU time
-os.environ["OPENBLAS_NUM_THREADS"] = "1"
+# Set before the first import of numpy or scikit-learn, which read them: threads that wait for each other waste CPU time
+os.environ["OPENBLAS_NUM_THREADS"] = os.environ["OMP_NUM_THREADS"] = "1"

@@ -56,7 +56,7 @@ def run_container(
     root: Path, *command: str, stdin: bytes = b"", **variables: str
 ) -> "subprocess.CompletedProcess[bytes]":
     """Run a command as in a container: it sees nothing of this project but the files below `root`."""
-    environment = {"PYTHONDONTWRITEBYTECODE": "1", "OPENBLAS_NUM_THREADS": "1", **variables}
+    environment = {"PYTHONDONTWRITEBYTECODE": "1", "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", **variables}
     return subprocess.run(
         [sys.executable, *command],
         cwd=root,

@@ -46,6 +46,7 @@ def process_environment(variables: Mapping[str, str], root: Path) -> dict[str, s
         "PYTHONUNBUFFERED": "1",
         # Unlike there: this machine's processors are shared
         "OPENBLAS_NUM_THREADS": "1",
+        "OMP_NUM_THREADS": "1",
         **{name: value.replace(ROOT, str(root)) for name, value in variables.items()},
     }
 

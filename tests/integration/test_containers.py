@@ -88,7 +88,8 @@ def test_the_artifacts_own_code_answers_and_sees_the_models_variables_and_no_oth
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
     with contextlib.closing(Container(curious(), SCIKIT_LEARN, variables={"SAGEMAKER_BATCH": "true"})) as container:
         seen = json.loads(container.invocations(b"", content_type="text/plain"))
-    own = {"PATH", "LANG", "LC_CTYPE", "PYTHONDONTWRITEBYTECODE", "PYTHONUNBUFFERED", "OPENBLAS_NUM_THREADS", "process"}
+    own = {"PATH", "LANG", "LC_CTYPE", "PYTHONDONTWRITEBYTECODE", "PYTHONUNBUFFERED", "process"}
+    own |= {"OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"}
     assert seen.keys() - own == {"SAGEMAKER_SERVING_MODULE", "PYTHONPATH", "SAGEMAKER_BATCH"}
     assert seen["PYTHONPATH"].endswith("/model/code")
     assert not seen["PYTHONPATH"].startswith("/opt")

@@ -15,6 +15,7 @@ def _small_dictionary() -> Iterator[None]:
     """Learning the dictionary takes nearly all of the time; the job of the fixture `trained` learns a whole one."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("model.DICTIONARY_PATCHES", (1_000, 1_000))
+        patch.setattr("model.WORDS", 100)
         yield
 
 
