@@ -3,6 +3,7 @@
 import io
 import json
 from dataclasses import dataclass
+from functools import cache
 from hashlib import sha256
 from typing import Any
 
@@ -39,6 +40,7 @@ SETTINGS: dict[str, Any] = {
 }
 
 
+@cache
 def png(number: int, size: int = 32) -> bytes:
     pixels = np.random.default_rng(number).integers(0, 256, (size, size, 3), np.uint8)
     buffer = io.BytesIO()

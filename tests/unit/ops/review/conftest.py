@@ -16,7 +16,7 @@ from PIL import Image
 from lambda_src.shared.item import ImageRef
 from ops import aws
 from ops.review.queue import Outcome
-from ops.review.records import Records
+from ops.review.records import Records, Review
 from stacks.config import EnvironmentConfig, parse_environment
 from tests.unit.data_prep.conftest import write_dataset
 from tests.unit.stored import create_bucket, place, place_folder
@@ -60,7 +60,8 @@ class Account:
 
     def reviewed(self, name: str, content: bytes | int, label: str | None, *, reviewer: str = "ann") -> Outcome:
         outcome = outcome_of(self.picture(name, content))
-        self.records.label(outcome, label, reviewer=reviewer)
+        review = Review(outcome, "labelled" if label else "neither", label, reviewer, AT)
+        self.put(review.key, review.as_line())
         return outcome
 
     def manifest_of(self, execution: str, outcomes: Any, *, at: datetime = AT) -> None:
