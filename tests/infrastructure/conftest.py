@@ -8,8 +8,12 @@ from typing import Any
 
 import pytest
 
+from local import adapters
 from stacks.config import MAX_BOUNDED_NAME
 from tests.conftest import LONGEST_NAME, context_with, made_once
+
+# As in the local cloud: here, too, the expressions of the state machines are evaluated many times
+adapters.parse_expressions_once()
 
 LONGEST_BOUNDED_NAME = "b" * MAX_BOUNDED_NAME
 Resource = dict[str, Any]

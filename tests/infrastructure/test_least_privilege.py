@@ -46,6 +46,7 @@ class Roles:
                 resource = re.sub(rf"(?<=/scones-{name}-)[^/]+$", "j", permission.resource)
                 self.of_sagemaker[owner].add(replace(permission, resource=resource, principals=(CALLER,)))
         self.needs = {role: {*self.requests(NEEDS[role], role), *self.of_sagemaker[role]} for role in NEEDS}
+        self.all_needs = set[Permission]().union(*self.needs.values())
 
     def requests(self, lines: str, role: str) -> list[Permission]:
         buckets = self.environment.arns("AWS::S3::Bucket")
@@ -121,10 +122,9 @@ def test_a_role_may_do_all_that_it_needs(roles: Roles, role: str) -> None:
 @pytest.mark.parametrize("role", NEEDS)
 def test_a_role_may_do_nothing_that_only_others_need(roles: Roles, role: str) -> None:
     own = roles.needs[role]
-    for other in NEEDS:
-        for request in roles.needs[other]:
-            if not own & {request, replace(request, context=())}:
-                assert not allows(roles.statements[role], request), request
+    for request in roles.all_needs:
+        if not own & {request, replace(request, context=())}:
+            assert not allows(roles.statements[role], request), request
 
 
 def test_these_are_all_roles_but_those_of_schedules(roles: Roles) -> None:
@@ -182,9 +182,8 @@ def test_every_statement_action_and_resource_is_needed(roles: Roles, role: str) 
 
 def decisions(roles: Roles) -> Iterator[tuple[Statements, Permission]]:
     """What the tests above decide: every request of every role, and the one that each mutant refuses."""
-    everything = set[Permission]().union(*roles.needs.values())
     for role, statements in roles.statements.items():
-        for request in (*everything, *roles.requests(NEVER, role)):
+        for request in (*roles.all_needs, *roles.requests(NEVER, role)):
             yield statements, request
         for name, mutant in mutants(statements) if role in NEEDS else ():
             if is_judged_here(name):

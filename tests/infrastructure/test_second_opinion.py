@@ -146,7 +146,6 @@ def definitions(assembly: Path) -> list[dict[str, Any]]:
 @pytest.fixture(scope="module")
 def evaluated(definitions: list[dict[str, Any]]) -> list[Case]:
     adapters.leave_text_in_json_as_it_is()
-    adapters.parse_expressions_once()
     return [
         emulated(expression, states)
         for expression in sorted(set(expressions(definitions)))
