@@ -22,7 +22,7 @@ lines = st.builds(
 )
 
 
-@given(st.lists(lines, max_size=20))
+@given(st.lists(lines, max_size=5))
 def test_a_list_is_read_back_as_it_was_written(written: list[ListLine]) -> None:
     with TemporaryDirectory() as folder:
         file = Path(folder, "train_lst", "train.lst")

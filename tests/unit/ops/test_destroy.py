@@ -33,14 +33,24 @@ def account(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         yield
 
 
-def test_an_emptied_bucket_holds_no_version_and_no_marker() -> None:
+def test_an_emptied_bucket_holds_no_version_and_no_marker(monkeypatch: pytest.MonkeyPatch) -> None:
     s3 = aws.s3()
+    delete = s3.delete_objects
+    deleted: list[int] = []
+
+    def watched(**request: Any) -> Any:
+        deleted.append(len(request["Delete"]["Objects"]))
+        return delete(**request)
+
+    monkeypatch.setattr(s3, "delete_objects", watched)
+    monkeypatch.setenv("MOTO_S3_DEFAULT_MAX_KEYS", "10")
     create_bucket("full", is_versioned=True)
-    for number in range(1, 1006):  # more than one request takes
+    for number in range(1, 26):
         place("full", f"key with spaces/{number}", b"")
     place("full", "key with spaces/1", b"newer")
     s3.delete_object(Bucket="full", Key="key with spaces/2")
     empty_bucket("full")
+    assert deleted == [10, 10, 7], "no more at once than a page has, as a deletion takes no more either"
     listing = s3.list_object_versions(Bucket="full")
     assert not listing.get("Versions")
     assert not listing.get("DeleteMarkers")
