@@ -17,6 +17,7 @@ from data_prep.fetch import ARCHIVE_VARIABLE
 from data_prep.sample import generate_archive
 from local.sagemaker.control_plane import ControlPlane
 from stacks.config import EnvironmentConfig, parse_environment
+from stacks.shared.algorithm import IMAGE_CLASSIFICATION
 from tests.unit.data_prep.conftest import archive_of, split_of
 
 
@@ -113,10 +114,11 @@ def test_spot_can_be_chosen_for_one_job(uploaded: Path, cloud: str) -> None:
 
 @pytest.fixture
 def archives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Path]:
-    """Two small archives, of 32 and 34 training images, and a folder of the test's own."""
+    """Two small archives, of 8 and 10 training images, which are enough for a batch; a folder of the test's own."""
     monkeypatch.setattr("data_prep.dataset.PROJECT_ROOT", tmp_path)
+    monkeypatch.setitem(IMAGE_CLASSIFICATION.presets["scratch"], "mini_batch_size", "8")
     return [
-        archive_of(tmp_path / f"{n}.tar.gz", train=split_of(64 + 4 * n, n), test=split_of(16, n + 9)) for n in range(2)
+        archive_of(tmp_path / f"{n}.tar.gz", train=split_of(16 + 4 * n, n), test=split_of(16, n + 9)) for n in range(2)
     ]
 
 
@@ -151,8 +153,8 @@ def test_run_does_all_of_it_and_then_only_what_is_left(
 ) -> None:
     model, said = _prepared("--archive", archives[0])
     assert model["classes"] == ["bicycle", "motorcycle"]
-    assert model["hyperparameters"]["num_training_samples"] == "32"
-    for line in ("Built ", "43 of 43 files uploaded, 0 deleted", f"Started {model['job']}", "Computed the baseline"):
+    assert model["hyperparameters"]["num_training_samples"] == "8"
+    for line in ("Built ", "19 of 19 files uploaded, 0 deleted", f"Started {model['job']}", "Computed the baseline"):
         assert line in said
     before = _objects(cloud)
     for arguments, kept in (
@@ -174,12 +176,12 @@ def test_run_trains_on_another_archive_although_there_is_a_model(
     first, _ = _prepared("--archive", archives[0])
     second, said = _prepared("--archive", archives[1])
     assert first["data_digest"] != second["data_digest"]
-    assert second["hyperparameters"]["num_training_samples"] == "34"
+    assert second["hyperparameters"]["num_training_samples"] == "10"
     assert f"Started {second['job']}" in said
     back, said = _prepared("--archive", archives[0])
     assert back == first
     assert f"Reusing {first['job']} (same data and parameters)" in said
-    assert ", 42 deleted" in said, "the bucket holds the archive that was named, and nothing else"
+    assert ", 18 deleted" in said, "the bucket holds the archive that was named, and nothing else"
 
 
 def test_run_continues_where_it_was_interrupted(
@@ -195,7 +197,7 @@ def test_run_continues_where_it_was_interrupted(
         result = _run("run")
     assert result.exit_code == 130
     assert "Reusing " in result.stderr
-    assert "0 of 43 files uploaded" in result.stderr
+    assert "0 of 19 files uploaded" in result.stderr
     model, said = _prepared()
     assert f"Keeping the model of {model['job']}" in said
     assert "Computed the baseline" in said
@@ -249,7 +251,7 @@ def test_synthetic_data_of_the_local_cloud_are_not_trained_on_in_an_account(
 ) -> None:
     """Both build the data set in one folder."""
     generated = generate_archive(
-        tmp_path / "generated.tar.gz", classes=("bicycle", "motorcycle"), train_per_class=20, test_per_class=4
+        tmp_path / "generated.tar.gz", classes=("bicycle", "motorcycle"), train_per_class=5, test_per_class=4
     )
     _run("build", "--archive", generated)
 
@@ -272,7 +274,7 @@ def test_the_archive_named_by_the_environment_replaces_any_other(
     _run("build", "--archive", archives[1])
     monkeypatch.setenv(ARCHIVE_VARIABLE, str(archives[0]))
     model, _ = _prepared()
-    assert model["hyperparameters"]["num_training_samples"] == "32"
+    assert model["hyperparameters"]["num_training_samples"] == "8"
     archives[0].unlink()
     assert _prepared()[0] == model
     with pytest.raises(DownloadError, match=r"0\.tar\.gz, the archive that CIFAR_100_ARCHIVE names, does not exist"):
