@@ -122,8 +122,8 @@ def save(file: Path, number: int) -> None:
 
 @pytest.fixture(scope="session")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Of 4 training images, which have the seeds from 0, and 3 validation images, from 10,000."""
-    return write_dataset(tmp_path_factory.mktemp("review") / "dataset", 4, 3, save)
+    """Of 2 training images, which have the seeds from 0, and 2 validation images, from 10,000."""
+    return write_dataset(tmp_path_factory.mktemp("review") / "dataset", 2, 2, save)
 
 
 @pytest.fixture
