@@ -164,13 +164,14 @@ def image_uri(algorithm: Algorithm, region: str) -> str:
     """The algorithm's container image in a region; raises TrainingError if AWS has none there."""
     if region not in algorithm.registry_accounts:
         raise TrainingError(f"AWS has no image of {algorithm.name} in {region}: deploy to another region")
-    registry = f"{algorithm.registry_accounts[region]}.dkr.ecr.{region}.{_domain(region)}"
+    domain = _DOMAINS[_session().get_partition_for_region(region)]
+    registry = f"{algorithm.registry_accounts[region]}.dkr.ecr.{region}.{domain}"
     return f"{registry}/{algorithm.container.repository}:{algorithm.tag}"
 
 
 @cache
-def _domain(region: str) -> str:
-    return _DOMAINS[boto3.Session().get_partition_for_region(region)]
+def _session() -> boto3.Session:
+    return boto3.Session()
 
 
 def _refused(config: EnvironmentConfig, role_arn: str, error: ClientError) -> Exception:

@@ -280,6 +280,13 @@ def test_classes_in_another_order_are_another_model(uploaded: Path) -> None:
         start(turned, uploaded)
 
 
+@pytest.fixture(scope="module")
+def domains() -> dict[str, str]:
+    """By region, as botocore knows them."""
+    partitions = create_loader().load_data("endpoints")["partitions"]
+    return {region: partition["dnsSuffix"] for partition in partitions for region in partition["regions"]}
+
+
 @pytest.mark.parametrize(
     ("algorithm", "file", "scope", "version"),
     [
@@ -289,14 +296,12 @@ def test_classes_in_another_order_are_another_model(uploaded: Path) -> None:
     ],
 )
 def test_the_image_is_the_one_of_the_sdk_in_every_region(
-    algorithm: Algorithm, file: str, scope: str, version: str
+    domains: dict[str, str], algorithm: Algorithm, file: str, scope: str, version: str
 ) -> None:
     """The SDK's image_uris.py composes it so, but importing that takes seconds."""
     config = json.loads((SDK / f"core/image_uri_config/{file}.json").read_text())
     of_version = (config[scope] if scope else config)["versions"][version]
     tag = "-".join((version, *of_version.get("processors", ()), *of_version.get("py_versions", ())))
-    partitions = create_loader().load_data("endpoints")["partitions"]
-    domains = {region: partition["dnsSuffix"] for partition in partitions for region in partition["regions"]}
     expected = {
         region: f"{account}.dkr.ecr.{region}.{domains[region]}/{of_version['repository']}:{tag}"
         for region, account in of_version["registries"].items()
